@@ -1,0 +1,20 @@
+// Failpoints: named places at which a test ends this process with SIGKILL, to see what a crash
+// leaves behind. Compiled in with SLACKER_FAILPOINTS only (presets dev, asan, tsan, fuzz); nothing
+// of them is in a release build.
+//
+//   SLACKER_FAILPOINT=NAME[:N]      dies at the N-th (default: first) passage of NAME
+//   SLACKER_FAILPOINT_TRACE=FILE    appends every name passed to FILE, one a line: how a test finds
+//   out what there is
+//
+// Names read "area.step" ("prepare.before_commit").
+#pragma once
+
+namespace slacker {
+void PassFailpoint(const char* name);  // thread-safe
+}  // namespace slacker
+
+#ifdef SLACKER_FAILPOINTS
+#define SLACKER_FAILPOINT(name) ::slacker::PassFailpoint(name)
+#else
+#define SLACKER_FAILPOINT(name) static_cast<void>(0)
+#endif

@@ -1,0 +1,125 @@
+// A layer in memory: what a layer record says of one OCI layer. Produced from a tar
+// (backend/layer), encoded and decoded by backend/record/layer_codec.h, merged with the layers
+// below it into an image tree (backend/erofs).
+//
+// Model. `nodes` are the inodes of the layer, `entries` the names that lead to them; a hard link is
+// a second entry of the same node. Entry 0 is the root of the layer ("", parent 0). The tree is the
+// effect of the whole tar: names are unique within a directory, parents stand before children, and
+// what the tar itself overwrote is gone. A whiteout is an entry without a node; an opaque directory
+// hides all that lower layers have in it.
+//
+// `files` are the regular contents in the order of the tar: contents that the tar later overwrote
+// are among them, since the tar is rebuilt from them. A file consists of chunks of `chunk_size`
+// bytes (the last one shorter); a chunk that is all zeros is not stored: it is a hole. The stored
+// chunks of all files, in file order, make up the layer blob: each begins at the next multiple of
+// 4096 after the one before it.
+//
+// Everything here is a value; thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "backend/base/digest.h"
+
+namespace slacker {
+
+inline constexpr uint32_t kBlockSize = 4096;
+inline constexpr uint32_t kMinChunkSize = 4096;
+inline constexpr uint32_t kMaxChunkSize = 256 * 1024;
+inline constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
+
+enum class NodeType : uint8_t {
+  kDirectory = 1,
+  // A directory that the tar does not name but needs for a path below it: it takes its metadata
+  // from the lower layers if they have a directory there, else it is 0755 root:root with the time
+  // 0.
+  kImplicitDirectory = 2,
+  kRegular = 3,
+  kSymlink = 4,
+  kCharDevice = 5,
+  kBlockDevice = 6,
+  kFifo = 7,
+  kSocket = 8,
+};
+
+using Xattr = std::pair<std::string, std::string>;  // full name ("security.capability"), value
+
+struct Node {
+  NodeType type = NodeType::kDirectory;
+  bool opaque = false;   // directories only
+  uint16_t mode = 0755;  // permission bits with setuid, setgid and sticky: mode & 07777
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  int64_t mtime_seconds = 0;  // since 1970, may be negative
+  uint32_t mtime_nanos = 0;
+  uint32_t rdev_major = 0;  // devices only
+  uint32_t rdev_minor = 0;
+  uint32_t file = kNone;      // kRegular: index into files; kNone = an empty file
+  std::string target;         // symlinks: raw bytes
+  std::vector<Xattr> xattrs;  // sorted by name, names unique; never trusted.overlay.*
+};
+
+struct Entry {
+  uint32_t parent =
+      0;  // index of the parent's entry, less than this entry's own index (0 for the root itself)
+  uint32_t node =
+      0;  // index into nodes; kNone = whiteout: the name is deleted from the lower layers
+  std::string
+      name;  // raw bytes, 1 to 255, no '/' and no NUL, not "." or ".."; empty for the root only
+};
+
+struct File {
+  uint64_t size_bytes = 0;
+  uint32_t first_chunk = 0;  // its stored chunks are chunks[first_chunk, first_chunk + chunk_count)
+  uint32_t chunk_count = 0;  // fewer than size/chunk_size where there are holes
+};
+
+struct Chunk {
+  Digest digest;             // SHA-256 of the chunk's size_bytes bytes
+  uint32_t index = 0;        // position in its file: file offset = index * chunk_size
+  uint32_t size_bytes = 0;   // 1 … chunk_size
+  uint64_t blob_offset = 0;  // multiple of 4096; derived: AssignBlobOffsets
+};
+
+// How the original tar comes back: the tar is the concatenation of the pieces.
+struct TarPiece {
+  enum class Kind : uint8_t {
+    kLiteral = 1,  // `length` bytes of Layer::tar_literals, following those of the literal before
+    kFile = 2,     // `length` bytes of the content of files[file], from `offset`
+    kZeros = 3,    // `length` zero bytes
+  };
+  Kind kind = Kind::kLiteral;
+  uint32_t file = kNone;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+};
+
+struct Layer {
+  Digest diff_id;
+  uint64_t tar_size_bytes = 0;
+  uint32_t chunk_size = 64 * 1024;  // power of two, kMinChunkSize … kMaxChunkSize
+  uint64_t blob_size_bytes = 0;     // multiple of 4096; derived: AssignBlobOffsets
+  std::vector<Node> nodes;
+  std::vector<Entry> entries;
+  std::vector<File> files;
+  std::vector<Chunk> chunks;
+
+  // The part that nodes need not fetch; empty in a layer that was read without it.
+  std::vector<TarPiece> tar_pieces;
+  std::string tar_literals;
+};
+
+// Fills in Chunk::blob_offset and Layer::blob_size_bytes.
+void AssignBlobOffsets(Layer* layer);
+
+// Checks every rule stated above (indexes in range, tree shape, unique names, sizes that fit).
+// DATA_LOSS with the first violation. Everything decoded from a store goes through this, so that
+// users may index without checking.
+absl::Status ValidateLayer(const Layer& layer);
+
+}  // namespace slacker

@@ -1,0 +1,147 @@
+// The store: what is published, laid out on a Backend. Names and bytes are those of
+// docs/formats.md.
+//
+//   records/<digest>                 layer record (entries, chunk table), by content
+//   tars/<digest>                    what gives the tar of that record back; named by the digest of
+//   the *record* manifests/<chain ID>/<key>       signed body that binds a chain ID to its records;
+//   <key> is "unsigned" for now locations/<record digest>        chunk -> pack and offset;
+//   replaceable packs/<id>, packs/<id>.idx       compressed chunks, and their sorted index
+//   images/<hash of the name>        names, platforms, times: for people
+//
+// A node computes every name that it reads; only publishers and people's tools list.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "backend/backend.h"
+#include "backend/base/digest.h"
+#include "backend/record/layer.h"
+
+namespace slacker {
+
+struct Platform {
+  std::string os, architecture, variant;  // as in the OCI image spec
+};
+
+struct ManifestLayer {
+  Digest diff_id;
+  Digest record;  // name of the layer record
+};
+
+// One for every prefix of a published image.
+struct Manifest {
+  Digest chain_id;
+  Platform platform;
+  std::vector<ManifestLayer> layers;  // bottom first; ChainId of their diff IDs is chain_id
+};
+
+// An entry of images/: what people called what they published.
+struct ImageEntry {
+  std::string name;  // "docker://…", "oci:…": the source as it was given, normalised
+  Platform platform;
+  Digest chain_id;
+  std::string manifest_digest;  // of the OCI manifest, "sha256:…"
+  uint64_t compressed_bytes = 0, unpacked_bytes = 0;
+  int64_t published_unix_seconds = 0;
+  std::string config_json;  // the OCI image configuration, verbatim
+};
+
+// Where one chunk of a record is.
+struct ChunkLocation {
+  uint32_t pack = 0;  // index into Locations::packs
+  uint64_t offset = 0;
+  uint32_t stored_bytes = 0;
+  bool compressed = false;  // zstd, else plain
+};
+
+struct Locations {
+  std::vector<std::string> packs;     // object names
+  std::vector<ChunkLocation> chunks;  // parallel to Layer::chunks
+};
+
+// A record as it was read: the layer, and the object it came from (kept on the node byte for byte).
+struct RecordObject {
+  Layer layer;         // without the tar part
+  std::string stored;  // the object's bytes
+};
+
+// Reading side; what a node uses. Everything returned is verified against its digest, or
+// (manifests, locations) checked for shape: a wrong location yields a chunk that fails its digest,
+// never a wrong byte. Thread-safe. Blocks on the store.
+//
+// Errors: NOT_FOUND (not published), UNAVAILABLE/DEADLINE_EXCEEDED (the store), DATA_LOSS (an
+// object that is damaged, or of a version that this program does not know).
+class StoreReader {
+ public:
+  explicit StoreReader(std::shared_ptr<ReadBackend>
+                           backend);  // shared: several readers of one process use one backend
+
+  absl::StatusOr<Manifest> ReadManifest(const Digest& chain_id) const;
+  absl::StatusOr<RecordObject> ReadRecord(const Digest& record) const;
+  // The layer with its tar part.
+  absl::StatusOr<Layer> ReadLayerWithTar(const Digest& record) const;
+  // `chunk_count` is the record's: a table of another length is DATA_LOSS.
+  absl::StatusOr<Locations> ReadLocations(const Digest& record, size_t chunk_count) const;
+
+  // Fetches chunks [first, first + count) of `layer` and hands each, verified, to `done` (index,
+  // bytes or error), exactly once per chunk, in any order, on backend threads. Neighbours in a pack
+  // are fetched by one read. `layer` and `locations` must live until the last call.
+  using ChunkCallback = std::function<void(uint32_t chunk, absl::StatusOr<std::string> bytes)>;
+  void ReadChunksAsync(const Layer& layer, const Locations& locations, uint32_t first,
+                       uint32_t count, ChunkCallback done) const;
+
+  ReadBackend& backend() const { return *backend_; }
+
+ private:
+  std::shared_ptr<ReadBackend> backend_;
+};
+
+// Decodes and verifies a record object kept on the node. DATA_LOSS unless it is exactly the record
+// called `record`.
+absl::StatusOr<Layer> DecodeRecordObject(std::string_view stored, const Digest& record);
+
+// Publishing side. One StoreWriter is one publication; thread-compatible but for AddChunk, which is
+// thread-safe. Nothing is visible to nodes before CommitManifests. Memory is bounded (one open
+// pack, the indexes of chunks).
+class StoreWriter {
+ public:
+  struct Options {
+    int zstd_level = 3;
+    uint64_t pack_target_bytes = 32 << 20;
+  };
+  virtual ~StoreWriter() = default;
+
+  // Lists what the store has, so that chunks in it are not written again.
+  static absl::StatusOr<std::unique_ptr<StoreWriter>> Open(std::shared_ptr<Backend> backend,
+                                                           const Options& options);
+
+  // True when the store has a record of this layer already; fills in its digest. (Known through the
+  // manifest of a chain that ends in it; the caller passes the chain.)
+  virtual absl::StatusOr<bool> FindRecord(const Digest& chain_id, const Digest& diff_id,
+                                          Digest* record) = 0;
+
+  // Stores a chunk's content unless the store, or this publication, has it.
+  virtual absl::Status AddChunk(const Digest& digest, std::string_view content) = 0;
+
+  // Writes the record, its tar part and its locations; every chunk of it must have been added.
+  // Returns the record's name. Chunks reach the store before the record that needs them.
+  virtual absl::StatusOr<Digest> AddLayer(const Layer& layer) = 0;
+
+  // Writes the manifests of all prefixes of `layers` (bottom first in the list, the top's last),
+  // then the image entry.
+  virtual absl::Status CommitManifests(const std::vector<ManifestLayer>& layers,
+                                       const Platform& platform, const ImageEntry& image) = 0;
+
+  // Written to the store so far, for progress and statistics.
+  virtual uint64_t stored_bytes() const = 0;
+};
+
+// All image entries, sorted by name.
+absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend);
+
+}  // namespace slacker

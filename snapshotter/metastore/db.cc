@@ -1,0 +1,227 @@
+#include "snapshotter/metastore/db.h"
+
+#include <sqlite3.h>
+
+#include <utility>
+
+#include "backend/base/check.h"
+#include "backend/base/status.h"
+#include "snapshotter/metastore/schema.h"
+
+namespace slacker {
+namespace {
+
+constexpr int kBusyTimeoutMs =
+    5000;  // only another process (a person with sqlite3) can make us wait
+constexpr size_t kMaxIdleReaders = 4;
+
+absl::Status SqliteError(sqlite3* handle, std::string_view what) {
+  const int code = handle == nullptr ? SQLITE_NOMEM : sqlite3_errcode(handle);
+  std::string message(what);
+  message += ": ";
+  message += handle == nullptr ? "out of memory" : sqlite3_errmsg(handle);
+  switch (code & 0xff) {
+    case SQLITE_FULL:
+      return ResourceExhausted(message);
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+    case SQLITE_CANTOPEN:
+      return PermissionDenied(message);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return DataLoss(message);
+    default:
+      return Internal(message);
+  }
+}
+
+}  // namespace
+
+DbConnection::~DbConnection() {
+  for (auto& [sql, stmt] : statements_) sqlite3_finalize(stmt);
+  sqlite3_close(handle_);
+}
+
+absl::Status DbConnection::Execute(const char* sql) {
+  if (sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
+    return SqliteError(handle_, sql);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<sqlite3_stmt*> DbConnection::Prepared(std::string_view sql) {
+  if (auto found = statements_.find(sql); found != statements_.end()) return found->second;
+  sqlite3_stmt* stmt = nullptr;
+  if (sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
+                         SQLITE_PREPARE_PERSISTENT, &stmt, nullptr) != SQLITE_OK) {
+    return SqliteError(handle_, sql);
+  }
+  statements_.emplace(sql, stmt);
+  return stmt;
+}
+
+Txn::Txn(Txn&& other) noexcept
+    : db_(std::exchange(other.db_, nullptr)),
+      connection_(other.connection_),
+      write_(other.write_) {}
+
+Txn::~Txn() {
+  if (db_ == nullptr) return;
+  // A rollback that fails (the disk is gone) leaves the transaction to SQLite's own recovery;
+  // nothing was committed.
+  (void)connection_->Execute("ROLLBACK");
+  End();
+}
+
+absl::Status Txn::Commit() {
+  SLACKER_CHECK(db_ != nullptr, "a transaction is committed once");
+  const absl::Status status = connection_->Execute("COMMIT");
+  if (!status.ok()) (void)connection_->Execute("ROLLBACK");  // may have rolled back already
+  End();
+  return status;
+}
+
+void Txn::End() { std::exchange(db_, nullptr)->Return(connection_, write_); }
+
+Stmt::Stmt(Txn& txn, std::string_view sql) : handle_(txn.connection_->handle()) {
+  SLACKER_CHECK(txn.db_ != nullptr, "a statement needs a live transaction");
+  auto prepared = txn.connection_->Prepared(sql);
+  if (prepared.ok()) {
+    stmt_ = *prepared;
+  } else {
+    status_ = prepared.status();
+  }
+}
+
+Stmt::~Stmt() {
+  if (stmt_ == nullptr) return;
+  sqlite3_reset(stmt_);  // repeats the error of the last step, which was reported then
+  sqlite3_clear_bindings(stmt_);
+}
+
+Stmt& Stmt::Bind(int64_t value) {
+  if (status_.ok() && sqlite3_bind_int64(stmt_, next_++, value) != SQLITE_OK) {
+    status_ = SqliteError(handle_, "bind");
+  }
+  return *this;
+}
+
+Stmt& Stmt::BindText(std::string_view value) {
+  if (status_.ok() && sqlite3_bind_blob64(stmt_, next_++, value.empty() ? "" : value.data(),
+                                          value.size(), SQLITE_TRANSIENT) != SQLITE_OK) {
+    status_ = SqliteError(handle_, "bind");
+  }
+  return *this;
+}
+
+Stmt& Stmt::BindNull() {
+  if (status_.ok() && sqlite3_bind_null(stmt_, next_++) != SQLITE_OK) {
+    status_ = SqliteError(handle_, "bind");
+  }
+  return *this;
+}
+
+absl::StatusOr<bool> Stmt::Step() {
+  RETURN_IF_ERROR(status_);
+  switch (sqlite3_step(stmt_)) {
+    case SQLITE_ROW:
+      return true;
+    case SQLITE_DONE:
+      return false;
+    default:
+      status_ = SqliteError(handle_, sqlite3_sql(stmt_));
+      return status_;
+  }
+}
+
+absl::Status Stmt::Run() {
+  ASSIGN_OR_RETURN(const bool row, Step());
+  SLACKER_CHECK(!row, "a statement that is Run yields no rows");
+  return absl::OkStatus();
+}
+
+int64_t Stmt::Int(int column) const { return sqlite3_column_int64(stmt_, column); }
+
+std::string Stmt::Text(int column) const {
+  const void* data = sqlite3_column_blob(stmt_, column);
+  const auto size = static_cast<size_t>(sqlite3_column_bytes(stmt_, column));
+  return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), size);
+}
+
+bool Stmt::IsNull(int column) const { return sqlite3_column_type(stmt_, column) == SQLITE_NULL; }
+
+absl::StatusOr<std::unique_ptr<Db>> Db::Open(const std::string& path) {
+  std::unique_ptr<Db> db(new Db(path));
+  ASSIGN_OR_RETURN(db->writer_, db->Connect(/*write=*/true));
+  RETURN_IF_ERROR(Annotate(MigrateSchema(*db->writer_), path));
+  return db;
+}
+
+Db::~Db() = default;
+
+absl::StatusOr<std::unique_ptr<DbConnection>> Db::Connect(bool write) const {
+  sqlite3* handle = nullptr;
+  const int flags = SQLITE_OPEN_NOMUTEX |
+                    (write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+  const int opened = sqlite3_open_v2(path_.c_str(), &handle, flags, nullptr);
+  auto connection = std::make_unique<DbConnection>(handle);
+  if (opened != SQLITE_OK) return SqliteError(handle, "open " + path_);
+  sqlite3_busy_timeout(handle, kBusyTimeoutMs);
+  if (write) {
+    RETURN_IF_ERROR(connection->Execute("PRAGMA journal_mode=WAL"));
+    RETURN_IF_ERROR(connection->Execute("PRAGMA synchronous=FULL"));
+    RETURN_IF_ERROR(connection->Execute("PRAGMA foreign_keys=ON"));
+  }
+  RETURN_IF_ERROR(connection->Execute("PRAGMA cache_size=-2048"));  // KiB, per connection
+  return connection;
+}
+
+absl::StatusOr<Txn> Db::Write() {
+  {
+    MutexLock lock(&mutex_);
+    while (writing_) free_.Wait(&mutex_);
+    writing_ = true;
+  }
+  if (absl::Status begun = writer_->Execute("BEGIN IMMEDIATE"); !begun.ok()) {
+    Return(writer_.get(), /*write=*/true);
+    return begun;
+  }
+  return Txn(this, writer_.get(), /*write=*/true);
+}
+
+absl::StatusOr<Txn> Db::Read() {
+  std::unique_ptr<DbConnection> connection;
+  {
+    MutexLock lock(&mutex_);
+    if (!idle_readers_.empty()) {
+      connection = std::move(idle_readers_.back());
+      idle_readers_.pop_back();
+    }
+  }
+  if (connection == nullptr) {
+    ASSIGN_OR_RETURN(connection, Connect(/*write=*/false));
+  }
+  RETURN_IF_ERROR(connection->Execute("BEGIN"));
+  return Txn(this, connection.release(), /*write=*/false);
+}
+
+void Db::Return(DbConnection* connection, bool write) {
+  std::unique_ptr<DbConnection> surplus;  // closed after the lock is released
+  MutexLock lock(&mutex_);
+  if (write) {
+    writing_ = false;
+    free_.Signal();
+    return;
+  }
+  surplus.reset(connection);
+  if (idle_readers_.size() < kMaxIdleReaders) idle_readers_.push_back(std::move(surplus));
+}
+
+int64_t Db::LastInsertId(const Txn& txn) {
+  return sqlite3_last_insert_rowid(txn.connection_->handle());
+}
+
+int64_t Db::ChangedRows(const Txn& txn) { return sqlite3_changes64(txn.connection_->handle()); }
+
+}  // namespace slacker

@@ -1,0 +1,129 @@
+// SQLite, wrapped: the one place that includes sqlite3.h. WAL, synchronous=FULL, one writer
+// connection, a few readers, prepared statements kept per connection.
+//
+// Usage: a Stmt needs a live Txn; a Txn rolls back unless Commit() was called. Write transactions
+// are serialised by a mutex that is held for their life, so nothing slow may happen inside one;
+// read transactions run beside them on a consistent snapshot of the database.
+//
+// Errors: RESOURCE_EXHAUSTED (disk full), PERMISSION_DENIED (read-only), DATA_LOSS (the file is
+// damaged), else INTERNAL. Constraint violations are INTERNAL too: callers check before they
+// insert, inside the same transaction.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "backend/base/mutex.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace slacker {
+
+// A connection with its prepared statements. One thread at a time.
+class DbConnection {
+ public:
+  explicit DbConnection(sqlite3* handle) : handle_(handle) {}
+  ~DbConnection();
+  DbConnection(const DbConnection&) = delete;
+  DbConnection& operator=(const DbConnection&) = delete;
+
+  sqlite3* handle() const { return handle_; }
+  absl::Status Execute(const char* sql);
+  // Prepared on first use and kept. `sql` must be a literal, or otherwise outlive the connection.
+  absl::StatusOr<sqlite3_stmt*> Prepared(std::string_view sql);
+
+ private:
+  sqlite3* const handle_;
+  std::unordered_map<std::string_view, sqlite3_stmt*> statements_;
+};
+
+class Db;
+
+// A transaction. Move-only, one thread.
+class Txn {
+ public:
+  Txn(Txn&& other) noexcept;
+  Txn& operator=(Txn&&) = delete;
+  ~Txn();
+
+  // Makes the changes durable. After an error nothing was changed.
+  absl::Status Commit();
+
+ private:
+  friend class Db;
+  friend class Stmt;
+  Txn(Db* db, DbConnection* connection, bool write)
+      : db_(db), connection_(connection), write_(write) {}
+  void End();
+
+  Db* db_;  // null when moved from or ended
+  DbConnection* connection_;
+  bool write_;
+};
+
+// One execution of a prepared statement: bind in order, then Step through the rows. Resets itself
+// when destroyed.
+class Stmt {
+ public:
+  // REQUIRES: `sql` is a literal; no other Stmt of the same text is live in this transaction.
+  Stmt(Txn& txn, std::string_view sql);
+  ~Stmt();
+  Stmt(const Stmt&) = delete;
+  Stmt& operator=(const Stmt&) = delete;
+
+  Stmt& Bind(int64_t value);
+  Stmt& BindText(std::string_view value);  // stored as BLOB: keys are bytes, not text
+  Stmt& BindNull();
+
+  // True: a row is there. False: done. Errors of construction and binding surface here.
+  absl::StatusOr<bool> Step();
+  // For statements without rows.
+  absl::Status Run();
+
+  int64_t Int(int column) const;
+  std::string Text(int column) const;
+  bool IsNull(int column) const;
+
+ private:
+  sqlite3* handle_ = nullptr;
+  sqlite3_stmt* stmt_ = nullptr;
+  int next_ = 1;
+  absl::Status status_;
+};
+
+// Thread-safe.
+class Db {
+ public:
+  // Opens or creates the file and brings its schema to the current version (metastore/schema.h).
+  // FAILED_PRECONDITION when the file was written by a newer program.
+  static absl::StatusOr<std::unique_ptr<Db>> Open(const std::string& path);
+  ~Db();
+
+  // Waits for its turn.
+  absl::StatusOr<Txn> Write();
+  absl::StatusOr<Txn> Read();
+  // ID of the last row inserted in this transaction.
+  static int64_t LastInsertId(const Txn& txn);
+  static int64_t ChangedRows(const Txn& txn);
+
+ private:
+  friend class Txn;
+  explicit Db(std::string path) : path_(std::move(path)) {}
+  absl::StatusOr<std::unique_ptr<DbConnection>> Connect(bool write) const;
+  void Return(DbConnection* connection, bool write);
+
+  const std::string path_;
+  Mutex mutex_;
+  CondVar free_;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::unique_ptr<DbConnection> writer_;
+  std::vector<std::unique_ptr<DbConnection>> idle_readers_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace slacker
