@@ -1,0 +1,178 @@
+#include "cmd/hellobench/cri_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include "backend/base/status.h"
+#include "cri.grpc.pb.h"
+
+namespace slacker::hellobench {
+namespace {
+
+namespace cri = ::runtime::v1;
+
+absl::Status FromGrpc(const grpc::Status& status, std::string_view call) {
+  if (status.ok()) return absl::OkStatus();
+  return Annotate(
+      absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message()),
+      call);
+}
+
+void FillSandbox(const SandboxSpec& spec, cri::PodSandboxConfig* config) {
+  cri::PodSandboxMetadata* metadata = config->mutable_metadata();
+  metadata->set_name(spec.name);
+  metadata->set_uid(spec.name);
+  metadata->set_namespace_("hellobench");
+  config->set_log_directory(spec.log_directory);
+  cri::NamespaceOption* options =
+      config->mutable_linux()->mutable_security_context()->mutable_namespace_options();
+  options->set_network(cri::NODE);
+  options->set_pid(cri::CONTAINER);
+}
+
+ContainerState FromCri(cri::ContainerState state) {
+  switch (state) {
+    case cri::CONTAINER_CREATED:
+      return ContainerState::kCreated;
+    case cri::CONTAINER_RUNNING:
+      return ContainerState::kRunning;
+    case cri::CONTAINER_EXITED:
+      return ContainerState::kExited;
+    default:
+      return ContainerState::kUnknown;
+  }
+}
+
+}  // namespace
+
+struct CriClient::Stubs {
+  explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
+      : runtime(cri::RuntimeService::NewStub(channel)),
+        image(cri::ImageService::NewStub(channel)) {}
+
+  // One call: the method's own request and response types, the deadline, the status.
+  template <typename Stub, typename Method, typename Request, typename Response>
+  static absl::Status Call(Stub& stub, Method method, std::string_view name,
+                           std::chrono::seconds timeout, const Request& request,
+                           Response* response) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + timeout);
+    return FromGrpc((stub.*method)(&context, request, response), name);
+  }
+
+  std::unique_ptr<cri::RuntimeService::Stub> runtime;
+  std::unique_ptr<cri::ImageService::Stub> image;
+};
+
+CriClient::CriClient(const std::string& socket, std::chrono::seconds rpc_timeout)
+    : stubs_(std::make_unique<Stubs>(
+          grpc::CreateChannel("unix://" + socket, grpc::InsecureChannelCredentials()))),
+      rpc_timeout_(rpc_timeout) {}
+
+CriClient::~CriClient() = default;
+
+absl::StatusOr<std::string> CriClient::Version() {
+  cri::VersionResponse response;
+  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::Version, "Version",
+                              rpc_timeout_, cri::VersionRequest(), &response));
+  return response.runtime_name() + " " + response.runtime_version();
+}
+
+absl::StatusOr<bool> CriClient::HasImage(const std::string& reference) {
+  cri::ImageStatusRequest request;
+  request.mutable_image()->set_image(reference);
+  cri::ImageStatusResponse response;
+  RETURN_IF_ERROR(Stubs::Call(*stubs_->image, &cri::ImageService::Stub::ImageStatus, "ImageStatus",
+                              rpc_timeout_, request, &response));
+  return response.has_image();
+}
+
+absl::StatusOr<std::string> CriClient::Pull(const std::string& reference) {
+  cri::PullImageRequest request;
+  request.mutable_image()->set_image(reference);
+  cri::PullImageResponse response;
+  RETURN_IF_ERROR(Stubs::Call(*stubs_->image, &cri::ImageService::Stub::PullImage, "PullImage",
+                              rpc_timeout_, request, &response));
+  return response.image_ref();
+}
+
+absl::Status CriClient::RemoveImage(const std::string& reference) {
+  cri::RemoveImageRequest request;
+  request.mutable_image()->set_image(reference);
+  cri::RemoveImageResponse response;
+  return Stubs::Call(*stubs_->image, &cri::ImageService::Stub::RemoveImage, "RemoveImage",
+                     rpc_timeout_, request, &response);
+}
+
+absl::StatusOr<std::string> CriClient::RunSandbox(const SandboxSpec& spec) {
+  cri::RunPodSandboxRequest request;
+  FillSandbox(spec, request.mutable_config());
+  cri::RunPodSandboxResponse response;
+  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::RunPodSandbox,
+                              "RunPodSandbox", rpc_timeout_, request, &response));
+  return response.pod_sandbox_id();
+}
+
+absl::Status CriClient::RemoveSandbox(const std::string& sandbox_id) {
+  cri::StopPodSandboxRequest stop;
+  stop.set_pod_sandbox_id(sandbox_id);
+  cri::StopPodSandboxResponse stopped;
+  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::StopPodSandbox,
+                              "StopPodSandbox", rpc_timeout_, stop, &stopped));
+  cri::RemovePodSandboxRequest remove;
+  remove.set_pod_sandbox_id(sandbox_id);
+  cri::RemovePodSandboxResponse removed;
+  return Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::RemovePodSandbox,
+                     "RemovePodSandbox", rpc_timeout_, remove, &removed);
+}
+
+absl::StatusOr<std::string> CriClient::CreateContainer(const std::string& sandbox_id,
+                                                       const SandboxSpec& sandbox,
+                                                       const ContainerSpec& spec) {
+  cri::CreateContainerRequest request;
+  request.set_pod_sandbox_id(sandbox_id);
+  FillSandbox(sandbox, request.mutable_sandbox_config());
+  cri::ContainerConfig* config = request.mutable_config();
+  config->mutable_metadata()->set_name(spec.name);
+  config->mutable_image()->set_image(spec.image);
+  for (const std::string& word : spec.command) config->add_command(word);
+  config->set_log_path(spec.log_name);
+  cri::NamespaceOption* options =
+      config->mutable_linux()->mutable_security_context()->mutable_namespace_options();
+  options->set_network(cri::NODE);
+  options->set_pid(cri::CONTAINER);
+  cri::CreateContainerResponse response;
+  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::CreateContainer,
+                              "CreateContainer", rpc_timeout_, request, &response));
+  return response.container_id();
+}
+
+absl::Status CriClient::StartContainer(const std::string& container_id) {
+  cri::StartContainerRequest request;
+  request.set_container_id(container_id);
+  cri::StartContainerResponse response;
+  return Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::StartContainer, "StartContainer",
+                     rpc_timeout_, request, &response);
+}
+
+absl::StatusOr<ContainerStatus> CriClient::Status(const std::string& container_id) {
+  cri::ContainerStatusRequest request;
+  request.set_container_id(container_id);
+  cri::ContainerStatusResponse response;
+  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::ContainerStatus,
+                              "ContainerStatus", rpc_timeout_, request, &response));
+  const cri::ContainerStatus& status = response.status();
+  return ContainerStatus{
+      FromCri(status.state()), status.exit_code(),
+      status.reason() + (status.message().empty() ? "" : ": ") + status.message()};
+}
+
+absl::Status CriClient::StopContainer(const std::string& container_id, std::chrono::seconds grace) {
+  cri::StopContainerRequest request;
+  request.set_container_id(container_id);
+  request.set_timeout(grace.count());
+  cri::StopContainerResponse response;
+  return Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::StopContainer, "StopContainer",
+                     rpc_timeout_, request, &response);
+}
+
+}  // namespace slacker::hellobench

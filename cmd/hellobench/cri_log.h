@@ -1,0 +1,32 @@
+// Reads a container's log file as CRI defines it: one record a line, "TIME STREAM TAG TEXT", with
+// STREAM "stdout" or "stderr" and TAG "F" for a whole line, "P" for a part of one.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace slacker::hellobench {
+
+// What a container wrote: both streams, as far as the file goes. A record that is still being
+// written is left for the next call; a malformed one is skipped.
+std::string ParseCriLog(std::string_view log);
+
+// Follows one log file. Thread-compatible.
+class CriLogFollower {
+ public:
+  explicit CriLogFollower(std::string path);
+
+  // Everything that was written until now; empty while the file is not there.
+  // Errors: as of reading; RESOURCE_EXHAUSTED past kMaxBytes.
+  absl::StatusOr<std::string> Read() const;
+
+  static constexpr size_t kMaxBytes = size_t{64} << 20;
+
+ private:
+  const std::string path_;
+};
+
+}  // namespace slacker::hellobench

@@ -1,0 +1,35 @@
+// The snapshotter suite of Debian's containerd, through its proxy client, against
+// $SLACKER_SUITE_COMMAND. Built from Debian's source packages, without modules.
+package conformance
+
+import (
+	"context"
+	"testing"
+
+	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
+	_ "github.com/containerd/containerd/pkg/testutil" // registers -test.root
+	"github.com/containerd/containerd/snapshots"
+	"github.com/containerd/containerd/snapshots/proxy"
+	"github.com/containerd/containerd/snapshots/testsuite"
+	"google.golang.org/grpc"
+)
+
+func TestSuite(t *testing.T) {
+	testsuite.SnapshotterSuite(t, suiteName,
+		func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+			p, err := startPlugin(root)
+			if err != nil {
+				return nil, nil, err
+			}
+			connection, err := grpc.Dial("unix://"+p.socket, grpc.WithInsecure())
+			if err != nil {
+				return nil, nil, err
+			}
+			client := proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(connection), suiteName)
+			return client, func() error {
+				_ = client.Close()
+				_ = connection.Close()
+				return p.stop()
+			}, nil
+		})
+}
