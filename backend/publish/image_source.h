@@ -1,0 +1,80 @@
+// Where images come from: a registry or an OCI image layout.
+//
+// Model. A source names one image: a root document (index or manifest), reached by its tag or
+// digest; everything below it is addressed by digest. ResolveImage walks from the root to the
+// manifest of one platform and to its configuration; the layers are opened one by one as streams
+// of the blobs' own (mostly compressed) bytes.
+//
+// Everything that a source returns by digest has been verified against it: documents before they
+// are returned; streams when they end: the last Next() answers DATA_LOSS instead of the end if
+// size or digest are wrong. Whoever reads a stream must read it to its end.
+//
+// Errors: NOT_FOUND (no such image or blob), PERMISSION_DENIED (credentials), UNAVAILABLE and
+// DEADLINE_EXCEEDED (the registry, after the source's own retries), INVALID_ARGUMENT (documents
+// that are not an image's), RESOURCE_EXHAUSTED (a document beyond its limit), DATA_LOSS (wrong
+// bytes). Thread-safe; streams are thread-compatible. A stream must not outlive its source.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "backend/base/digest.h"
+#include "backend/layer/tar_reader.h"
+#include "backend/publish/oci_documents.h"
+#include "backend/store/store.h"
+
+namespace slacker {
+
+struct Document {
+  std::string media_type;  // from outside the document; may be empty
+  Digest digest;           // of `content`
+  std::string content;
+};
+
+class ImageSource {
+ public:
+  virtual ~ImageSource() = default;
+  // "docker://docker.io/library/nginx:latest", "oci:/srv/layout:v1".
+  virtual std::string Name() const = 0;
+  virtual absl::StatusOr<Document> Root() = 0;
+  // An index or manifest below the root.
+  virtual absl::StatusOr<Document> ReadManifest(const Descriptor& descriptor) = 0;
+  // A configuration; at most kMaxConfigBytes.
+  virtual absl::StatusOr<std::string> ReadConfig(const Descriptor& descriptor) = 0;
+  virtual absl::StatusOr<std::unique_ptr<ByteSource>> OpenBlob(const Descriptor& descriptor) = 0;
+};
+
+struct SourceOptions {
+  std::chrono::milliseconds connect_timeout{10'000};
+  // Within this long, waiting time only, at least 16 KiB must arrive (or the answer's end).
+  std::chrono::milliseconds stall_timeout{30'000};
+  // Before the first repetition of a request that failed for a passing reason; doubles each time.
+  std::chrono::milliseconds retry_delay{500};
+  int max_tries = 4;
+  // How often one blob's download is taken up again after it broke.
+  int max_resumes = 8;
+  // docker's config.json, for Basic credentials; empty = none.
+  std::string docker_config_path;
+};
+
+// docker://REF or oci:DIR[:TAG] (DIR has no ':'). INVALID_ARGUMENT for anything else.
+absl::StatusOr<std::unique_ptr<ImageSource>> OpenImageSource(std::string_view spec,
+                                                             const SourceOptions& options);
+
+// One platform's image of a source, checked for what can be checked without the layers.
+struct ResolvedImage {
+  Platform platform;
+  Digest manifest_digest;
+  std::vector<Descriptor> layers;  // bottom first, at least one
+  std::vector<Digest> diff_ids;    // parallel to layers
+  std::string config_json;
+};
+
+// NOT_FOUND when there is no image for `platform`; the message lists those that there are.
+absl::StatusOr<ResolvedImage> ResolveImage(ImageSource& source, const Platform& platform);
+
+}  // namespace slacker
