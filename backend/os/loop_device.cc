@@ -1,0 +1,141 @@
+#include "backend/os/loop_device.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+
+namespace slacker {
+namespace {
+
+constexpr uint32_t kBlockSize = 4096;
+// Others take devices between our question for a free one and our use of it; each lost race is one
+// attempt.
+constexpr int kAttempts = 64;
+
+std::string DevicePath(uint32_t number) { return "/dev/loop" + std::to_string(number); }
+
+std::string SysfsPath(uint32_t number, std::string_view attribute) {
+  return "/sys/block/loop" + std::to_string(number) + "/" + std::string(attribute);
+}
+
+absl::StatusOr<UniqueFd> OpenFile(const std::string& path, int flags) {
+  UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoError(errno, "open " + path);
+  return fd;
+}
+
+// The content of a sysfs attribute without its final newline.
+absl::StatusOr<std::string> ReadAttribute(const std::string& path) {
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenFile(path, O_RDONLY));
+  std::string text(4096, '\0');
+  const ssize_t size = read(fd.get(), text.data(), text.size());
+  if (size < 0) return ErrnoError(errno, "read " + path);
+  text.resize(static_cast<size_t>(size));
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+absl::Status CheckDirectIo(uint32_t number, LoopDevice::DirectIo direct_io) {
+  if (direct_io == LoopDevice::DirectIo::kPreferred) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string value, ReadAttribute(SysfsPath(number, "loop/dio")));
+  if (value == "1") return absl::OkStatus();
+  return FailedPrecondition(DevicePath(number) + " does not do direct I/O");
+}
+
+// OK, or the errno of the attempt.
+int Configure(const UniqueFd& device, const UniqueFd& backing, const std::string& backing_path) {
+  loop_config config{};
+  config.fd = static_cast<uint32_t>(backing.get());
+  config.block_size = kBlockSize;
+  config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+  // Only a label for losetup(8); the whole path is in sysfs.
+  std::memcpy(config.info.lo_file_name, backing_path.data(),
+              std::min(backing_path.size(), size_t{LO_NAME_SIZE - 1}));
+  return ioctl(device.get(), LOOP_CONFIGURE, &config) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+absl::StatusOr<LoopDevice> LoopDevice::Attach(const std::string& backing_path, DirectIo direct_io) {
+  ASSIGN_OR_RETURN(const UniqueFd backing, OpenFile(backing_path, O_RDONLY));
+  SLACKER_FAILPOINT("attach.backing_opened");
+  ASSIGN_OR_RETURN(const UniqueFd control, OpenFile("/dev/loop-control", O_RDWR));
+  int error = EBUSY;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const int free_number = ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (free_number < 0) return ErrnoError(errno, "LOOP_CTL_GET_FREE");
+    const auto number = static_cast<uint32_t>(free_number);
+    absl::StatusOr<UniqueFd> device = OpenFile(DevicePath(number), O_RDONLY);
+    if (!device.ok()) {
+      error = ErrnoOf(device.status());
+      // Removed by another since, or not yet there.
+      if (error == ENXIO || error == ENOENT || error == EBUSY) continue;
+      return device.status();
+    }
+    SLACKER_FAILPOINT("attach.loop_opened");
+    error = Configure(*device, backing, backing_path);
+    if (error == EBUSY) continue;
+    if (error != 0) return ErrnoError(error, "LOOP_CONFIGURE with " + backing_path);
+    SLACKER_FAILPOINT("attach.loop_configured");
+    RETURN_IF_ERROR(CheckDirectIo(number, direct_io));
+    return LoopDevice(number, *std::move(device));
+  }
+  return Unavailable("no free loop device: " + Message(ErrnoError(error, "last attempt")));
+}
+
+std::string LoopDevice::path() const { return DevicePath(number_); }
+
+absl::Status LoopDevice::SetReadAhead(uint32_t kib) const {
+  const std::string path = SysfsPath(number_, "queue/read_ahead_kb");
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_WRONLY));
+  const std::string text = std::to_string(kib);
+  if (write(fd.get(), text.data(), text.size()) < 0) return ErrnoError(errno, "write " + path);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<LoopBacking>> ListLoopDevices() {
+  constexpr std::string_view kPrefix = "loop";
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir("/sys/block"), closedir);
+  if (directory == nullptr) return ErrnoError(errno, "open /sys/block");
+  std::vector<LoopBacking> devices;
+  while (const dirent* entry = readdir(directory.get())) {
+    const std::string_view name = entry->d_name;
+    if (!name.starts_with(kPrefix)) continue;
+    uint32_t number = 0;
+    const char* end = name.data() + name.size();
+    const auto [stop, failure] = std::from_chars(name.data() + kPrefix.size(), end, number);
+    if (failure != std::errc() || stop != end) continue;
+    // The attribute is there only while the device is configured.
+    absl::StatusOr<std::string> path = ReadAttribute(SysfsPath(number, "loop/backing_file"));
+    if (path.ok() && !path->empty()) devices.push_back({number, *std::move(path)});
+  }
+  std::sort(devices.begin(), devices.end(),
+            [](const LoopBacking& a, const LoopBacking& b) { return a.number < b.number; });
+  return devices;
+}
+
+absl::Status ChangeBackingFile(uint32_t number, const std::string& backing_path,
+                               LoopDevice::DirectIo direct_io) {
+  ASSIGN_OR_RETURN(const UniqueFd device, OpenFile(DevicePath(number), O_RDONLY));
+  ASSIGN_OR_RETURN(const UniqueFd backing, OpenFile(backing_path, O_RDONLY));
+  SLACKER_FAILPOINT("attach.before_change");
+  if (ioctl(device.get(), LOOP_CHANGE_FD, backing.get()) != 0) {
+    return ErrnoError(errno, "LOOP_CHANGE_FD of " + DevicePath(number) + " to " + backing_path);
+  }
+  SLACKER_FAILPOINT("attach.changed");
+  return CheckDirectIo(number, direct_io);
+}
+
+}  // namespace slacker
