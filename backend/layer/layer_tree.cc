@@ -30,13 +30,16 @@ std::string_view NextComponent(std::string_view path, size_t* pos) {
   return path.substr(begin, end - begin);
 }
 
-// Without ".", "..", empty components, a slash at either end; ".." stays at the root.
+// Without ".", "..", empty components and a slash at the end; ".." stays at the root. Begins with a
+// slash if `path` does, or leads above its beginning.
 std::string CleanPath(std::string_view path) {
   std::string clean;
+  bool rooted = StartsWith(path, "/");
   size_t pos = 0;
   for (auto part = NextComponent(path, &pos); !part.empty(); part = NextComponent(path, &pos)) {
     if (part == ".") continue;
     if (part == "..") {
+      rooted = rooted || clean.empty();
       const size_t slash = clean.rfind('/');
       clean.resize(slash == std::string::npos ? 0 : slash);
       continue;
@@ -44,14 +47,13 @@ std::string CleanPath(std::string_view path) {
     if (!clean.empty()) clean += '/';
     clean += part;
   }
-  return clean;
+  return rooted ? "/" + clean : clean;
 }
 
-// Parent path and last component.
+// Parent path (with the slash) and last component.
 std::pair<std::string_view, std::string_view> Split(std::string_view path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string_view::npos) return {{}, path};
-  return {path.substr(0, slash), path.substr(slash + 1)};
+  const size_t parent = path.rfind('/') + 1;
+  return {path.substr(0, parent), path.substr(parent)};
 }
 
 // What the kernel does with an attribute: keep it (true), refuse it as unsupported, which
@@ -95,7 +97,7 @@ absl::Status LayerTree::Apply(const TarHeader& header, uint32_t file) {
   if (header.name.size() > limits_.max_path_bytes) return InvalidArgument("path too long");
   if (header.name.find('\0') != std::string::npos) return InvalidArgument("a NUL in a name");
   const std::string path = CleanPath(header.name);
-  if (path.empty()) return absl::OkStatus();
+  if (path.empty() || path == "/") return absl::OkStatus();
   const auto [parent_path, base] = Split(path);
   ASSIGN_OR_RETURN(const uint32_t parent, ResolveParent(parent_path));
   if (StartsWith(base, kWhiteoutPrefix)) return ApplyWhiteout(parent, base);
@@ -165,14 +167,15 @@ uint32_t LayerTree::Find(uint32_t directory, std::string_view component) const {
 absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view path) const {
   std::vector<Step> steps;
   std::string rest(path);
+  bool rooted = StartsWith(path, "/");
   size_t pos = 0;
   int links = 0;
   while (true) {
     const std::string_view part = NextComponent(rest, &pos);
     if (part.empty()) return steps;
-    if (part == ".") continue;
-    if (part == "..") {
-      if (!steps.empty()) steps.pop_back();
+    if (part == "." || part == "..") {
+      if (part == ".." && !steps.empty()) steps.pop_back();
+      rooted = true;
       continue;
     }
     if (part.size() > kMaxNameBytes) return InvalidArgument("a name of more than 255 bytes");
@@ -181,17 +184,23 @@ absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view
     const uint32_t child = at == kNone ? kNone : Find(at, part);
     if (child == kNone || !IsSymlink(child)) {
       steps.push_back({child, std::string(part)});
+      rooted = true;
       continue;
     }
-    // A target is cleaned as text, before links in it are followed.
+    // Joining cleans a target as text, before links in it are followed; what ends the path and is
+    // joined to nothing stays as it is.
     if (++links > kMaxLinksFollowed) return InvalidArgument("too many symbolic links");
-    const std::string& target = nodes_[names_[child].node].target;
-    std::string joined;
-    if (target[0] != '/') {
+    std::string target = nodes_[names_[child].node].target;
+    if (target[0] != '/' && rooted) {
+      std::string joined = "/";
       for (const Step& step : steps) joined += step.component + "/";
+      target = CleanPath(joined + target);
     }
-    rest = CleanPath(joined + target) + "/" + rest.substr(pos);
+    const std::string_view after = std::string_view(rest).substr(pos);
+    const bool is_last = after.find_first_not_of('/') == std::string_view::npos;
+    rest = is_last ? target : "/" + CleanPath(target) + std::string(after);
     if (rest.size() > limits_.max_path_bytes) return InvalidArgument("path too long");
+    rooted = rest[0] == '/';
     steps.clear();
     pos = 0;
   }

@@ -35,6 +35,21 @@ void AddNames(std::vector<OddTar>* tars) {
                                        .Symlink("b", "a/../r")
                                        .File("b/f", "abc")
                                        .End()});
+  const auto links = [] {
+    return TarBuilder().Directory("p/q").Symlink("a", "p/q").Symlink("b", "a/../r");
+  };
+  tars->push_back({"SymlinkTargetWithDots", links().File("b/g/f", "abc").File("b/h", "").End()});
+  tars->push_back({"SymlinkTargetAbsolute", links().File("/b/f", "abc").File("../b/g", "").End()});
+  tars->push_back(
+      {"SymlinkTwice", links().Symlink("c", "/a/../r").Symlink("d", "c").File("d/f", "abc").End()});
+  tars->push_back({"UsrMerge", TarBuilder()
+                                   .Directory("usr/lib")
+                                   .Symlink("lib", "usr/lib")
+                                   .Symlink("usr/lib/s", "../share/s")
+                                   .File("lib/s/f", "abc")
+                                   .Directory("lib/s/d")
+                                   .Link("lib/s/l", "lib/s/f")
+                                   .End()});
   tars->push_back({"SymlinkLoop",
                    TarBuilder().Symlink("a", "b").Symlink("b", "a").File("a/f", "abc").End(),
                    Verdict::kRefused});
