@@ -13,6 +13,8 @@ constexpr std::string_view kWhiteoutPrefix = ".wh.";
 constexpr std::string_view kOpaqueName = ".wh..wh..opq";
 constexpr size_t kMaxNameBytes = 255;
 constexpr size_t kMaxTargetBytes = 4095;
+// Of a cleaned path: longer ones exist in no file system that containerd could unpack to.
+constexpr size_t kMaxPathBytes = 4095;
 constexpr int kMaxLinksFollowed = 255;
 // What mknod(2) keeps of a device number.
 constexpr int64_t kMajorMask = 0xfff;
@@ -98,6 +100,7 @@ absl::Status LayerTree::Apply(const TarHeader& header, uint32_t file) {
   if (header.name.find('\0') != std::string::npos) return InvalidArgument("a NUL in a name");
   const std::string path = CleanPath(header.name);
   if (path.empty() || path == "/") return absl::OkStatus();
+  if (path.size() > kMaxPathBytes) return InvalidArgument("path too long");
   const auto [parent_path, base] = Split(path);
   ASSIGN_OR_RETURN(const uint32_t parent, ResolveParent(parent_path));
   if (StartsWith(base, kWhiteoutPrefix)) return ApplyWhiteout(parent, base);
@@ -199,7 +202,7 @@ absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view
     const std::string_view after = std::string_view(rest).substr(pos);
     const bool is_last = after.find_first_not_of('/') == std::string_view::npos;
     rest = is_last ? target : "/" + CleanPath(target) + std::string(after);
-    if (rest.size() > limits_.max_path_bytes) return InvalidArgument("path too long");
+    if (rest.size() > kMaxPathBytes) return InvalidArgument("path too long");
     rooted = rest[0] == '/';
     steps.clear();
     pos = 0;
