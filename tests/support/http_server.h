@@ -1,0 +1,58 @@
+// An HTTP server for tests that misbehaves as it is told. Listens on an ephemeral loopback port;
+// one request per connection.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/base/mutex.h"
+#include "backend/base/unique_fd.h"
+
+namespace slacker::testing {
+
+struct HttpRequest {
+  std::string path;                            // with its query
+  std::map<std::string, std::string> headers;  // lower-case names
+};
+
+struct HttpAnswer {
+  int status = 200;
+  std::vector<std::string> headers = {};  // whole lines
+  std::string body = {};
+  // Content-Length is the body's size, but only this much of it is sent; then:
+  size_t send_bytes = std::string::npos;
+  enum class Then { kClose, kReset, kHang } then = Then::kClose;
+};
+
+class HttpServer {
+ public:
+  using Handler = std::function<HttpAnswer(const HttpRequest&)>;
+  // `handler` runs on threads of the server.
+  explicit HttpServer(Handler handler);
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  std::string Host() const { return "127.0.0.1:" + std::to_string(port_); }
+  // All requests so far.
+  std::vector<HttpRequest> Requests();
+
+ private:
+  void Accept();
+  void Serve(int connection);
+
+  const Handler handler_;
+  UniqueFd listener_;
+  int port_ = 0;
+  Mutex mutex_;
+  CondVar stopped_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<HttpRequest> requests_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::thread> workers_ ABSL_GUARDED_BY(mutex_);
+  std::thread acceptor_;
+};
+
+}  // namespace slacker::testing
