@@ -1,0 +1,159 @@
+#include "cmd/slackerd/config.h"
+
+#include <gtest/gtest.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "cmd/slackerd/flags.h"
+#include "cmd/slackerd/root_lock.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker::testing {
+namespace {
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+TEST(ConfigTest, EveryKeyIsRead) {
+  Config config;
+  ASSERT_OK(
+      ApplyToml("address = '/a'\nroot = '/r'\nlog_level = 'debug'\n"
+                "[store]\nurl = 'loopback:/s'\nbudget_ms = 7\n[node]\nrun_dir = '/n'\n",
+                "f", &config));
+  EXPECT_EQ(config.address, "/a");
+  EXPECT_EQ(config.root, "/r");
+  EXPECT_EQ(config.log_level, "debug");
+  EXPECT_EQ(config.store_url, "loopback:/s");
+  EXPECT_EQ(config.store_budget_ms, 7);
+  EXPECT_EQ(config.run_dir, "/n");
+}
+
+TEST(ConfigTest, AnEmptyFileLeavesTheDefaults) {
+  Config config;
+  ASSERT_OK(ApplyToml("", "f", &config));
+  EXPECT_EQ(config.address, "/run/slacker/slackerd.sock");
+}
+
+TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
+  Config config;
+  config.address = config.root = config.run_dir = "/changed";
+  config.store_budget_ms = 1;
+  ASSERT_OK(ApplyTomlFile(SLACKER_SOURCE_DIR "/deploy/config.toml", &config));
+  const Config defaults;
+  EXPECT_EQ(config.address, defaults.address);
+  EXPECT_EQ(config.root, defaults.root);
+  EXPECT_EQ(config.run_dir, defaults.run_dir);
+  EXPECT_EQ(config.store_budget_ms, defaults.store_budget_ms);
+}
+
+struct BadCase {
+  const char* name;
+  const char* text;
+  const char* message;
+};
+
+class BadConfigTest : public ::testing::TestWithParam<BadCase> {};
+
+TEST_P(BadConfigTest, IsRefusedWithFileLineAndKeyAndChangesNothing) {
+  Config config;
+  EXPECT_THAT(ApplyToml(std::string("log_level = 'debug'\n") + GetParam().text, "f.toml", &config),
+              StatusIs(kInvalid, GetParam().message));
+  EXPECT_EQ(config.log_level, "info");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadConfigTest,
+    ::testing::Values(
+        BadCase{"UnknownKey", "adress = '/a'", "f.toml:2: adress: unknown key"},
+        BadCase{"UnknownTable", "[stores]\nurl = ''", "f.toml:2: stores: unknown key"},
+        BadCase{"UnknownKeyInTable", "[store]\nuri = ''", "f.toml:3: store.uri: unknown key"},
+        BadCase{"KeyOfAnotherTable", "[node]\nurl = ''", "f.toml:3: node.url: unknown key"},
+        BadCase{"WrongType", "root = 5", "f.toml:2: root: must be a string"},
+        BadCase{"NumberAsString", "[store]\nbudget_ms = '5'",
+                "f.toml:3: store.budget_ms: must be an integer"},
+        BadCase{"NumberAsFloat", "[store]\nbudget_ms = 5.0",
+                "f.toml:3: store.budget_ms: must be an integer"},
+        BadCase{"NumberOutOfRange", "[store]\nbudget_ms = 0", "f.toml:3: store.budget_ms: must be"},
+        BadCase{"TableAsValue", "store = 'x'", "f.toml:2: store: must be a table"},
+        BadCase{"ArrayOfTables", "[[store]]\nurl = ''", "f.toml:2: store: must be a table"},
+        BadCase{"ValueAsTable", "[address]\nx = 1", "f.toml:2: address: must be a string"},
+        BadCase{"BadUrl", "[store]\nurl = 'nfs://x'", "f.toml:3: store.url: must be loopback"},
+        BadCase{"RelativeUrl", "[store]\nurl = 'loopback:x'", "f.toml:3: store.url"},
+        BadCase{"RelativePath", "root = 'x'", "f.toml:2: root: must be an absolute path"},
+        BadCase{"PathWithColon", "root = '/x:y'", "f.toml:2: root"},
+        BadCase{"BadLevel", "[node]\nrun_dir = '/x'\n[store]\nbudget_ms = -1", "f.toml:5"},
+        BadCase{"NotToml", "address = ", "f.toml:2: "},
+        BadCase{"DuplicateKey", "log_level = 'info'", "f.toml:2: "}),
+    [](const auto& info) { return info.param.name; });
+
+class FlagsTest : public ::testing::Test {
+ protected:
+  absl::StatusOr<std::optional<Config>> Read(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "slackerd");
+    return ReadFlags(static_cast<int>(arguments.size()), arguments.data());
+  }
+  TempDir dir_;
+};
+
+TEST_F(FlagsTest, FlagsOverrideTheFile) {
+  const std::string file = dir_ / "c.toml";
+  std::ofstream(file) << "address = '/from-file'\nroot = '/root-of-file'\n";
+  ASSERT_OK_AND_ASSIGN(const auto config, Read({"--config", file.c_str(), "--address", "/from-flag",
+                                                "--store", "loopback:/s", "--log-level", "error"}));
+  ASSERT_TRUE(config.has_value());
+  EXPECT_EQ(config->address, "/from-flag");
+  EXPECT_EQ(config->root, "/root-of-file");
+  EXPECT_EQ(config->store_url, "loopback:/s");
+  EXPECT_EQ(config->log_level, "error");
+}
+
+TEST_F(FlagsTest, MistakesAreRefused) {
+  EXPECT_THAT(Read({"--no-such-flag"}), StatusIs(kInvalid));
+  EXPECT_THAT(Read({"--root"}), StatusIs(kInvalid));
+  EXPECT_THAT(Read({"--root", "relative"}), StatusIs(kInvalid, "--root"));
+  EXPECT_THAT(Read({"--store", "x"}), StatusIs(kInvalid, "--store"));
+  EXPECT_THAT(Read({"--log-level", "loud"}), StatusIs(kInvalid, "--log-level"));
+  const std::string longer = "/" + std::string(107, 'a');
+  EXPECT_THAT(Read({"--address", longer.c_str()}), StatusIs(kInvalid, "107"));
+  EXPECT_THAT(Read({"--config", (dir_ / "none").c_str()}), StatusIs(absl::StatusCode::kInternal));
+}
+
+TEST_F(FlagsTest, VersionAsksForTextOnly) {
+  ASSERT_OK_AND_ASSIGN(const auto config, Read({"--version"}));
+  EXPECT_FALSE(config.has_value());
+}
+
+TEST(RootLockTest, ASecondHolderIsRefusedUntilTheFirstIsGone) {
+  TempDir dir;
+  const std::string root = dir / "deep/root";
+  {
+    ASSERT_OK_AND_ASSIGN(const RootLock first, RootLock::Take(root));
+    EXPECT_THAT(RootLock::Take(root),
+                StatusIs(absl::StatusCode::kFailedPrecondition, "another daemon"));
+  }
+  ASSERT_OK(RootLock::Take(root));
+}
+
+TEST(RootLockTest, ACopyOfTheDescriptorKeepsTheLock) {
+  TempDir dir;
+  UniqueFd copy;
+  {
+    ASSERT_OK_AND_ASSIGN(const RootLock first, RootLock::Take(dir.path()));
+    copy.Reset(dup(first.fd()));
+  }
+  EXPECT_THAT(RootLock::Take(dir.path()), StatusIs(absl::StatusCode::kFailedPrecondition));
+  ASSERT_OK_AND_ASSIGN(const RootLock adopted, RootLock::Adopt(dir.path(), std::move(copy)));
+  EXPECT_THAT(RootLock::Take(dir.path()), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST(RootLockTest, AnotherFileIsNotAdopted) {
+  TempDir dir;
+  ASSERT_OK_AND_ASSIGN(const RootLock lock, RootLock::Take(dir / "a"));
+  ASSERT_OK_AND_ASSIGN(const RootLock other, RootLock::Take(dir / "b"));
+  EXPECT_THAT(RootLock::Adopt(dir / "a", UniqueFd(dup(other.fd()))), StatusIs(kInvalid));
+}
+
+}  // namespace
+}  // namespace slacker::testing

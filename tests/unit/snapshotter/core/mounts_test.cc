@@ -1,0 +1,101 @@
+// The mounts that Prepare, View and Mounts answer.
+#include "snapshotter/core/mounts.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/unit/snapshotter/core/core_fixture.h"
+
+namespace slacker::testing {
+namespace {
+
+using ::testing::ElementsAre;
+
+class MountsTest : public CoreTest {
+ protected:
+  void ExpectMounts(const std::string& key, const absl::StatusOr<std::vector<MountSpec>>& answered,
+                    const MountSpec& expected) {
+    ASSERT_OK(answered);
+    EXPECT_THAT(*answered, ElementsAre(expected));
+    ASSERT_OK_AND_ASSIGN(const auto again, core_->Mounts(key));
+    EXPECT_EQ(again, *answered);
+  }
+};
+
+TEST_F(MountsTest, ActiveWithoutParentIsAWritableBind) {
+  ExpectMounts("k", core_->Prepare("k", "", {}),
+               {.type = "bind", .source = Path("1/fs"), .options = {"rw", "rbind"}});
+  ASSERT_OK_AND_ASSIGN(const auto owner, files_.Stat(Path("1/fs")));
+  EXPECT_EQ(owner.mode, 0755U);
+}
+
+TEST_F(MountsTest, ViewWithoutParentIsAReadOnlyBindOfAnEmptyDirectory) {
+  ExpectMounts("k", core_->View("k", "", {}),
+               {.type = "bind", .source = Path("1/fs"), .options = {"ro", "rbind"}});
+}
+
+TEST_F(MountsTest, ActiveOnAParentIsAnOverlay) {
+  MakeCommitted("base");
+  ExpectMounts("k", core_->Prepare("k", "base", {}),
+               {.type = "overlay",
+                .source = "overlay",
+                .options = {"index=off", "workdir=" + Path("2/work"), "upperdir=" + Path("2/fs"),
+                            "lowerdir=" + Path("1/fs")}});
+}
+
+TEST_F(MountsTest, ViewOfOneLayerIsAReadOnlyBind) {
+  MakeCommitted("base");
+  ExpectMounts("k", core_->View("k", "base", {}),
+               {.type = "bind", .source = Path("1/fs"), .options = {"ro", "rbind"}});
+}
+
+TEST_F(MountsTest, ViewOfSeveralLayersIsAnOverlayWithoutUpper) {
+  MakeCommitted("base");
+  MakeCommitted("top", "base");
+  ExpectMounts("k", core_->View("k", "top", {}),
+               {.type = "overlay",
+                .source = "overlay",
+                .options = {"index=off", "lowerdir=" + Path("2/fs") + ":" + Path("1/fs")}});
+}
+
+TEST_F(MountsTest, RootAttributesComeFromTheParent) {
+  ASSERT_OK(core_->Prepare("making", "", {}));
+  ASSERT_OK(files_.RemoveTree(Path("1/fs")));
+  ASSERT_OK(files_.MakeDirectory(Path("1/fs"), 01777, 5, 6));
+  ASSERT_OK(core_->Commit("base", "making", {}, ""));
+  ASSERT_OK(core_->Prepare("k", "base", {}));
+  ASSERT_OK_AND_ASSIGN(const auto owner, files_.Stat(Path("2/fs")));
+  EXPECT_EQ(owner.mode, 01777U);
+  EXPECT_EQ(owner.uid, 5U);
+  EXPECT_EQ(owner.gid, 6U);
+}
+
+TEST_F(MountsTest, OnARebasedSnapshotTheNewParentIsBelow) {
+  MakeCommitted("base");
+  ASSERT_OK(core_->Prepare("key", "", {}));
+  ASSERT_OK(core_->Commit("top", "key", {}, "base"));
+  ExpectMounts("k", core_->View("k", "top", {}),
+               {.type = "overlay",
+                .source = "overlay",
+                .options = {"index=off", "lowerdir=" + Path("2/fs") + ":" + Path("1/fs")}});
+}
+
+// A root as long as the usual one: the list is longer than a page as it stands, and fits into one
+// when containerd has changed into the common parent.
+TEST(MountsForTest, A128LayerStackUnderALongRootIsAccepted) {
+  const std::string root = "/var/lib/containerd/io.containerd.snapshotter.v1.slacker/snapshots/";
+  MountPlan plan{
+      .kind = Kind::kActive, .directory = root + "100128", .lowers = {}, .index_off = true};
+  for (int i = 0; i < 128; ++i) plan.lowers.push_back(root + std::to_string(100000 + i) + "/fs");
+  ASSERT_OK_AND_ASSIGN(const auto mounts, MountsFor(plan));
+  EXPECT_EQ(mounts.front().options.size(), 4U);
+}
+
+TEST(MountsForTest, MoreLayersThanAMountCanNameAreInvalid) {
+  MountPlan plan{
+      .kind = Kind::kActive, .directory = "/r/snapshots/1", .lowers = {}, .index_off = false};
+  for (int i = 0; i < 1000; ++i) plan.lowers.push_back("/r/snapshots/" + std::to_string(i) + "/fs");
+  EXPECT_THAT(MountsFor(plan), StatusIs(kInvalid, "1000 layers"));
+}
+
+}  // namespace
+}  // namespace slacker::testing
