@@ -28,6 +28,8 @@ using keeper::Verb;
 
 constexpr char kLockName[] = "lock";
 constexpr std::chrono::seconds kRetryInterval(1);
+// More than one, because a keeper may reach its deadline just as we come.
+constexpr int kMaxSpawns = 3;
 
 absl::Status InUse(const std::string& root, pid_t pid) {
   return FailedPrecondition(root + " is in use by " +
@@ -93,14 +95,14 @@ absl::Status KeeperClient::Connect() {
   const std::string path = options_.run_dir + "/keeper.sock";
   if (path.size() >= sizeof address.sun_path) return InvalidArgument(path + ": path too long");
   std::memcpy(address.sun_path, path.c_str(), path.size());
-  for (bool spawned = false;; spawned = true) {
+  for (int spawned = 0;; ++spawned) {
     UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (!socket.valid()) return ErrnoError(errno, "socket");
     if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
       socket_ = std::move(socket);
       break;
     }
-    if (spawned || (errno != ENOENT && errno != ECONNREFUSED)) {
+    if (spawned == kMaxSpawns || (errno != ENOENT && errno != ECONNREFUSED)) {
       return Unavailable(Message(ErrnoError(errno, "connect " + path)));
     }
     RETURN_IF_ERROR(Spawn());
