@@ -28,6 +28,10 @@ absl::Status Spawn(std::string program, std::string lock_path, int socket, pid_t
   std::string flag = "--lock";
   char* const arguments[] = {program.data(), flag.data(), lock_path.data(), nullptr};
   int error = posix_spawn_file_actions_adddup2(&actions, socket, kHelperSocket);
+  // A child that the kernel holds outlives slackerd: whoever reads slackerd's output is not to wait
+  // for it.
+  if (error == 0) error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  if (error == 0) error = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
   if (error == 0) {
     error = posix_spawn(pid, program.c_str(), &actions, nullptr, arguments, environ);
   }

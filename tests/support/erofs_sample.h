@@ -2,6 +2,7 @@
 // mkfs.erofs): what attaching is tested with.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -10,16 +11,22 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
-#include <sstream>
 #include <string>
+
+#include "backend/base/unique_fd.h"
 
 namespace slacker::testing {
 
+// "unreadable" when it cannot be read to its end.
 inline std::string ReadWholeFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return in ? text.str() : "unreadable";
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  char buffer[65536];
+  ssize_t size = -1;
+  while (fd.valid() && (size = read(fd.get(), buffer, sizeof buffer)) > 0) {
+    text.append(buffer, static_cast<size_t>(size));
+  }
+  return size == 0 ? text : "unreadable";
 }
 
 inline void WriteWholeFile(const std::string& path, const std::string& content) {

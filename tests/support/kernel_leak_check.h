@@ -2,7 +2,8 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <signal.h>
+#include <sched.h>
+#include <sys/mount.h>
 
 #include <chrono>
 #include <filesystem>
@@ -49,11 +50,21 @@ inline size_t OpenDescriptors() {
   return static_cast<size_t>(std::distance(begin(entries), end(entries)));
 }
 
+// Gives this process (and what it starts) a mount namespace of its own, once: a namespace that
+// another process makes from ours in the meantime would hold our mounts.
+inline void EnterOwnMountNamespace() {
+  static const bool entered =
+      unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+  EXPECT_TRUE(entered);
+}
+
 // Declare after the TempDir and before everything else.
 class KernelLeakCheck {
  public:
   explicit KernelLeakCheck(std::string directory)
-      : directory_(std::move(directory)), descriptors_(OpenDescriptors()) {}
+      : directory_(std::move(directory)), descriptors_(OpenDescriptors()) {
+    EnterOwnMountNamespace();
+  }
   ~KernelLeakCheck() {
     // A loop device clears itself after its last user has gone, in the kernel's own time.
     EXPECT_TRUE(Eventually([this] { return Leftovers(directory_).empty(); }))
