@@ -1,5 +1,6 @@
-// Attaching: an EROFS metadata image and the blobs that it refers to become a readable directory tree. The kernel's part
-// (loop devices, EROFS mounts, our FUSE connection) behind one seam; tests/support/fake_tree_mounter.h stands in for it.
+// Attaching: an EROFS metadata image and the blobs that it refers to become a readable directory
+// tree. The kernel's part (loop devices, EROFS mounts, our FUSE connection) behind one seam;
+// tests/support/fake_tree_mounter.h stands in for it.
 #pragma once
 
 #include <cstdint>
@@ -27,15 +28,17 @@ class TreeMounter {
  public:
   virtual ~TreeMounter() = default;
 
-  // Mounts the tree read-only at mount_path: one loop device per blob on our FUSE files, one for the metadata image, all with
-  // autoclear, EROFS on top. OK when it is mounted there already and reads through a living FUSE connection; a tree whose
-  // connection was lost is given the new one under its mount (LOOP_CHANGE_FD), so that its containers read again.
-  // UNAVAILABLE when the kernel cannot do it now (no loop device, no descriptor), INTERNAL otherwise. Blocks until the kernel
-  // is done; concurrent calls for different paths run in parallel, calls for one path must not overlap.
+  // Mounts the tree read-only at mount_path: one loop device per blob on our FUSE files, one for
+  // the metadata image, all with autoclear, EROFS on top. OK when it is mounted there already and
+  // reads through a living FUSE connection; a tree whose connection was lost is given the new one
+  // under its mount (LOOP_CHANGE_FD), so that its containers read again. UNAVAILABLE when the
+  // kernel cannot do it now (no loop device, no descriptor), INTERNAL otherwise. Blocks until the
+  // kernel is done; concurrent calls for different paths run in parallel, calls for one path must
+  // not overlap.
   virtual absl::Status Attach(const TreeSpec& spec) = 0;
 
-  // Unmounts what is at mount_path; OK when nothing is. Containers that still have the tree in their overlay keep it, with
-  // its loop devices, until they end.
+  // Unmounts what is at mount_path; OK when nothing is. Containers that still have the tree in
+  // their overlay keep it, with its loop devices, until they end.
   virtual absl::Status Detach(const std::string& mount_path) = 0;
 
   // The blobs that some loop device still reads: their caches must not go.

@@ -1,0 +1,187 @@
+#include "cmd/slackerd-keeper/keeper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "snapshotter/keeper/packet.h"
+
+namespace slacker::keeper {
+namespace {
+
+constexpr size_t kMaxClients = 64;
+constexpr unsigned long kExiting = 0x4;  // PF_EXITING of linux/sched.h, as /proc/PID/stat shows it
+
+std::string ReadSmallFile(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text(8192, '\0');
+  const ssize_t size = fd.valid() ? read(fd.get(), text.data(), text.size()) : 0;
+  text.resize(size > 0 ? static_cast<size_t>(size) : 0);
+  return text;
+}
+
+// The value of a "Field:\tvalue" line of /proc/PID/status.
+std::string Field(const std::string& status, const std::string& name) {
+  const size_t at = status.find("\n" + name + ":\t");
+  if (at == std::string::npos) return "";
+  const size_t begin = at + name.size() + 3;
+  return status.substr(begin, status.find('\n', begin) - begin);
+}
+
+bool HasSigkill(const std::string& mask) {
+  return (std::strtoull(mask.c_str(), nullptr, 16) >> (SIGKILL - 1) & 1) != 0;
+}
+
+// The flags of /proc/PID/stat: the seventh field after the name, which may hold anything.
+unsigned long TaskFlags(const std::string& stat) {
+  size_t at = stat.rfind(')');
+  for (int field = 0; field < 7 && at != std::string::npos; ++field) at = stat.find(' ', at + 1);
+  return at == std::string::npos ? 0 : std::strtoul(stat.c_str() + at, nullptr, 10);
+}
+
+}  // namespace
+
+bool IsBeyondActing(pid_t pid) {
+  const std::string process = "/proc/" + std::to_string(pid);
+  const std::string status = ReadSmallFile(process + "/status");
+  if (status.empty()) return true;
+  const std::string state = Field(status, "State");
+  if (state.starts_with("Z") || state.starts_with("X")) return true;
+  if (HasSigkill(Field(status, "SigPnd")) || HasSigkill(Field(status, "ShdPnd"))) return true;
+  // A thread that has taken its SIGKILL has it pending no more.
+  return (TaskFlags(ReadSmallFile(process + "/stat")) & kExiting) != 0;
+}
+
+Keeper::Keeper(UniqueFd listener, std::chrono::seconds deadline)
+    : listener_(std::move(listener)),
+      deadline_(deadline),
+      ownerless_since_(std::chrono::steady_clock::now()) {}
+
+int Keeper::MillisecondsLeft() const {
+  if (owner_ != clients_.end()) return -1;
+  const auto left = ownerless_since_ + deadline_ - std::chrono::steady_clock::now();
+  const auto whole = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  return static_cast<int>(std::max<decltype(whole)>(whole, 0));
+}
+
+int Keeper::Run() {
+  while (!ending_) {
+    std::vector<pollfd> waits{{listener_.get(), POLLIN, 0}};
+    std::vector<Clients::iterator> order;
+    for (auto client = clients_.begin(); client != clients_.end(); ++client) {
+      waits.push_back({client->socket.get(), POLLIN, 0});
+      order.push_back(client);
+    }
+    const int ready = poll(waits.data(), waits.size(), MillisecondsLeft());
+    if (ready < 0 && errno != EINTR) return 1;
+    if (ready == 0 && MillisecondsLeft() == 0)
+      return 0;  // closing everything aborts the connection
+    if (ready <= 0) continue;
+    for (size_t i = 0; i < order.size(); ++i) {
+      if (waits[i + 1].revents != 0 && !Serve(order[i])) {
+        // Others in `order` may have been disconnected by kAcquire: look again.
+        Disconnect(order[i]);
+        break;
+      }
+    }
+    if (waits[0].revents != 0) Accept();
+  }
+  return 0;
+}
+
+void Keeper::Accept() {
+  UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!socket.valid() || clients_.size() >= kMaxClients) return;
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return;
+  if (peer.uid != geteuid()) return;
+  clients_.push_back({std::move(socket), peer.pid});
+}
+
+void Keeper::Disconnect(Clients::iterator client) {
+  if (client == owner_) {
+    owner_ = clients_.end();
+    ownerless_since_ = std::chrono::steady_clock::now();
+  }
+  clients_.erase(client);
+}
+
+bool Keeper::Serve(Clients::iterator client) {
+  Request request;
+  UniqueFd fd;
+  if (ReceivePacket(client->socket.get(), &request, &fd) != 0) return false;
+  request.name[kNameBytes - 1] = '\0';
+  int give = -1;
+  const Reply reply = Answer(client, request, std::move(fd), &give);
+  return SendPacket(client->socket.get(), reply, give) == 0;
+}
+
+Reply Keeper::Answer(Clients::iterator client, const Request& request, UniqueFd fd, int* give) {
+  Reply reply;
+  const auto fail = [&reply](int error) {
+    reply.error = error;
+    return reply;
+  };
+  if (request.version != kVersion) return fail(EPROTO);
+  if (request.verb == Verb::kAcquire) return Acquire(client);
+  if (client != owner_) return fail(EPERM);
+  const auto kept = kept_.find(request.name);
+  switch (request.verb) {
+    case Verb::kPut:
+      if (!fd.valid()) return fail(EBADF);
+      if (kept == kept_.end() && kept_.size() >= kMaxDescriptors) return fail(ENOSPC);
+      kept_[request.name] = std::move(fd);
+      return reply;
+    case Verb::kGet:
+      if (kept == kept_.end()) return fail(ENOENT);
+      *give = kept->second.get();
+      return reply;
+    case Verb::kDrop:
+      if (kept != kept_.end()) kept_.erase(kept);
+      return reply;
+    case Verb::kList:
+      for (const auto& [name, unused] : kept_) {
+        std::memcpy(reply.names + reply.names_bytes, name.c_str(), name.size() + 1);
+        reply.names_bytes += static_cast<uint32_t>(name.size() + 1);
+      }
+      return reply;
+    case Verb::kBye:
+      kept_.clear();
+      ending_ = true;
+      return reply;
+    case Verb::kAcquire:
+      break;
+  }
+  return fail(ENOSYS);
+}
+
+Reply Keeper::Acquire(Clients::iterator client) {
+  Reply reply;
+  if (owner_ != clients_.end() && owner_ != client) {
+    reply.pid = owner_->pid;
+    // A connection that was closed and not yet noticed counts as gone too.
+    pollfd closed{owner_->socket.get(), POLLRDHUP, 0};
+    const bool gone = poll(&closed, 1, 0) == 1;
+    if (!gone && !IsBeyondActing(owner_->pid)) {
+      reply.error = EBUSY;
+      return reply;
+    }
+    if (kill(owner_->pid, 0) != 0) reply.pid = 0;
+    // Whatever it still has in the socket is not to be obeyed any more. The poll above may have
+    // listed this client: shut down, it reads as ended and is disconnected in its turn.
+    (void)shutdown(owner_->socket.get(), SHUT_RDWR);
+  }
+  owner_ = client;
+  return reply;
+}
+
+}  // namespace slacker::keeper

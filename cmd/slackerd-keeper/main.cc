@@ -1,0 +1,120 @@
+// slackerd-keeper --socket PATH [--deadline SECONDS] [--background]
+//
+// Listens on PATH, and serves (keeper.h). Exits with 0 at once when another keeper serves PATH
+// already. --background: in a session of its own; the started process exits with 0 once the socket
+// listens.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include "cmd/slackerd-keeper/keeper.h"
+
+namespace slacker::keeper {
+namespace {
+
+struct Flags {
+  std::string socket;
+  int deadline_seconds = 300;
+  bool background = false;
+};
+
+bool ParseFlags(int argc, char** argv, Flags* flags) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view flag = argv[i];
+    if (flag == "--background") {
+      flags->background = true;
+    } else if (flag == "--socket" && i + 1 < argc) {
+      flags->socket = argv[++i];
+    } else if (flag == "--deadline" && i + 1 < argc) {
+      const std::string_view text = argv[++i];
+      const auto [end, error] =
+          std::from_chars(text.data(), text.data() + text.size(), flags->deadline_seconds);
+      if (error != std::errc() || end != text.data() + text.size()) return false;
+    } else {
+      return false;
+    }
+  }
+  return !flags->socket.empty() && flags->deadline_seconds >= 0;
+}
+
+int Fail(const std::string& what) {
+  std::fprintf(stderr, "slackerd-keeper: %s: %s\n", what.c_str(), std::strerror(errno));
+  return 1;
+}
+
+bool Listen(const std::string& path, UniqueFd* listener) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size());
+  listener->Reset(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!listener->valid()) return false;
+  // Left behind by a keeper that was killed: we hold the lock, so nobody listens there.
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return false;
+  return bind(listener->get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+         listen(listener->get(), SOMAXCONN) == 0;
+}
+
+void StayAlive() {
+  // All best effort: without them the keeper works, and is only easier to lose.
+  (void)signal(SIGPIPE, SIG_IGN);
+  (void)signal(SIGHUP, SIG_IGN);
+  (void)mlockall(MCL_CURRENT | MCL_FUTURE);
+  const UniqueFd score(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  constexpr std::string_view kNever = "-999";
+  if (score.valid()) (void)!write(score.get(), kNever.data(), kNever.size());
+}
+
+bool GoToBackground() {
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null.valid()) return false;
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (dup2(null.get(), fd) < 0) return false;
+  }
+  const pid_t child = fork();
+  if (child < 0) return false;
+  if (child > 0) _exit(0);
+  return setsid() >= 0 && chdir("/") == 0;
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  if (!ParseFlags(argc, argv, &flags)) {
+    std::fputs("usage: slackerd-keeper --socket PATH [--deadline SECONDS] [--background]\n",
+               stderr);
+    return 2;
+  }
+  (void)umask(0077);
+  const std::string lock_path = flags.socket + ".lock";
+  const UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock.valid()) return Fail("open " + lock_path);
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return errno == EWOULDBLOCK ? 0 : Fail("flock " + lock_path);
+  }
+  UniqueFd listener;
+  if (!Listen(flags.socket, &listener)) return Fail("listen on " + flags.socket);
+  if (flags.background && !GoToBackground()) return Fail("go to the background");
+  StayAlive();
+  const int status =
+      Keeper(std::move(listener), std::chrono::seconds(flags.deadline_seconds)).Run();
+  (void)unlink(flags.socket.c_str());  // while the lock is held: it cannot be another's
+  return status;
+}
+
+}  // namespace
+}  // namespace slacker::keeper
+
+int main(int argc, char** argv) { return slacker::keeper::Main(argc, argv); }

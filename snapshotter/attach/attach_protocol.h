@@ -1,0 +1,46 @@
+// What slackerd asks of its attach helper, and how it travels: one packet of a SOCK_SEQPACKET
+// socket pair for each request and each answer, little-endian as in backend/base/codec.h. Both ends
+// are always of one build.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "snapshotter/attach/tree_mounter.h"
+
+namespace slacker::attach {
+
+inline constexpr size_t kMaxPacketBytes = 128 << 10;
+// More than any image has layers; the packet holds twice as many.
+inline constexpr size_t kMaxBlobs = 4096;
+
+enum class Verb : uint8_t {
+  kAttach = 1,  // mount `tree` on files of `fuse_directory`, or see that it is
+  kDetach = 2,  // unmount tree.mount_path
+  kHeal = 3,  // give every loop device on another directory beside `fuse_directory` the file of the
+              // same name there, and take away the directories that nothing uses any more
+};
+
+struct Request {
+  uint64_t id = 0;
+  Verb verb = Verb::kAttach;
+  std::string fuse_directory;
+  uint32_t read_ahead_kib = 0;
+  TreeSpec tree;
+};
+
+struct Answer {
+  uint64_t id = 0;
+  absl::Status status;
+};
+
+std::string Encode(const Request& request);
+std::string Encode(const Answer& answer);
+// INTERNAL: not a packet of ours.
+absl::StatusOr<Request> DecodeRequest(std::string_view packet);
+absl::StatusOr<Answer> DecodeAnswer(std::string_view packet);
+
+}  // namespace slacker::attach

@@ -1,0 +1,125 @@
+#include "snapshotter/attach/helper_client.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "backend/base/status.h"
+
+namespace slacker::attach {
+namespace {
+
+// The descriptor on which the program expects its socket.
+constexpr int kHelperSocket = 3;
+
+void Reap(pid_t pid) {
+  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+absl::Status Spawn(std::string program, std::string lock_path, int socket, pid_t* pid) {
+  posix_spawn_file_actions_t actions;
+  if (posix_spawn_file_actions_init(&actions) != 0) return ResourceExhausted("posix_spawn: memory");
+  std::string flag = "--lock";
+  char* const arguments[] = {program.data(), flag.data(), lock_path.data(), nullptr};
+  int error = posix_spawn_file_actions_adddup2(&actions, socket, kHelperSocket);
+  // A child that the kernel holds outlives slackerd: whoever reads slackerd's output is not to wait
+  // for it.
+  if (error == 0) error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  if (error == 0) error = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  if (error == 0) {
+    error = posix_spawn(pid, program.c_str(), &actions, nullptr, arguments, environ);
+  }
+  (void)posix_spawn_file_actions_destroy(&actions);
+  if (error == 0) return absl::OkStatus();
+  return Unavailable("start " + program + ": " + Message(ErrnoError(error, "posix_spawn")));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<HelperClient>> HelperClient::Open(const std::string& program,
+                                                                 const std::string& lock_path) {
+  std::unique_ptr<HelperClient> client(new HelperClient(program, lock_path));
+  MutexLock lock(&client->mutex_);
+  RETURN_IF_ERROR(client->Start());
+  return client;
+}
+
+HelperClient::~HelperClient() {
+  pid_t pid = 0;
+  {
+    MutexLock lock(&mutex_);
+    if (socket_.valid()) (void)shutdown(socket_.get(), SHUT_RDWR);  // the receiver sees the end
+    pid = pid_;
+  }
+  if (receiver_.joinable()) receiver_.join();
+  if (pid > 0) Reap(pid);
+}
+
+absl::Status HelperClient::Start() {
+  if (receiver_.joinable())
+    receiver_.join();  // has left its last locked section: running_ is false
+  if (pid_ > 0) Reap(std::exchange(pid_, 0));
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return ErrnoError(errno, "socketpair");
+  }
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  // On its own number adddup2 would keep the close-on-exec flag.
+  if (theirs.get() == kHelperSocket) {
+    theirs.Reset(fcntl(kHelperSocket, F_DUPFD_CLOEXEC, kHelperSocket + 1));
+  }
+  RETURN_IF_ERROR(Spawn(program_, lock_path_, theirs.get(), &pid_));
+  socket_ = std::move(ours);
+  running_ = true;
+  receiver_ = std::thread([this, socket = socket_.get()] { Receive(socket); });
+  return absl::OkStatus();
+}
+
+absl::Status HelperClient::Call(Request request) {
+  if (request.tree.blobs.size() > kMaxBlobs) return InvalidArgument("too many blobs in one tree");
+  Pending pending;
+  MutexLock lock(&mutex_);
+  if (!running_) RETURN_IF_ERROR(Start());
+  request.id = next_id_++;
+  const std::string packet = Encode(request);
+  if (send(socket_.get(), packet.data(), packet.size(), MSG_NOSIGNAL) < 0) {
+    return Unavailable(Message(ErrnoError(errno, "send to the attach helper")));
+  }
+  pending_[request.id] = &pending;
+  while (!pending.done) answered_.Wait(&mutex_);
+  return pending.status;
+}
+
+void HelperClient::Receive(int socket) {
+  std::string packet(kMaxPacketBytes, '\0');
+  for (;;) {
+    const ssize_t size = recv(socket, packet.data(), packet.size(), 0);
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) break;
+    absl::StatusOr<Answer> answer =
+        DecodeAnswer(std::string_view(packet).substr(0, static_cast<size_t>(size)));
+    if (!answer.ok()) continue;
+    MutexLock lock(&mutex_);
+    const auto found = pending_.find(answer->id);
+    if (found == pending_.end()) continue;
+    *found->second = {true, std::move(answer->status)};
+    pending_.erase(found);
+    answered_.SignalAll();
+  }
+  MutexLock lock(&mutex_);
+  for (const auto& [id, waiting] : pending_) {
+    *waiting = {true, Unavailable("the attach helper ended")};
+  }
+  pending_.clear();
+  running_ = false;
+  answered_.SignalAll();
+}
+
+}  // namespace slacker::attach

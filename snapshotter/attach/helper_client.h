@@ -1,0 +1,58 @@
+// slackerd's side of the attach helper: starts it, sends it requests, starts another one should it
+// end. Thread-safe.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "backend/base/mutex.h"
+#include "backend/base/unique_fd.h"
+#include "snapshotter/attach/attach_protocol.h"
+
+namespace slacker::attach {
+
+class HelperClient {
+ public:
+  // `program`: slackerd-attach; `lock_path`: one for all generations of a root's helpers.
+  static absl::StatusOr<std::unique_ptr<HelperClient>> Open(const std::string& program,
+                                                            const std::string& lock_path);
+  // Ends the helper. REQUIRES: no Call is under way.
+  ~HelperClient();
+  HelperClient(const HelperClient&) = delete;
+  HelperClient& operator=(const HelperClient&) = delete;
+
+  // Has the helper perform the request (its id is set here) and waits for the answer; calls run in
+  // parallel. UNAVAILABLE when the helper or its child died over it; the next call finds a new one.
+  absl::Status Call(Request request);
+
+ private:
+  struct Pending {
+    bool done = false;
+    absl::Status status;
+  };
+
+  HelperClient(std::string program, std::string lock_path)
+      : program_(std::move(program)), lock_path_(std::move(lock_path)) {}
+  absl::Status Start() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Receive(int socket);
+
+  const std::string program_;
+  const std::string lock_path_;
+  Mutex mutex_;
+  CondVar answered_;
+  UniqueFd socket_ ABSL_GUARDED_BY(mutex_);
+  bool running_ ABSL_GUARDED_BY(mutex_) = false;
+  pid_t pid_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
+  std::map<uint64_t, Pending*> pending_ ABSL_GUARDED_BY(mutex_);
+  std::thread receiver_;  // replaced by Start only, after the previous one has ended
+};
+
+}  // namespace slacker::attach

@@ -1,0 +1,50 @@
+// TreeMounter on the kernel: EROFS on loop devices on the root's FUSE connection, by way of the
+// attach helper. Nothing here waits for our own FUSE in this process.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "snapshotter/attach/fuse_connection.h"
+#include "snapshotter/attach/helper_client.h"
+#include "snapshotter/attach/tree_mounter.h"
+#include "snapshotter/keeper/keeper_client.h"
+
+namespace slacker {
+
+// Thread-safe.
+class KernelTreeMounter final : public TreeMounter {
+ public:
+  struct Options {
+    std::string helper_path;       // the slackerd-attach program
+    uint32_t read_ahead_kib = 32;  // of a tree's mount: small, because what is read is fetched
+  };
+
+  // Starts the helper. Loop devices that a lost connection left behind are given the new one at
+  // once, so that running containers read again without waiting for an Attach; what fails there is
+  // tried again by Attach. `connection` must outlive the mounter.
+  static absl::StatusOr<std::unique_ptr<KernelTreeMounter>> Open(const Options& options,
+                                                                 FuseConnection* connection);
+
+  absl::Status Attach(const TreeSpec& spec) override;
+  absl::Status Detach(const std::string& mount_path) override;
+  absl::StatusOr<std::set<uint64_t>> BlobsInUse() override;
+
+  // For a clean stop: when nothing is attached any more, unmounts the FUSE connection and ends the
+  // keeper. Returns whether it did; if not, everything stays for the next slackerd. Call last.
+  absl::StatusOr<bool> EndIfIdle(KeeperClient* keeper);
+
+ private:
+  KernelTreeMounter(const Options& options, FuseConnection* connection)
+      : options_(options), connection_(connection) {}
+
+  const Options options_;
+  FuseConnection* const connection_;
+  std::unique_ptr<attach::HelperClient> helper_;
+};
+
+}  // namespace slacker

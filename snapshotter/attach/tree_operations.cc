@@ -1,0 +1,175 @@
+#include "snapshotter/attach/tree_operations.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+#include "backend/os/loop_device.h"
+#include "backend/os/mount.h"
+
+namespace slacker::attach {
+namespace {
+
+constexpr uint32_t kLoopMajor = 7;  // LOOP_MAJOR, Linux' devices.txt
+
+absl::StatusOr<std::string> Canonical(const std::string& path) {
+  const std::unique_ptr<char, void (*)(void*)> found(realpath(path.c_str(), nullptr), free);
+  if (found == nullptr) return ErrnoError(errno, "realpath " + path);
+  return std::string(found.get());
+}
+
+std::string FileOf(const std::string& fuse_directory, uint64_t blob_id) {
+  return fuse_directory + "/" + std::to_string(blob_id);
+}
+
+struct StaleLoop {
+  uint32_t number;
+  FusePath file;
+};
+
+// Loop devices on connections beside `fuse_directory`: those that were lost.
+absl::StatusOr<std::vector<StaleLoop>> FindStaleLoops(const std::string& fuse_directory) {
+  ASSIGN_OR_RETURN(const std::vector<LoopBacking> loops, ListLoopDevices());
+  std::vector<StaleLoop> stale;
+  for (const LoopBacking& loop : loops) {
+    FusePath file;
+    if (ParseFusePath(ParentOf(fuse_directory), loop.backing_path, &file) &&
+        file.connection != fuse_directory) {
+      stale.push_back({loop.number, file});
+    }
+  }
+  return stale;
+}
+
+absl::Status Revive(const StaleLoop& loop, const std::string& fuse_directory) {
+  return ChangeBackingFile(loop.number, FileOf(fuse_directory, loop.file.blob_id),
+                           LoopDevice::DirectIo::kRequired);
+}
+
+// Whether the uppermost mount there is this tree.
+absl::StatusOr<bool> IsMounted(const TreeSpec& tree) {
+  ASSIGN_OR_RETURN(const std::string mount_path, Canonical(tree.mount_path));
+  ASSIGN_OR_RETURN(const std::string metadata_path, Canonical(tree.metadata_path));
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ListMounts());
+  const auto top = std::find_if(mounts.rbegin(), mounts.rend(), [&](const MountEntry& mount) {
+    return mount.mount_point == mount_path;
+  });
+  if (top == mounts.rend() || top->fs_type != "erofs" || top->major != kLoopMajor) return false;
+  ASSIGN_OR_RETURN(const std::vector<LoopBacking> loops, ListLoopDevices());
+  return std::any_of(loops.begin(), loops.end(), [&](const LoopBacking& loop) {
+    return loop.number == top->minor && loop.backing_path == metadata_path;
+  });
+}
+
+// Gives the tree's blobs the living connection where they have a lost one. Devices of other trees
+// with the same blobs are in the same need.
+absl::Status ReviveBlobs(const Request& request) {
+  ASSIGN_OR_RETURN(const std::vector<StaleLoop> stale, FindStaleLoops(request.fuse_directory));
+  std::set<uint64_t> wanted;
+  for (const BlobRef& blob : request.tree.blobs) wanted.insert(blob.id);
+  for (const StaleLoop& loop : stale) {
+    if (!wanted.contains(loop.file.blob_id)) continue;
+    RETURN_IF_ERROR(Revive(loop, request.fuse_directory));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MountTree(const Request& request) {
+  SLACKER_FAILPOINT("attach.begin");
+  std::vector<LoopDevice> devices;
+  std::vector<std::string> paths;
+  for (const BlobRef& blob : request.tree.blobs) {
+    ASSIGN_OR_RETURN(LoopDevice device, LoopDevice::Attach(FileOf(request.fuse_directory, blob.id),
+                                                           LoopDevice::DirectIo::kRequired));
+    paths.push_back(device.path());
+    devices.push_back(std::move(device));
+  }
+  ASSIGN_OR_RETURN(const LoopDevice primary, LoopDevice::Attach(request.tree.metadata_path,
+                                                                LoopDevice::DirectIo::kPreferred));
+  RETURN_IF_ERROR(primary.SetReadAhead(request.read_ahead_kib));
+  SLACKER_FAILPOINT("attach.devices_ready");
+  return MountErofs(primary.path(), paths, request.tree.mount_path);
+}
+
+absl::Status Attach(const Request& request) {
+  ASSIGN_OR_RETURN(const bool mounted, IsMounted(request.tree));
+  if (mounted && ReviveBlobs(request).ok()) return absl::OkStatus();
+  // Something else, or a tree that cannot be revived: new containers get a new one.
+  RETURN_IF_ERROR(UnmountAll(request.tree.mount_path));
+  return MountTree(request);
+}
+
+// Names in a directory; none of them is looked at.
+absl::StatusOr<std::vector<std::string>> ListNames(const std::string& path) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
+  if (directory == nullptr) return ErrnoError(errno, "open " + path);
+  std::vector<std::string> names;
+  while (const dirent* entry = readdir(directory.get())) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  return names;
+}
+
+absl::Status Heal(const std::string& fuse_directory) {
+  ASSIGN_OR_RETURN(const std::vector<StaleLoop> stale, FindStaleLoops(fuse_directory));
+  absl::Status result;
+  std::set<std::string> in_use{fuse_directory};
+  for (const StaleLoop& loop : stale) {
+    absl::Status status = Revive(loop, fuse_directory);
+    if (status.ok()) continue;
+    in_use.insert(loop.file.connection);
+    result.Update(status);
+  }
+  SLACKER_FAILPOINT("attach.healed");
+  const std::string parent = ParentOf(fuse_directory);
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListNames(parent));
+  for (const std::string& name : names) {
+    const std::string path = parent + "/" + name;
+    if (in_use.contains(path)) continue;
+    result.Update(UnmountAll(path));
+    if (rmdir(path.c_str()) != 0) result.Update(ErrnoError(errno, "rmdir " + path));
+  }
+  return result;
+}
+
+}  // namespace
+
+bool ParseFusePath(const std::string& parent, const std::string& path, FusePath* parsed) {
+  const std::string connection = ParentOf(path);
+  if (ParentOf(connection) != parent) return false;
+  const char* begin = path.data() + connection.size() + 1;
+  const char* end = path.data() + path.size();
+  const auto [stop, error] = std::from_chars(begin, end, parsed->blob_id);
+  parsed->connection = connection;
+  return error == std::errc() && stop == end;
+}
+
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "" : path.substr(0, slash);
+}
+
+absl::Status Perform(const Request& request) {
+  switch (request.verb) {
+    case Verb::kAttach:
+      return Attach(request);
+    case Verb::kDetach:
+      return UnmountAll(request.tree.mount_path);
+    case Verb::kHeal:
+      return Heal(request.fuse_directory);
+  }
+  return Internal("attach helper: unknown verb");
+}
+
+}  // namespace slacker::attach

@@ -1,0 +1,84 @@
+// slackerd's side of the keeper: the ownership of a root directory, and kernel handles that must
+// outlive this process (snapshotter/keeper/protocol.h).
+//
+// Ownership of a root is two things: an flock on <root>/lock, and being the owner at the root's
+// keeper. The lock's open file description is shared with the keeper, so a successor gets the lock
+// itself, from the moment at which its predecessor can no longer act, even while the kernel still
+// holds that process. Without a keeper (killed, or none yet) the flock alone decides.
+//
+// Should the keeper end while we run, a background thread starts another one and gives it every
+// handle again.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "backend/base/mutex.h"
+#include "backend/base/unique_fd.h"
+
+namespace slacker {
+
+struct KeeperOptions {
+  std::string root;            // an existing directory
+  std::string run_dir;         // of this root: see RootRunDir; created if missing
+  std::string keeper_path;     // the slackerd-keeper program; used when no keeper answers
+  int deadline_seconds = 300;  // of a keeper that we start
+};
+
+// <node_run_dir>/<first 16 hex digits of the SHA-256 of the canonical root>. `root` must exist.
+absl::StatusOr<std::string> RootRunDir(const std::string& node_run_dir, const std::string& root);
+
+// Thread-safe.
+class KeeperClient {
+ public:
+  // Becomes the owner of the root, starting a keeper if none answers at <run_dir>/keeper.sock.
+  // FAILED_PRECONDITION "… is in use by PID n" when a living process owns the root. Milliseconds.
+  static absl::StatusOr<std::unique_ptr<KeeperClient>> Open(const KeeperOptions& options);
+  // Gives up ownership; the keeper goes on holding what it was given.
+  ~KeeperClient();
+  KeeperClient(const KeeperClient&) = delete;
+  KeeperClient& operator=(const KeeperClient&) = delete;
+
+  // Keeps a copy of `fd` under `name` (at most 31 bytes).
+  absl::Status Put(const std::string& name, int fd);
+  // A copy of what is kept. NOT_FOUND: nothing under that name.
+  absl::StatusOr<UniqueFd> Get(const std::string& name);
+  absl::Status Drop(const std::string& name);
+  absl::StatusOr<std::vector<std::string>> List();
+  // Nothing is attached and this process is about to end: ends the keeper. No call but the
+  // destructor may follow.
+  absl::Status Bye();
+
+  // The predecessor that was still ending when we took over, or 0.
+  pid_t dying_predecessor() const { return dying_predecessor_; }
+
+ private:
+  struct Answer;
+  explicit KeeperClient(const KeeperOptions& options);
+  absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Spawn() const;
+  absl::Status TakeLock() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status PutAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Answer> Call(int verb, const std::string& name, int fd)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Watch();
+
+  const KeeperOptions options_;
+  pid_t dying_predecessor_ = 0;
+  UniqueFd stop_;
+  mutable Mutex mutex_;
+  UniqueFd socket_ ABSL_GUARDED_BY(mutex_);
+  bool said_bye_ ABSL_GUARDED_BY(mutex_) = false;
+  // Our copies of what the keeper holds, for the next one.
+  std::map<std::string, UniqueFd> kept_ ABSL_GUARDED_BY(mutex_);
+  std::thread watcher_;
+};
+
+}  // namespace slacker

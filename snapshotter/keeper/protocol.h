@@ -1,0 +1,52 @@
+// The protocol between slackerd and slackerd-keeper, version 1. The keeper outlives slackerds of
+// other versions, so it changes only by a new version number.
+//
+// A SOCK_SEQPACKET Unix socket; every packet is one of the structures below, in native byte order
+// (both ends are on one machine). The client sends a request and waits for its reply. A descriptor
+// travels as SCM_RIGHTS: with a kPut request, with the reply to kGet.
+//
+// One client at a time is the owner: the first that sends kAcquire. Everything but kAcquire needs
+// ownership (EPERM without). It ends when the owner's connection closes; kAcquire from another
+// client also succeeds when the owner is a zombie, is exiting or has a SIGKILL pending, because
+// such a process never runs code of its own again, though the kernel may keep it for a while; the
+// old connection is then closed.
+//
+//   verb      name   effect                                          errors (reply.error, an errno)
+//   kAcquire  -      the client is the owner; reply.pid is the       EBUSY: somebody is, reply.pid
+//                    predecessor if that is still ending, else 0
+//   kPut      yes    keeps the descriptor, replacing one of the name  ENOSPC: kMaxDescriptors are
+//   kept kGet      yes    sends a copy of the descriptor                  ENOENT kDrop     yes
+//   closes the keeper's copy; no error if absent kList     -      reply.names: every name, each
+//   with its NUL kBye      -      nothing is attached: the keeper closes everything and ends
+//
+// While there is no owner the keeper waits for one, at most its deadline; then it closes everything
+// (whereupon the kernel aborts the FUSE connection: its readers get errors) and ends. Clients must
+// have the keeper's effective user ID; others are disconnected.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace slacker::keeper {
+
+inline constexpr uint32_t kVersion = 1;
+inline constexpr size_t kNameBytes = 32;  // with the final NUL
+inline constexpr size_t kMaxDescriptors = 16;
+
+enum class Verb : uint32_t { kAcquire = 1, kPut, kGet, kDrop, kList, kBye };
+
+struct Request {
+  uint32_t version = kVersion;
+  Verb verb = Verb::kAcquire;
+  char name[kNameBytes] = {};
+};
+
+struct Reply {
+  uint32_t version = kVersion;
+  int32_t error = 0;
+  int32_t pid = 0;
+  uint32_t names_bytes = 0;
+  char names[kMaxDescriptors * kNameBytes] = {};
+};
+
+}  // namespace slacker::keeper

@@ -1,0 +1,264 @@
+// What happens to readers when servers, keepers and helpers die. The server under test is another
+// process (takeover_server), so that this one can read its trees.
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <chrono>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "tests/support/erofs_sample.h"
+#include "tests/support/kernel_leak_check.h"
+#include "tests/support/processes.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class TakeoverTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(root_);
+    std::filesystem::create_directories(tree_);
+  }
+  void TearDown() override {
+    // Nothing of a failed test may hang in the kernel: without keeper and server reads fail.
+    if (HasFailure()) KillKeeper();
+  }
+
+  std::unique_ptr<LineProcess> Start(const ErofsSample& sample, long hold = 1'000'000'000,
+                                     int deadline = 60, const std::string& failpoint = "",
+                                     const std::string& trace = "") {
+    std::vector<std::string> environment;
+    if (!failpoint.empty()) environment.push_back("SLACKER_FAILPOINT=" + failpoint);
+    if (!trace.empty()) environment.push_back("SLACKER_FAILPOINT_TRACE=" + trace);
+    held_ = false;
+    return std::make_unique<LineProcess>(
+        std::vector<std::string>{SERVER_PATH, root_, run_dir_, KEEPER_PATH, HELPER_PATH,
+                                 std::to_string(deadline), sample.blob, sample.metadata, tree_,
+                                 std::to_string(hold)},
+        environment);
+  }
+  std::unique_ptr<LineProcess> StartReady(const ErofsSample& sample, bool adopted,
+                                          long hold = 1'000'000'000, int deadline = 60) {
+    auto server = Start(sample, hold, deadline);
+    EXPECT_EQ(Next(server.get()), "connected");
+    EXPECT_EQ(Next(server.get()), std::string("ready adopted=") + (adopted ? "1" : "0"));
+    return server;
+  }
+  // The server's next line but "holding", which comes whenever readers make it come.
+  std::string Next(LineProcess* server) {
+    std::string line = server->Line();
+    if (line != "holding") return line;
+    held_ = true;
+    return server->Line();
+  }
+  bool WaitUntilHolding(LineProcess* server) { return held_ || server->Line() == "holding"; }
+
+  // Ends everything in the orderly way.
+  void Finish(LineProcess* server) {
+    server->Say("detach");
+    EXPECT_EQ(server->Line(), "detach");
+    EXPECT_TRUE(Eventually([&] {
+      server->Say("bye");
+      return server->Line() == "bye";
+    }));
+    server->Kill();
+    EXPECT_TRUE(Eventually([this] { return Keepers().empty(); }));
+  }
+  std::vector<pid_t> Keepers() { return ProcessesWith(run_dir_ + "/keeper.sock"); }
+  void KillKeeper() {
+    for (const pid_t pid : Keepers()) (void)kill(pid, SIGKILL);
+  }
+  // Reads every file and compares; the number of files that came out otherwise.
+  int CountWrong(const ErofsSample& sample, int files) {
+    int wrong = 0;
+    for (int i = 0; i < files; ++i) {
+      if (ReadWholeFile(tree_ + "/f" + std::to_string(i)) != sample.Content(i)) ++wrong;
+    }
+    return wrong;
+  }
+
+  TempDir directory_;
+  KernelLeakCheck leaks_{directory_.path()};
+  const std::string root_ = directory_ / "root";
+  const std::string run_dir_ = directory_ / "run";
+  const std::string tree_ = directory_ / "tree";
+  bool held_ = false;  // the newest server has said so
+};
+
+// Readers that go through the files of a sample, each file once.
+class Readers {
+ public:
+  Readers(const ErofsSample& sample, const std::string& tree, int files, int threads) {
+    for (int i = 0; i < threads; ++i) {
+      threads_.emplace_back([this, &sample, tree, files] {
+        for (int file = 0; (file = next_++) < files;) {
+          const std::string content = ReadWholeFile(tree + "/f" + std::to_string(file));
+          if (content == sample.Content(file)) {
+            ++right_;
+          } else if (content == "unreadable") {
+            ++failed_;
+          } else {
+            ++wrong_;
+          }
+        }
+      });
+    }
+  }
+  ~Readers() { Join(); }
+  void Join() {
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  int right() const { return right_; }
+  int wrong() const { return wrong_; }
+  int failed() const { return failed_; }
+
+ private:
+  std::atomic<int> next_{0}, right_{0}, wrong_{0}, failed_{0};
+  std::vector<std::thread> threads_;
+};
+
+TEST_F(TakeoverTest, ReadersNeverNoticeThatServersDie) {
+  constexpr int kFiles = 1000;
+  constexpr int kDeaths = 24;
+  constexpr long kReadsPerServer = 40;
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  auto server = StartReady(sample, false, kReadsPerServer);
+  Readers readers(sample, tree_, kFiles, 8);
+  uint64_t resent = 0;
+  for (int death = 1; death <= kDeaths; ++death) {
+    ASSERT_TRUE(WaitUntilHolding(server.get())) << "after " << death - 1 << " deaths";
+    server->Say("counters");
+    const std::string counters = Next(server.get());
+    ASSERT_THAT(counters, StartsWith("resent="));
+    resent += std::stoull(counters.substr(std::string("resent=").size()));
+    server->Kill();
+    server = StartReady(sample, true, death == kDeaths ? 1'000'000'000 : kReadsPerServer);
+  }
+  readers.Join();
+  EXPECT_EQ(readers.right(), kFiles);
+  EXPECT_EQ(readers.wrong(), 0);
+  EXPECT_EQ(readers.failed(), 0);
+  EXPECT_GE(resent, uint64_t{kDeaths} - 1);  // each was holding some when it died
+  Finish(server.get());
+}
+
+TEST_F(TakeoverTest, ServerAndKeeperDyingTogetherGiveErrorsAndTheNextStartHeals) {
+  constexpr int kFiles = 64;
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  for (int round = 0; round < 5; ++round) {
+    auto server = StartReady(sample, false, 20);
+    {
+      Readers readers(sample, tree_, kFiles, 8);
+      ASSERT_TRUE(WaitUntilHolding(server.get()));
+      KillKeeper();
+      server->Kill();
+      readers.Join();
+      EXPECT_EQ(readers.wrong(), 0);
+      EXPECT_GT(readers.failed(), 0);
+    }
+    server = StartReady(sample, false);
+    EXPECT_EQ(CountWrong(sample, kFiles), 0);
+    Finish(server.get());
+  }
+}
+
+TEST_F(TakeoverTest, KeeperAbortsAtItsDeadline) {
+  constexpr int kFiles = 64;
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  auto server = StartReady(sample, false, 20, 1);
+  Readers readers(sample, tree_, kFiles, 8);
+  ASSERT_TRUE(WaitUntilHolding(server.get()));
+  server->Kill();
+  readers.Join();
+  EXPECT_EQ(readers.wrong(), 0);
+  EXPECT_GT(readers.failed(), 0);
+  server = StartReady(sample, false);
+  EXPECT_EQ(CountWrong(sample, kFiles), 0);
+  Finish(server.get());
+}
+
+TEST_F(TakeoverTest, SecondServerIsRefusedAndDisturbsNothing) {
+  const ErofsSample sample(directory_.path(), 8, 20000);
+  auto first = StartReady(sample, false);
+  auto second = Start(sample);
+  EXPECT_THAT(second->Line(), HasSubstr("is in use by PID " + std::to_string(first->pid())));
+  EXPECT_EQ(CountWrong(sample, 8), 0);
+  Finish(first.get());
+}
+
+TEST_F(TakeoverTest, KilledHelperIsReplaced) {
+  const ErofsSample sample(directory_.path(), 8, 20000);
+  auto server = StartReady(sample, false);
+  const std::vector<pid_t> helpers = ProcessesWith(run_dir_ + "/attach.lock");
+  ASSERT_EQ(helpers.size(), 1U);
+  ASSERT_EQ(kill(helpers[0], SIGKILL), 0);
+  EXPECT_TRUE(Eventually([&] {
+    server->Say("attach");
+    return server->Line() == "attach" && ProcessesWith(run_dir_ + "/attach.lock") != helpers;
+  }));
+  EXPECT_EQ(CountWrong(sample, 8), 0);
+  Finish(server.get());
+}
+
+// Every failpoint that attaching passes, in the server and in the helper: whoever passes it dies
+// there, then the server, and its successor must find a usable root.
+TEST_F(TakeoverTest, DeathAtEveryStepOfAttachingLeavesNothingInTheWay) {
+  const ErofsSample sample(directory_.path(), 8, 20000);
+  const std::string trace = directory_ / "trace";
+  auto server = Start(sample, 1'000'000'000, 60, "", trace);
+  ASSERT_EQ(server->Line(), "connected");
+  ASSERT_EQ(server->Line(), "ready adopted=0");
+  server->Kill();
+  // The second run passes the steps of a take-over too.
+  server = Start(sample, 1'000'000'000, 60, "", trace);
+  ASSERT_EQ(server->Line(), "connected");
+  ASSERT_EQ(server->Line(), "ready adopted=1");
+  Finish(server.get());
+  std::set<std::string> steps;
+  std::istringstream lines(ReadWholeFile(trace));
+  for (std::string step; std::getline(lines, step);) steps.insert(step);
+  EXPECT_GE(steps.size(), 15U);
+  for (const std::string& step : steps) {
+    for (const char* passage : {":1", ":2"}) {
+      SCOPED_TRACE(step + passage);
+      server = Start(sample, 1'000'000'000, 60, step + passage);
+      while (true) {
+        const std::string line = server->Line();
+        if (line.empty() || line.starts_with("ready")) break;
+      }
+      server->Kill();
+      server = Start(sample);
+      ASSERT_EQ(server->Line(), "connected");
+      ASSERT_THAT(server->Line(), StartsWith("ready adopted="));
+      EXPECT_EQ(CountWrong(sample, 8), 0);
+      Finish(server.get());
+    }
+  }
+}
+
+// Between the failpoints: the server is killed after a growing time.
+TEST_F(TakeoverTest, DeathAtAnyMomentOfAttachingLeavesNothingInTheWay) {
+  const ErofsSample sample(directory_.path(), 8, 20000);
+  for (int step = 0; step < 40; ++step) {
+    SCOPED_TRACE(step);
+    auto server = Start(sample);
+    const auto end = std::chrono::steady_clock::now() + step * std::chrono::milliseconds(1);
+    while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    server->Kill();
+    server = Start(sample);
+    ASSERT_EQ(server->Line(), "connected");
+    ASSERT_THAT(server->Line(), StartsWith("ready adopted="));
+    EXPECT_EQ(CountWrong(sample, 8), 0);
+    Finish(server.get());
+  }
+}
+
+}  // namespace
+}  // namespace slacker::testing

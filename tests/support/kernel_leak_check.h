@@ -1,0 +1,82 @@
+// Fails the test when loop devices, mounts or descriptors that belong to it are left at its end.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/os/loop_device.h"
+#include "backend/os/mount.h"
+
+namespace slacker::testing {
+
+// Waits for what the kernel or another process does in its own time; false after a minute.
+template <typename Condition>
+bool Eventually(Condition condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+// Everything below `directory` that the kernel still has.
+inline std::vector<std::string> Leftovers(const std::string& directory) {
+  std::vector<std::string> found;
+  if (const auto loops = ListLoopDevices(); loops.ok()) {
+    for (const LoopBacking& loop : *loops) {
+      if (loop.backing_path.starts_with(directory)) {
+        found.push_back("loop" + std::to_string(loop.number) + " on " + loop.backing_path);
+      }
+    }
+  }
+  if (const auto mounts = ListMounts(); mounts.ok()) {
+    for (const MountEntry& mount : *mounts) {
+      if (mount.mount_point.starts_with(directory)) found.push_back("mount " + mount.mount_point);
+    }
+  }
+  return found;
+}
+
+inline size_t OpenDescriptors() {
+  const auto entries = std::filesystem::directory_iterator("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(entries), end(entries)));
+}
+
+// Gives this process (and what it starts) a mount namespace of its own, once: a namespace that
+// another process makes from ours in the meantime would hold our mounts.
+inline void EnterOwnMountNamespace() {
+  static const bool entered =
+      unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+  EXPECT_TRUE(entered);
+}
+
+// Declare after the TempDir and before everything else.
+class KernelLeakCheck {
+ public:
+  explicit KernelLeakCheck(std::string directory)
+      : directory_(std::move(directory)), descriptors_(OpenDescriptors()) {
+    EnterOwnMountNamespace();
+  }
+  ~KernelLeakCheck() {
+    // A loop device clears itself after its last user has gone, in the kernel's own time.
+    EXPECT_TRUE(Eventually([this] { return Leftovers(directory_).empty(); }))
+        << ::testing::PrintToString(Leftovers(directory_));
+    EXPECT_EQ(OpenDescriptors(), descriptors_);
+  }
+  KernelLeakCheck(const KernelLeakCheck&) = delete;
+  KernelLeakCheck& operator=(const KernelLeakCheck&) = delete;
+
+ private:
+  const std::string directory_;
+  const size_t descriptors_;
+};
+
+}  // namespace slacker::testing

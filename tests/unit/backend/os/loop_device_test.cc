@@ -1,0 +1,92 @@
+#include "backend/os/loop_device.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+#include <vector>
+
+#include "backend/base/unique_fd.h"
+#include "tests/support/erofs_sample.h"
+#include "tests/support/kernel_leak_check.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker {
+namespace {
+
+using testing::Eventually;
+using testing::StatusIs;
+using DirectIo = LoopDevice::DirectIo;
+
+class LoopDeviceTest : public ::testing::Test {
+ protected:
+  std::string File(const std::string& name, size_t size, char fill) {
+    testing::WriteWholeFile(directory_ / name, std::string(size, fill));
+    return directory_ / name;
+  }
+  char FirstByte(const LoopDevice& device) {
+    const UniqueFd fd(open(device.path().c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
+    alignas(4096) char block[4096] = {};
+    EXPECT_EQ(pread(fd.get(), block, sizeof block, 0), 4096);
+    return block[0];
+  }
+  testing::TempDir directory_;
+  testing::KernelLeakCheck leaks_{directory_.path()};
+};
+
+TEST_F(LoopDeviceTest, ShowsItsFileAndGoesWhenClosed) {
+  const std::string file = File("a", 8192, 'a');
+  {
+    ASSERT_OK_AND_ASSIGN(const LoopDevice device, LoopDevice::Attach(file, DirectIo::kPreferred));
+    EXPECT_EQ(FirstByte(device), 'a');
+    EXPECT_OK(device.SetReadAhead(16));
+    EXPECT_EQ(testing::ReadWholeFile("/sys/block/loop" + std::to_string(device.number()) +
+                                     "/queue/read_ahead_kb"),
+              "16\n");
+    EXPECT_EQ(testing::Leftovers(directory_.path()).size(), 1U);
+  }
+  EXPECT_TRUE(Eventually([this] { return testing::Leftovers(directory_.path()).empty(); }));
+}
+
+TEST_F(LoopDeviceTest, ManyAtOnceEachGetTheirOwn) {
+  const std::string file = File("a", 8192, 'a');
+  std::vector<std::thread> threads;
+  std::vector<absl::StatusOr<LoopDevice>> devices;
+  for (int i = 0; i < 16; ++i) devices.emplace_back(absl::UnknownError("unset"));
+  for (auto& device : devices) {
+    threads.emplace_back([&] { device = LoopDevice::Attach(file, DirectIo::kPreferred); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::vector<uint32_t> numbers;
+  for (const auto& device : devices) {
+    ASSERT_OK(device);
+    numbers.push_back(device->number());
+  }
+  std::sort(numbers.begin(), numbers.end());
+  EXPECT_EQ(std::unique(numbers.begin(), numbers.end()), numbers.end());
+}
+
+TEST_F(LoopDeviceTest, AnotherFileOfTheSameSizeTakesOver) {
+  ASSERT_OK_AND_ASSIGN(const LoopDevice device,
+                       LoopDevice::Attach(File("a", 8192, 'a'), DirectIo::kPreferred));
+  EXPECT_OK(ChangeBackingFile(device.number(), File("b", 8192, 'b'), DirectIo::kPreferred));
+  EXPECT_EQ(FirstByte(device), 'b');
+}
+
+TEST_F(LoopDeviceTest, AnotherSizeIsRefused) {
+  ASSERT_OK_AND_ASSIGN(const LoopDevice device,
+                       LoopDevice::Attach(File("a", 8192, 'a'), DirectIo::kPreferred));
+  EXPECT_THAT(ChangeBackingFile(device.number(), File("b", 4096, 'b'), DirectIo::kPreferred),
+              StatusIs(absl::StatusCode::kInternal, "LOOP_CHANGE_FD"));
+  EXPECT_EQ(FirstByte(device), 'a');
+}
+
+TEST_F(LoopDeviceTest, MissingFileIsInternal) {
+  EXPECT_THAT(LoopDevice::Attach(directory_ / "none", DirectIo::kPreferred),
+              StatusIs(absl::StatusCode::kInternal, "none"));
+}
+
+}  // namespace
+}  // namespace slacker

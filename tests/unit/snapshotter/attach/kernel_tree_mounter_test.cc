@@ -1,0 +1,189 @@
+// Attaching with the real kernel. Trees are read by other processes only: a server's process must
+// not wait for itself.
+#include "snapshotter/attach/kernel_tree_mounter.h"
+
+#include <future>
+
+#include "tests/support/erofs_sample.h"
+#include "tests/support/fake_blob_source.h"
+#include "tests/support/kernel_leak_check.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker {
+namespace {
+
+using testing::ErofsSample;
+using testing::FakeBlobSource;
+using testing::StatusIs;
+
+constexpr uint64_t kBlobId = 1;  // the smallest: next to FUSE's root node
+constexpr int kFiles = 48;
+
+int Shell(const std::string& command) { return std::system(("( " + command + " ) 2>&1").c_str()); }
+
+class KernelTreeMounterTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(root_);
+    std::filesystem::create_directories(tree_);
+    source_.Add(kBlobId, testing::ReadWholeFile(sample_.blob));
+    ASSERT_OK_AND_ASSIGN(keeper_, KeeperClient::Open({root_, run_dir_, KEEPER_PATH, 5}));
+    Connect();
+  }
+  void Connect() {
+    ASSERT_OK_AND_ASSIGN(connection_, FuseConnection::Open({run_dir_, 2}, keeper_.get(), &source_));
+    ASSERT_OK_AND_ASSIGN(mounter_, KernelTreeMounter::Open({HELPER_PATH, 16}, connection_.get()));
+  }
+  void TearDown() override {
+    EXPECT_OK(mounter_->Detach(tree_));
+    EXPECT_TRUE(testing::Eventually([this] {
+      const auto blobs = mounter_->BlobsInUse();
+      return blobs.ok() && blobs->empty();
+    }));
+    ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle(keeper_.get()));
+    EXPECT_TRUE(ended);
+  }
+  TreeSpec Spec() { return {sample_.metadata, tree_, {{kBlobId, sample_.blob_bytes()}}}; }
+
+  testing::TempDir directory_;
+  testing::KernelLeakCheck leaks_{directory_.path()};
+  ErofsSample sample_{directory_.path(), kFiles, 20000};
+  const std::string root_ = directory_ / "root";
+  const std::string run_dir_ = directory_ / "run";
+  const std::string tree_ = directory_ / "tree";
+  FakeBlobSource source_;
+  std::unique_ptr<KeeperClient> keeper_;
+  std::unique_ptr<FuseConnection> connection_;
+  std::unique_ptr<KernelTreeMounter> mounter_;
+};
+
+TEST_F(KernelTreeMounterTest, AttachedTreeReadsAsItsSource) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+  ASSERT_OK_AND_ASSIGN(const std::set<uint64_t> blobs, mounter_->BlobsInUse());
+  EXPECT_EQ(blobs, std::set<uint64_t>{kBlobId});
+  EXPECT_GT(connection_->counters().reads, 0U);
+  EXPECT_EQ(connection_->counters().errors, 0U);
+}
+
+TEST_F(KernelTreeMounterTest, AttachTwiceMountsOnce) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  const size_t after_one = testing::Leftovers(directory_.path()).size();
+  ASSERT_OK(mounter_->Attach(Spec()));
+  EXPECT_EQ(testing::Leftovers(directory_.path()).size(), after_one);
+}
+
+TEST_F(KernelTreeMounterTest, DetachOfNothingIsOk) {
+  EXPECT_OK(mounter_->Detach(tree_));
+  EXPECT_OK(mounter_->Detach(directory_ / "never-there"));
+}
+
+TEST_F(KernelTreeMounterTest, UnknownBlobIsInternalAndLeavesNothing) {
+  const size_t before = testing::Leftovers(directory_.path()).size();
+  TreeSpec spec = Spec();
+  spec.blobs[0].id = 77;
+  EXPECT_THAT(mounter_->Attach(spec), StatusIs(absl::StatusCode::kInternal, "/77"));
+  EXPECT_TRUE(
+      testing::Eventually([&] { return testing::Leftovers(directory_.path()).size() == before; }));
+}
+
+TEST_F(KernelTreeMounterTest, DamagedMetadataIsInternalAndLeavesNothing) {
+  const size_t before = testing::Leftovers(directory_.path()).size();
+  TreeSpec spec = Spec();
+  spec.metadata_path = directory_ / "damaged";
+  testing::WriteWholeFile(spec.metadata_path, std::string(65536, 'x'));
+  EXPECT_THAT(mounter_->Attach(spec), StatusIs(absl::StatusCode::kInternal));
+  EXPECT_TRUE(
+      testing::Eventually([&] { return testing::Leftovers(directory_.path()).size() == before; }));
+}
+
+TEST_F(KernelTreeMounterTest, OneBlobServesManyReadsAtOnce) {
+  constexpr size_t kWanted = 32;
+  ASSERT_OK(mounter_->Attach(Spec()));
+  source_.SetMode(FakeBlobSource::Mode::kHold);
+  std::string readers;
+  for (int i = 0; i < kFiles; ++i) {
+    const std::string name = "/f" + std::to_string(i);
+    readers += "cmp " + sample_.source + name + " " + tree_ + name + " & p=\"$p $!\"; ";
+  }
+  auto done = std::async(std::launch::async, [&] {
+    return Shell(readers + "for i in $p; do wait $i || exit 1; done");
+  });
+  EXPECT_TRUE(source_.WaitUntilHeld(kWanted));
+  source_.Release();
+  EXPECT_EQ(done.get(), 0);
+  EXPECT_GE(connection_->counters().max_in_flight, kWanted);
+}
+
+TEST_F(KernelTreeMounterTest, FailedAndShortReadsAreErrorsUntilTheSourceRecovers) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  for (const auto mode : {FakeBlobSource::Mode::kFail, FakeBlobSource::Mode::kShort}) {
+    source_.SetMode(mode);
+    EXPECT_NE(Shell("cat " + tree_ + "/f0 > /dev/null 2> " + (directory_ / "error")), 0);
+    EXPECT_THAT(testing::ReadWholeFile(directory_ / "error"),
+                ::testing::HasSubstr("Input/output error"));
+  }
+  EXPECT_GT(connection_->counters().errors, 0U);
+  source_.SetMode(FakeBlobSource::Mode::kAnswer);
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+}
+
+TEST_F(KernelTreeMounterTest, OverlayKeepsADetachedTreeReadable) {
+  const std::string merged = directory_ / "merged";
+  for (const char* name : {"merged", "upper", "work"}) {
+    std::filesystem::create_directories(directory_ / name);
+  }
+  ASSERT_OK(mounter_->Attach(Spec()));
+  ASSERT_EQ(Shell("mount -t overlay overlay -o lowerdir=" + tree_ + ",upperdir=" +
+                  (directory_ / "upper") + ",workdir=" + (directory_ / "work") + " " + merged),
+            0);
+  ASSERT_OK(mounter_->Detach(tree_));
+  ASSERT_OK_AND_ASSIGN(const std::set<uint64_t> held, mounter_->BlobsInUse());
+  EXPECT_EQ(held, std::set<uint64_t>{kBlobId});
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + merged), 0);
+  ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle(keeper_.get()));
+  EXPECT_FALSE(ended);
+  EXPECT_EQ(Shell("umount " + merged), 0);
+}
+
+TEST_F(KernelTreeMounterTest, CleanRestartTakesTheConnectionOver) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  const std::string before = connection_->directory();
+  mounter_.reset();
+  connection_.reset();
+  keeper_.reset();
+  ASSERT_OK_AND_ASSIGN(keeper_, KeeperClient::Open({root_, run_dir_, KEEPER_PATH, 5}));
+  Connect();
+  EXPECT_TRUE(connection_->adopted());
+  EXPECT_EQ(connection_->directory(), before);
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+}
+
+TEST_F(KernelTreeMounterTest, LostConnectionIsReplacedUnderMountedTrees) {
+  const std::string merged = directory_ / "merged";
+  for (const char* name : {"merged", "upper", "work"}) {
+    std::filesystem::create_directories(directory_ / name);
+  }
+  ASSERT_OK(mounter_->Attach(Spec()));
+  ASSERT_EQ(Shell("mount -t overlay overlay -o lowerdir=" + tree_ + ",upperdir=" +
+                  (directory_ / "upper") + ",workdir=" + (directory_ / "work") + " " + merged),
+            0);
+  const std::string before = connection_->directory();
+  mounter_.reset();
+  connection_.reset();
+  ASSERT_OK(keeper_->Bye());
+  keeper_.reset();
+  EXPECT_NE(Shell("cat " + merged + "/f0 > /dev/null"), 0);  // an error, and nobody hangs
+  ASSERT_OK_AND_ASSIGN(keeper_, KeeperClient::Open({root_, run_dir_, KEEPER_PATH, 5}));
+  Connect();
+  EXPECT_FALSE(connection_->adopted());
+  EXPECT_NE(connection_->directory(), before);
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + merged), 0);
+  EXPECT_OK(mounter_->Attach(Spec()));
+  EXPECT_FALSE(std::filesystem::exists(before));
+  EXPECT_EQ(Shell("umount " + merged), 0);
+}
+
+}  // namespace
+}  // namespace slacker

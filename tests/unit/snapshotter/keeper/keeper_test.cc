@@ -1,0 +1,197 @@
+#include "cmd/slackerd-keeper/keeper.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <csignal>
+
+#include "snapshotter/keeper/keeper_client.h"
+#include "snapshotter/keeper/packet.h"
+#include "tests/support/kernel_leak_check.h"
+#include "tests/support/processes.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker {
+namespace {
+
+using testing::Eventually;
+using testing::StatusIs;
+
+TEST(IsBeyondActingTest, FollowsTheLifeOfAProcess) {
+  testing::LineProcess process({"/bin/cat"});
+  const pid_t pid = process.pid();
+  EXPECT_FALSE(keeper::IsBeyondActing(pid));
+  ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  EXPECT_FALSE(keeper::IsBeyondActing(pid));
+  ASSERT_EQ(kill(pid, SIGKILL), 0);  // from here on it never runs again, whatever /proc calls it
+  EXPECT_TRUE(keeper::IsBeyondActing(pid));
+  EXPECT_TRUE(Eventually([&] {
+    return testing::ReadWholeFile("/proc/" + std::to_string(pid) + "/stat").find(") Z") !=
+           std::string::npos;
+  }));
+  EXPECT_TRUE(keeper::IsBeyondActing(pid));
+  process.Wait();
+  EXPECT_TRUE(keeper::IsBeyondActing(pid));
+}
+
+class KeeperTest : public ::testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::create_directories(root_); }
+  KeeperOptions Options(int deadline_seconds = 5) {
+    return {root_, run_dir_, KEEPER_PATH, deadline_seconds};
+  }
+  std::vector<pid_t> Keepers() { return testing::ProcessesWith(run_dir_ + "/keeper.sock"); }
+  void ExpectKeeperEnds() {
+    EXPECT_TRUE(Eventually([this] { return Keepers().empty(); }));
+  }
+  // A pipe whose reading end tells when its last writing end is closed.
+  UniqueFd MakePipe(UniqueFd* write_end) {
+    int ends[2];
+    EXPECT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    write_end->Reset(ends[1]);
+    return UniqueFd(ends[0]);
+  }
+  static bool AtEnd(const UniqueFd& pipe) {
+    char byte = 0;
+    return read(pipe.get(), &byte, 1) == 0;
+  }
+
+  testing::TempDir directory_;
+  const std::string root_ = directory_ / "root";
+  const std::string run_dir_ = directory_ / "deep/run";
+};
+
+TEST_F(KeeperTest, DescriptorsOutliveTheirOwner) {
+  UniqueFd writer;
+  const UniqueFd reader = MakePipe(&writer);
+  {
+    ASSERT_OK_AND_ASSIGN(const auto client, KeeperClient::Open(Options()));
+    ASSERT_OK(client->Put("pipe", writer.get()));
+    writer.Reset();
+  }
+  EXPECT_FALSE(AtEnd(reader));
+  ASSERT_OK_AND_ASSIGN(const auto client, KeeperClient::Open(Options()));
+  EXPECT_THAT(client->List(), testing::IsOk());
+  EXPECT_EQ(*client->List(), (std::vector<std::string>{"lock", "pipe"}));
+  ASSERT_OK_AND_ASSIGN(UniqueFd kept, client->Get("pipe"));
+  EXPECT_EQ(write(kept.get(), "x", 1), 1);
+  char byte = 0;
+  EXPECT_EQ(read(reader.get(), &byte, 1), 1);
+  kept.Reset();
+  ASSERT_OK(client->Drop("pipe"));
+  EXPECT_TRUE(AtEnd(reader));
+  EXPECT_THAT(client->Get("pipe"), StatusIs(absl::StatusCode::kNotFound));
+  ASSERT_OK(client->Bye());
+  ExpectKeeperEnds();
+}
+
+TEST_F(KeeperTest, SecondOwnerIsRefusedWhileTheFirstLives) {
+  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
+  EXPECT_THAT(KeeperClient::Open(Options()),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       "is in use by PID " + std::to_string(getpid())));
+  ASSERT_OK(client->List());
+  client.reset();
+  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Options()));
+  ASSERT_OK(client->Bye());
+}
+
+TEST_F(KeeperTest, LockAloneRefusesASecondOwner) {
+  ASSERT_OK_AND_ASSIGN(const auto client, KeeperClient::Open(Options()));
+  KeeperOptions elsewhere = Options(1);
+  elsewhere.run_dir = directory_ / "other";
+  EXPECT_THAT(KeeperClient::Open(elsewhere),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "is in use"));
+  ASSERT_OK(client->Bye());
+  EXPECT_TRUE(Eventually(
+      [&] { return testing::ProcessesWith(elsewhere.run_dir + "/keeper.sock").empty(); }));
+}
+
+TEST_F(KeeperTest, KilledKeeperIsReplacedWithAllItHeld) {
+  UniqueFd writer;
+  const UniqueFd reader = MakePipe(&writer);
+  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
+  ASSERT_OK(client->Put("pipe", writer.get()));
+  writer.Reset();
+  const std::vector<pid_t> first = Keepers();
+  ASSERT_EQ(first.size(), 1U);
+  ASSERT_EQ(kill(first[0], SIGKILL), 0);
+  EXPECT_TRUE(Eventually([&] {
+    const auto names = client->List();
+    return names.ok() && names->size() == 2 && Keepers() != first;
+  }));
+  client.reset();
+  EXPECT_FALSE(AtEnd(reader));
+  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Options()));
+  EXPECT_OK(client->Get("pipe"));
+  ASSERT_OK(client->Bye());
+}
+
+TEST_F(KeeperTest, DeadlineWithoutOwnerClosesEverything) {
+  UniqueFd writer;
+  const UniqueFd reader = MakePipe(&writer);
+  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options(1)));
+  ASSERT_OK(client->Put("pipe", writer.get()));
+  writer.Reset();
+  EXPECT_FALSE(AtEnd(reader));
+  client.reset();
+  EXPECT_TRUE(Eventually([&] { return AtEnd(reader); }));
+  ExpectKeeperEnds();
+}
+
+TEST_F(KeeperTest, TooManyAndTooLongNamesAreRefused) {
+  ASSERT_OK_AND_ASSIGN(const auto client, KeeperClient::Open(Options()));
+  for (size_t i = 1; i < keeper::kMaxDescriptors; ++i) {
+    ASSERT_OK(client->Put(std::to_string(i), 0));
+  }
+  EXPECT_THAT(client->Put("one more", 0), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(client->Put(std::string(keeper::kNameBytes, 'x'), 0),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(client->List()->size(), keeper::kMaxDescriptors);
+  ASSERT_OK(client->Bye());
+}
+
+TEST_F(KeeperTest, StrangePacketsAreRefusedAndHarmless) {
+  ASSERT_OK_AND_ASSIGN(const auto client, KeeperClient::Open(Options()));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = run_dir_ + "/keeper.sock";
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const auto connect_raw = [&address] {
+    UniqueFd raw(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(connect(raw.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return raw;
+  };
+  const UniqueFd polite = connect_raw();
+  keeper::Request request;
+  keeper::Reply reply;
+  UniqueFd fd;
+  request.verb = keeper::Verb::kBye;  // without being the owner
+  EXPECT_EQ(keeper::SendPacket(polite.get(), request, -1), 0);
+  EXPECT_EQ(keeper::ReceivePacket(polite.get(), &reply, &fd), 0);
+  EXPECT_EQ(reply.error, EPERM);
+  request.version = 99;
+  EXPECT_EQ(keeper::SendPacket(polite.get(), request, -1), 0);
+  EXPECT_EQ(keeper::ReceivePacket(polite.get(), &reply, &fd), 0);
+  EXPECT_EQ(reply.error, EPROTO);
+  const UniqueFd rude = connect_raw();
+  EXPECT_EQ(send(rude.get(), "hello", 5, MSG_NOSIGNAL), 5);
+  EXPECT_NE(keeper::ReceivePacket(rude.get(), &reply, &fd), 0);
+  EXPECT_OK(client->List());
+  ASSERT_OK(client->Bye());
+}
+
+TEST(RootRunDirTest, DependsOnTheCanonicalPathOnly) {
+  testing::TempDir directory;
+  std::filesystem::create_directories(directory / "a/b");
+  ASSERT_OK_AND_ASSIGN(const std::string plain, RootRunDir("/run/x", directory / "a"));
+  ASSERT_OK_AND_ASSIGN(const std::string winding, RootRunDir("/run/x", directory / "a/b/.."));
+  EXPECT_EQ(plain, winding);
+  EXPECT_EQ(plain.size(), std::string("/run/x/").size() + 16);
+  EXPECT_THAT(RootRunDir("/run/x", directory / "none"), StatusIs(absl::StatusCode::kInternal));
+}
+
+}  // namespace
+}  // namespace slacker
