@@ -1,0 +1,200 @@
+#include "backend/erofs/image_tree.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+namespace slacker::erofs {
+namespace {
+
+const Node& DefaultDirectory() {
+  static const Node node;
+  return node;
+}
+
+bool IsDirectory(NodeType type) {
+  return type == NodeType::kDirectory || type == NodeType::kImplicitDirectory;
+}
+
+bool IsWhiteout(const Layer& layer, const Entry& entry) {
+  if (entry.node == kNone) return true;
+  const Node& node = layer.nodes[entry.node];
+  return node.type == NodeType::kCharDevice && node.rdev_major == 0 && node.rdev_minor == 0;
+}
+
+// The first eight bytes as a number that orders as they do, so that most comparisons touch no
+// string.
+uint64_t NamePrefix(std::string_view name) {
+  uint64_t prefix = 0;
+  std::memcpy(&prefix, name.data(), std::min(name.size(), sizeof prefix));
+  return __builtin_bswap64(prefix);
+}
+static_assert(std::endian::native == std::endian::little);
+
+// The entries of each directory of one layer.
+class ChildIndex {
+ public:
+  explicit ChildIndex(const Layer& layer)
+      : first_(layer.entries.size() + 1), children_(layer.entries.size()) {
+    const std::vector<Entry>& entries = layer.entries;
+    for (size_t i = 1; i < entries.size(); ++i) ++first_[entries[i].parent + 1];
+    for (size_t i = 1; i < first_.size(); ++i) first_[i] += first_[i - 1];
+    std::vector<uint32_t> next(first_.begin(), first_.end());
+    for (size_t i = 1; i < entries.size(); ++i) {
+      children_[next[entries[i].parent]++] = static_cast<uint32_t>(i);
+    }
+  }
+  std::span<const uint32_t> Of(uint32_t entry) const {
+    return std::span(children_).subspan(first_[entry], first_[entry + 1] - first_[entry]);
+  }
+
+ private:
+  std::vector<uint32_t> first_;
+  std::vector<uint32_t> children_;
+};
+
+// An entry of one of the layers.
+struct Source {
+  uint32_t layer = 0;
+  uint32_t entry = 0;
+};
+
+// A directory entry that takes part in a merge; sorted by name, the upper layer first.
+struct Candidate {
+  uint64_t prefix = 0;
+  Source source;
+};
+
+class Merger {
+ public:
+  explicit Merger(const std::vector<const Layer*>& layers) : layers_(layers) {
+    size_t entries = 0;
+    indexes_.reserve(layers.size());
+    links_.reserve(layers.size());
+    for (const Layer* layer : layers) {
+      indexes_.emplace_back(*layer);
+      links_.emplace_back(layer->nodes.size(), kNone);
+      entries += layer->entries.size();
+    }
+    tree_.entries.reserve(entries);
+    tree_.inodes.reserve(entries + 1);
+  }
+
+  ImageTree Run() && {
+    std::vector<Source> roots;
+    for (size_t i = layers_.size(); i > 0; --i) roots.push_back({static_cast<uint32_t>(i - 1), 0});
+    AddDirectory(0, roots);
+    // AddDirectory appends to both while the walk goes on: breadth first without recursion.
+    for (size_t next = 0; next < directories_.size(); ++next) MergeDirectory(next);
+    return std::move(tree_);
+  }
+
+ private:
+  // A directory of the result, and where its entries come from: sources_[first, first + count),
+  // the upper layer first.
+  struct Directory {
+    uint32_t inode = 0;
+    size_t first_source = 0, source_count = 0;
+  };
+
+  const Layer& LayerOf(Source source) const { return *layers_[source.layer]; }
+  const Entry& EntryOf(Source source) const { return LayerOf(source).entries[source.entry]; }
+  const Node& NodeOf(Source source) const { return LayerOf(source).nodes[EntryOf(source).node]; }
+  bool IsDirectorySource(Source source) const {
+    return !IsWhiteout(LayerOf(source), EntryOf(source)) && IsDirectory(NodeOf(source).type);
+  }
+
+  bool Before(const Candidate& a, const Candidate& b) const {
+    if (a.prefix != b.prefix) return a.prefix < b.prefix;
+    const int order = EntryOf(a.source).name.compare(EntryOf(b.source).name);
+    return order != 0 ? order < 0 : a.source.layer > b.source.layer;
+  }
+
+  // `same_name` are the entries of one name, the upper layer first, the first one a directory.
+  uint32_t AddDirectory(uint32_t parent, std::span<const Source> same_name) {
+    Directory directory{static_cast<uint32_t>(tree_.inodes.size()), sources_.size(), 0};
+    TreeInode inode{
+        .node = &DefaultDirectory(), .nlink = 2, .parent = parent, .is_directory = true};
+    bool open = true;
+    for (const Source source : same_name) {
+      if (!IsDirectorySource(source)) break;
+      const Node& node = NodeOf(source);
+      if (open) sources_.push_back(source);
+      open = open && !node.opaque;
+      if (inode.layer == kNone && node.type == NodeType::kDirectory) {
+        inode.node = &node;
+        inode.layer = source.layer;
+      }
+      if (!open && inode.layer != kNone) break;
+    }
+    directory.source_count = sources_.size() - directory.first_source;
+    directories_.push_back(directory);
+    tree_.inodes.push_back(inode);
+    return directory.inode;
+  }
+
+  uint32_t AddOther(Source source) {
+    uint32_t& link = links_[source.layer][EntryOf(source).node];
+    if (link == kNone) {
+      link = static_cast<uint32_t>(tree_.inodes.size());
+      tree_.inodes.push_back({.node = &NodeOf(source), .layer = source.layer});
+    }
+    ++tree_.inodes[link].nlink;
+    return link;
+  }
+
+  void MergeDirectory(size_t index) {
+    const Directory directory = directories_[index];
+    candidates_.clear();
+    for (size_t i = 0; i < directory.source_count; ++i) {
+      const Source source = sources_[directory.first_source + i];
+      for (const uint32_t child : indexes_[source.layer].Of(source.entry)) {
+        const std::string_view name = LayerOf(source).entries[child].name;
+        candidates_.push_back({NamePrefix(name), {source.layer, child}});
+      }
+    }
+    std::sort(candidates_.begin(), candidates_.end(),
+              [this](const Candidate& a, const Candidate& b) { return Before(a, b); });
+    const size_t first_entry = tree_.entries.size();
+    for (size_t i = 0, end = 0; i < candidates_.size(); i = end) {
+      const std::string_view name = EntryOf(candidates_[i].source).name;
+      same_name_.clear();
+      for (end = i; end < candidates_.size() && candidates_[end].prefix == candidates_[i].prefix &&
+                    EntryOf(candidates_[end].source).name == name;
+           ++end) {
+        same_name_.push_back(candidates_[end].source);
+      }
+      AddEntry(directory.inode, name);
+    }
+    TreeInode& inode = tree_.inodes[directory.inode];
+    inode.first_entry = static_cast<uint32_t>(first_entry);
+    inode.entry_count = static_cast<uint32_t>(tree_.entries.size() - first_entry);
+  }
+
+  void AddEntry(uint32_t directory, std::string_view name) {
+    const Source top = same_name_.front();
+    if (IsWhiteout(LayerOf(top), EntryOf(top))) return;
+    if (IsDirectory(NodeOf(top).type)) {
+      ++tree_.inodes[directory].nlink;
+      tree_.entries.push_back({name, AddDirectory(directory, same_name_)});
+    } else {
+      tree_.entries.push_back({name, AddOther(top)});
+    }
+  }
+
+  const std::vector<const Layer*>& layers_;
+  std::vector<ChildIndex> indexes_;
+  std::vector<std::vector<uint32_t>> links_;  // by layer and node: its inode, if it has one yet
+  std::vector<Directory> directories_;
+  std::vector<Source> sources_;
+  std::vector<Candidate> candidates_;  // of the directory in hand
+  std::vector<Source> same_name_;      // of the entry in hand
+  ImageTree tree_;
+};
+
+}  // namespace
+
+ImageTree MergeLayers(const std::vector<const Layer*>& layers) { return Merger(layers).Run(); }
+
+}  // namespace slacker::erofs

@@ -1,0 +1,78 @@
+// Writes a merged tree as an EROFS image.
+//
+// Blocks of an image, in this order: superblock and device table; inodes with what stands behind
+// them (the root first, then breadth first, so that a directory's inodes are neighbours); shared
+// xattrs; directory blocks and long symlink targets that did not fit behind their inode.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "backend/erofs/erofs_format.h"
+#include "backend/erofs/image_tree.h"
+#include "backend/erofs/xattr_table.h"
+
+namespace slacker::erofs {
+
+// The largest image that is built; a sparse file in a hostile layer could ask for any size.
+inline constexpr uint64_t kMaxImageBytes = uint64_t{1} << 30;
+
+// Which layers' blobs a tree refers to.
+struct DeviceTable {
+  std::vector<uint32_t> layers;      // by device ID - 1: a layer that has this blob
+  std::vector<uint16_t> device_ids;  // by layer; 0 where its blob is not referred to
+};
+
+// Layers of the same content share a device; devices are in the order of the layers.
+// RESOURCE_EXHAUSTED: more devices than EROFS can number, or a blob of 2^32 blocks.
+absl::StatusOr<DeviceTable> AssignDevices(const std::vector<const Layer*>& layers,
+                                          const ImageTree& tree);
+
+// One use: construct, LayOut, Write. The references must outlive it. Thread-compatible.
+class ImageWriter {
+ public:
+  ImageWriter(const std::vector<const Layer*>& layers, const ImageTree& tree,
+              const DeviceTable& devices, const XattrTable& xattrs);
+
+  // Gives everything its place. RESOURCE_EXHAUSTED: the image would exceed kMaxImageBytes.
+  absl::Status LayOut();
+  std::string Write();
+
+ private:
+  struct Place {
+    uint64_t data_block = 0;  // flat: relative to the data area; chunk-based: log2 of the chunk
+    uint64_t size_bytes = 0;  // st_size
+    uint32_t xattr_bytes = 0;
+    uint32_t trailing_bytes = 0;  // behind the xattrs: data, or chunk indexes
+    DataLayout layout = DataLayout::kFlatPlain;
+  };
+
+  const File* FileOf(const TreeInode& inode) const;
+  absl::Status PlaceInode(uint32_t index);
+  void PlaceFlatData(Place* place);
+  void WriteSuperblock();
+  void WriteInode(uint32_t index);
+  void WriteDirectory(uint32_t index);
+  void WriteSymlink(uint32_t index);
+  void WriteChunkIndexes(uint32_t index);
+  uint64_t OffsetOf(uint32_t index) const;
+  // Where the bytes behind inode and xattrs begin.
+  char* Trailing(uint32_t index);
+
+  const std::vector<const Layer*>& layers_;
+  const ImageTree& tree_;
+  const DeviceTable& devices_;
+  const XattrTable& xattrs_;
+  std::vector<Place> places_;   // by inode
+  std::vector<uint32_t> nids_;  // by inode
+  uint64_t meta_block_ = 0;
+  uint64_t end_of_inodes_ = 0;  // bytes
+  uint64_t xattr_block_ = 0;
+  uint64_t data_area_block_ = 0;
+  uint64_t data_blocks_ = 0;
+  std::string image_;
+};
+
+}  // namespace slacker::erofs
