@@ -1,0 +1,47 @@
+// A backend that counts what passes through it: how the node knows what it fetched. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "backend/backend.h"
+
+namespace slacker {
+
+// Outlives the reads under way: callbacks hold on to it.
+struct TransferCounters {
+  std::atomic<uint64_t> requests = 0;
+  std::atomic<uint64_t> bytes = 0;
+};
+
+class CountingBackend final : public ReadBackend {
+ public:
+  // Both shared: with other readers of the store, and with whoever shows the counters.
+  CountingBackend(std::shared_ptr<ReadBackend> backend, std::shared_ptr<TransferCounters> counters)
+      : backend_(std::move(backend)), counters_(std::move(counters)) {}
+
+  void ReadAsync(std::string_view name, uint64_t offset, uint64_t size,
+                 ReadCallback done) override {
+    ++counters_->requests;
+    backend_->ReadAsync(name, offset, size,
+                        [counters = counters_, done = std::move(done)](auto bytes) {
+                          if (bytes.ok()) counters->bytes += bytes->size();
+                          done(std::move(bytes));
+                        });
+  }
+  absl::StatusOr<ObjectInfo> Stat(std::string_view name) override {
+    ++counters_->requests;
+    return backend_->Stat(name);
+  }
+  std::string Url() const override { return backend_->Url(); }
+
+ private:
+  const std::shared_ptr<ReadBackend> backend_;
+  const std::shared_ptr<TransferCounters> counters_;
+};
+
+}  // namespace slacker

@@ -1,0 +1,189 @@
+// How an image becomes present: manifest, records, transaction.
+#include <algorithm>
+#include <utility>
+
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+#include "snapshotter/images/image_manager.h"
+
+namespace slacker {
+namespace {
+
+constexpr size_t kMaxLayers = 4096;
+constexpr char kImageLayersHint[] = "containerd.io/snapshot/cri.image-layers";
+
+// The CRI plugin lists the layers from this one up to the top.
+bool SaysNotTop(const Labels& hints) {
+  const auto hint = hints.find(kImageLayersHint);
+  return hint != hints.end() && hint->second.find(',') != std::string::npos;
+}
+
+absl::Status CheckManifest(const Manifest& manifest, const Digest& chain_id) {
+  if (manifest.layers.empty() || manifest.layers.size() > kMaxLayers) {
+    return DataLoss("manifest with an impossible number of layers");
+  }
+  std::vector<Digest> diff_ids;
+  for (const ManifestLayer& layer : manifest.layers) diff_ids.push_back(layer.diff_id);
+  if (manifest.chain_id != chain_id || ChainId(diff_ids) != chain_id) {
+    return DataLoss("manifest of another chain");
+  }
+  return absl::OkStatus();
+}
+
+// The chain right below the manifest's own.
+Digest ParentChain(const Manifest& manifest) {
+  std::vector<Digest> diff_ids;
+  for (const ManifestLayer& layer : manifest.layers) diff_ids.push_back(layer.diff_id);
+  diff_ids.pop_back();
+  return ChainId(diff_ids);
+}
+
+}  // namespace
+
+struct ImageManager::Flight {
+  bool done = false;  // guarded by ImageManager::mutex_, like the status
+  absl::Status status;
+};
+
+struct ImageManager::RecordsHeld {
+  RecordsHeld(References* references, std::vector<Digest> records)
+      : references_(references), records_(std::move(records)) {
+    references_->HoldRecords(records_);
+  }
+  ~RecordsHeld() { references_->ReleaseRecords(records_); }
+  RecordsHeld(const RecordsHeld&) = delete;
+  RecordsHeld& operator=(const RecordsHeld&) = delete;
+
+ private:
+  References* const references_;
+  const std::vector<Digest> records_;
+};
+
+absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labels& hints) {
+  ImagePin pin = Pinned(chain_id);
+  RETURN_IF_ERROR(Annotate(MakePresentOnce(chain_id), chain_id.ToString()));
+  if (SaysNotTop(hints)) {
+    builds_->CallOff(chain_id);
+  } else {
+    builds_->Schedule(chain_id);
+  }
+  background_->Add([this, chain_id] { FetchLocations(chain_id); });
+  return pin;
+}
+
+absl::Status ImageManager::MakePresentOnce(const Digest& chain_id) {
+  std::shared_ptr<Flight> flight;
+  {
+    MutexLock lock(&mutex_);
+    if (const auto found = flights_.find(chain_id); found != flights_.end()) {
+      flight = found->second;
+      while (!flight->done) changed_.Wait(&mutex_);
+      return flight->status;
+    }
+    flight = std::make_shared<Flight>();
+    flights_.emplace(chain_id, flight);
+  }
+  absl::Status status = MakePresent(chain_id);
+  MutexLock lock(&mutex_);
+  flight->done = true;
+  flight->status = status;
+  flights_.erase(chain_id);
+  changed_.SignalAll();
+  return status;
+}
+
+absl::Status ImageManager::MakePresent(const Digest& chain_id) {
+  const StoreGateway::TimePoint deadline = gateway_.Deadline();
+  ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
+  if (image == nullptr) return AddImage(chain_id, deadline);
+  std::vector<Digest> records;
+  for (const BlobRow& layer : image->layers) records.push_back(layer.record);
+  return BringRecords(records, deadline).status();
+}
+
+absl::Status ImageManager::AddImage(const Digest& chain_id, StoreGateway::TimePoint deadline) {
+  ASSIGN_OR_RETURN(const Manifest manifest, gateway_.ReadManifest(chain_id, deadline));
+  RETURN_IF_ERROR(CheckManifest(manifest, chain_id));
+  if (manifest.layers.size() > 1) builds_->CallOff(ParentChain(manifest));
+  std::vector<Digest> records;
+  for (const ManifestLayer& layer : manifest.layers) records.push_back(layer.record);
+  const RecordsHeld held(references_.get(), records);
+  ASSIGN_OR_RETURN(const std::vector<RecordFacts> facts, BringRecords(records, deadline));
+  std::vector<NewLayer> layers;
+  for (size_t i = 0; i < facts.size(); ++i) {
+    if (facts[i].diff_id != manifest.layers[i].diff_id) {
+      return DataLoss("manifest names the record of another layer");
+    }
+    layers.push_back({records[i], facts[i].blob_size_bytes});
+  }
+  SLACKER_FAILPOINT("ensure.before_commit");
+  ASSIGN_OR_RETURN(Txn txn, options_.db->Write());
+  RETURN_IF_ERROR(InsertImage(txn, chain_id, layers).status());
+  RETURN_IF_ERROR(txn.Commit());
+  SLACKER_FAILPOINT("ensure.after_commit");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecords(
+    const std::vector<Digest>& records, StoreGateway::TimePoint deadline) {
+  std::vector<RecordFacts> facts(records.size());
+  std::vector<size_t> missing;
+  std::vector<Digest> wanted;
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (VerifyKept(records[i], &facts[i])) continue;
+    missing.push_back(i);
+    wanted.push_back(records[i]);
+  }
+  if (missing.empty()) return facts;
+  auto fetched = gateway_.ReadRecords(wanted, deadline);
+  // The manifest is there, so the image is published; the store has lost a part of it.
+  if (absl::IsNotFound(fetched.status())) return DataLoss(Message(fetched.status()));
+  RETURN_IF_ERROR(fetched.status());
+  for (size_t i = 0; i < missing.size(); ++i) {
+    RETURN_IF_ERROR(records_.Save(wanted[i], (*fetched)[i].stored));
+    const Layer& layer = (*fetched)[i].layer;
+    facts[missing[i]] = {layer.diff_id, layer.blob_size_bytes, layer.chunks.size()};
+  }
+  RETURN_IF_ERROR(records_.Sync());
+  MutexLock lock(&mutex_);
+  for (size_t i = 0; i < missing.size(); ++i) facts_[wanted[i]] = facts[missing[i]];
+  return facts;
+}
+
+// Decodes a kept record once in this process's life; after that, that it is there is enough.
+bool ImageManager::VerifyKept(const Digest& record, RecordFacts* facts) {
+  if (!records_.Has(record)) return false;
+  {
+    MutexLock lock(&mutex_);
+    if (const auto found = facts_.find(record); found != facts_.end()) {
+      *facts = found->second;
+      return true;
+    }
+  }
+  const auto layer = records_.Load(record);
+  if (!layer.ok()) return false;  // whatever is wrong with it: fetched again
+  *facts = {layer->diff_id, layer->blob_size_bytes, layer->chunks.size()};
+  MutexLock lock(&mutex_);
+  facts_[record] = *facts;
+  return true;
+}
+
+void ImageManager::ForgetFacts(const std::vector<BlobRow>& layers) {
+  MutexLock lock(&mutex_);
+  for (const BlobRow& layer : layers) facts_.erase(layer.record);
+}
+
+// In advance, so that a first read after a restart needs no round trip for them. A store that does
+// not answer now is asked by the filler when the time comes.
+void ImageManager::FetchLocations(const Digest& chain_id) {
+  const auto image = FindKnown(chain_id);
+  if (!image.ok() || *image == nullptr || (*image)->layers.empty()) return;
+  const BlobRow& top = (*image)->layers.back();
+  RecordFacts facts;
+  if (top.size_bytes == 0 || !VerifyKept(top.record, &facts)) return;
+  if (records_.LoadLocations(top.record, facts.chunks).ok()) return;
+  const auto locations = gateway_.ReadLocations(top.record, facts.chunks, gateway_.Deadline());
+  if (locations.ok()) (void)records_.SaveLocations(top.record, *locations);
+}
+
+}  // namespace slacker

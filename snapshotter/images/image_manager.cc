@@ -1,0 +1,217 @@
+#include "snapshotter/images/image_manager.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <utility>
+
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+#include "snapshotter/images/node_files.h"
+
+namespace slacker {
+namespace {
+
+std::shared_ptr<ReadBackend> Counted(std::shared_ptr<ReadBackend> backend,
+                                     std::shared_ptr<TransferCounters> counters) {
+  if (backend == nullptr) return nullptr;
+  return std::make_shared<CountingBackend>(std::move(backend), std::move(counters));
+}
+
+// A mount point is on another device than the directory that it is in.
+bool IsMountPoint(const std::string& path) {
+  struct stat self {
+  }, parent{};
+  return stat(path.c_str(), &self) == 0 && stat((path + "/..").c_str(), &parent) == 0 &&
+         self.st_dev != parent.st_dev;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ImageManager>> ImageManager::Open(Options options) {
+  for (const char* directory : {"/images", "/snapshots"}) {
+    RETURN_IF_ERROR(MakeDirectories(options.root + directory));
+  }
+  return std::unique_ptr<ImageManager>(new ImageManager(std::move(options)));
+}
+
+ImageManager::ImageManager(Options options)
+    : options_(std::move(options)),
+      records_(options_.filler->records()),
+      metadata_(options_.root + "/images", &records_),
+      transfers_(std::make_shared<TransferCounters>()),
+      references_(std::make_shared<References>()),
+      gateway_(Counted(options_.backend, transfers_), options_.clock, options_.gateway),
+      builds_(std::make_unique<BuildQueue>(
+          [this](const Digest& chain_id) { return FindOrBuild(chain_id); }, options_.build_delay)),
+      background_(std::make_unique<ThreadPool>("slk-images", 1)) {}
+
+ImageManager::~ImageManager() {
+  background_.reset();
+  builds_.reset();
+}
+
+absl::Status ImageManager::Start() {
+  std::vector<ImageRow> images;
+  std::vector<BlobRow> blobs;
+  {
+    ASSIGN_OR_RETURN(Txn txn, options_.db->Read());
+    ASSIGN_OR_RETURN(images, AllImages(txn));
+    ASSIGN_OR_RETURN(blobs, AllBlobs(txn));
+  }
+  std::set<Digest> records;
+  std::vector<uint64_t> ids;
+  for (const BlobRow& blob : blobs) {
+    records.insert(blob.record);
+    ids.push_back(blob.id);
+  }
+  RETURN_IF_ERROR(records_.RemoveAllBut(records));
+  RETURN_IF_ERROR(metadata_.RemoveAllBut(images));
+  RETURN_IF_ERROR(options_.filler->RemoveAllBut(ids));
+  RETURN_IF_ERROR(RemoveStrayTrees(images));
+  AttachMountedAgain(images);
+  return absl::OkStatus();
+}
+
+absl::Status ImageManager::RemoveStrayTrees(const std::vector<ImageRow>& images) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                   ListDirectory(options_.root + "/snapshots"));
+  for (const std::string& name : names) {
+    uint64_t id = 0;
+    const char* const end = name.data() + name.size();
+    if (name.size() < 2 || name[0] != 'i') continue;
+    if (const auto parsed = std::from_chars(name.data() + 1, end, id);
+        parsed.ec != std::errc() || parsed.ptr != end) {
+      continue;
+    }
+    const bool known = std::any_of(images.begin(), images.end(),
+                                   [id](const ImageRow& image) { return image.id == id; });
+    if (!known) RETURN_IF_ERROR(RemoveTree(id));
+  }
+  return absl::OkStatus();
+}
+
+void ImageManager::AttachMountedAgain(const std::vector<ImageRow>& images) {
+  for (const ImageRow& image : images) {
+    if (!IsMountPoint(TreeDirectory(image.id) + "/fs")) continue;
+    background_->Add([this, chain_id = image.chain_id] {
+      if (const auto attached = Attach(chain_id); !attached.ok()) {
+        Log(LogLevel::kWarning, "a mounted image cannot be connected again, ignoring",
+            {{"chain", chain_id.ToString()}, {"error", attached.status().ToString()}});
+      }
+    });
+  }
+}
+
+ImagePin ImageManager::Pinned(const Digest& chain_id) {
+  references_->Pin(chain_id);
+  return ImagePin([references = references_, chain_id] { references->Unpin(chain_id); });
+}
+
+absl::StatusOr<std::unique_ptr<ImageManager::KnownImage>> ImageManager::FindKnown(
+    const Digest& chain_id) {
+  ASSIGN_OR_RETURN(Txn txn, options_.db->Read());
+  ASSIGN_OR_RETURN(const std::optional<uint64_t> id, FindImage(txn, chain_id));
+  if (!id.has_value()) return std::unique_ptr<KnownImage>();
+  auto image = std::make_unique<KnownImage>();
+  image->row = {*id, chain_id};
+  ASSIGN_OR_RETURN(image->layers, ImageLayers(txn, *id));
+  return image;
+}
+
+absl::StatusOr<std::string> ImageManager::Attach(const Digest& chain_id) {
+  const ImagePin pin = Pinned(chain_id);
+  ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
+  if (image == nullptr) return Internal("image " + chain_id.ToString() + " is not on this node");
+  const std::string path = TreeDirectory(image->row.id) + "/fs";
+  if (!TakeTree(image->row.id)) return path;
+  const absl::Status attached = AttachTree(*image);
+  PutTree(image->row.id, attached.ok());
+  if (absl::IsDataLoss(attached)) {
+    ForgetFacts(image->layers);
+    background_->Add([this, chain_id, keep = std::make_shared<ImagePin>(Pinned(chain_id))] {
+      if (const absl::Status again = MakePresentOnce(chain_id); !again.ok()) {
+        Log(LogLevel::kWarning, "a damaged image cannot be fetched again, ignoring",
+            {{"chain", chain_id.ToString()}, {"error", again.ToString()}});
+      }
+    });
+  }
+  RETURN_IF_ERROR(Annotate(attached, "attach " + chain_id.ToString()));
+  return path;
+}
+
+absl::Status ImageManager::AttachTree(const KnownImage& image) {
+  ASSIGN_OR_RETURN(const MetadataImage metadata, builds_->Get(image.row.chain_id));
+  TreeSpec spec;
+  spec.metadata_path = metadata.path;
+  spec.mount_path = TreeDirectory(image.row.id) + "/fs";
+  for (const uint32_t layer : metadata.devices) {
+    spec.blobs.push_back({image.layers[layer].id, image.layers[layer].size_bytes});
+  }
+  RETURN_IF_ERROR(MakeDirectories(spec.mount_path));
+  return options_.mounter->Attach(spec);
+}
+
+absl::StatusOr<MetadataImage> ImageManager::FindOrBuild(const Digest& chain_id) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
+  if (image == nullptr) return Internal("image " + chain_id.ToString() + " is not on this node");
+  auto kept = metadata_.Find(image->row, image->layers.size());
+  if (kept.ok()) return kept;
+  return metadata_.Build(image->row, image->layers);
+}
+
+std::string ImageManager::TreeDirectory(uint64_t image_id) const {
+  return options_.root + "/snapshots/i" + std::to_string(image_id);
+}
+
+// Waits for its turn; false when the tree is attached.
+bool ImageManager::TakeTree(uint64_t image_id) {
+  MutexLock lock(&mutex_);
+  while (trees_[image_id].busy) changed_.Wait(&mutex_);
+  if (trees_[image_id].attached) return false;
+  trees_[image_id].busy = true;
+  return true;
+}
+
+void ImageManager::PutTree(uint64_t image_id, bool attached) {
+  MutexLock lock(&mutex_);
+  if (attached) {
+    trees_[image_id] = {false, true};
+  } else {
+    trees_.erase(image_id);
+  }
+  changed_.SignalAll();
+}
+
+absl::StatusOr<SnapshotUsage> ImageManager::Usage(const Digest& chain_id) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
+  if (image == nullptr) return Internal("image " + chain_id.ToString() + " is not on this node");
+  SnapshotUsage usage;
+  if (image->layers.empty()) return usage;
+  const BlobRow& top = image->layers.back();
+  for (const int64_t bytes :
+       {options_.filler->AllocatedBytes(top.id), AllocatedBytes(records_.PathOf(top.record))}) {
+    if (bytes == 0) continue;
+    usage.size_bytes += bytes;
+    ++usage.inodes;
+  }
+  return usage;
+}
+
+void ImageManager::WaitForBackgroundForTest() {
+  Mutex mutex;
+  CondVar changed;
+  bool done = false;
+  background_->Add([&] {
+    MutexLock lock(&mutex);
+    done = true;
+    changed.SignalAll();
+  });
+  MutexLock lock(&mutex);
+  while (!done) changed.Wait(&mutex);
+}
+
+}  // namespace slacker

@@ -1,0 +1,140 @@
+// Images (snapshotter/images/images.h) over the store, the node's directories and the kernel.
+//
+// On the node, below the root: records/ (RecordFiles), images/ (MetadataImages), blobs/
+// (BlobFiller) and snapshots/i<id>/fs, where the tree of image <id> is mounted. The database says
+// which of them are wanted; the rest goes at Start and in Collect.
+//
+// The filler is made first, because the FUSE connection serves it and the mounter needs the
+// connection; the manager stands on all three.
+//
+// Threads: those of the gateway and the build queue, and one for what nobody waits for. No lock is
+// held over the store or the mounter. Thread-safe after Start.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "backend/base/clock.h"
+#include "backend/base/mutex.h"
+#include "backend/base/thread_pool.h"
+#include "snapshotter/attach/tree_mounter.h"
+#include "snapshotter/images/blob_filler.h"
+#include "snapshotter/images/build_queue.h"
+#include "snapshotter/images/images.h"
+#include "snapshotter/images/metadata_image.h"
+#include "snapshotter/images/references.h"
+#include "snapshotter/images/store_gateway.h"
+#include "snapshotter/metastore/db.h"
+
+namespace slacker {
+
+class ImageManager final : public Images {
+ public:
+  struct Options {
+    std::string root;
+    // All of these outlive the manager.
+    Db* db = nullptr;
+    const Clock* clock = nullptr;
+    BlobFiller* filler = nullptr;
+    TreeMounter* mounter = nullptr;
+    // Null: no store; every Ensure of an image that is not present is NOT_FOUND. Shared with the
+    // filler.
+    std::shared_ptr<ReadBackend> backend;
+    StoreGateway::Options gateway;
+    // How long a build in advance waits for the next layer of its pull to call it off.
+    std::chrono::nanoseconds build_delay = std::chrono::milliseconds(20);
+  };
+
+  // What the store was asked for by Ensure, as stored.
+  struct Transfers {
+    uint64_t store_requests = 0, store_bytes = 0;
+  };
+
+  // Creates the directories that are missing.
+  static absl::StatusOr<std::unique_ptr<ImageManager>> Open(Options options);
+  ~ImageManager() override;
+
+  // Removes what a crash left on the disk and unmounts trees of images that are gone; in the
+  // background, gives trees that are still mounted to the mounter again, which connects those that
+  // lost their FUSE. Asks no store. Call once, before anything else.
+  absl::Status Start();
+
+  absl::StatusOr<ImagePin> Ensure(const Digest& chain_id, const Labels& hints) override;
+  absl::StatusOr<std::string> Attach(const Digest& chain_id) override;
+  absl::StatusOr<SnapshotUsage> Usage(const Digest& chain_id) override;
+  absl::Status Collect() override;
+
+  Transfers Stats() const { return {transfers_->requests, transfers_->bytes}; }
+  BuildQueue& builds_for_test() { return *builds_; }
+  // Waits until what was begun in the background so far is done.
+  void WaitForBackgroundForTest();
+
+ private:
+  // What of a record is worth remembering once it was verified.
+  struct RecordFacts {
+    Digest diff_id;
+    uint64_t blob_size_bytes = 0;
+    size_t chunks = 0;
+  };
+  struct KnownImage {
+    ImageRow row;
+    std::vector<BlobRow> layers;
+  };
+  struct Flight;       // an Ensure under way, for those who want the same
+  struct RecordsHeld;  // holds records for the life of a scope
+  struct Tree {
+    bool busy = false;  // the mounter is at it
+    bool attached = false;
+  };
+
+  explicit ImageManager(Options options);
+
+  ImagePin Pinned(const Digest& chain_id);
+  // Null: not present.
+  absl::StatusOr<std::unique_ptr<KnownImage>> FindKnown(const Digest& chain_id);
+  absl::Status MakePresentOnce(const Digest& chain_id);
+  absl::Status MakePresent(const Digest& chain_id);
+  absl::Status AddImage(const Digest& chain_id, StoreGateway::TimePoint deadline);
+  // Verified records, those that the node lacks fetched and durable; parallel to `records`.
+  absl::StatusOr<std::vector<RecordFacts>> BringRecords(const std::vector<Digest>& records,
+                                                        StoreGateway::TimePoint deadline);
+  bool VerifyKept(const Digest& record, RecordFacts* facts);
+  void ForgetFacts(const std::vector<BlobRow>& layers);
+  void FetchLocations(const Digest& chain_id);
+
+  absl::StatusOr<MetadataImage> FindOrBuild(const Digest& chain_id);
+  absl::Status AttachTree(const KnownImage& image);
+  std::string TreeDirectory(uint64_t image_id) const;
+  bool TakeTree(uint64_t image_id);
+  void PutTree(uint64_t image_id, bool attached);
+
+  absl::Status CollectImage(const ImageRow& image);
+  absl::Status CollectBlobs();
+  absl::Status CollectRecords();
+  absl::Status RemoveTree(uint64_t image_id);
+  absl::Status RemoveStrayTrees(const std::vector<ImageRow>& images);
+  void AttachMountedAgain(const std::vector<ImageRow>& images);
+
+  const Options options_;
+  RecordFiles& records_;
+  const MetadataImages metadata_;
+  const std::shared_ptr<TransferCounters> transfers_;  // with the backend's callbacks
+  const std::shared_ptr<References> references_;       // with every pin
+  StoreGateway gateway_;
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool collecting_ ABSL_GUARDED_BY(mutex_) = false;
+  std::unordered_map<Digest, RecordFacts> facts_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<Digest, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<uint64_t, Tree> trees_ ABSL_GUARDED_BY(mutex_);
+
+  std::unique_ptr<BuildQueue> builds_;
+  std::unique_ptr<ThreadPool> background_;  // last: its tasks use all of the above
+};
+
+}  // namespace slacker

@@ -1,0 +1,122 @@
+#include "snapshotter/images/metadata_image.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "backend/base/codec.h"
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+#include "backend/erofs/image_builder.h"
+#include "snapshotter/images/node_files.h"
+
+namespace slacker {
+namespace {
+
+constexpr std::string_view kMagic = "SLKMETA1";
+constexpr uint64_t kMaxMetaBytes = 1 << 20;
+constexpr uint64_t kMaxImageBytes = 4ULL << 30;
+constexpr size_t kDigestBytes = 32;
+
+std::string EncodeMeta(const Digest& chain_id, const ErofsImage& image) {
+  std::string out;
+  Encoder encoder(&out);
+  encoder.Raw(kMagic);
+  encoder.Hash(chain_id);
+  encoder.U64(image.metadata.size());
+  encoder.Hash(Sha256::Of(image.metadata));
+  encoder.U32(static_cast<uint32_t>(image.devices.size()));
+  for (const uint32_t layer : image.devices) encoder.U32(layer);
+  encoder.Hash(Sha256::Of(out));
+  return out;
+}
+
+struct Meta {
+  Digest chain_id;
+  uint64_t size_bytes = 0;
+  Digest digest;
+  std::vector<uint32_t> devices;
+};
+
+absl::StatusOr<Meta> DecodeMeta(std::string_view bytes, size_t layers) {
+  if (bytes.size() < kDigestBytes) return DataLoss("truncated");
+  const std::string_view body = bytes.substr(0, bytes.size() - kDigestBytes);
+  if (AsText(Sha256::Of(body).bytes) != bytes.substr(body.size())) return DataLoss("checksum");
+  Decoder decoder(body);
+  if (decoder.Raw(kMagic.size()) != kMagic) return DataLoss("another format");
+  Meta meta;
+  meta.chain_id = decoder.Hash();
+  meta.size_bytes = decoder.U64();
+  meta.digest = decoder.Hash();
+  const uint32_t devices = decoder.U32();
+  if (!decoder.ok() || devices > layers || decoder.remaining() != size_t{devices} * 4) {
+    return DataLoss("malformed");
+  }
+  for (uint32_t i = 0; i < devices; ++i) {
+    meta.devices.push_back(decoder.U32());
+    if (meta.devices.back() >= layers) return DataLoss("a device that is no layer");
+  }
+  return meta;
+}
+
+}  // namespace
+
+std::string MetadataImages::ImagePath(uint64_t image_id) const {
+  return directory_ + "/" + std::to_string(image_id) + ".erofs";
+}
+
+std::string MetadataImages::MetaPath(uint64_t image_id) const {
+  return directory_ + "/" + std::to_string(image_id) + ".meta";
+}
+
+absl::StatusOr<MetadataImage> MetadataImages::Find(const ImageRow& image, size_t layers) const {
+  ASSIGN_OR_RETURN(const std::string bytes, ReadSmallFile(MetaPath(image.id), kMaxMetaBytes));
+  auto meta = DecodeMeta(bytes, layers);
+  if (!meta.ok()) return Annotate(meta.status(), MetaPath(image.id));
+  if (meta->chain_id != image.chain_id) return DataLoss(MetaPath(image.id) + ": another chain");
+  ASSIGN_OR_RETURN(const std::string metadata, ReadSmallFile(ImagePath(image.id), kMaxImageBytes));
+  if (metadata.size() != meta->size_bytes || Sha256::Of(metadata) != meta->digest) {
+    return DataLoss(ImagePath(image.id) + " is damaged");
+  }
+  return MetadataImage{ImagePath(image.id), std::move(meta->devices)};
+}
+
+absl::StatusOr<MetadataImage> MetadataImages::Build(const ImageRow& image,
+                                                    const std::vector<BlobRow>& layers) const {
+  std::vector<Layer> decoded;
+  decoded.reserve(layers.size());
+  for (const BlobRow& row : layers) {
+    auto layer = records_->Load(row.record);
+    if (absl::IsNotFound(layer.status())) return DataLoss(Message(layer.status()));
+    if (!layer.ok()) return layer.status();
+    decoded.push_back(*std::move(layer));
+  }
+  std::vector<const Layer*> pointers;
+  for (const Layer& layer : decoded) pointers.push_back(&layer);
+  ASSIGN_OR_RETURN(ErofsImage built, BuildErofsImage(pointers));
+  RETURN_IF_ERROR(WriteFileAtomically(ImagePath(image.id), built.metadata));
+  SLACKER_FAILPOINT("metadata_image.before_meta");
+  RETURN_IF_ERROR(WriteFileAtomically(MetaPath(image.id), EncodeMeta(image.chain_id, built)));
+  RETURN_IF_ERROR(SyncDirectory(directory_));
+  return MetadataImage{ImagePath(image.id), std::move(built.devices)};
+}
+
+absl::Status MetadataImages::Remove(uint64_t image_id) const {
+  RETURN_IF_ERROR(RemoveFile(MetaPath(image_id)));
+  return RemoveFile(ImagePath(image_id));
+}
+
+absl::Status MetadataImages::RemoveAllBut(const std::vector<ImageRow>& keep) const {
+  std::set<std::string> wanted;
+  for (const ImageRow& image : keep) {
+    wanted.insert(std::to_string(image.id) + ".erofs");
+    wanted.insert(std::to_string(image.id) + ".meta");
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory_));
+  for (const std::string& name : names) {
+    if (!wanted.contains(name)) RETURN_IF_ERROR(RemoveFile(directory_ + "/" + name));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace slacker

@@ -1,0 +1,39 @@
+// Small files of a node, written so that a crash leaves the old content or the new one. Errors are
+// those of ErrnoError; NOT_FOUND where said. Thread-safe (for different paths).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace slacker {
+
+// Files that are being written end in this; what a crash leaves of them goes at the next start.
+inline constexpr std::string_view kAsideSuffix = ".new";
+
+// Creates the directory and what of its path is missing, 0755. OK when it is there.
+absl::Status MakeDirectories(const std::string& path);
+
+// Writes `path` + kAsideSuffix, syncs it and renames it into place. The name itself is durable
+// after SyncDirectory of the parent. Two writers of one path must not overlap.
+absl::Status WriteFileAtomically(const std::string& path, std::string_view content);
+
+absl::Status SyncDirectory(const std::string& path);
+
+// NOT_FOUND: no such file. RESOURCE_EXHAUSTED: it is larger than `limit`.
+absl::StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t limit);
+
+// Names without "." and ".."; empty when the directory does not exist.
+absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
+
+// unlink(2); OK when it is not there.
+absl::Status RemoveFile(const std::string& path);
+
+// 512 × st_blocks; 0 when there is no such file.
+int64_t AllocatedBytes(const std::string& path);
+
+}  // namespace slacker

@@ -1,0 +1,58 @@
+// The tables images, blobs and image_layers: which published images this node has, and the layer
+// blobs that they stand on. An image is *referenced* while a row of `snapshots` names its chain.
+//
+// Every function works inside the transaction given and leaves committing to its caller. Errors are
+// those of db.h; DATA_LOSS when a stored digest is not 32 bytes. Thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "backend/base/digest.h"
+#include "snapshotter/metastore/db.h"
+
+namespace slacker {
+
+struct ImageRow {
+  uint64_t id = 0;  // never reused
+  Digest chain_id;
+};
+
+struct BlobRow {
+  uint64_t id = 0;  // never reused; the FUSE node ID
+  Digest record;
+  uint64_t size_bytes = 0;  // of the layer blob; 0 for a layer without content
+};
+
+// A layer of an image that is to be inserted.
+struct NewLayer {
+  Digest record;
+  uint64_t blob_size_bytes = 0;
+};
+
+absl::StatusOr<std::optional<uint64_t>> FindImage(Txn& txn, const Digest& chain_id);
+// Bottom first.
+absl::StatusOr<std::vector<BlobRow>> ImageLayers(Txn& txn, uint64_t image_id);
+absl::StatusOr<std::vector<ImageRow>> AllImages(Txn& txn);
+// Those that no snapshot names.
+absl::StatusOr<std::vector<ImageRow>> UnreferencedImages(Txn& txn);
+absl::StatusOr<bool> IsReferenced(Txn& txn, const Digest& chain_id);
+
+// Inserts an image with its layers (bottom first); blobs that are there already are shared. Returns
+// the image's ID. REQUIRES: FindImage finds nothing.
+absl::StatusOr<uint64_t> InsertImage(Txn& txn, const Digest& chain_id,
+                                     std::span<const NewLayer> layers);
+// With its layers; the blobs stay until DeleteBlob.
+absl::Status DeleteImage(Txn& txn, uint64_t image_id);
+
+absl::StatusOr<std::optional<BlobRow>> FindBlob(Txn& txn, uint64_t blob_id);
+absl::StatusOr<std::vector<BlobRow>> AllBlobs(Txn& txn);
+// Those that belong to no image.
+absl::StatusOr<std::vector<BlobRow>> UnreferencedBlobs(Txn& txn);
+absl::Status DeleteBlob(Txn& txn, uint64_t blob_id);
+
+}  // namespace slacker
