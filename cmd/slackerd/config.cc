@@ -1,0 +1,151 @@
+#include "cmd/slackerd/config.h"
+
+#include <fcntl.h>
+#include <sys/un.h>
+#include <toml++/toml.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <functional>
+
+#include "backend/base/status.h"
+#include "backend/base/unique_fd.h"
+
+namespace slacker {
+namespace {
+
+constexpr size_t kMaxFileBytes = 1 << 20;
+constexpr std::string_view kLoopback = "loopback:";
+
+// A key of the file: where it goes and what it may be.
+struct Key {
+  std::string_view table;  // "" = top level
+  std::string_view name;
+  std::function<absl::Status(const toml::node&, Config*)> set;
+};
+
+auto Text(std::string Config::*field, absl::Status (*check)(const std::string&)) {
+  return [field, check](const toml::node& node, Config* config) -> absl::Status {
+    const auto value = node.value_exact<std::string>();
+    if (!value.has_value()) return InvalidArgument("must be a string");
+    RETURN_IF_ERROR(check(*value));
+    config->*field = *value;
+    return absl::OkStatus();
+  };
+}
+
+auto Number(int64_t Config::*field, int64_t min, int64_t max) {
+  return [field, min, max](const toml::node& node, Config* config) -> absl::Status {
+    const auto value = node.value_exact<int64_t>();
+    if (!value.has_value()) return InvalidArgument("must be an integer");
+    if (*value < min || *value > max) {
+      return InvalidArgument("must be from " + std::to_string(min) + " to " + std::to_string(max));
+    }
+    config->*field = *value;
+    return absl::OkStatus();
+  };
+}
+
+const std::array<Key, 6>& Keys() {
+  static const std::array<Key, 6> keys = {{
+      {"", "address", Text(&Config::address, CheckAddress)},
+      {"", "root", Text(&Config::root, CheckPath)},
+      {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
+      {"store", "url", Text(&Config::store_url, CheckStoreUrl)},
+      {"store", "budget_ms", Number(&Config::store_budget_ms, kMinBudgetMs, kMaxBudgetMs)},
+      {"node", "run_dir", Text(&Config::run_dir, CheckPath)},
+  }};
+  return keys;
+}
+
+std::string Place(const std::string& file, const toml::source_region& where) {
+  return file + ":" + std::to_string(where.begin.line);
+}
+
+absl::Status ApplyTable(const toml::table& table, std::string_view table_name,
+                        const std::string& file, Config* config) {
+  for (const auto& [toml_key, node] : table) {
+    const std::string name(toml_key.str());
+    const std::string full = table_name.empty() ? name : std::string(table_name) + "." + name;
+    const std::string context = Place(file, node.source()) + ": " + full;
+    bool is_table = false;
+    bool known = false;
+    for (const Key& key : Keys()) {
+      is_table = is_table || (table_name.empty() && key.table == name);
+      if (key.table != table_name || key.name != name) continue;
+      known = true;
+      RETURN_IF_ERROR(Annotate(key.set(node, config), context));
+    }
+    if (known) continue;
+    if (!is_table) return InvalidArgument(context + ": unknown key");
+    if (!node.is_table()) return InvalidArgument(context + ": must be a table");
+    RETURN_IF_ERROR(ApplyTable(*node.as_table(), name, file, config));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ApplyToml(std::string_view text, const std::string& name, Config* config) {
+  try {
+    const toml::table parsed = toml::parse(text, name);
+    Config changed = *config;
+    RETURN_IF_ERROR(ApplyTable(parsed, "", name, &changed));
+    *config = changed;
+    return absl::OkStatus();
+  } catch (const toml::parse_error& error) {
+    return InvalidArgument(Place(name, error.source()) + ": " + std::string(error.description()));
+  }
+}
+
+absl::Status ApplyTomlFile(const std::string& path, Config* config) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoError(errno, "open " + path);
+  std::string text(kMaxFileBytes + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = read(fd.get(), text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError(errno, "read " + path);
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  if (size > kMaxFileBytes) return InvalidArgument(path + ": larger than 1 MiB");
+  text.resize(size);
+  return ApplyToml(text, path, config);
+}
+
+absl::Status CheckPath(const std::string& path) {
+  if (!path.starts_with('/')) return InvalidArgument("must be an absolute path");
+  if (path.find_first_of(std::string_view(":,\\\0", 4)) != std::string::npos) {
+    return InvalidArgument("must not contain ':', ',', '\\' or NUL");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckAddress(const std::string& address) {
+  RETURN_IF_ERROR(CheckPath(address));
+  constexpr size_t kMax = sizeof(sockaddr_un{}.sun_path) - 1;
+  if (address.size() > kMax) {
+    return InvalidArgument("must have at most " + std::to_string(kMax) + " bytes");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLogLevel(const std::string& level) {
+  LogLevel parsed;
+  if (ParseLogLevel(level, &parsed)) return absl::OkStatus();
+  return InvalidArgument("must be debug, info, warn or error");
+}
+
+absl::Status CheckStoreUrl(const std::string& url) {
+  if (url.empty() || url == "memory:") return absl::OkStatus();
+  if (url.starts_with(kLoopback) && url.size() > kLoopback.size() + 1 &&
+      url[kLoopback.size()] == '/' && url.find('\0') == std::string::npos) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument("must be loopback:/absolute/path or memory:");
+}
+
+}  // namespace slacker

@@ -1,0 +1,40 @@
+// slackerd's configuration: defaults, overridden by a TOML file, overridden by flags. Every key is
+// described in docs/operations.md and shown in deploy/config.toml.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "backend/base/log.h"
+
+namespace slacker {
+
+struct Config {
+  std::string address = "/run/slacker/slackerd.sock";
+  std::string root = "/var/lib/containerd/io.containerd.snapshotter.v1.slacker";
+  std::string log_level = "info";
+  std::string store_url;          // "" = no store: every pull is ordinary
+  int64_t store_budget_ms = 500;  // what a Prepare may wait for the store
+  std::string run_dir = "/run/slacker";
+};
+
+inline constexpr int64_t kMinBudgetMs = 1, kMaxBudgetMs = 60'000;
+
+// Overrides `config` with the text of a file called `name`. INVALID_ARGUMENT, with file, line and
+// key, for what is not TOML, an unknown key, a value of the wrong type or one that CheckConfig
+// refuses. `text` may be anything.
+absl::Status ApplyToml(std::string_view text, const std::string& name, Config* config);
+
+// Reads a file of at most 1 MiB.
+absl::Status ApplyTomlFile(const std::string& path, Config* config);
+
+// Checks of single values, for file and flags alike: INVALID_ARGUMENT without the key.
+absl::Status CheckPath(const std::string& path);        // absolute, usable in mount options
+absl::Status CheckAddress(const std::string& address);  // absolute, at most 107 bytes
+absl::Status CheckLogLevel(const std::string& level);
+absl::Status CheckStoreUrl(const std::string& url);  // loopback:/absolute/path, memory:, or ""
+
+}  // namespace slacker

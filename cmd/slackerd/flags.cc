@@ -1,0 +1,66 @@
+#include "cmd/slackerd/flags.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <string>
+
+#include "backend/base/status.h"
+
+namespace slacker {
+namespace {
+
+constexpr char kDefaultConfig[] = "/etc/slacker/config.toml";
+
+struct Flags {
+  std::string address, config, root, store, log_level;
+};
+
+absl::Status Override(const char* flag, const std::string& value,
+                      absl::Status (*check)(const std::string&), std::string* field) {
+  if (value.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(Annotate(check(value), flag));
+  *field = value;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<Config>> Combine(const Flags& flags) {
+  Config config;
+  if (!flags.config.empty()) {
+    RETURN_IF_ERROR(ApplyTomlFile(flags.config, &config));
+  } else if (access(kDefaultConfig, F_OK) == 0) {
+    RETURN_IF_ERROR(ApplyTomlFile(kDefaultConfig, &config));
+  }
+  RETURN_IF_ERROR(Override("--address", flags.address, CheckAddress, &config.address));
+  RETURN_IF_ERROR(Override("--root", flags.root, CheckPath, &config.root));
+  RETURN_IF_ERROR(Override("--store", flags.store, CheckStoreUrl, &config.store_url));
+  RETURN_IF_ERROR(Override("--log-level", flags.log_level, CheckLogLevel, &config.log_level));
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<Config>> ReadFlags(int argc, const char* const* argv) {
+  Flags flags;
+  CLI::App app("containerd snapshotter that runs published images without downloading them");
+  app.name("slackerd");
+  app.set_version_flag("--version", "slackerd " SLACKER_VERSION);
+  app.add_option("--address", flags.address, "unix socket to serve");
+  app.add_option("--config", flags.config,
+                 std::string("configuration file (default: ") + kDefaultConfig + ", if it exists)");
+  app.add_option("--root", flags.root, "directory of this node's state");
+  app.add_option("--store", flags.store, "URL of the store: loopback:/path");
+  app.add_option("--log-level", flags.log_level, "debug, info, warn or error");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {
+    (void)app.exit(asked);  // prints what was asked for
+    return std::optional<Config>();
+  } catch (const CLI::ParseError& error) {
+    return InvalidArgument(error.what());
+  }
+  return Combine(flags);
+}
+
+}  // namespace slacker

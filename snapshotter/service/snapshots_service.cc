@@ -1,0 +1,183 @@
+#include "snapshotter/service/snapshots_service.h"
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+#include "snapshotter/service/convert.h"
+
+namespace slacker {
+namespace {
+
+using grpc::ServerContext;
+
+constexpr int kListBatch = 100;  // containerd's own services send batches of this size
+
+// Whether a failure says something about this node rather than about the request.
+bool IsTrouble(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kOk:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kFailedPrecondition:
+      return false;
+    default:
+      return true;
+  }
+}
+
+// `error` when the database, a file system or a library of theirs broke a promise: exceptions of
+// third parties must not end the daemon.
+grpc::Status Answer(const char* rpc, const std::string& key,
+                    const std::function<absl::Status()>& call) {
+  absl::Status status;
+  try {
+    status = call();
+  } catch (const std::exception& exception) {
+    status = Internal(exception.what());
+  }
+  if (!status.ok()) {
+    Log(IsTrouble(status.code()) ? LogLevel::kWarning : LogLevel::kInfo, "request failed",
+        {{"rpc", rpc},
+         {"key", key},
+         {"code", absl::StatusCodeToString(status.code())},
+         {"error", Message(status)}});
+  }
+  return ToGrpc(status);
+}
+
+}  // namespace
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return {static_cast<grpc::StatusCode>(status.raw_code()), Message(status)};
+}
+
+void LogPathDecision(const PathDecision& decision) {
+  Log(LogLevel::kInfo, decision.remote ? "remote snapshot prepared" : "ordinary snapshot",
+      {{"remote-snapshot-prepared", decision.remote ? "true" : "false"},
+       {"key", decision.key},
+       {"parent", decision.parent},
+       {"ref", decision.ref},
+       {"reason", decision.reason},
+       {"error", decision.detail}});
+}
+
+grpc::Status SnapshotsService::Prepare(ServerContext* /*context*/,
+                                       const snapshots_v1::PrepareSnapshotRequest* request,
+                                       snapshots_v1::PrepareSnapshotResponse* response) {
+  return Answer("Prepare", request->key(), [&] {
+    auto mounts = snapshotter_->Prepare(request->key(), request->parent(),
+                                        LabelsFromProto(request->labels()));
+    RETURN_IF_ERROR(mounts.status());
+    MountsToProto(*mounts, response->mutable_mounts());
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SnapshotsService::View(ServerContext* /*context*/,
+                                    const snapshots_v1::ViewSnapshotRequest* request,
+                                    snapshots_v1::ViewSnapshotResponse* response) {
+  return Answer("View", request->key(), [&] {
+    auto mounts =
+        snapshotter_->View(request->key(), request->parent(), LabelsFromProto(request->labels()));
+    RETURN_IF_ERROR(mounts.status());
+    MountsToProto(*mounts, response->mutable_mounts());
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SnapshotsService::Mounts(ServerContext* /*context*/,
+                                      const snapshots_v1::MountsRequest* request,
+                                      snapshots_v1::MountsResponse* response) {
+  return Answer("Mounts", request->key(), [&] {
+    auto mounts = snapshotter_->Mounts(request->key());
+    RETURN_IF_ERROR(mounts.status());
+    MountsToProto(*mounts, response->mutable_mounts());
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SnapshotsService::Commit(ServerContext* /*context*/,
+                                      const snapshots_v1::CommitSnapshotRequest* request,
+                                      google::protobuf::Empty* /*response*/) {
+  return Answer("Commit", request->key(), [&] {
+    return snapshotter_->Commit(request->name(), request->key(), LabelsFromProto(request->labels()),
+                                request->parent());
+  });
+}
+
+grpc::Status SnapshotsService::Remove(ServerContext* /*context*/,
+                                      const snapshots_v1::RemoveSnapshotRequest* request,
+                                      google::protobuf::Empty* /*response*/) {
+  return Answer("Remove", request->key(), [&] { return snapshotter_->Remove(request->key()); });
+}
+
+grpc::Status SnapshotsService::Stat(ServerContext* /*context*/,
+                                    const snapshots_v1::StatSnapshotRequest* request,
+                                    snapshots_v1::StatSnapshotResponse* response) {
+  return Answer("Stat", request->key(), [&] {
+    auto info = snapshotter_->Stat(request->key());
+    RETURN_IF_ERROR(info.status());
+    InfoToProto(*info, response->mutable_info());
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SnapshotsService::Update(ServerContext* /*context*/,
+                                      const snapshots_v1::UpdateSnapshotRequest* request,
+                                      snapshots_v1::UpdateSnapshotResponse* response) {
+  return Answer("Update", request->info().name(), [&] {
+    const auto& paths = request->update_mask().paths();
+    auto info =
+        snapshotter_->Update(request->info().name(), LabelsFromProto(request->info().labels()),
+                             UpdateMask{{paths.begin(), paths.end()}});
+    RETURN_IF_ERROR(info.status());
+    InfoToProto(*info, response->mutable_info());
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SnapshotsService::List(
+    ServerContext* context, const snapshots_v1::ListSnapshotsRequest* request,
+    grpc::ServerWriter<snapshots_v1::ListSnapshotsResponse>* writer) {
+  return Answer("List", "", [&] {
+    snapshots_v1::ListSnapshotsResponse batch;
+    const auto send = [&] {
+      if (context->IsCancelled() || !writer->Write(batch)) return Cancelled("the caller went away");
+      batch.Clear();
+      return absl::OkStatus();
+    };
+    const absl::Status listed = snapshotter_->List(
+        {request->filters().begin(), request->filters().end()}, [&](const SnapshotInfo& info) {
+          InfoToProto(info, batch.add_info());
+          return batch.info_size() < kListBatch ? absl::OkStatus() : send();
+        });
+    RETURN_IF_ERROR(listed);
+    return batch.info_size() == 0 ? absl::OkStatus() : send();
+  });
+}
+
+grpc::Status SnapshotsService::Usage(ServerContext* /*context*/,
+                                     const snapshots_v1::UsageRequest* request,
+                                     snapshots_v1::UsageResponse* response) {
+  return Answer("Usage", request->key(), [&] {
+    auto usage = snapshotter_->Usage(request->key());
+    RETURN_IF_ERROR(usage.status());
+    response->set_size(usage->size_bytes);
+    response->set_inodes(usage->inodes);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SnapshotsService::Cleanup(ServerContext* /*context*/,
+                                       const snapshots_v1::CleanupRequest* /*request*/,
+                                       google::protobuf::Empty* /*response*/) {
+  return Answer("Cleanup", "", [&] { return snapshotter_->Cleanup(); });
+}
+
+}  // namespace slacker
