@@ -175,6 +175,12 @@ class Node:
     def remove_sandbox(self, sandbox_id):
         run(self.tools.ours("hellobench"), "remove", "--cri", self.socket, "--sandbox", sandbox_id)
 
+    @staticmethod
+    def container_log(result):
+        """What a container that was kept has written until now."""
+        with open(result["log_path"]) as file:
+            return "".join(line.split(" ", 3)[3] for line in file if line.count(" ") >= 3)
+
     def remove_containers(self):
         """Ends what runs in containers, by force; containerd forgets them with its root."""
         for line in self.ctr("tasks", "ls").splitlines()[1:]:
