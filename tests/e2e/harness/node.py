@@ -194,14 +194,14 @@ class Node:
 
     def mount_view(self, image, target):
         """Mounts a read-only view of an image's tree; unmount_view undoes it."""
-        self._snapshots("view", target.replace("/", "-"), image.chain_id)
-        command = self._snapshots("mounts", target, target.replace("/", "-"))
+        self._snapshots("view", _view_key(target), image.chain_id)
+        command = self._snapshots("mounts", target, _view_key(target))
         os.makedirs(target, exist_ok=True)
         run("sh", "-c", command)
 
     def unmount_view(self, target):
         run("umount", target)
-        self._snapshots("rm", target.replace("/", "-"))
+        self._snapshots("rm", _view_key(target))
 
     def snapshots(self):
         """Keys and names that containerd knows."""
@@ -220,6 +220,10 @@ class Node:
 
     def kill_slackerd(self):
         self.slackerd.kill()
+
+
+def _view_key(target):
+    return "view" + target.replace("/", "-")
 
 
 def mount_points():

@@ -10,7 +10,10 @@ _SHOWN = 20
 
 
 def dump(root):
-    """{path: entry} of everything below `root` and of root itself ("."), names as bytes."""
+    """{path: entry} of everything below `root` and of root itself ("."), names as bytes.
+
+    The root's own time is left out: it is that of the unpacking where no layer names the root.
+    """
     root = os.fsencode(root)
     found, groups = {}, {}
     waiting = [b"."]
@@ -36,6 +39,7 @@ def dump(root):
     for names in groups.values():
         for name in names:
             found[name]["links"] = sorted(names)
+    del found[b"."]["mtime_ns"]
     return found
 
 

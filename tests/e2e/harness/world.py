@@ -5,7 +5,7 @@ import tempfile
 
 from harness.images import Catalog
 from harness.node import Node, mount_points
-from harness.process import check, processes, run, wait_for
+from harness.process import Failure, check, processes, run, wait_for
 from harness.registry import Registry
 
 _LOOPS = "/sys/block"
@@ -57,8 +57,10 @@ class World:
         def left():
             return {pid: command for pid, command in processes().items()
                     if pid not in self._before_processes}
-        wait_for(lambda: not left(), "processes to end", 15) if left() else None
-        check(not left(), f"processes left: {left()}")
+        try:
+            wait_for(lambda: not left(), "", 15)
+        except Failure:
+            raise Failure(f"processes left: {left()}") from None
         mounts = [point for point in mount_points() if point not in self._before_mounts]
         check(not mounts, f"mounts left: {mounts}")
         check(not loop_devices(self.directory), f"loop devices left: {loop_devices(self.directory)}")
@@ -87,6 +89,6 @@ def _print_tail(directory):
     for name in ("slackerd.log", "containerd.log"):
         try:
             with open(f"{directory}/{name}", errors="replace") as file:
-                print(f"--- the end of {directory}/{name}\n{file.read()[-6000:]}")
+                print(f"--- the end of {directory}/{name}\n{file.read()[-3000:]}")
         except FileNotFoundError:
             continue
