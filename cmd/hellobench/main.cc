@@ -85,6 +85,8 @@ int Main(int argc, char** argv) {
   run->add_option("--image", arguments.run.image, "image reference")->required();
   run->add_option("--wait-output", arguments.run.wait_output,
                   "the run is over when the output contains this text");
+  run->add_flag("--first-output", arguments.run.first_output,
+                "the run is over at the container's first output");
   run->add_flag("--if-missing", arguments.run.pull_if_missing, "pull only a missing image");
   run->add_flag("--keep", arguments.run.keep, "leave the container in place");
   run->add_flag("--json", arguments.json, "print one JSON object");

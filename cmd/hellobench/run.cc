@@ -43,7 +43,7 @@ class SandboxGuard {
 // Waits for the awaited output or the end, and fills in what was seen.
 absl::Status Await(CriClient& client, const RunOptions& options, Clock::time_point pull_start,
                    Clock::time_point container_start, RunResult* result) {
-  const CriLogFollower log(options.log_directory + "/" + kLogName);
+  const CriLogFollower log(result->log_path);
   while (true) {
     // The state first: what is read after an end is everything.
     ASSIGN_OR_RETURN(const ContainerStatus status, client.Status(result->container_id));
@@ -53,8 +53,9 @@ absl::Status Await(CriClient& client, const RunOptions& options, Clock::time_poi
     }
     result->exited = status.state == ContainerState::kExited;
     result->exit_code = status.exit_code;
-    const bool seen = !options.wait_output.empty() &&
-                      result->output.find(options.wait_output) != std::string::npos;
+    const bool seen = (options.first_output && !result->output.empty()) ||
+                      (!options.wait_output.empty() &&
+                       result->output.find(options.wait_output) != std::string::npos);
     if (seen || (result->exited && options.wait_output.empty())) {
       result->ready_ms = MillisSince(pull_start);
       return absl::OkStatus();
@@ -76,6 +77,7 @@ absl::Status Await(CriClient& client, const RunOptions& options, Clock::time_poi
 
 absl::StatusOr<RunResult> Run(CriClient& client, const RunOptions& options) {
   RunResult result;
+  result.log_path = options.log_directory + "/" + kLogName;
   const std::string name = "hello-" + std::to_string(getpid()) + "-" +
                            std::to_string(Clock::now().time_since_epoch().count());
   const SandboxSpec sandbox{name, options.log_directory};
@@ -115,19 +117,13 @@ absl::StatusOr<RunResult> Run(CriClient& client, const RunOptions& options) {
 
 std::string ToJson(const RunOptions& options, const RunResult& result) {
   const nlohmann::ordered_json json = {
-      {"image", options.image},
-      {"image_id", result.image_id},
-      {"sandbox_id", result.sandbox_id},
-      {"container_id", result.container_id},
-      {"sandbox_ms", result.sandbox_ms},
-      {"pull_ms", result.pull_ms},
-      {"create_ms", result.create_ms},
-      {"start_ms", result.start_ms},
-      {"first_output_ms", result.first_output_ms},
-      {"ready_ms", result.ready_ms},
-      {"exited", result.exited},
-      {"exit_code", result.exit_code},
-      {"output", result.output},
+      {"image", options.image},          {"image_id", result.image_id},
+      {"sandbox_id", result.sandbox_id}, {"container_id", result.container_id},
+      {"log_path", result.log_path},     {"sandbox_ms", result.sandbox_ms},
+      {"pull_ms", result.pull_ms},       {"create_ms", result.create_ms},
+      {"start_ms", result.start_ms},     {"first_output_ms", result.first_output_ms},
+      {"ready_ms", result.ready_ms},     {"exited", result.exited},
+      {"exit_code", result.exit_code},   {"output", result.output},
   };
   // Output need not be UTF-8.
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);

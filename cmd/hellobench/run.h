@@ -20,9 +20,10 @@ struct RunOptions {
   // Not empty: the run is over as soon as the output contains this; otherwise when the container
   // has ended.
   std::string wait_output;
-  bool pull_if_missing = false;                // leave the registry alone when the image is here
-  bool keep = false;                           // leave sandbox and container as they are at the end
-  std::string log_directory;                   // absolute, existing
+  bool first_output = false;     // the run is over at any output, or when the container has ended
+  bool pull_if_missing = false;  // leave the registry alone when the image is here
+  bool keep = false;             // leave sandbox and container as they are at the end
+  std::string log_directory;     // absolute, existing
   std::chrono::milliseconds timeout{300'000};  // for the container, from its start
 };
 
@@ -30,6 +31,7 @@ struct RunResult {
   std::string image_id;
   std::string sandbox_id;
   std::string container_id;
+  std::string log_path;  // the container's log; goes with the sandbox unless that is kept
   // Milliseconds of each step.
   double sandbox_ms = 0;
   double pull_ms = 0;

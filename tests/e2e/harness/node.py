@@ -1,0 +1,254 @@
+"""One node: a network namespace with a containerd and a snapshotter on roots of their own."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+
+from harness.images import PAUSE
+from harness.process import Daemon, processes, run, wait_for
+from harness.registry import ADDRESS, CountingProxy
+
+_TEMPLATES = os.path.join(os.path.dirname(__file__), "..", "containerd")
+PLUGIN = "slacker"
+
+
+class Tools:
+    """Where the programs are. `build` is a CMake build directory, `containerd2` holds version 2."""
+
+    def __init__(self, build, containerd2):
+        self.build = build
+        self.containerd2 = containerd2
+
+    def ours(self, name):
+        return f"{self.build}/bin/{name}"
+
+    def containerd(self, version):
+        """The directory of a containerd's binaries."""
+        return "/usr/bin" if version == "1" else self.containerd2
+
+
+class Node:
+    """`snapshotter` is "slacker" or one of containerd's own; `store` is slackerd's store URL."""
+
+    def __init__(self, tools, directory, containerd_version, store, snapshotter=PLUGIN):
+        self.tools, self.directory, self.version = tools, directory, containerd_version
+        self.store, self.snapshotter = store, snapshotter
+        self.root = f"{directory}/s"  # slackerd's
+        self.socket = f"{directory}/c.sock"
+        self.slackerd_socket = f"{directory}/s.sock"
+        self.slackerd = self.containerd = None
+        os.makedirs(self.root)
+        # Holds the network namespace while the node is "off".
+        self._network = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        own = os.readlink("/proc/self/ns/net")
+        wait_for(lambda: os.readlink(f"/proc/{self._network.pid}/ns/net") != own, "a namespace")
+        self._inside("ip", "link", "set", "lo", "up")
+        self.registry = CountingProxy(f"/proc/{self._network.pid}/ns/net")
+        self._write_configuration()
+
+    def _enter(self, *command):
+        return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", "--", *command]
+
+    def _inside(self, *command):
+        return run(*self._enter(*command))
+
+    def _write_configuration(self):
+        with open(f"{self.directory}/slackerd.toml", "w"):
+            pass
+        hosts = f"{self.directory}/certs.d/_default"
+        os.makedirs(hosts)
+        server = f"http://{ADDRESS[0]}:{ADDRESS[1]}"
+        with open(f"{hosts}/hosts.toml", "w") as file:
+            file.write(f'server = "{server}"\n[host."{server}"]\n'
+                       f'  capabilities = ["pull", "resolve"]\n')
+        with open(f"{_TEMPLATES}/config-{self.version}.toml") as file:
+            text = file.read()
+        for word, value in (("@DIR@", self.directory), ("@SNAPSHOTTER@", self.snapshotter),
+                            ("@SLACKERD@", self.slackerd_socket), ("@PAUSE@", PAUSE)):
+            text = text.replace(word, value)
+        with open(f"{self.directory}/containerd.toml", "w") as file:
+            file.write(text)
+
+    def start(self):
+        self.start_slackerd()
+        self.start_containerd()
+
+    def start_slackerd(self):
+        self.slackerd = Daemon(
+            "slackerd",
+            self._enter(self.tools.ours("slackerd"), "--root", self.root, "--address",
+                        self.slackerd_socket, "--config", f"{self.directory}/slackerd.toml",
+                        "--store", self.store, "--log-level", "debug"),
+            f"{self.directory}/slackerd.log")
+        self.slackerd.await_ready(lambda: _accepts(self.slackerd_socket), "listens")
+
+    def start_containerd(self):
+        binaries = self.tools.containerd(self.version)
+        # A shim is looked for in PATH before it is looked for beside containerd.
+        path = f"{binaries}:/usr/sbin:/usr/bin:/sbin:/bin"
+        self.containerd = Daemon(
+            "containerd", self._enter(f"{binaries}/containerd", "-c",
+                                      f"{self.directory}/containerd.toml"),
+            f"{self.directory}/containerd.log", {"PATH": path})
+        self.containerd.await_ready(self._containerd_answers, "answers")
+
+    def _containerd_answers(self):
+        return subprocess.run([f"{self.tools.containerd(self.version)}/ctr", "-a", self.socket,
+                               "version"], capture_output=True).returncode == 0
+
+    def stop(self):
+        """Containers first (they outlive containerd), then the daemons; the directories stay."""
+        if self.containerd:
+            self.remove_containers()
+            self.containerd.stop()
+            self.containerd = None
+        if self.slackerd:
+            self.slackerd.stop()
+            self.slackerd = None
+
+    def destroy(self):
+        """The node and its namespace go; whoever looks for leaks looks after this."""
+        self.stop()
+        self.registry.stop()
+        self._network.kill()
+        self._network.wait()
+
+    def power_off(self):
+        """What a reboot does: every process ends at once, mounts and /run are gone."""
+        shims = [pid for pid, command in processes().items() if self.socket in command]
+        containers = [pid for pid in self._descendants(shims) if pid not in shims]
+        for pid in [*shims, *containers]:
+            _kill(pid)
+        for daemon in (self.containerd, self.slackerd):
+            daemon.kill()
+        for pid, command in processes().items():
+            if "slackerd-keeper" in command:
+                _kill(pid)
+        self.containerd = self.slackerd = None
+        wait_for(lambda: not any("slackerd" in command for command in processes().values()),
+                 "processes to end")
+        self._unmount_all()
+        for name in ("run", "c.sock", "c.sock.ttrpc", "s.sock"):
+            path = f"{self.directory}/{name}"
+            shutil.rmtree(path) if os.path.isdir(path) else _unlink(path)
+        shutil.rmtree("/run/slacker", ignore_errors=True)
+
+    @staticmethod
+    def _descendants(pids):
+        found, waiting = set(), list(pids)
+        while waiting:
+            pid = waiting.pop()
+            found.add(pid)
+            try:
+                with open(f"/proc/{pid}/task/{pid}/children") as file:
+                    waiting += [int(child) for child in file.read().split()]
+            except FileNotFoundError:
+                continue
+        return found
+
+    def _unmount_all(self):
+        while True:
+            mine = [point for point in mount_points()
+                    if point.startswith((self.directory + "/", "/run/slacker/"))]
+            if not mine:
+                return
+            for point in reversed(mine):
+                run("umount", "--lazy", point)
+
+    # What a client does.
+
+    def hello(self, image, *command, **options):
+        """hellobench's result of one run, as a map. Options: wait_output, if_missing, keep."""
+        words = ["run", "--cri", self.socket, "--image", image.reference, "--json", "--timeout",
+                 "120"]
+        if options.get("wait_output"):
+            words += ["--wait-output", options["wait_output"]]
+        words += [f"--{name.replace('_', '-')}" for name in ("if_missing", "keep")
+                  if options.get(name)]
+        return json.loads(run(self.tools.ours("hellobench"), *words, "--", *command))
+
+    def remove_image(self, image):
+        run(self.tools.ours("hellobench"), "remove", "--cri", self.socket, "--image",
+            image.reference)
+
+    def remove_sandbox(self, sandbox_id):
+        run(self.tools.ours("hellobench"), "remove", "--cri", self.socket, "--sandbox", sandbox_id)
+
+    @staticmethod
+    def container_log(result):
+        """What a container that was kept has written until now."""
+        with open(result["log_path"]) as file:
+            return "".join(line.split(" ", 3)[3] for line in file if line.count(" ") >= 3)
+
+    def remove_containers(self):
+        """Ends what runs in containers, by force; containerd forgets them with its root."""
+        for line in self.ctr("tasks", "ls").splitlines()[1:]:
+            self.ctr("tasks", "rm", "--force", line.split()[0])
+        for line in self.ctr("containers", "ls", "--quiet").splitlines():
+            self.ctr("containers", "rm", line)
+
+    def ctr(self, *words):
+        return run(f"{self.tools.containerd(self.version)}/ctr", "-a", self.socket, "-n", "k8s.io",
+                   *words)
+
+    def mount_view(self, image, target):
+        """Mounts a read-only view of an image's tree; unmount_view undoes it."""
+        self._snapshots("view", _view_key(target), image.chain_id)
+        command = self._snapshots("mounts", target, _view_key(target))
+        os.makedirs(target, exist_ok=True)
+        run("sh", "-c", command)
+
+    def unmount_view(self, target):
+        run("umount", target)
+        self._snapshots("rm", _view_key(target))
+
+    def snapshots(self):
+        """Keys and names that containerd knows."""
+        return [line.split()[0] for line in self._snapshots("ls").splitlines()[1:]]
+
+    def _snapshots(self, *words):
+        return self.ctr("snapshots", "--snapshotter", self.snapshotter, *words)
+
+    def bytes_read_by_slackerd(self):
+        """Everything that it has read from files and pipes; the store's share is at most this."""
+        with open(f"/proc/{self._slackerd_pid()}/io") as file:
+            return int(file.readline().split()[1])
+
+    def _slackerd_pid(self):
+        return self.slackerd.pid  # nsenter became it
+
+    def kill_slackerd(self):
+        self.slackerd.kill()
+
+
+def _view_key(target):
+    return "view" + target.replace("/", "-")
+
+
+def mount_points():
+    with open("/proc/self/mounts", "rb") as file:
+        return [line.split()[1].decode("unicode_escape") for line in file]
+
+
+def _accepts(path):
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(path)
+            return True
+        except OSError:
+            return False
+
+
+def _kill(pid):
+    try:
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        pass
+
+
+def _unlink(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

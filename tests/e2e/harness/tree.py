@@ -1,0 +1,74 @@
+"""Compares two directory trees entry by entry, in everything that a container can see."""
+import hashlib
+import os
+import stat
+
+from harness.process import Failure
+
+_BLOCK = 1 << 20
+_SHOWN = 20
+
+
+def dump(root):
+    """{path: entry} of everything below `root` and of root itself ("."), names as bytes.
+
+    The root's own time is left out: it is that of the unpacking where no layer names the root.
+    """
+    root = os.fsencode(root)
+    found, groups = {}, {}
+    waiting = [b"."]
+    while waiting:
+        name = waiting.pop()
+        path = os.path.join(root, name)
+        status = os.lstat(path)
+        entry = {"mode": oct(status.st_mode), "uid": status.st_uid, "gid": status.st_gid,
+                 "mtime_ns": status.st_mtime_ns, "xattrs": _xattrs(path)}
+        found[name] = entry
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFDIR:
+            # A directory's own size and link count are its file system's affair.
+            waiting += [os.path.normpath(os.path.join(name, child)) for child in os.listdir(path)]
+            continue
+        groups.setdefault((status.st_dev, status.st_ino), []).append(name)
+        if kind == stat.S_IFREG:
+            entry["size"], entry["sha256"] = status.st_size, _digest(path)
+        elif kind == stat.S_IFLNK:
+            entry["target"] = os.readlink(path)
+        elif kind in (stat.S_IFCHR, stat.S_IFBLK):
+            entry["device"] = (os.major(status.st_rdev), os.minor(status.st_rdev))
+    for names in groups.values():
+        for name in names:
+            found[name]["links"] = sorted(names)
+    del found[b"."]["mtime_ns"]
+    return found
+
+
+def _xattrs(path):
+    return {key: os.getxattr(path, key, follow_symlinks=False)
+            for key in os.listxattr(path, follow_symlinks=False)}
+
+
+def _digest(path):
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def assert_equal(expected, actual, what):
+    """Fails with the first differences between two dumps."""
+    differences = []
+    for name in sorted(expected.keys() | actual.keys()):
+        if name not in actual:
+            differences.append(f"{name!r} is missing")
+        elif name not in expected:
+            differences.append(f"{name!r} is too much")
+        elif expected[name] != actual[name]:
+            differences += [f"{name!r} {field}: {expected[name].get(field)!r} expected, "
+                            f"{actual[name].get(field)!r} found"
+                            for field in expected[name].keys() | actual[name].keys()
+                            if expected[name].get(field) != actual[name].get(field)]
+    if differences:
+        raise Failure(f"{what}: {len(differences)} differences\n" +
+                      "\n".join(difference[:500] for difference in differences[:_SHOWN]))

@@ -1,0 +1,94 @@
+"""A test's whole world: a directory, a registry, a store, nodes; and the look for what they leave."""
+import os
+import shutil
+import tempfile
+
+from harness.images import Catalog
+from harness.node import Node, mount_points
+from harness.process import Failure, check, processes, run, wait_for
+from harness.registry import Registry
+
+_LOOPS = "/sys/block"
+
+
+class World:
+    """Use as a context manager, inside isolation.isolate(). Leaving it fails on any leak."""
+
+    def __init__(self, tools, cache, containerd_version):
+        self.tools, self.version = tools, containerd_version
+        self.catalog = Catalog(cache)
+        self.directory = tempfile.mkdtemp(prefix="sl")
+        self.store_directory = f"{self.directory}/store"
+        self.store = f"loopback:{self.store_directory}"
+        self._nodes = []
+        self._before_mounts, self._before_processes = mount_points(), set(processes())
+        self.registry = Registry(self.catalog.storage, self.directory)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:  # the namespaces' end takes the rest away
+            for node in self._nodes:
+                _print_tail(node.directory)
+            return
+        for node in self._nodes:
+            node.destroy()
+        self.registry.stop()
+        self._check_leaks()
+        shutil.rmtree(self.directory)
+
+    def node(self, **options):
+        """A fresh node, started; options as Node's."""
+        node = Node(self.tools, f"{self.directory}/{len(self._nodes)}", self.version, self.store,
+                    **options)
+        self._nodes.append(node)
+        node.start()
+        return node
+
+    def image(self, name):
+        return self.catalog.image(name)
+
+    def publish(self, image):
+        return run(self.tools.ours("slackerctl"), "publish", f"docker://{image.reference}",
+                   "--store", self.store)
+
+    def _check_leaks(self):
+        def left():
+            return {pid: command for pid, command in processes().items()
+                    if pid not in self._before_processes}
+        try:
+            wait_for(lambda: not left(), "", 15)
+        except Failure:
+            raise Failure(f"processes left: {left()}") from None
+        mounts = [point for point in mount_points() if point not in self._before_mounts]
+        check(not mounts, f"mounts left: {mounts}")
+        check(not loop_devices(self.directory), f"loop devices left: {loop_devices(self.directory)}")
+        check(not os.path.exists("/run/slacker") or not os.listdir("/run/slacker"),
+              "files are left in /run/slacker")
+
+
+def loop_devices(directory):
+    """{device: file} of the loop devices whose file lies below `directory` or our run directory."""
+    ours = [directory + "/"]
+    if os.path.isdir("/run/slacker"):
+        ours += [f"/run/slacker/{name}/" for name in os.listdir("/run/slacker")]
+    found = {}
+    for device in os.listdir(_LOOPS):
+        try:
+            with open(f"{_LOOPS}/{device}/loop/backing_file", errors="replace") as file:
+                backing = file.read().strip()
+        except OSError:
+            continue
+        if backing.startswith(tuple(ours)):
+            found[device] = backing
+    return found
+
+
+def _print_tail(directory):
+    for name in ("slackerd.log", "containerd.log"):
+        try:
+            with open(f"{directory}/{name}", errors="replace") as file:
+                print(f"--- the end of {directory}/{name}\n{file.read()[-3000:]}")
+        except FileNotFoundError:
+            continue
