@@ -11,12 +11,12 @@
 
 #include "backend/base/status.h"
 #include "backend/base/unique_fd.h"
+#include "cmd/common/store_url.h"
 
 namespace slacker {
 namespace {
 
 constexpr size_t kMaxFileBytes = 1 << 20;
-constexpr std::string_view kLoopback = "loopback:";
 
 // A key of the file: where it goes and what it may be.
 struct Key {
@@ -140,12 +140,7 @@ absl::Status CheckLogLevel(const std::string& level) {
 }
 
 absl::Status CheckStoreUrl(const std::string& url) {
-  if (url.empty() || url == "memory:") return absl::OkStatus();
-  if (url.starts_with(kLoopback) && url.size() > kLoopback.size() + 1 &&
-      url[kLoopback.size()] == '/' && url.find('\0') == std::string::npos) {
-    return absl::OkStatus();
-  }
-  return InvalidArgument("must be loopback:/absolute/path or memory:");
+  return url.empty() ? absl::OkStatus() : ValidateStoreUrl(url);
 }
 
 }  // namespace slacker

@@ -35,6 +35,6 @@ absl::Status ApplyTomlFile(const std::string& path, Config* config);
 absl::Status CheckPath(const std::string& path);        // absolute, usable in mount options
 absl::Status CheckAddress(const std::string& address);  // absolute, at most 107 bytes
 absl::Status CheckLogLevel(const std::string& level);
-absl::Status CheckStoreUrl(const std::string& url);  // loopback:/absolute/path, memory:, or ""
+absl::Status CheckStoreUrl(const std::string& url);  // "" or what store_url.h accepts
 
 }  // namespace slacker

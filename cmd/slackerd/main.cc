@@ -6,17 +6,12 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
-#include <thread>
 #include <utility>
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
-#include "backend/os/file_ops.h"
 #include "cmd/slackerd/flags.h"
-#include "cmd/slackerd/no_images.h"
-#include "cmd/slackerd/root_lock.h"
-#include "snapshotter/core/core_snapshotter.h"
-#include "snapshotter/metastore/db.h"
+#include "cmd/slackerd/node.h"
 #include "snapshotter/service/server.h"
 
 namespace slacker {
@@ -25,44 +20,33 @@ namespace {
 constexpr std::chrono::seconds kShutdownGrace{30};
 constexpr int kMallocArenas = 2;  // one per thread would cost more memory than it saves time
 
-// Blocked before any thread exists, so that all of them inherit it and Wait gets the signals.
-sigset_t BlockTermination() {
+// Blocked before any thread exists, so that all of them inherit it and sigwait gets the signals.
+sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGUSR1);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   (void)signal(SIGPIPE, SIG_IGN);  // writing to a closed pipe is an error like any other
   return signals;
 }
 
 absl::Status Run(const Config& config) {
-  const sigset_t signals = BlockTermination();
-  ASSIGN_OR_RETURN(const RootLock lock, RootLock::Take(config.root));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Db> db, Db::Open(config.root + "/slacker.db"));
-  NoImages images;
-  ASSIGN_OR_RETURN(const std::unique_ptr<CoreSnapshotter> snapshotter,
-                   CoreSnapshotter::Open(db.get(), &SystemFileOps(), &images, &SystemClock(),
-                                         {.root = config.root,
-                                          .overlay_index_off = KernelHasOverlayIndex(),
-                                          .on_decision = LogPathDecision}));
+  const sigset_t signals = BlockSignals();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, Node::Open(config));
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                   Server::Listen(config.address, snapshotter.get()));
-  std::thread cleanup([&snapshotter] {  // what a crash left; nobody waits for it
-    if (const absl::Status status = snapshotter->Cleanup(); !status.ok()) {
-      Log(LogLevel::kWarning, "clean-up at start failed, ignoring", {{"error", Message(status)}});
-    }
-  });
+                   Server::Listen(config.address, &node->snapshotter()));
   Log(LogLevel::kInfo, "serving",
       {{"address", config.address}, {"root", config.root}, {"version", SLACKER_VERSION}});
   (void)sd_notify(0, "READY=1");  // without systemd there is nobody to tell
 
   int received = 0;
-  (void)sigwait(&signals, &received);  // fails for an invalid set only
+  while (sigwait(&signals, &received) == 0 && received == SIGUSR1) node->LogCounters();
   Log(LogLevel::kInfo, "stopping", {{"signal", std::to_string(received)}});
   (void)sd_notify(0, "STOPPING=1");
   server->Shutdown(kShutdownGrace);
-  cleanup.join();
+  node->LogCounters();
   return absl::OkStatus();
 }
 

@@ -7,7 +7,6 @@
 #include <fstream>
 
 #include "cmd/slackerd/flags.h"
-#include "cmd/slackerd/root_lock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -123,36 +122,6 @@ TEST_F(FlagsTest, MistakesAreRefused) {
 TEST_F(FlagsTest, VersionAsksForTextOnly) {
   ASSERT_OK_AND_ASSIGN(const auto config, Read({"--version"}));
   EXPECT_FALSE(config.has_value());
-}
-
-TEST(RootLockTest, ASecondHolderIsRefusedUntilTheFirstIsGone) {
-  TempDir dir;
-  const std::string root = dir / "deep/root";
-  {
-    ASSERT_OK_AND_ASSIGN(const RootLock first, RootLock::Take(root));
-    EXPECT_THAT(RootLock::Take(root),
-                StatusIs(absl::StatusCode::kFailedPrecondition, "another daemon"));
-  }
-  ASSERT_OK(RootLock::Take(root));
-}
-
-TEST(RootLockTest, ACopyOfTheDescriptorKeepsTheLock) {
-  TempDir dir;
-  UniqueFd copy;
-  {
-    ASSERT_OK_AND_ASSIGN(const RootLock first, RootLock::Take(dir.path()));
-    copy.Reset(dup(first.fd()));
-  }
-  EXPECT_THAT(RootLock::Take(dir.path()), StatusIs(absl::StatusCode::kFailedPrecondition));
-  ASSERT_OK_AND_ASSIGN(const RootLock adopted, RootLock::Adopt(dir.path(), std::move(copy)));
-  EXPECT_THAT(RootLock::Take(dir.path()), StatusIs(absl::StatusCode::kFailedPrecondition));
-}
-
-TEST(RootLockTest, AnotherFileIsNotAdopted) {
-  TempDir dir;
-  ASSERT_OK_AND_ASSIGN(const RootLock lock, RootLock::Take(dir / "a"));
-  ASSERT_OK_AND_ASSIGN(const RootLock other, RootLock::Take(dir / "b"));
-  EXPECT_THAT(RootLock::Adopt(dir / "a", UniqueFd(dup(other.fd()))), StatusIs(kInvalid));
 }
 
 }  // namespace

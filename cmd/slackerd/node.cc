@@ -1,0 +1,131 @@
+#include "cmd/slackerd/node.h"
+
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+#include "backend/os/file_ops.h"
+#include "cmd/common/store_url.h"
+#include "snapshotter/service/server.h"
+
+namespace slacker {
+namespace {
+
+constexpr char kKeeper[] = "slackerd-keeper";
+constexpr char kAttachHelper[] = "slackerd-attach";
+
+// Programs of one build lie beside each other.
+absl::StatusOr<std::string> Sibling(const char* program) {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return ErrnoError(error.value(), "readlink /proc/self/exe");
+  return (self.parent_path() / program).string();
+}
+
+absl::Status MakeRoot(const std::string& root) {
+  std::error_code error;
+  if (std::filesystem::create_directories(root, error)) {
+    std::filesystem::permissions(root, std::filesystem::perms::owner_all, error);
+  }
+  if (error) return ErrnoError(error.value(), "mkdir " + root);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Node>> Node::Open(const Config& config) {
+  std::unique_ptr<Node> node(new Node);
+  node->root_ = config.root;
+  RETURN_IF_ERROR(MakeRoot(config.root));
+  ASSIGN_OR_RETURN(const std::string run_dir, RootRunDir(config.run_dir, config.root));
+  ASSIGN_OR_RETURN(const std::string keeper, Sibling(kKeeper));
+  ASSIGN_OR_RETURN(
+      node->keeper_,
+      KeeperClient::Open({.root = config.root, .run_dir = run_dir, .keeper_path = keeper}));
+  ASSIGN_OR_RETURN(node->db_, Db::Open(config.root + "/slacker.db"));
+  RETURN_IF_ERROR(node->OpenStore(config));
+  ASSIGN_OR_RETURN(node->connection_, FuseConnection::Open({.run_dir = run_dir},
+                                                           node->keeper_.get(),
+                                                           node->filler_.get()));
+  ASSIGN_OR_RETURN(const std::string helper, Sibling(kAttachHelper));
+  ASSIGN_OR_RETURN(node->mounter_, KernelTreeMounter::Open({.helper_path = helper},
+                                                           node->connection_.get()));
+  RETURN_IF_ERROR(node->OpenImages(config));
+  node->cleanup_ = std::thread([raw = node.get()] {
+    if (const absl::Status status = raw->snapshotter_->Cleanup(); !status.ok()) {
+      Log(LogLevel::kWarning, "clean-up at start failed, ignoring", {{"error", Message(status)}});
+    }
+  });
+  return node;
+}
+
+absl::Status Node::OpenStore(const Config& config) {
+  if (!config.store_url.empty()) {
+    ASSIGN_OR_RETURN(backend_, OpenReadBackend(config.store_url));
+  }
+  ASSIGN_OR_RETURN(filler_, BlobFiller::Open({.root = config.root,
+                                              .db = db_.get(),
+                                              .clock = &SystemClock(),
+                                              .backend = backend_}));
+  return absl::OkStatus();
+}
+
+absl::Status Node::OpenImages(const Config& config) {
+  ImageManager::Options options{.root = config.root,
+                                .db = db_.get(),
+                                .clock = &SystemClock(),
+                                .filler = filler_.get(),
+                                .mounter = mounter_.get(),
+                                .backend = backend_};
+  options.gateway.budget = std::chrono::milliseconds(config.store_budget_ms);
+  ASSIGN_OR_RETURN(images_, ImageManager::Open(std::move(options)));
+  RETURN_IF_ERROR(images_->Start());
+  ASSIGN_OR_RETURN(snapshotter_,
+                   CoreSnapshotter::Open(db_.get(), &SystemFileOps(), images_.get(), &SystemClock(),
+                                         {.root = config.root,
+                                          .overlay_index_off = KernelHasOverlayIndex(),
+                                          .on_decision = LogPathDecision}));
+  return absl::OkStatus();
+}
+
+Node::~Node() {
+  if (cleanup_.joinable()) cleanup_.join();
+  snapshotter_.reset();
+  images_.reset();
+  if (mounter_ != nullptr) {
+    if (const auto ended = mounter_->EndIfIdle(keeper_.get()); !ended.ok()) {
+      Log(LogLevel::kWarning, "the keeper was left running, ignoring",
+          {{"error", Message(ended.status())}});
+    }
+  }
+  mounter_.reset();
+  connection_.reset();
+  filler_.reset();
+}
+
+void Node::LogCounters() const {
+  const FillStats fill = filler_->Stats();
+  const ImageManager::Transfers pull = images_->Stats();
+  const FuseCounters fuse = connection_->counters();
+  Log(LogLevel::kInfo, "counters",
+      {{"pull_store_requests", std::to_string(pull.store_requests)},
+       {"pull_store_bytes", std::to_string(pull.store_bytes)},
+       {"fill_store_requests", std::to_string(fill.store_requests)},
+       {"fill_store_bytes", std::to_string(fill.store_bytes)},
+       {"chunks_filled", std::to_string(fill.chunks_filled)},
+       {"chunks_recovered", std::to_string(fill.chunks_recovered)},
+       {"chunks_damaged", std::to_string(fill.chunks_damaged)},
+       {"fill_retries", std::to_string(fill.retries)},
+       {"fill_stalled", std::to_string(fill.stalled)},
+       {"cache_failed_writes", std::to_string(fill.failed_writes)},
+       {"blob_reads", std::to_string(fill.reads)},
+       {"blob_read_hits", std::to_string(fill.read_hits)},
+       {"served_bytes", std::to_string(fill.served_bytes)},
+       {"fuse_requests", std::to_string(fuse.requests)},
+       {"fuse_resent", std::to_string(fuse.resent)},
+       {"fuse_errors", std::to_string(fuse.errors)}});
+}
+
+}  // namespace slacker

@@ -1,0 +1,50 @@
+// Everything that slackerd is made of, in the order in which it stands on one another: keeper and lock, database, store, blob
+// caches, FUSE connection, tree mounter, images, snapshots. Thread-safe after Open.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "cmd/slackerd/config.h"
+#include "snapshotter/attach/kernel_tree_mounter.h"
+#include "snapshotter/core/core_snapshotter.h"
+#include "snapshotter/images/image_manager.h"
+#include "snapshotter/keeper/keeper_client.h"
+
+namespace slacker {
+
+class Node {
+ public:
+  // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is), takes over what a predecessor left
+  // attached, and begins to clean up behind it. Asks no store.
+  static absl::StatusOr<std::unique_ptr<Node>> Open(const Config& config);
+  // A clean stop: with nothing attached, the FUSE connection and the keeper end too; otherwise both stay for the successor.
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  Snapshotter& snapshotter() { return *snapshotter_; }
+
+  // One INFO line with every counter: what came from the store, what was served.
+  void LogCounters() const;
+
+ private:
+  Node() = default;
+  absl::Status OpenStore(const Config& config);
+  absl::Status OpenImages(const Config& config);
+
+  std::string root_;
+  std::unique_ptr<KeeperClient> keeper_;
+  std::unique_ptr<Db> db_;
+  std::shared_ptr<ReadBackend> backend_;  // null: no store; shared by filler and images
+  std::unique_ptr<BlobFiller> filler_;
+  std::unique_ptr<FuseConnection> connection_;
+  std::unique_ptr<KernelTreeMounter> mounter_;
+  std::unique_ptr<ImageManager> images_;
+  std::unique_ptr<CoreSnapshotter> snapshotter_;
+  std::thread cleanup_;  // what a crash left; nobody waits for it
+};
+
+}  // namespace slacker
