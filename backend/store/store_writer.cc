@@ -56,7 +56,10 @@ absl::Status Writer::LoadPackIndexes() {
     if (!pack.ok() || !present.contains(PackName(*pack))) continue;
     const auto bytes = backend_->ReadWhole(name, kMaxPackIndexBytes);
     if (absl::IsNotFound(bytes.status())) continue;  // removed meanwhile
-    if (absl::IsUnavailable(bytes.status())) return bytes.status();
+    if (!bytes.ok() && !absl::IsDataLoss(bytes.status()) &&
+        !absl::IsResourceExhausted(bytes.status())) {
+      return bytes.status();
+    }
     const auto index = bytes.ok() ? DecodePackIndex(*bytes, *pack) : bytes.status();
     if (!index.ok()) {
       Log(LogLevel::kWarning, "pack index cannot be read, its chunks are stored again, ignoring",
