@@ -103,7 +103,6 @@ std::string_view PaxRecords::Get(std::string_view key) const {
 
 absl::Status ParsePaxRecords(std::string_view content, PaxRecords* out) {
   const absl::Status malformed = InvalidArgument("malformed extended header");
-  bool expect_offset = true;
   while (!content.empty()) {
     const size_t space = content.find(' ');
     int64_t length = 0;
@@ -121,10 +120,12 @@ absl::Status ParsePaxRecords(std::string_view content, PaxRecords* out) {
     const std::string_view value = record.substr(equals + 1, record.size() - equals - 2);
     if (!IsValidRecord(key, value)) return malformed;
     if (key == "GNU.sparse.offset" || key == "GNU.sparse.numbytes") {
+      const bool expect_offset = out->sparse_numbers % 2 == 0;
       if (expect_offset != (key == "GNU.sparse.offset")) return malformed;
       if (value.find(',') != std::string_view::npos) return malformed;
-      expect_offset = !expect_offset;
-      out->has_sparse_pairs = true;
+      ++out->sparse_numbers;
+      int64_t number = 0;
+      out->sparse_numbers_valid = ParseDecimal(value, &number) && out->sparse_numbers_valid;
     } else {
       out->records[key] = value;
     }

@@ -39,10 +39,12 @@ class TarNumbers {
 void BoundTarTime(int64_t* seconds, uint32_t* nanos);
 
 // The records of one extended header: key to value, the last one of a key counts. The views point
-// into what was parsed. Pairs of GNU sparse 0.0 are checked for their order only.
+// into what was parsed. Pairs of GNU sparse 0.0 are counted only.
 struct PaxRecords {
   std::map<std::string_view, std::string_view> records;
-  bool has_sparse_pairs = false;
+  // Of the pairs: how many numbers, and whether all are numbers.
+  size_t sparse_numbers = 0;
+  bool sparse_numbers_valid = true;
 
   // The value, empty when there is none.
   std::string_view Get(std::string_view key) const;

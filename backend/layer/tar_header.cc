@@ -119,16 +119,35 @@ absl::Status MergeRecords(const PaxRecords& pax, TarHeader* header, int64_t* siz
   return absl::OkStatus();
 }
 
+// The map of the formats 0.0 and 0.1 must have as many pairs of numbers as it says.
+bool IsSparseMapValid(const PaxRecords& pax) {
+  TarNumbers numbers;
+  int64_t found = static_cast<int64_t>(pax.sparse_numbers);
+  if (found == 0) {
+    std::string_view map = pax.Get("GNU.sparse.map");
+    while (!map.empty()) {
+      const size_t comma = map.find(',');
+      (void)numbers.Decimal(map.substr(0, comma));
+      ++found;
+      if (comma == map.size() - 1) return false;  // nothing after it
+      map.remove_prefix(comma == std::string_view::npos ? map.size() : comma + 1);
+    }
+  }
+  const int64_t stated = numbers.Decimal(pax.Get("GNU.sparse.numblocks"));
+  return numbers.ok() && pax.sparse_numbers_valid && found % 2 == 0 && stated == found / 2;
+}
+
 // GNU's sparse formats 0.0, 0.1 and 1.0 state the name and the size in records of their own.
 absl::Status MergeSparse(const PaxRecords& pax, TarHeader* header) {
   const std::string_view major = pax.Get("GNU.sparse.major");
   const std::string_view minor = pax.Get("GNU.sparse.minor");
-  const bool has_map = pax.has_sparse_pairs || !pax.Get("GNU.sparse.map").empty();
+  const bool has_map = pax.sparse_numbers > 0 || !pax.Get("GNU.sparse.map").empty();
   const bool version_0 = major == "0" && (minor == "0" || minor == "1");
   const bool version_1 = major == "1" && minor == "0";
   const bool unversioned = major.empty() && minor.empty() && has_map;
   if (!version_0 && !version_1 && !unversioned) return absl::OkStatus();
   if (HasNoPayload(header->type)) return Malformed("a sparse entry that is no file");
+  if (!version_1 && !IsSparseMapValid(pax)) return Malformed("the map of a sparse file");
   if (const std::string_view name = pax.Get("GNU.sparse.name"); !name.empty()) header->name = name;
   std::string_view size = pax.Get("GNU.sparse.size");
   if (size.empty()) size = pax.Get("GNU.sparse.realsize");

@@ -21,7 +21,8 @@ struct OddTar {
 
 inline void PrintTo(const OddTar& tar, std::ostream* out) { *out << tar.name; }
 
-std::vector<OddTar> OddFormats();  // dialects, numbers, types, sparse files, contents
+std::vector<OddTar> OddFormats();  // dialects, types, sparse files, contents
+std::vector<OddTar> OddNumbers();  // modes, owners, times, sizes, devices
 std::vector<OddTar> OddTrees();    // names, replacements, links, whiteouts, xattrs
 std::vector<OddTar> OddTars();     // all of them
 

@@ -252,6 +252,7 @@ std::vector<OddTar> OddTrees() {
 
 std::vector<OddTar> OddTars() {
   std::vector<OddTar> tars = OddFormats();
+  for (OddTar& tar : OddNumbers()) tars.push_back(std::move(tar));
   for (OddTar& tar : OddTrees()) tars.push_back(std::move(tar));
   return tars;
 }

@@ -1,0 +1,20 @@
+// Pack indexes: the input as it is, and with the checksum that it needs.
+#include <cstdint>
+#include <string>
+
+#include "backend/base/codec.h"
+#include "backend/base/digest.h"
+#include "backend/store/pack_index.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string input(reinterpret_cast<const char*>(data), size);
+  std::string sound = input;
+  slacker::Encoder(&sound).Hash(slacker::Sha256::Of(input));
+  for (const std::string& bytes : {input, sound}) {
+    slacker::Decoder in(bytes);
+    (void)in.Raw(8);  // magic and version
+    const slacker::Digest name = in.Hash();
+    (void)slacker::DecodePackIndex(bytes, name);
+  }
+  return 0;
+}
