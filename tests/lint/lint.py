@@ -86,6 +86,8 @@ def check_top_level(root):
              if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
     for name in sorted(found - TOP_LEVEL):
         yield name, 0, "top-level", "does not belong at the top level"
+    for name in sorted(TOP_LEVEL - found):
+        yield name, 0, "top-level", "is missing at the top level"
 
 
 def check_layering(path, line, included):

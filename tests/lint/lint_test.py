@@ -94,6 +94,10 @@ class LintTest(unittest.TestCase):
     def test_stranger_at_the_top_level(self):
         self.assert_breaks("top-level", "notes.txt", "")
 
+    def test_top_level_entry_missing(self):
+        os.remove(os.path.join(self.tree.name, "LICENSE"))
+        self.assertEqual(self.rules(), [("LICENSE", "top-level")])
+
     def test_glob_in_cmake(self):
         self.assert_breaks("glob", "backend/CMakeLists.txt", "file( glob x *.cc)\n")
 

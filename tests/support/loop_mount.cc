@@ -3,8 +3,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/loop.h>
-#include <linux/mount.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
@@ -27,6 +28,16 @@ int SetOption(int fd, const std::string& option) {
   }
   return FsConfig(fd, FSCONFIG_SET_STRING, option.substr(0, equals).c_str(),
                   option.substr(equals + 1).c_str());
+}
+
+// Once in a process. Otherwise the mounts of a test that is killed would stay.
+void EnterOwnMountNamespace() {
+  static const bool entered = [] {
+    EXPECT_EQ(unshare(CLONE_NEWNS), 0) << strerror(errno);
+    EXPECT_EQ(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0) << strerror(errno);
+    return true;
+  }();
+  ASSERT_TRUE(entered);
 }
 
 }  // namespace
@@ -66,6 +77,7 @@ TestMount::TestMount(const std::string& type, const std::string& source, const s
 
 void TestMount::Mount(const std::string& type, const std::string& source,
                       const std::vector<std::string>& options) {
+  EnterOwnMountNamespace();
   const UniqueFd fs(static_cast<int>(syscall(SYS_fsopen, type.c_str(), FSOPEN_CLOEXEC)));
   ASSERT_TRUE(fs.valid()) << type << ": " << strerror(errno);
   ASSERT_EQ(FsConfig(fs.get(), FSCONFIG_SET_STRING, "source", source.c_str()), 0)

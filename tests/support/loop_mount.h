@@ -1,5 +1,6 @@
 // Mounts for tests, without mount(8). Everything is undone by the destructor, and what cannot be
-// undone fails the test. One thread.
+// undone fails the test. The first mount moves the calling thread into a mount namespace of its
+// own, so that nothing stays when a test is killed. One thread.
 #pragma once
 
 #include <string>

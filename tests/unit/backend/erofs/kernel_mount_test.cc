@@ -123,7 +123,8 @@ TEST(KernelMountTest, DirectoryOf100000EntriesIsReadBack) {
 
 TEST(KernelMountTest, ContentsOfSeveralLayersAreReadFromTheirBlobs) {
   LayerBuilder lower, upper(4096), unused;
-  for (const size_t size : {1, 4095, 4096, 4097, 65535, 65536, 65537, 300000, 1 << 20}) {
+  for (const size_t size :
+       std::initializer_list<size_t>{1, 4095, 4096, 4097, 65535, 65536, 65537, 300000, 1 << 20}) {
     const auto seed = static_cast<uint32_t>(size);
     lower.File("lower/" + std::to_string(size), Pattern(size, seed));
     upper.File("upper/" + std::to_string(size), Pattern(size, seed + 1));
