@@ -26,7 +26,7 @@ class ResolveImageTest : public ::testing::Test {
     return ResolveImage(**source, platform);
   }
   testing::ImageLayer Layer(const std::string& content) {
-    return testing::PlainLayer(testing::TarBuilder().File("a", content).Build());
+    return testing::PlainLayer(testing::TarBuilder().File("a", content).End());
   }
 
   inline static const Platform kAmd64 = {"linux", "amd64", ""};

@@ -34,7 +34,7 @@ class LayoutSourceTest : public ::testing::Test {
 
   const testing::TempDir dir_;
   OciLayout layout_{dir_ / "layout"};
-  const std::string tar_ = testing::TarBuilder().File("a", "x").Build();
+  const std::string tar_ = testing::TarBuilder().File("a", "x").End();
   const WrittenImage image_ = layout_.AddImage({testing::PlainLayer(tar_)}, "v1");
 };
 

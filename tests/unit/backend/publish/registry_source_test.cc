@@ -54,8 +54,7 @@ constexpr char kManifest[] = R"({"config":{},"layers":[]})";
 TEST(RegistrySourceTest, AnImageOfARealRegistryIsRead) {
   const testing::TempDir dir;
   testing::OciLayout layout(dir / "layout");
-  const std::string tar =
-      testing::TarBuilder().File("a", testing::RandomBytes(3'000'000, 1)).Build();
+  const std::string tar = testing::TarBuilder().File("a", testing::RandomBytes(3'000'000, 1)).End();
   const testing::WrittenImage image = layout.AddImage({testing::GzipLayer(tar)}, "v1");
   const testing::RegistryProcess registry(dir.path());
   ASSERT_NE(registry.host(), "");
