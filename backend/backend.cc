@@ -11,6 +11,7 @@ namespace {
 constexpr size_t kMaxNameBytes = 255;
 constexpr std::string_view kTemporaryPrefix = ".tmp-";
 constexpr uint64_t kReadStep = 8 << 20;
+constexpr uint64_t kMaxReadBytes = 64 << 20;
 
 bool IsNameCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -38,6 +39,17 @@ absl::Status ValidateObjectName(std::string_view name) {
     if (slash == std::string_view::npos) return absl::OkStatus();
     name.remove_prefix(slash + 1);
   }
+}
+
+absl::Status ValidateRead(std::string_view name, uint64_t size) {
+  if (size > kMaxReadBytes) return InvalidArgument("read of more than 64 MiB");
+  return ValidateObjectName(name);
+}
+
+absl::Status ValidateListPrefix(std::string_view prefix) {
+  if (prefix.empty()) return absl::OkStatus();
+  if (prefix.back() != '/') return InvalidArgument("a prefix ends with a slash");
+  return ValidateObjectName(prefix.substr(0, prefix.size() - 1));
 }
 
 absl::StatusOr<std::string> ReadBackend::Read(std::string_view name, uint64_t offset,

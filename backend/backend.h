@@ -86,7 +86,8 @@ class Backend : public ReadBackend {
   // Sets the whole content of an object, whether or not it exists; durable and atomic like Commit.
   virtual absl::Status Replace(std::string_view name, std::string_view content) = 0;
 
-  // The names that begin with `prefix` ("packs/"; a whole number of components), sorted. Objects
+  // The names that begin with `prefix` ("packs/": empty, or whole components with a '/' at the end;
+  // INVALID_ARGUMENT otherwise), sorted. Objects
   // that come or go meanwhile may be missing or present. Unfinished objects are never listed.
   virtual absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) = 0;
 
@@ -99,5 +100,8 @@ class Backend : public ReadBackend {
 
 // The rule for names stated above.
 absl::Status ValidateObjectName(std::string_view name);
+// For implementations: the arguments of ReadAsync and of List.
+absl::Status ValidateRead(std::string_view name, uint64_t size);
+absl::Status ValidateListPrefix(std::string_view prefix);
 
 }  // namespace slacker

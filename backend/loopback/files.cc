@@ -1,0 +1,39 @@
+#include "backend/loopback/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "backend/base/status.h"
+
+namespace slacker::loopback {
+
+absl::Status SyncDirectory(const std::string& path) {
+  const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return ErrnoError(errno, "open " + path);
+  if (fsync(directory.get()) != 0) return ErrnoError(errno, "fsync " + path);
+  return absl::OkStatus();
+}
+
+absl::Status MakeDirectoryDurably(const std::string& path) {
+  if (mkdir(path.c_str(), 0755) != 0) {
+    if (errno != EEXIST) return ErrnoError(errno, "mkdir " + path);
+    if (!IsDirectory(path)) return ErrnoError(ENOTDIR, "mkdir " + path);
+  }
+  // Also when it was there: whoever made it may not have come to its own fsync yet.
+  return SyncDirectory(DirectoryOf(path));
+}
+
+std::string DirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+bool IsDirectory(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+}  // namespace slacker::loopback

@@ -1,0 +1,85 @@
+#include "cmd/common/store_url.h"
+
+#include <string>
+
+#include "backend/base/status.h"
+#include "backend/loopback/loopback_backend.h"
+#include "backend/memory/memory_backend.h"
+
+namespace slacker {
+namespace {
+
+using Missing = LoopbackBackend::Missing;
+using Opened = absl::StatusOr<std::shared_ptr<Backend>>;
+
+absl::Status CheckLoopback(std::string_view rest) {
+  return !rest.empty() && rest[0] == '/' ? absl::OkStatus()
+                                         : InvalidArgument("the path must be absolute");
+}
+
+Opened OpenLoopback(std::string_view rest, Missing missing) {
+  ASSIGN_OR_RETURN(auto backend, LoopbackBackend::Open(std::string(rest), missing));
+  return std::shared_ptr<Backend>(std::move(backend));
+}
+
+absl::Status CheckMemory(std::string_view rest) {
+  return rest.empty() ? absl::OkStatus() : InvalidArgument("nothing may follow \"memory:\"");
+}
+
+Opened OpenMemory(std::string_view /*rest*/, Missing /*missing*/) {
+  return std::shared_ptr<Backend>(std::make_shared<MemoryBackend>());
+}
+
+struct Scheme {
+  std::string_view name;
+  absl::Status (*check)(std::string_view rest);
+  Opened (*open)(std::string_view rest, Missing missing);
+};
+
+constexpr Scheme kSchemes[] = {
+    {"loopback", CheckLoopback, OpenLoopback},
+    {"memory", CheckMemory, OpenMemory},
+};
+
+struct Parsed {
+  const Scheme* scheme;
+  std::string_view rest;
+};
+
+absl::StatusOr<Parsed> Parse(std::string_view url) {
+  const size_t colon = url.find(':');
+  for (const Scheme& scheme : kSchemes) {
+    if (colon == std::string_view::npos || url.substr(0, colon) != scheme.name) continue;
+    const std::string_view rest = url.substr(colon + 1);
+    if (absl::Status status = scheme.check(rest); !status.ok()) {
+      return Annotate(status, "store URL \"" + std::string(url) + "\"");
+    }
+    return Parsed{&scheme, rest};
+  }
+  return InvalidArgument("store URL \"" + std::string(url) +
+                         "\": must be loopback:/ABSOLUTE/PATH or memory:");
+}
+
+Opened Open(std::string_view url, Missing missing) {
+  ASSIGN_OR_RETURN(const Parsed parsed, Parse(url));
+  return parsed.scheme->open(parsed.rest, missing);
+}
+
+}  // namespace
+
+absl::Status ValidateStoreUrl(std::string_view url) { return Parse(url).status(); }
+
+absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(std::string_view url) {
+  return Open(url, Missing::kCreate);
+}
+
+absl::StatusOr<std::shared_ptr<Backend>> OpenExistingBackend(std::string_view url) {
+  return Open(url, Missing::kFail);
+}
+
+absl::StatusOr<std::shared_ptr<ReadBackend>> OpenReadBackend(std::string_view url) {
+  ASSIGN_OR_RETURN(std::shared_ptr<Backend> backend, Open(url, Missing::kAllow));
+  return std::shared_ptr<ReadBackend>(std::move(backend));
+}
+
+}  // namespace slacker

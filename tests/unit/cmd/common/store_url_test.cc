@@ -1,0 +1,59 @@
+#include "cmd/common/store_url.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker {
+namespace {
+
+using testing::StatusIs;
+using testing::TempDir;
+
+TEST(StoreUrlTest, LoopbackIsMadeForPublishing) {
+  const TempDir directory;
+  const std::string path = directory / "a/b";
+  ASSERT_OK_AND_ASSIGN(auto backend, OpenBackend("loopback:" + path));
+  EXPECT_EQ(backend->Url(), "loopback:" + path);
+  EXPECT_TRUE(std::filesystem::is_directory(path));
+  EXPECT_OK(backend->Put("x", "y"));
+}
+
+TEST(StoreUrlTest, MissingLoopbackIsUnavailableToTools) {
+  const TempDir directory;
+  EXPECT_THAT(OpenExistingBackend("loopback:" + directory / "none"),
+              StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_FALSE(std::filesystem::exists(directory / "none"));
+}
+
+TEST(StoreUrlTest, MissingLoopbackIsOpenedForNodes) {
+  const TempDir directory;
+  ASSERT_OK_AND_ASSIGN(auto backend, OpenReadBackend("loopback:" + directory / "none"));
+  EXPECT_THAT(backend->Read("x", 0, 1), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_FALSE(std::filesystem::exists(directory / "none"));
+}
+
+TEST(StoreUrlTest, MemoryOpens) {
+  ASSERT_OK_AND_ASSIGN(auto backend, OpenBackend("memory:"));
+  EXPECT_EQ(backend->Url(), "memory:");
+}
+
+class BadStoreUrlTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(BadStoreUrlTest, IsInvalidArgument) {
+  EXPECT_THAT(ValidateStoreUrl(GetParam()), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(OpenBackend(GetParam()), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(OpenExistingBackend(GetParam()), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(OpenReadBackend(GetParam()), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+INSTANTIATE_TEST_SUITE_P(Urls, BadStoreUrlTest,
+                         ::testing::Values("", "loopback", "loopback:", "loopback:relative/path",
+                                           "memory", "memory:x", "/var/lib/store", "ftp://host/",
+                                           "LOOPBACK:/x"));
+
+}  // namespace
+}  // namespace slacker
