@@ -132,7 +132,7 @@ absl::StatusOr<OciManifest> ParseManifest(std::string_view document) {
       type != kOciConfig && type != kDockerConfig) {
     return InvalidArgument("this is not a container image: its configuration is of type " + type);
   }
-  ASSIGN_OR_RETURN(manifest.layers, ParseDescriptors(json, "layers", kMaxLayers));
+  ASSIGN_OR_RETURN(manifest.layers, ParseDescriptors(json, "layers", kMaxImageLayers));
   if (manifest.layers.empty())
     return InvalidArgument("the image has no layers: nothing to publish");
   return manifest;
@@ -147,9 +147,9 @@ absl::StatusOr<OciConfig> ParseConfig(std::string_view document) {
       !rootfs->at("diff_ids").is_array()) {
     return InvalidArgument("the image configuration has no rootfs.diff_ids");
   }
-  if (rootfs->at("diff_ids").size() > kMaxLayers) {
-    return InvalidArgument("the image configuration lists more than " + std::to_string(kMaxLayers) +
-                           " layers");
+  if (rootfs->at("diff_ids").size() > kMaxImageLayers) {
+    return InvalidArgument("the image configuration lists more than " +
+                           std::to_string(kMaxImageLayers) + " layers");
   }
   for (const Json& item : rootfs->at("diff_ids")) {
     absl::StatusOr<Digest> digest =

@@ -20,7 +20,7 @@ namespace slacker {
 inline constexpr uint64_t kMaxManifestBytes = 4 << 20;
 inline constexpr uint64_t kMaxConfigBytes = 8 << 20;
 // An image has at most this many layers (overlayfs users stop at 128).
-inline constexpr size_t kMaxLayers = 1024;
+inline constexpr size_t kMaxImageLayers = 1024;
 
 struct Descriptor {
   std::string media_type;

@@ -6,22 +6,22 @@
 #include "backend/publish/verifying_source.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/backend/publish/string_source.h"
+#include "tests/unit/backend/publish/bytes_source.h"
 
 namespace slacker {
 namespace {
 
+using testing::BytesSource;
 using testing::Gzip;
 using testing::RandomBytes;
 using testing::StatusIs;
-using testing::StringSource;
 using testing::Zstd;
 
 constexpr uint64_t kLimit = 1 << 30;
 
 absl::StatusOr<std::string> Unpack(std::string packed, size_t piece = 1000,
                                    uint64_t limit = kLimit) {
-  auto source = Decompress(std::make_unique<StringSource>(std::move(packed), piece), limit);
+  auto source = Decompress(std::make_unique<BytesSource>(std::move(packed), piece), limit);
   return ReadAll(*source, kLimit);
 }
 
@@ -78,7 +78,7 @@ TEST(DecompressTest, ABombStopsAtTheLimit) {
 TEST(DecompressTest, AnErrorAtTheEndOfTheInputIsNotLost) {
   for (const std::string& packed : {Gzip("abc"), Zstd("abc"), std::string("abc")}) {
     auto source =
-        Decompress(std::make_unique<StringSource>(packed, 1000, DataLoss("digest")), kLimit);
+        Decompress(std::make_unique<BytesSource>(packed, 1000, DataLoss("digest")), kLimit);
     EXPECT_THAT(ReadAll(*source, kLimit), StatusIs(absl::StatusCode::kDataLoss));
   }
 }

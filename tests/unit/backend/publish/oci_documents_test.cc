@@ -45,7 +45,7 @@ TEST(ParseManifestTest, WhatIsNoContainerImageIsRefused) {
   const std::string layer = DescriptorText("application/vnd.oci.image.layer.v1.tar");
   EXPECT_OK(ParseManifest(R"({"config":)" + config + R"(,"layers":[)" + layer + "]}"));
   std::string many = layer;
-  for (size_t i = 0; i < kMaxLayers; ++i) many += "," + layer;
+  for (size_t i = 0; i < kMaxImageLayers; ++i) many += "," + layer;
   for (const std::string& document : {
            R"({"config":)" + config + R"(,"layers":[]})",
            R"({"config":)" + config + "}",

@@ -6,26 +6,26 @@
 #include "backend/publish/verifying_source.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/status_matchers.h"
-#include "tests/unit/backend/publish/string_source.h"
+#include "tests/unit/backend/publish/bytes_source.h"
 
 namespace slacker {
 namespace {
 
+using testing::BytesSource;
 using testing::RandomBytes;
 using testing::StatusIs;
-using testing::StringSource;
 
 TEST(ReadAheadTest, BytesArriveInOrderWhateverTheRoom) {
   const std::string content = RandomBytes(100'000, 1);
   for (const uint64_t room : {1, 5000, 1'000'000}) {
-    auto source = ReadAhead(std::make_unique<StringSource>(content, 777), room);
+    auto source = ReadAhead(std::make_unique<BytesSource>(content, 777), room);
     EXPECT_EQ(*ReadAll(*source, 1 << 20), content);
     EXPECT_EQ(*source->Next(), "");
   }
 }
 
 TEST(ReadAheadTest, AnErrorComesAfterTheBytesBeforeIt) {
-  auto source = ReadAhead(std::make_unique<StringSource>("abc", 2, DataLoss("x")), 1000);
+  auto source = ReadAhead(std::make_unique<BytesSource>("abc", 2, DataLoss("x")), 1000);
   EXPECT_EQ(*source->Next(), "ab");
   EXPECT_EQ(*source->Next(), "c");
   EXPECT_THAT(source->Next(), StatusIs(absl::StatusCode::kDataLoss));
@@ -33,14 +33,14 @@ TEST(ReadAheadTest, AnErrorComesAfterTheBytesBeforeIt) {
 }
 
 TEST(ReadAheadTest, MayBeDroppedHalfRead) {
-  auto source = ReadAhead(std::make_unique<StringSource>(RandomBytes(100'000, 1), 10), 50);
+  auto source = ReadAhead(std::make_unique<BytesSource>(RandomBytes(100'000, 1), 10), 50);
   EXPECT_OK(source->Next());
 }
 
 TEST(VerifyStreamTest, WrongSizesAndDigestsAreDataLoss) {
   const Digest digest = Sha256::Of("content");
   auto read = [&digest](const char* bytes, uint64_t size) {
-    auto source = VerifyStream(std::make_unique<StringSource>(bytes, 2), digest, size, "blob");
+    auto source = VerifyStream(std::make_unique<BytesSource>(bytes, 2), digest, size, "blob");
     return ReadAll(*source, 1000);
   };
   EXPECT_EQ(*read("content", 7), "content");

@@ -9,9 +9,9 @@
 
 namespace slacker::testing {
 
-class StringSource final : public ByteSource {
+class BytesSource final : public ByteSource {
  public:
-  explicit StringSource(std::string bytes, size_t piece = 1000, absl::Status end = {})
+  explicit BytesSource(std::string bytes, size_t piece = 1000, absl::Status end = {})
       : bytes_(std::move(bytes)), piece_(piece), end_(std::move(end)) {}
 
   absl::StatusOr<std::string_view> Next() override {
