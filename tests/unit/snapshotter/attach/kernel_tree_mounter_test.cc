@@ -34,7 +34,8 @@ class KernelTreeMounterTest : public ::testing::Test {
   }
   void Connect() {
     ASSERT_OK_AND_ASSIGN(connection_, FuseConnection::Open({run_dir_, 2}, keeper_.get(), &source_));
-    ASSERT_OK_AND_ASSIGN(mounter_, KernelTreeMounter::Open({HELPER_PATH, 16}, connection_.get()));
+    ASSERT_OK_AND_ASSIGN(
+        mounter_, KernelTreeMounter::Open({HELPER_PATH, 16}, connection_.get(), keeper_.get()));
   }
   void TearDown() override {
     EXPECT_OK(mounter_->Detach(tree_));
@@ -42,7 +43,7 @@ class KernelTreeMounterTest : public ::testing::Test {
       const auto blobs = mounter_->BlobsInUse();
       return blobs.ok() && blobs->empty();
     }));
-    ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle(keeper_.get()));
+    ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle());
     EXPECT_TRUE(ended);
   }
   TreeSpec Spec() { return {sample_.metadata, tree_, {{kBlobId, sample_.blob_bytes()}}}; }
@@ -143,7 +144,7 @@ TEST_F(KernelTreeMounterTest, OverlayKeepsADetachedTreeReadable) {
   ASSERT_OK_AND_ASSIGN(const std::set<uint64_t> held, mounter_->BlobsInUse());
   EXPECT_EQ(held, std::set<uint64_t>{kBlobId});
   EXPECT_EQ(Shell("diff -r " + sample_.source + " " + merged), 0);
-  ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle(keeper_.get()));
+  ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle());
   EXPECT_FALSE(ended);
   EXPECT_EQ(Shell("umount " + merged), 0);
 }
