@@ -69,7 +69,7 @@ void ReapChildren(int socket, Children* children) {
 
 }  // namespace
 
-int RunHelper(int socket, const std::string& lock_path) {
+int RunHelper(int socket, int end_switch, const std::string& lock_path) {
   const UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   sigset_t child_signal;
   sigemptyset(&child_signal);
@@ -80,8 +80,10 @@ int RunHelper(int socket, const std::string& lock_path) {
   Children children;
   std::string packet(kMaxPacketBytes, '\0');
   for (;;) {
-    std::array<pollfd, 2> waits{{{socket, POLLIN, 0}, {signals.get(), POLLIN, 0}}};
+    std::array<pollfd, 3> waits{
+        {{socket, POLLIN, 0}, {signals.get(), POLLIN, 0}, {end_switch, POLLIN, 0}}};
     if (poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) return 1;
+    if (waits[2].revents != 0) return 0;
     if (waits[1].revents != 0) {
       signalfd_siginfo information;
       (void)!read(signals.get(), &information, sizeof information);  // only a reason to look

@@ -10,24 +10,43 @@
 #include <utility>
 
 #include "backend/base/status.h"
+#include "snapshotter/attach/attach_helper.h"
 
 namespace slacker::attach {
 namespace {
 
-// The descriptor on which the program expects its socket.
-constexpr int kHelperSocket = 3;
+constexpr char kKeptName[] = "helper";
 
 void Reap(pid_t pid) {
   while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
 }
 
-absl::Status Spawn(std::string program, std::string lock_path, int socket, pid_t* pid) {
+struct SocketPair {
+  UniqueFd ours, theirs;
+};
+
+// The other end has a number that is none of those on which the program expects something: on its
+// own number dup2 would keep the close-on-exec flag.
+absl::StatusOr<SocketPair> MakeSocketPair() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return ErrnoError(errno, "socketpair");
+  }
+  SocketPair pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
+  pair.theirs.Reset(fcntl(pair.theirs.get(), F_DUPFD_CLOEXEC, kHelperSwitch + 1));
+  if (!pair.theirs.valid()) return ErrnoError(errno, "dup");
+  return pair;
+}
+
+absl::Status Spawn(std::string program, std::string lock_path, int socket, int end_switch,
+                   pid_t* pid) {
   posix_spawn_file_actions_t actions;
   if (posix_spawn_file_actions_init(&actions) != 0) return ResourceExhausted("posix_spawn: memory");
   std::string flag = "--lock";
   char* const arguments[] = {program.data(), flag.data(), lock_path.data(), nullptr};
   int error = posix_spawn_file_actions_adddup2(&actions, socket, kHelperSocket);
+  if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, end_switch, kHelperSwitch);
   // A child that the kernel holds outlives slackerd: whoever reads slackerd's output is not to wait
   // for it.
   if (error == 0) error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
@@ -43,8 +62,13 @@ absl::Status Spawn(std::string program, std::string lock_path, int socket, pid_t
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<HelperClient>> HelperClient::Open(const std::string& program,
-                                                                 const std::string& lock_path) {
-  std::unique_ptr<HelperClient> client(new HelperClient(program, lock_path));
+                                                                 const std::string& lock_path,
+                                                                 KeeperClient* keeper) {
+  // NOT_FOUND: there was none.
+  if (const absl::StatusOr<UniqueFd> previous = keeper->Get(kKeptName); previous.ok()) {
+    (void)shutdown(previous->get(), SHUT_RDWR);  // fails only where nobody is at the other end
+  }
+  std::unique_ptr<HelperClient> client(new HelperClient(program, lock_path, keeper));
   MutexLock lock(&client->mutex_);
   RETURN_IF_ERROR(client->Start());
   return client;
@@ -65,18 +89,14 @@ absl::Status HelperClient::Start() {
   if (receiver_.joinable())
     receiver_.join();  // has left its last locked section: running_ is false
   if (pid_ > 0) Reap(std::exchange(pid_, 0));
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    return ErrnoError(errno, "socketpair");
-  }
-  UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
-  // On its own number adddup2 would keep the close-on-exec flag.
-  if (theirs.get() == kHelperSocket) {
-    theirs.Reset(fcntl(kHelperSocket, F_DUPFD_CLOEXEC, kHelperSocket + 1));
-  }
-  RETURN_IF_ERROR(Spawn(program_, lock_path_, theirs.get(), &pid_));
-  socket_ = std::move(ours);
+  ASSIGN_OR_RETURN(SocketPair requests, MakeSocketPair());
+  ASSIGN_OR_RETURN(SocketPair end_switch, MakeSocketPair());
+  // Before there is a helper, so that none runs that a successor could not end.
+  RETURN_IF_ERROR(keeper_->Put(kKeptName, end_switch.ours.get()));
+  RETURN_IF_ERROR(
+      Spawn(program_, lock_path_, requests.theirs.get(), end_switch.theirs.get(), &pid_));
+  socket_ = std::move(requests.ours);
+  switch_ = std::move(end_switch.ours);
   running_ = true;
   receiver_ = std::thread([this, socket = socket_.get()] { Receive(socket); });
   return absl::OkStatus();

@@ -1,5 +1,9 @@
 // slackerd's side of the attach helper: starts it, sends it requests, starts another one should it
 // end. Thread-safe.
+//
+// The helper ends when our end of its socket closes. A predecessor that is being killed may have
+// that open for long, so there is a second socket, the switch, whose end the keeper has too:
+// shutting it down ends the helper as well.
 #pragma once
 
 #include <sys/types.h>
@@ -15,14 +19,17 @@
 #include "backend/base/mutex.h"
 #include "backend/base/unique_fd.h"
 #include "snapshotter/attach/attach_protocol.h"
+#include "snapshotter/keeper/keeper_client.h"
 
 namespace slacker::attach {
 
 class HelperClient {
  public:
-  // `program`: slackerd-attach; `lock_path`: one for all generations of a root's helpers.
+  // `program`: slackerd-attach; `lock_path`: one for all generations of a root's helpers. Ends the
+  // helper of a predecessor. `keeper` must outlive the client.
   static absl::StatusOr<std::unique_ptr<HelperClient>> Open(const std::string& program,
-                                                            const std::string& lock_path);
+                                                            const std::string& lock_path,
+                                                            KeeperClient* keeper);
   // Ends the helper. REQUIRES: no Call is under way.
   ~HelperClient();
   HelperClient(const HelperClient&) = delete;
@@ -38,16 +45,18 @@ class HelperClient {
     absl::Status status;
   };
 
-  HelperClient(std::string program, std::string lock_path)
-      : program_(std::move(program)), lock_path_(std::move(lock_path)) {}
+  HelperClient(std::string program, std::string lock_path, KeeperClient* keeper)
+      : program_(std::move(program)), lock_path_(std::move(lock_path)), keeper_(keeper) {}
   absl::Status Start() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Receive(int socket);
 
   const std::string program_;
   const std::string lock_path_;
+  KeeperClient* const keeper_;
   Mutex mutex_;
   CondVar answered_;
   UniqueFd socket_ ABSL_GUARDED_BY(mutex_);
+  UniqueFd switch_ ABSL_GUARDED_BY(mutex_);
   bool running_ ABSL_GUARDED_BY(mutex_) = false;
   pid_t pid_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;

@@ -32,11 +32,11 @@ absl::Status AsMounterError(const absl::Status& status) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<KernelTreeMounter>> KernelTreeMounter::Open(
-    const Options& options, FuseConnection* connection) {
-  std::unique_ptr<KernelTreeMounter> mounter(new KernelTreeMounter(options, connection));
+    const Options& options, FuseConnection* connection, KeeperClient* keeper) {
+  std::unique_ptr<KernelTreeMounter> mounter(new KernelTreeMounter(options, connection, keeper));
   const std::string run_dir = ParentOf(ParentOf(connection->directory()));
-  ASSIGN_OR_RETURN(mounter->helper_,
-                   attach::HelperClient::Open(options.helper_path, run_dir + "/attach.lock"));
+  ASSIGN_OR_RETURN(mounter->helper_, attach::HelperClient::Open(options.helper_path,
+                                                                run_dir + "/attach.lock", keeper));
   attach::Request request;
   request.verb = Verb::kHeal;
   request.fuse_directory = connection->directory();
@@ -76,11 +76,11 @@ absl::StatusOr<std::set<uint64_t>> KernelTreeMounter::BlobsInUse() {
   return blobs;
 }
 
-absl::StatusOr<bool> KernelTreeMounter::EndIfIdle(KeeperClient* keeper) {
+absl::StatusOr<bool> KernelTreeMounter::EndIfIdle() {
   ASSIGN_OR_RETURN(const std::set<uint64_t> blobs, BlobsInUse());
   if (!blobs.empty()) return false;
   RETURN_IF_ERROR(Detach(connection_->directory()));
-  RETURN_IF_ERROR(keeper->Bye());
+  RETURN_IF_ERROR(keeper_->Bye());
   return true;
 }
 

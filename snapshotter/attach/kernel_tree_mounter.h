@@ -26,9 +26,10 @@ class KernelTreeMounter final : public TreeMounter {
 
   // Starts the helper. Loop devices that a lost connection left behind are given the new one at
   // once, so that running containers read again without waiting for an Attach; what fails there is
-  // tried again by Attach. `connection` must outlive the mounter.
+  // tried again by Attach. `connection` and `keeper` must outlive the mounter.
   static absl::StatusOr<std::unique_ptr<KernelTreeMounter>> Open(const Options& options,
-                                                                 FuseConnection* connection);
+                                                                 FuseConnection* connection,
+                                                                 KeeperClient* keeper);
 
   absl::Status Attach(const TreeSpec& spec) override;
   absl::Status Detach(const std::string& mount_path) override;
@@ -36,14 +37,15 @@ class KernelTreeMounter final : public TreeMounter {
 
   // For a clean stop: when nothing is attached any more, unmounts the FUSE connection and ends the
   // keeper. Returns whether it did; if not, everything stays for the next slackerd. Call last.
-  absl::StatusOr<bool> EndIfIdle(KeeperClient* keeper);
+  absl::StatusOr<bool> EndIfIdle();
 
  private:
-  KernelTreeMounter(const Options& options, FuseConnection* connection)
-      : options_(options), connection_(connection) {}
+  KernelTreeMounter(const Options& options, FuseConnection* connection, KeeperClient* keeper)
+      : options_(options), connection_(connection), keeper_(keeper) {}
 
   const Options options_;
   FuseConnection* const connection_;
+  KeeperClient* const keeper_;
   std::unique_ptr<attach::HelperClient> helper_;
 };
 

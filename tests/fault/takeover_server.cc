@@ -65,7 +65,7 @@ int Serve(char** arguments) {
   auto connection = FuseConnection::Open({run_dir, 2}, keeper->get(), &source);
   if (!connection.ok()) return Say("connection", connection.status()), 1;
   Say("connected");
-  auto mounter = KernelTreeMounter::Open({arguments[4], 16}, connection->get());
+  auto mounter = KernelTreeMounter::Open({arguments[4], 16}, connection->get(), keeper->get());
   if (!mounter.ok()) return Say("mounter", mounter.status()), 1;
   const TreeSpec spec{arguments[7], tree, {{kBlobId, *source.BlobSize(kBlobId)}}};
   Say(std::string("ready adopted=") + ((*connection)->adopted() ? "1" : "0"),
@@ -80,7 +80,7 @@ int Serve(char** arguments) {
     } else if (command == "detach") {
       Say("detach", (*mounter)->Detach(tree));
     } else if (command == "bye") {
-      const auto ended = (*mounter)->EndIfIdle(keeper->get());
+      const auto ended = (*mounter)->EndIfIdle();
       Say(ended.ok() ? (*ended ? "bye" : "still in use") : Message(ended.status()));
     }
   }

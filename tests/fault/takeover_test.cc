@@ -1,6 +1,7 @@
 // What happens to readers when servers, keepers and helpers die. The server under test is another
 // process (takeover_server), so that this one can read its trees.
 #include <gmock/gmock.h>
+#include <sys/ptrace.h>
 
 #include <atomic>
 #include <chrono>
@@ -196,8 +197,12 @@ TEST_F(TakeoverTest, SecondServerIsRefusedAndDisturbsNothing) {
 TEST_F(TakeoverTest, KilledHelperIsReplaced) {
   const ErofsSample sample(directory_.path(), 8, 20000);
   auto server = StartReady(sample, false);
-  const std::vector<pid_t> helpers = ProcessesWith(run_dir_ + "/attach.lock");
-  ASSERT_EQ(helpers.size(), 1U);
+  // A child may still be ending.
+  std::vector<pid_t> helpers;
+  ASSERT_TRUE(Eventually([&] {
+    helpers = ProcessesWith(run_dir_ + "/attach.lock");
+    return helpers.size() == 1;
+  }));
   ASSERT_EQ(kill(helpers[0], SIGKILL), 0);
   EXPECT_TRUE(Eventually([&] {
     server->Say("attach");
@@ -241,6 +246,52 @@ TEST_F(TakeoverTest, DeathAtEveryStepOfAttachingLeavesNothingInTheWay) {
       Finish(server.get());
     }
   }
+}
+
+// The same for the steps by which a lost connection is replaced.
+TEST_F(TakeoverTest, DeathAtEveryStepOfHealingLeavesNothingInTheWay) {
+  const ErofsSample sample(directory_.path(), 8, 20000);
+  for (const char* step :
+       {"attach.fuse_directory_made", "attach.fuse_mounted", "attach.fuse_kept", "attach.serving",
+        "fuse.lookup", "fuse.open", "attach.before_change", "attach.changed", "attach.healed"}) {
+    SCOPED_TRACE(step);
+    auto server = StartReady(sample, false);
+    KillKeeper();
+    server->Kill();
+    server = Start(sample, 1'000'000'000, 60, step);
+    while (true) {
+      const std::string line = server->Line();
+      if (line.empty() || line.starts_with("ready")) break;
+    }
+    server->Kill();
+    server = Start(sample);
+    ASSERT_EQ(server->Line(), "connected");
+    ASSERT_THAT(server->Line(), StartsWith("ready adopted="));
+    EXPECT_EQ(CountWrong(sample, 8), 0);
+    Finish(server.get());
+  }
+}
+
+// A process that was killed may stay for long, with everything open. Held back by a tracer here.
+TEST_F(TakeoverTest, SuccessorServesWhileItsPredecessorIsStillDying) {
+  constexpr int kFiles = 64;
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  auto first = StartReady(sample, false, 20);
+  Readers readers(sample, tree_, kFiles, 8);
+  ASSERT_TRUE(WaitUntilHolding(first.get()));
+  const pid_t pid = first->pid();
+  ASSERT_EQ(ptrace(PTRACE_SEIZE, pid, nullptr, PTRACE_O_TRACEEXIT), 0);
+  ASSERT_EQ(kill(pid, SIGKILL), 0);
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, __WALL), pid);
+  ASSERT_TRUE(WIFSTOPPED(status));  // at the beginning of its exit
+  auto second = StartReady(sample, true);
+  readers.Join();
+  EXPECT_EQ(readers.right(), kFiles);
+  ASSERT_EQ(ptrace(PTRACE_DETACH, pid, nullptr, nullptr), 0);
+  first->Wait();
+  EXPECT_EQ(CountWrong(sample, kFiles), 0);
+  Finish(second.get());
 }
 
 // Between the failpoints: the server is killed after a growing time.

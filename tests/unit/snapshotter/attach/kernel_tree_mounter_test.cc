@@ -7,6 +7,7 @@
 #include "tests/support/erofs_sample.h"
 #include "tests/support/fake_blob_source.h"
 #include "tests/support/kernel_leak_check.h"
+#include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -33,7 +34,8 @@ class KernelTreeMounterTest : public ::testing::Test {
   }
   void Connect() {
     ASSERT_OK_AND_ASSIGN(connection_, FuseConnection::Open({run_dir_, 2}, keeper_.get(), &source_));
-    ASSERT_OK_AND_ASSIGN(mounter_, KernelTreeMounter::Open({HELPER_PATH, 16}, connection_.get()));
+    ASSERT_OK_AND_ASSIGN(
+        mounter_, KernelTreeMounter::Open({HELPER_PATH, 16}, connection_.get(), keeper_.get()));
   }
   void TearDown() override {
     EXPECT_OK(mounter_->Detach(tree_));
@@ -41,7 +43,7 @@ class KernelTreeMounterTest : public ::testing::Test {
       const auto blobs = mounter_->BlobsInUse();
       return blobs.ok() && blobs->empty();
     }));
-    ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle(keeper_.get()));
+    ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle());
     EXPECT_TRUE(ended);
   }
   TreeSpec Spec() { return {sample_.metadata, tree_, {{kBlobId, sample_.blob_bytes()}}}; }
@@ -142,9 +144,24 @@ TEST_F(KernelTreeMounterTest, OverlayKeepsADetachedTreeReadable) {
   ASSERT_OK_AND_ASSIGN(const std::set<uint64_t> held, mounter_->BlobsInUse());
   EXPECT_EQ(held, std::set<uint64_t>{kBlobId});
   EXPECT_EQ(Shell("diff -r " + sample_.source + " " + merged), 0);
-  ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle(keeper_.get()));
+  ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle());
   EXPECT_FALSE(ended);
   EXPECT_EQ(Shell("umount " + merged), 0);
+}
+
+TEST_F(KernelTreeMounterTest, OtherMountNamespaceKeepsTheBlobsOfADetachedTree) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  testing::LineProcess other(
+      {"/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/cat"});
+  other.Say("there");  // answered once the namespace is made
+  ASSERT_EQ(other.Line(), "there");
+  ASSERT_OK(mounter_->Detach(tree_));
+  ASSERT_OK_AND_ASSIGN(const std::set<uint64_t> held, mounter_->BlobsInUse());
+  EXPECT_EQ(held, std::set<uint64_t>{kBlobId});
+  // The same image can be attached beside what the other still has.
+  ASSERT_OK(mounter_->Attach(Spec()));
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+  other.Kill();
 }
 
 TEST_F(KernelTreeMounterTest, CleanRestartTakesTheConnectionOver) {
