@@ -250,6 +250,9 @@ absl::Status DecodeSections(const PagedObject& object, DecodedRecord* decoded) {
 
 absl::StatusOr<EncodedLayer> EncodeLayer(const Layer& layer) {
   RETURN_IF_ERROR(ValidateLayer(layer));
+  if (layer.tar_pieces.empty() && layer.tar_size_bytes != 0) {
+    return DataLoss("layer without its tar part");
+  }
   if (layer.nodes.size() > kMaxCount || layer.entries.size() > kMaxCount ||
       layer.files.size() > kMaxCount || layer.chunks.size() > kMaxCount ||
       layer.tar_pieces.size() > UINT32_MAX) {

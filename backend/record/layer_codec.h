@@ -26,7 +26,8 @@ struct EncodedLayer {
   std::string tar;    // object tars/<record>
 };
 
-// Errors: what ValidateLayer says; RESOURCE_EXHAUSTED when a limit is exceeded.
+// Errors: what ValidateLayer says; DATA_LOSS also when the tar part is missing; RESOURCE_EXHAUSTED
+// when a limit is exceeded.
 absl::StatusOr<EncodedLayer> EncodeLayer(const Layer& layer);
 
 struct DecodedRecord {

@@ -1,12 +1,12 @@
 // The store: what is published, laid out on a Backend. Names and bytes are those of
 // docs/formats.md.
 //
-//   records/<digest>                 layer record (entries, chunk table), by content
-//   tars/<digest>                    what gives the tar of that record back; named by the digest of
-//   the *record* manifests/<chain ID>/<key>       signed body that binds a chain ID to its records;
-//   <key> is "unsigned" for now locations/<record digest>        chunk -> pack and offset;
-//   replaceable packs/<id>, packs/<id>.idx       compressed chunks, and their sorted index
-//   images/<hash of the name>        names, platforms, times: for people
+//   records/<digest>            layer record (entries, chunk table), by content
+//   tars/<digest>               what gives the tar of the record <digest> back
+//   manifests/<chain ID>/<key>  binds a chain ID to its records; <key> is "unsigned" for now
+//   locations/<record digest>   chunk -> pack and offset; replaceable
+//   packs/<id>, packs/<id>.idx  compressed chunks, and their sorted index
+//   images/<hash of the name>   names, platforms, times: for people
 //
 // A node computes every name that it reads; only publishers and people's tools list.
 #pragma once
@@ -90,7 +90,10 @@ class StoreReader {
 
   // Fetches chunks [first, first + count) of `layer` and hands each, verified, to `done` (index,
   // bytes or error), exactly once per chunk, in any order, on backend threads. Neighbours in a pack
-  // are fetched by one read. `layer` and `locations` must live until the last call.
+  // are fetched by one read of at most 1 MiB; a chunk that fails its check is read once more,
+  // alone. `layer` and `locations` must live until the last call. REQUIRES: the locations are the
+  // layer's, and the chunks are in range. NOT_FOUND means that the pack is gone because its chunks
+  // were moved: read the locations again, once.
   using ChunkCallback = std::function<void(uint32_t chunk, absl::StatusOr<std::string> bytes)>;
   void ReadChunksAsync(const Layer& layer, const Locations& locations, uint32_t first,
                        uint32_t count, ChunkCallback done) const;
@@ -120,12 +123,14 @@ class StoreWriter {
   static absl::StatusOr<std::unique_ptr<StoreWriter>> Open(std::shared_ptr<Backend> backend,
                                                            const Options& options);
 
-  // True when the store has a record of this layer already; fills in its digest. (Known through the
-  // manifest of a chain that ends in it; the caller passes the chain.)
+  // True when the store has a record of this layer already, sound and with its tar part and
+  // locations; fills in its digest. (Known through the manifest of a chain that ends in it; the
+  // caller passes the chain.)
   virtual absl::StatusOr<bool> FindRecord(const Digest& chain_id, const Digest& diff_id,
                                           Digest* record) = 0;
 
-  // Stores a chunk's content unless the store, or this publication, has it.
+  // Stores a chunk's content unless the store, or this publication, has it. Copies it and returns;
+  // compressing and writing happen on other threads, and their errors come back from later calls.
   virtual absl::Status AddChunk(const Digest& digest, std::string_view content) = 0;
 
   // Writes the record, its tar part and its locations; every chunk of it must have been added.
@@ -133,7 +138,8 @@ class StoreWriter {
   virtual absl::StatusOr<Digest> AddLayer(const Layer& layer) = 0;
 
   // Writes the manifests of all prefixes of `layers` (bottom first in the list, the top's last),
-  // then the image entry.
+  // then the image entry, whose platform and chain ID are those of the other arguments.
+  // INVALID_ARGUMENT: no layer, more than 4096, or an image configuration of more than 8 MiB.
   virtual absl::Status CommitManifests(const std::vector<ManifestLayer>& layers,
                                        const Platform& platform, const ImageEntry& image) = 0;
 

@@ -106,6 +106,13 @@ TEST(LayerCodecTest, InvalidLayerIsNotEncoded) {
   EXPECT_THAT(EncodeLayer(layer), StatusIs(absl::StatusCode::kDataLoss));
 }
 
+TEST(LayerCodecTest, LayerWithoutItsTarPartIsNotEncoded) {
+  Layer layer = MakeSampleLayer().layer;
+  layer.tar_pieces.clear();
+  layer.tar_literals.clear();
+  EXPECT_THAT(EncodeLayer(layer), StatusIs(absl::StatusCode::kDataLoss));
+}
+
 TEST(LayerCodecTest, RecordUnderAnotherNameIsDataLoss) {
   ASSERT_OK_AND_ASSIGN(const EncodedLayer encoded, EncodeLayer(MakeSampleLayer().layer));
   EXPECT_THAT(DecodeRecord(encoded.bytes, Digest{}), StatusIs(absl::StatusCode::kDataLoss));

@@ -1,0 +1,110 @@
+#include "backend/store/locations_codec.h"
+
+#include <utility>
+
+#include "backend/base/codec.h"
+#include "backend/base/status.h"
+#include "backend/store/names.h"
+
+namespace slacker {
+namespace {
+
+constexpr std::string_view kMagic = "SLKL";
+constexpr uint32_t kVersion = 1;
+constexpr size_t kDigestBytes = sizeof(Digest::bytes);
+constexpr uint64_t kMaxOffset = uint64_t{1} << 48;
+// Bits of a row's first number, above them its stored length.
+constexpr uint64_t kFollows = 1;  // begins where the row before it ends
+constexpr uint64_t kCompressed = 2;
+constexpr int kLengthShift = 2;
+
+absl::Status DecodePacks(Decoder& in, Locations* locations) {
+  const uint32_t packs = in.U32();
+  if (!in.ok() || packs > in.remaining() / kDigestBytes) return DataLoss("wrong number of packs");
+  for (uint32_t i = 0; i < packs; ++i) locations->packs.push_back(PackName(in.Hash()));
+  return absl::OkStatus();
+}
+
+absl::Status DecodeRows(Decoder& in, size_t chunk_count, Locations* locations) {
+  if (chunk_count > in.remaining()) return DataLoss("too few rows");
+  locations->chunks.resize(chunk_count);
+  uint32_t pack = 0;
+  uint64_t end = 0;
+  for (ChunkLocation& row : locations->chunks) {
+    const uint64_t code = in.Varint();
+    const uint64_t length = code >> kLengthShift;
+    if ((code & kFollows) == 0) {
+      pack = static_cast<uint32_t>(in.VarintUpTo(UINT32_MAX));
+      end = in.VarintUpTo(kMaxOffset);
+    }
+    if (!in.ok() || pack >= locations->packs.size() || length == 0 || length > kMaxChunkSize ||
+        end > kMaxOffset) {
+      return DataLoss("damaged row");
+    }
+    row.pack = pack;
+    row.offset = end;
+    row.stored_bytes = static_cast<uint32_t>(length);
+    row.compressed = (code & kCompressed) != 0;
+    end += length;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Locations> Parse(std::string_view bytes, const Digest& record, size_t chunk_count) {
+  if (bytes.size() < kDigestBytes) return DataLoss("truncated");
+  const std::string_view content = bytes.substr(0, bytes.size() - kDigestBytes);
+  if (Sha256::Of(content) != Decoder(bytes.substr(content.size())).Hash()) {
+    return DataLoss("damaged");
+  }
+  Decoder in(content);
+  if (in.Raw(kMagic.size()) != kMagic) return DataLoss("wrong magic");
+  if (const uint32_t version = in.U32(); version != kVersion) {
+    return DataLoss("unknown version " + std::to_string(version));
+  }
+  if (in.Hash() != record) return DataLoss("of another record");
+  if (in.U32() != chunk_count) return DataLoss("wrong number of rows");
+  Locations locations;
+  RETURN_IF_ERROR(DecodePacks(in, &locations));
+  RETURN_IF_ERROR(DecodeRows(in, chunk_count, &locations));
+  if (!in.done()) return DataLoss("bytes after the last row");
+  return locations;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Digest& record) {
+  std::string bytes;
+  Encoder out(&bytes);
+  out.Raw(kMagic);
+  out.U32(kVersion);
+  out.Hash(record);
+  out.U32(static_cast<uint32_t>(locations.chunks.size()));
+  out.U32(static_cast<uint32_t>(locations.packs.size()));
+  for (const std::string& pack : locations.packs) {
+    ASSIGN_OR_RETURN(const Digest id, ParsePackIndexName(pack + ".idx"));
+    out.Hash(id);
+  }
+  const ChunkLocation* previous = nullptr;
+  for (const ChunkLocation& row : locations.chunks) {
+    const bool follows = previous != nullptr && previous->pack == row.pack &&
+                         previous->offset + previous->stored_bytes == row.offset;
+    out.Varint(uint64_t{row.stored_bytes} << kLengthShift | (row.compressed ? kCompressed : 0) |
+               (follows ? kFollows : 0));
+    if (!follows) {
+      out.Varint(row.pack);
+      out.Varint(row.offset);
+    }
+    previous = &row;
+  }
+  out.Hash(Sha256::Of(bytes));
+  return bytes;
+}
+
+absl::StatusOr<Locations> DecodeLocations(std::string_view bytes, const Digest& record,
+                                          size_t chunk_count) {
+  auto locations = Parse(bytes, record, chunk_count);
+  if (!locations.ok()) return Annotate(locations.status(), LocationsName(record));
+  return locations;
+}
+
+}  // namespace slacker

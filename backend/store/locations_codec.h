@@ -1,0 +1,25 @@
+// Where the chunks of a record are, as bytes. Bytes: docs/formats.md, "Locations". Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "backend/base/digest.h"
+#include "backend/store/store.h"
+
+namespace slacker {
+
+inline constexpr uint64_t kMaxLocationsBytes = uint64_t{256} << 20;
+
+// INVALID_ARGUMENT when a pack's name is not "packs/<64 hex digits>".
+absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Digest& record);
+
+// DATA_LOSS unless these are undamaged locations of this record with `chunk_count` rows. Every row
+// refers to a pack of the list and to at most kMaxChunkSize bytes; whether the chunk is there, only
+// its digest tells.
+absl::StatusOr<Locations> DecodeLocations(std::string_view bytes, const Digest& record,
+                                          size_t chunk_count);
+
+}  // namespace slacker

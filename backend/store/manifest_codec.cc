@@ -1,0 +1,147 @@
+#include "backend/store/manifest_codec.h"
+
+#include <utility>
+#include <vector>
+
+#include "backend/base/codec.h"
+#include "backend/base/status.h"
+#include "store.pb.h"
+
+namespace slacker {
+namespace {
+
+constexpr uint32_t kVersion = 1;
+
+std::string ToBytes(const Digest& digest) { return std::string(AsText(digest.bytes)); }
+
+absl::StatusOr<Digest> ToDigest(const std::string& bytes) {
+  Decoder in(bytes);
+  const Digest digest = in.Hash();
+  if (!in.done()) return DataLoss("digest of the wrong length");
+  return digest;
+}
+
+std::string Wrap(std::string body) {
+  store::v1::Envelope envelope;
+  envelope.set_version(kVersion);
+  envelope.set_body_sha256(ToBytes(Sha256::Of(body)));
+  envelope.set_body(std::move(body));
+  return envelope.SerializeAsString();
+}
+
+absl::StatusOr<std::string> Unwrap(std::string_view bytes) {
+  store::v1::Envelope envelope;
+  if (!envelope.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return DataLoss("damaged envelope");
+  }
+  if (envelope.version() != kVersion) {
+    return DataLoss("envelope of unknown version " + std::to_string(envelope.version()));
+  }
+  ASSIGN_OR_RETURN(const Digest digest, ToDigest(envelope.body_sha256()));
+  if (Sha256::Of(envelope.body()) != digest) return DataLoss("body does not match its digest");
+  return std::move(*envelope.mutable_body());
+}
+
+void SetPlatform(const Platform& platform, store::v1::Platform* out) {
+  out->set_os(platform.os);
+  out->set_architecture(platform.architecture);
+  out->set_variant(platform.variant);
+}
+
+Platform GetPlatform(const store::v1::Platform& platform) {
+  return {platform.os(), platform.architecture(), platform.variant()};
+}
+
+absl::StatusOr<Manifest> ParseManifest(std::string_view bytes) {
+  ASSIGN_OR_RETURN(const std::string encoded, Unwrap(bytes));
+  store::v1::ManifestBody body;
+  if (!body.ParseFromString(encoded)) return DataLoss("damaged body");
+  if (body.version() != kVersion) {
+    return DataLoss("body of unknown version " + std::to_string(body.version()));
+  }
+  if (body.layers_size() == 0 || static_cast<size_t>(body.layers_size()) > kMaxLayers) {
+    return DataLoss("wrong number of layers");
+  }
+  Manifest manifest;
+  ASSIGN_OR_RETURN(manifest.chain_id, ToDigest(body.chain_id()));
+  manifest.platform = GetPlatform(body.platform());
+  for (const auto& layer : body.layers()) {
+    ManifestLayer& added = manifest.layers.emplace_back();
+    ASSIGN_OR_RETURN(added.diff_id, ToDigest(layer.diff_id()));
+    ASSIGN_OR_RETURN(added.record, ToDigest(layer.record()));
+  }
+  return manifest;
+}
+
+absl::StatusOr<ImageEntry> ParseImageEntry(std::string_view bytes) {
+  ASSIGN_OR_RETURN(const std::string encoded, Unwrap(bytes));
+  store::v1::Image body;
+  if (!body.ParseFromString(encoded)) return DataLoss("damaged body");
+  if (body.version() != kVersion) {
+    return DataLoss("body of unknown version " + std::to_string(body.version()));
+  }
+  ImageEntry image;
+  image.name = body.name();
+  image.platform = GetPlatform(body.platform());
+  ASSIGN_OR_RETURN(image.chain_id, ToDigest(body.chain_id()));
+  image.manifest_digest = body.manifest_digest();
+  image.compressed_bytes = body.compressed_bytes();
+  image.unpacked_bytes = body.unpacked_bytes();
+  image.published_unix_seconds = body.published_unix_seconds();
+  image.config_json = body.config_json();
+  return image;
+}
+
+}  // namespace
+
+std::string EncodeManifest(const Manifest& manifest) {
+  store::v1::ManifestBody body;
+  body.set_version(kVersion);
+  body.set_chain_id(ToBytes(manifest.chain_id));
+  SetPlatform(manifest.platform, body.mutable_platform());
+  for (const ManifestLayer& layer : manifest.layers) {
+    auto* added = body.add_layers();
+    added->set_diff_id(ToBytes(layer.diff_id));
+    added->set_record(ToBytes(layer.record));
+  }
+  return Wrap(body.SerializeAsString());
+}
+
+absl::StatusOr<Manifest> DecodeManifest(std::string_view bytes, const Digest& chain_id) {
+  const std::string context = "manifest of " + chain_id.ToString();
+  if (bytes.size() > kMaxManifestBytes) return DataLoss(context + ": too large");
+  auto manifest = ParseManifest(bytes);
+  if (!manifest.ok()) return Annotate(manifest.status(), context);
+  std::vector<Digest> diff_ids;
+  for (const ManifestLayer& layer : manifest->layers) diff_ids.push_back(layer.diff_id);
+  if (manifest->chain_id != chain_id || ChainId(diff_ids) != chain_id) {
+    return DataLoss(context + ": is of another chain");
+  }
+  // Protobuf has many encodings of one message, and keeps what it does not know; we accept one.
+  if (EncodeManifest(*manifest) != bytes) return DataLoss(context + ": not in canonical form");
+  return manifest;
+}
+
+std::string EncodeImageEntry(const ImageEntry& image) {
+  store::v1::Image body;
+  body.set_version(kVersion);
+  body.set_name(image.name);
+  SetPlatform(image.platform, body.mutable_platform());
+  body.set_chain_id(ToBytes(image.chain_id));
+  body.set_manifest_digest(image.manifest_digest);
+  body.set_compressed_bytes(image.compressed_bytes);
+  body.set_unpacked_bytes(image.unpacked_bytes);
+  body.set_published_unix_seconds(image.published_unix_seconds);
+  body.set_config_json(image.config_json);
+  return Wrap(body.SerializeAsString());
+}
+
+absl::StatusOr<ImageEntry> DecodeImageEntry(std::string_view bytes) {
+  if (bytes.size() > kMaxImageEntryBytes) return DataLoss("image entry: too large");
+  auto image = ParseImageEntry(bytes);
+  if (!image.ok()) return Annotate(image.status(), "image entry");
+  if (EncodeImageEntry(*image) != bytes) return DataLoss("image entry: not in canonical form");
+  return image;
+}
+
+}  // namespace slacker

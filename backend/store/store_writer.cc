@@ -1,0 +1,171 @@
+#include <atomic>
+#include <functional>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "backend/base/failpoint.h"
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+#include "backend/record/layer_codec.h"
+#include "backend/store/locations_codec.h"
+#include "backend/store/manifest_codec.h"
+#include "backend/store/names.h"
+#include "backend/store/pack_writer.h"
+#include "backend/store/store.h"
+
+namespace slacker {
+namespace {
+
+class Writer final : public StoreWriter {
+ public:
+  Writer(std::shared_ptr<Backend> backend, const Options& options)
+      : backend_(std::move(backend)), reader_(backend_), packs_(backend_.get(), options) {}
+
+  absl::Status LoadPackIndexes();
+
+  absl::StatusOr<bool> FindRecord(const Digest& chain_id, const Digest& diff_id,
+                                  Digest* record) override;
+  absl::Status AddChunk(const Digest& digest, std::string_view content) override {
+    return packs_.Add(digest, content);
+  }
+  absl::StatusOr<Digest> AddLayer(const Layer& layer) override;
+  absl::Status CommitManifests(const std::vector<ManifestLayer>& layers, const Platform& platform,
+                               const ImageEntry& image) override;
+  uint64_t stored_bytes() const override { return packs_.stored_bytes() + other_bytes_; }
+
+ private:
+  // Writes an object that others may replace, unless it has this content.
+  absl::Status ReplaceIfDifferent(const std::string& name, const std::string& content);
+  // Writes an immutable object. One that is there and does not verify is replaced: it is of no use
+  // to anybody.
+  absl::Status PutOrRepair(const std::string& name, const std::string& content,
+                           const std::function<absl::Status()>& verify);
+  absl::Status WriteRecord(const EncodedLayer& encoded);
+
+  const std::shared_ptr<Backend> backend_;
+  const StoreReader reader_;
+  PackWriter packs_;
+  std::atomic<uint64_t> other_bytes_ = 0;  // progress displays read it on other threads
+};
+
+absl::Status Writer::LoadPackIndexes() {
+  ASSIGN_OR_RETURN(const auto names, backend_->List(kPacksPrefix));
+  const absl::flat_hash_set<std::string> present(names.begin(), names.end());
+  for (const std::string& name : names) {
+    const auto pack = ParsePackIndexName(name);
+    if (!pack.ok() || !present.contains(PackName(*pack))) continue;
+    const auto bytes = backend_->ReadWhole(name, kMaxPackIndexBytes);
+    if (absl::IsNotFound(bytes.status())) continue;  // removed meanwhile
+    if (absl::IsUnavailable(bytes.status())) return bytes.status();
+    const auto index = bytes.ok() ? DecodePackIndex(*bytes, *pack) : bytes.status();
+    if (!index.ok()) {
+      Log(LogLevel::kWarning, "pack index cannot be read, its chunks are stored again, ignoring",
+          {{"object", name}, {"error", Message(index.status())}});
+      continue;
+    }
+    packs_.AddKnown(*index);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Writer::FindRecord(const Digest& chain_id, const Digest& diff_id,
+                                        Digest* record) {
+  const auto manifest = reader_.ReadManifest(chain_id);
+  // A damaged manifest is written anew at the end.
+  if (absl::IsNotFound(manifest.status()) || absl::IsDataLoss(manifest.status())) return false;
+  RETURN_IF_ERROR(manifest.status());
+  const ManifestLayer& top = manifest->layers.back();
+  if (top.diff_id != diff_id) return false;
+  auto layer = reader_.ReadLayerWithTar(top.record);
+  absl::Status found = layer.status();
+  if (layer.ok()) {
+    found = reader_.ReadLocations(top.record, layer->chunks.size()).status();
+    if (layer->diff_id != diff_id) found = DataLoss("record of another layer");
+  }
+  if (absl::IsNotFound(found) || absl::IsDataLoss(found)) return false;
+  RETURN_IF_ERROR(found);
+  *record = top.record;
+  return true;
+}
+
+absl::Status Writer::PutOrRepair(const std::string& name, const std::string& content,
+                                 const std::function<absl::Status()>& verify) {
+  absl::Status present = backend_->Stat(name).status();
+  if (present.ok()) present = verify();
+  if (present.ok()) return absl::OkStatus();
+  if (absl::IsNotFound(present)) {
+    RETURN_IF_ERROR(backend_->Put(name, content));
+  } else if (absl::IsDataLoss(present)) {
+    RETURN_IF_ERROR(backend_->Replace(name, content));
+  } else {
+    return present;
+  }
+  other_bytes_ += content.size();
+  return absl::OkStatus();
+}
+
+absl::Status Writer::WriteRecord(const EncodedLayer& encoded) {
+  RETURN_IF_ERROR(PutOrRepair(RecordName(encoded.record), encoded.bytes,
+                              [&] { return reader_.ReadRecord(encoded.record).status(); }));
+  SLACKER_FAILPOINT("publish.after_record");
+  RETURN_IF_ERROR(PutOrRepair(TarName(encoded.record), encoded.tar,
+                              [&] { return reader_.ReadLayerWithTar(encoded.record).status(); }));
+  SLACKER_FAILPOINT("publish.after_tar");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Digest> Writer::AddLayer(const Layer& layer) {
+  RETURN_IF_ERROR(packs_.Flush());
+  ASSIGN_OR_RETURN(const Locations locations, packs_.Locate(layer.chunks));
+  ASSIGN_OR_RETURN(const EncodedLayer encoded, EncodeLayer(layer));
+  RETURN_IF_ERROR(WriteRecord(encoded));
+  ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(locations, encoded.record));
+  RETURN_IF_ERROR(ReplaceIfDifferent(LocationsName(encoded.record), bytes));
+  SLACKER_FAILPOINT("publish.after_locations");
+  return encoded.record;
+}
+
+absl::Status Writer::ReplaceIfDifferent(const std::string& name, const std::string& content) {
+  const auto present = backend_->ReadWhole(name, content.size());
+  if (present.ok() && *present == content) return absl::OkStatus();
+  RETURN_IF_ERROR(backend_->Replace(name, content));
+  other_bytes_ += content.size();
+  return absl::OkStatus();
+}
+
+absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
+                                     const Platform& platform, const ImageEntry& image) {
+  if (layers.empty() || layers.size() > kMaxLayers) {
+    return InvalidArgument("image with " + std::to_string(layers.size()) + " layers");
+  }
+  if (image.name.size() + image.config_json.size() > kMaxImageEntryBytes / 2) {
+    return InvalidArgument("image configuration too large");
+  }
+  std::vector<Digest> diff_ids;
+  Manifest manifest;
+  manifest.platform = platform;
+  for (const ManifestLayer& layer : layers) {
+    diff_ids.push_back(layer.diff_id);
+    manifest.layers.push_back(layer);
+    manifest.chain_id = ChainId(diff_ids);
+    RETURN_IF_ERROR(ReplaceIfDifferent(ManifestName(manifest.chain_id), EncodeManifest(manifest)));
+    SLACKER_FAILPOINT("publish.after_manifest");
+  }
+  ImageEntry entry = image;
+  entry.platform = platform;
+  entry.chain_id = manifest.chain_id;
+  RETURN_IF_ERROR(ReplaceIfDifferent(ImageName(image.name, platform), EncodeImageEntry(entry)));
+  SLACKER_FAILPOINT("publish.after_image");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StoreWriter>> StoreWriter::Open(std::shared_ptr<Backend> backend,
+                                                               const Options& options) {
+  auto writer = std::make_unique<Writer>(std::move(backend), options);
+  RETURN_IF_ERROR(writer->LoadPackIndexes());
+  return writer;
+}
+
+}  // namespace slacker

@@ -1,0 +1,102 @@
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "backend/store/names.h"
+#include "backend/store/store.h"
+#include "tests/support/fake_backend.h"
+#include "tests/support/faulty_backend.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/backend/store/store_test_util.h"
+
+namespace slacker {
+namespace {
+
+using testing::FakeBackend;
+using testing::FaultyBackend;
+using testing::MakeSampleLayer;
+using testing::SampleLayer;
+using testing::StatusIs;
+
+class StoreReaderTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK(testing::PublishSamples(backend_, {sample_}));
+    chain_ = testing::SampleChain({sample_});
+    record_ = reader_.ReadManifest(chain_).value().layers[0].record;
+  }
+
+  const SampleLayer sample_ = MakeSampleLayer();
+  const std::shared_ptr<FakeBackend> backend_ = std::make_shared<FakeBackend>();
+  const StoreReader reader_{backend_};
+  Digest chain_;
+  Digest record_;
+};
+
+TEST_F(StoreReaderTest, UnpublishedIsNotFound) {
+  constexpr auto kNotFound = absl::StatusCode::kNotFound;
+  EXPECT_THAT(reader_.ReadManifest(Digest{}), StatusIs(kNotFound));
+  EXPECT_THAT(reader_.ReadRecord(Digest{}), StatusIs(kNotFound));
+  EXPECT_THAT(reader_.ReadLayerWithTar(Digest{}), StatusIs(kNotFound));
+  EXPECT_THAT(reader_.ReadLocations(Digest{}, 0), StatusIs(kNotFound));
+}
+
+TEST_F(StoreReaderTest, RecordObjectIsKeptByteForByte) {
+  ASSERT_OK_AND_ASSIGN(const RecordObject object, reader_.ReadRecord(record_));
+  EXPECT_EQ(object.stored, backend_->ReadWhole(RecordName(record_), 1 << 20).value());
+  ASSERT_OK_AND_ASSIGN(const Layer layer, DecodeRecordObject(object.stored, record_));
+  EXPECT_EQ(layer.entries.size(), sample_.layer.entries.size());
+  EXPECT_THAT(DecodeRecordObject(object.stored, chain_), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(StoreReaderTest, ObjectUnderAnotherNameIsDataLoss) {
+  constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
+  const Digest other = Sha256::Of("other");
+  for (const auto& [from, to] : {std::pair(ManifestName(chain_), ManifestName(other)),
+                                 std::pair(RecordName(record_), RecordName(other)),
+                                 std::pair(LocationsName(record_), LocationsName(other))}) {
+    ASSERT_OK(backend_->Put(to, backend_->ReadWhole(from, 1 << 20).value()));
+  }
+  EXPECT_THAT(reader_.ReadManifest(other), StatusIs(kDataLoss));
+  EXPECT_THAT(reader_.ReadRecord(other), StatusIs(kDataLoss));
+  EXPECT_THAT(reader_.ReadLocations(other, sample_.chunks.size()), StatusIs(kDataLoss));
+}
+
+TEST_F(StoreReaderTest, LocationsOfAnotherLengthAreDataLoss) {
+  EXPECT_THAT(reader_.ReadLocations(record_, sample_.chunks.size() + 1),
+              StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(StoreReaderTest, OversizedObjectIsDataLoss) {
+  ASSERT_OK(backend_->Replace(ManifestName(chain_), std::string(2 << 20, 'x')));
+  EXPECT_THAT(reader_.ReadManifest(chain_), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(StoreReaderTest, UnreachableStoreIsUnavailable) {
+  const auto faulty = std::make_shared<FaultyBackend>(backend_);
+  faulty->FailFrom(1, Unavailable("no route"));
+  EXPECT_THAT(StoreReader(faulty).ReadManifest(chain_), StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(StoreReaderTest, ImagesAreListedByName) {
+  ASSERT_OK_AND_ASSIGN(const auto images, ListImages(*backend_));
+  ASSERT_EQ(images.size(), 1u);
+  const ImageEntry expected = testing::SampleImage();
+  EXPECT_EQ(images[0].name, expected.name);
+  EXPECT_EQ(images[0].platform.architecture, "amd64");
+  EXPECT_EQ(images[0].chain_id, chain_);
+  EXPECT_EQ(images[0].manifest_digest, expected.manifest_digest);
+  EXPECT_EQ(images[0].compressed_bytes, expected.compressed_bytes);
+  EXPECT_EQ(images[0].unpacked_bytes, expected.unpacked_bytes);
+  EXPECT_EQ(images[0].published_unix_seconds, expected.published_unix_seconds);
+  EXPECT_EQ(images[0].config_json, expected.config_json);
+}
+
+TEST_F(StoreReaderTest, DamagedImageEntryDoesNotHideTheOthers) {
+  ASSERT_OK(backend_->Put("images/damaged", "x"));
+  EXPECT_EQ(ListImages(*backend_).value().size(), 1u);
+}
+
+}  // namespace
+}  // namespace slacker

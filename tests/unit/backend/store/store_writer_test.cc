@@ -1,0 +1,228 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/loopback/loopback_backend.h"
+#include "backend/store/names.h"
+#include "backend/store/store.h"
+#include "tests/support/fake_backend.h"
+#include "tests/support/faulty_backend.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+#include "tests/unit/backend/store/store_test_util.h"
+
+namespace slacker {
+namespace {
+
+using testing::AddSample;
+using testing::CheckSamples;
+using testing::FakeBackend;
+using testing::FaultyBackend;
+using testing::MakeSampleLayer;
+using testing::PublishSamples;
+using testing::SampleChain;
+using testing::SampleImage;
+using testing::SampleLayer;
+using testing::SamplePlatform;
+using testing::StatusIs;
+
+std::vector<std::string> PackNames(Backend& backend) {
+  std::vector<std::string> packs;
+  const std::vector<std::string> names = backend.List(kPacksPrefix).value();
+  for (const std::string& name : names) {
+    if (!ParsePackIndexName(name).ok()) packs.push_back(name);
+  }
+  return packs;
+}
+
+class StoreWriterTest : public ::testing::Test {
+ protected:
+  const std::shared_ptr<FakeBackend> backend_ = std::make_shared<FakeBackend>();
+  const std::vector<SampleLayer> samples_ = {MakeSampleLayer(1), MakeSampleLayer(2)};
+};
+
+TEST_F(StoreWriterTest, PublishedImageReadsBack) {
+  ASSERT_OK(PublishSamples(backend_, samples_));
+  EXPECT_OK(CheckSamples(backend_, samples_));
+}
+
+TEST_F(StoreWriterTest, EveryPrefixHasAManifest) {
+  ASSERT_OK(PublishSamples(backend_, samples_));
+  EXPECT_OK(CheckSamples(backend_, {samples_[0]}));
+}
+
+TEST_F(StoreWriterTest, LayerWithoutContentNeedsNoPack) {
+  SampleLayer empty;
+  empty.layer.diff_id = Sha256::Of("empty");
+  empty.layer.nodes.emplace_back();
+  empty.layer.entries.emplace_back();
+  ASSERT_OK(PublishSamples(backend_, {empty}));
+  EXPECT_OK(CheckSamples(backend_, {empty}));
+  EXPECT_TRUE(backend_->List(kPacksPrefix).value().empty());
+}
+
+TEST_F(StoreWriterTest, SecondPublicationWritesNothing) {
+  ASSERT_OK(PublishSamples(backend_, samples_));
+  backend_->ResetCounts();
+  ASSERT_OK(PublishSamples(backend_, samples_));
+  EXPECT_EQ(backend_->counts().writes, 0u);
+}
+
+TEST_F(StoreWriterTest, KnownChunksAreNotWrittenAgain) {
+  ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
+  SampleLayer again = samples_[0];
+  again.layer.diff_id = Sha256::Of("another tar of the same files");
+  ASSERT_OK(PublishSamples(backend_, {again}));
+  EXPECT_EQ(PackNames(*backend_).size(), 1u);
+  EXPECT_OK(CheckSamples(backend_, {again}));
+}
+
+TEST_F(StoreWriterTest, ChunksWithADamagedIndexAreWrittenAgain) {
+  ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
+  const std::string index = PackNames(*backend_)[0] + ".idx";
+  ASSERT_OK(backend_->Replace(index, "damaged"));
+  SampleLayer again = samples_[0];
+  again.layer.diff_id = Sha256::Of("another tar of the same files");
+  testing::AddSampleFile(&again, 0, "more", "one more file, so that the pack is another");
+  again.layer.tar_pieces.clear();
+  again.layer.tar_literals.clear();
+  again.layer.tar_size_bytes = 0;
+  ASSERT_OK(PublishSamples(backend_, {again}));
+  EXPECT_EQ(PackNames(*backend_).size(), 2u);
+  EXPECT_OK(CheckSamples(backend_, {again}));
+}
+
+TEST_F(StoreWriterTest, FullPackIsFollowedByAnother) {
+  StoreWriter::Options options;
+  options.pack_target_bytes = 2048;
+  ASSERT_OK(PublishSamples(backend_, samples_, options));
+  EXPECT_GT(PackNames(*backend_).size(), 4u);
+  EXPECT_OK(CheckSamples(backend_, samples_));
+}
+
+TEST_F(StoreWriterTest, RecordIsFoundThroughItsChain) {
+  ASSERT_OK(PublishSamples(backend_, samples_));
+  ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
+  Digest record;
+  ASSERT_OK_AND_ASSIGN(const bool found, writer->FindRecord(SampleChain(samples_),
+                                                            samples_[1].layer.diff_id, &record));
+  EXPECT_TRUE(found);
+  EXPECT_OK(StoreReader(backend_).ReadRecord(record));
+  EXPECT_FALSE(
+      writer->FindRecord(SampleChain(samples_), samples_[0].layer.diff_id, &record).value());
+  EXPECT_FALSE(writer->FindRecord(Digest{}, samples_[0].layer.diff_id, &record).value());
+}
+
+TEST_F(StoreWriterTest, IncompleteOrDamagedRecordIsNotFoundAndRepairedByPublishing) {
+  ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
+  const Digest chain = SampleChain({samples_[0]});
+  const Digest record = StoreReader(backend_).ReadManifest(chain).value().layers[0].record;
+  for (const std::string& name :
+       {RecordName(record), TarName(record), LocationsName(record), ManifestName(chain)}) {
+    for (const bool remove : {false, true}) {
+      SCOPED_TRACE(name);
+      ASSERT_OK(remove ? backend_->Remove(name) : backend_->Replace(name, "damaged"));
+      ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
+      Digest found;
+      EXPECT_FALSE(writer->FindRecord(chain, samples_[0].layer.diff_id, &found).value());
+      ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
+      EXPECT_OK(CheckSamples(backend_, {samples_[0]}));
+    }
+  }
+}
+
+TEST_F(StoreWriterTest, LayerWithAChunkThatWasNotAddedIsRefused) {
+  ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
+  EXPECT_THAT(writer->AddLayer(samples_[0].layer), StatusIs(absl::StatusCode::kInternal));
+  EXPECT_TRUE(backend_->List("records/").value().empty());
+}
+
+TEST_F(StoreWriterTest, InvalidArgumentsAreRefused) {
+  ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_THAT(writer->AddChunk(Digest{}, ""), StatusIs(kInvalid));
+  EXPECT_THAT(writer->AddChunk(Digest{}, std::string(kMaxChunkSize + 1, 'x')), StatusIs(kInvalid));
+  EXPECT_THAT(writer->CommitManifests({}, SamplePlatform(), SampleImage()), StatusIs(kInvalid));
+}
+
+TEST_F(StoreWriterTest, NothingIsVisibleBeforeCommitManifests) {
+  ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
+  ASSERT_OK(AddSample(*writer, samples_[0]));
+  EXPECT_TRUE(backend_->List("manifests/").value().empty());
+  EXPECT_TRUE(backend_->List("images/").value().empty());
+}
+
+TEST_F(StoreWriterTest, ChunksOfManyThreadsAllArrive) {
+  ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {3, 100'000}));
+  SampleLayer sample;
+  sample.layer.nodes.emplace_back();
+  sample.layer.entries.emplace_back();
+  for (int i = 0; i < 400; ++i) {
+    testing::AddSampleFile(&sample, 0, "file" + std::to_string(i),
+                           std::string(3000, static_cast<char>(i % 250)) + std::to_string(i));
+  }
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (size_t i = 0; i < sample.chunks.size(); ++i) {
+        const size_t k = (i + t * 100) % sample.chunks.size();  // every thread adds every chunk
+        EXPECT_OK(writer->AddChunk(sample.layer.chunks[k].digest, sample.chunks[k]));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_OK_AND_ASSIGN(const Digest record, writer->AddLayer(sample.layer));
+  const std::vector<ManifestLayer> layers = {{sample.layer.diff_id, record}};
+  ASSERT_OK(writer->CommitManifests(layers, SamplePlatform(), SampleImage()));
+  EXPECT_OK(CheckSamples(backend_, {sample}));
+}
+
+// Fails every call of a publication in turn, alone and with all that follow. Afterwards nothing is
+// half-visible, and publishing again succeeds.
+TEST_F(StoreWriterTest, FailureOfAnyCallLeavesNothingHalfVisible) {
+  const absl::Status full = ResourceExhausted("full");
+  StoreWriter::Options options;
+  options.pack_target_bytes = 4096;
+  for (const bool for_good : {false, true}) {
+    for (uint64_t n = 1;; ++n) {
+      SCOPED_TRACE(n);
+      const auto memory = std::make_shared<MemoryBackend>();
+      const auto faulty = std::make_shared<FaultyBackend>(memory);
+      for_good ? faulty->FailFrom(n, full) : faulty->FailCall(n, full);
+      const absl::Status status = PublishSamples(faulty, samples_, options);
+      const bool failed_one = faulty->calls() >= n;
+      faulty->Heal();
+      for (const auto& prefix : {samples_, {samples_[0]}}) {
+        const absl::Status seen = CheckSamples(memory, prefix);
+        EXPECT_TRUE(seen.ok() || absl::IsNotFound(seen)) << seen;
+        // Whatever has a manifest is complete.
+        if (status.ok() || StoreReader(memory).ReadManifest(SampleChain(prefix)).ok()) {
+          EXPECT_OK(seen);
+        }
+      }
+      ASSERT_OK(PublishSamples(faulty, samples_, options));
+      ASSERT_OK(CheckSamples(memory, samples_));
+      if (!failed_one) break;
+    }
+  }
+}
+
+TEST_F(StoreWriterTest, TwoPublishersOfOneImageBothSucceed) {
+  const testing::TempDir directory;
+  const std::shared_ptr<Backend> store =
+      LoopbackBackend::Open(directory.path(), LoopbackBackend::Missing::kFail).value();
+  std::vector<std::thread> publishers;
+  for (int i = 0; i < 4; ++i) {
+    publishers.emplace_back([&] { EXPECT_OK(PublishSamples(store, samples_)); });
+  }
+  for (std::thread& publisher : publishers) publisher.join();
+  EXPECT_OK(CheckSamples(store, samples_));
+  EXPECT_EQ(ListImages(*store).value().size(), 1u);
+}
+
+}  // namespace
+}  // namespace slacker
