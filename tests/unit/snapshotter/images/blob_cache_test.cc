@@ -25,7 +25,8 @@ class BlobCacheTest : public ::testing::Test {
     return *std::move(cache);
   }
   static absl::Status Fill(BlobCache& cache, uint32_t chunk) {
-    return cache.Write(chunk, uint64_t{chunk} * 4096, std::string(4096, static_cast<char>('a' + chunk % 26)));
+    return cache.Write(chunk, uint64_t{chunk} * 4096,
+                       std::string(4096, static_cast<char>('a' + chunk % 26)));
   }
   // Changes one byte of a file.
   void Damage(const std::string& name, off_t at) {

@@ -18,7 +18,13 @@ using testing::StatusIs;
 class ImageManagerTest : public testing::NodeTest {
  protected:
   void SetUp() override {
-    image_ = testing::Publish(store_, std::vector<uint32_t>{1, 2, 3});
+    std::vector<testing::SampleLayer> layers;
+    for (uint32_t seed = 1; seed <= 3; ++seed) {
+      layers.push_back(testing::MakeSampleLayer(seed));
+      const std::string text = "of layer " + std::to_string(seed);
+      testing::AddSampleFile(&layers.back(), 0, "own" + std::to_string(seed), text);
+    }
+    image_ = testing::Publish(store_, std::move(layers));
     NodeTest::SetUp();
   }
   std::string RecordPath(size_t layer) const {
@@ -142,8 +148,8 @@ TEST_F(ImageManagerTest, ManyEnsuresOfOneChainAskTheStoreOnce) {
   store_->HoldReads();
   std::vector<std::future<absl::StatusOr<ImagePin>>> ensures;
   for (int i = 0; i < 8; ++i) {
-    ensures.push_back(std::async(std::launch::async,
-                                 [this] { return images_->Ensure(image_.chain(), {}); }));
+    ensures.push_back(
+        std::async(std::launch::async, [this] { return images_->Ensure(image_.chain(), {}); }));
   }
   store_->WaitForHeldReads(1);
   store_->ReleaseReads();

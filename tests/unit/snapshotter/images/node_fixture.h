@@ -101,8 +101,8 @@ class NodeTest : public ::testing::Test {
   void AddSnapshot(const Digest& chain) {
     auto txn = db_->Write();
     ASSERT_OK(txn);
-    Stmt insert(*txn,
-                "INSERT INTO snapshots(name, kind, created, updated, chain) VALUES (?, 3, 0, 0, ?)");
+    Stmt insert(
+        *txn, "INSERT INTO snapshots(name, kind, created, updated, chain) VALUES (?, 3, 0, 0, ?)");
     const std::string raw(reinterpret_cast<const char*>(chain.bytes.data()), chain.bytes.size());
     ASSERT_OK(insert.BindText(chain.ToString()).BindText(raw).Run());
     ASSERT_OK(txn->Commit());

@@ -16,9 +16,7 @@ class StoreGatewayTest : public ::testing::Test {
   StoreGatewayTest() : image_(testing::Publish(store_, std::vector<uint32_t>{1, 2})) {}
   ~StoreGatewayTest() override { store_->ReleaseReads(); }
 
-  absl::Status Ask() {
-    return gateway_.ReadManifest(image_.chain(), gateway_.Deadline()).status();
-  }
+  absl::Status Ask() { return gateway_.ReadManifest(image_.chain(), gateway_.Deadline()).status(); }
   // A question that the store keeps until its budget is over.
   absl::Status AskInVain() {
     auto answer = std::async(std::launch::async, [this] { return Ask(); });
@@ -40,10 +38,9 @@ TEST_F(StoreGatewayTest, AnswersOfTheStoreComeThrough) {
   ASSERT_OK_AND_ASSIGN(const Manifest manifest,
                        gateway_.ReadManifest(image_.chain(), gateway_.Deadline()));
   ASSERT_EQ(manifest.layers.size(), 2U);
-  ASSERT_OK_AND_ASSIGN(
-      const auto records,
-      gateway_.ReadRecords({manifest.layers[0].record, manifest.layers[1].record},
-                           gateway_.Deadline()));
+  ASSERT_OK_AND_ASSIGN(const auto records,
+                       gateway_.ReadRecords({manifest.layers[0].record, manifest.layers[1].record},
+                                            gateway_.Deadline()));
   EXPECT_EQ(records[0].layer.diff_id, manifest.layers[0].diff_id);
   EXPECT_EQ(records[1].layer.diff_id, manifest.layers[1].diff_id);
 }
@@ -114,9 +111,7 @@ TEST_F(StoreGatewayTest, ThreadsThatHangAreNotJoinedByMore) {
   EXPECT_THAT(gateway.ReadManifest(image_.chain(), gateway.Deadline()),
               StatusIs(absl::StatusCode::kUnavailable, "every thread"));
   store_->ReleaseReads();
-  testing::WaitUntil([&] {
-    return gateway.ReadManifest(image_.chain(), gateway.Deadline()).ok();
-  });
+  testing::WaitUntil([&] { return gateway.ReadManifest(image_.chain(), gateway.Deadline()).ok(); });
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ class ImageTableTest : public ::testing::Test {
   void AddSnapshot(std::string_view name, std::string_view chain) {
     auto txn = db_->Write();
     ASSERT_OK(txn);
-    Stmt insert(*txn,
-                "INSERT INTO snapshots(name, kind, created, updated, chain) VALUES (?, 3, 0, 0, ?)");
+    Stmt insert(
+        *txn, "INSERT INTO snapshots(name, kind, created, updated, chain) VALUES (?, 3, 0, 0, ?)");
     ASSERT_OK(insert.BindText(name).BindText(AsText(Named(chain).bytes)).Run());
     ASSERT_OK(txn->Commit());
   }
