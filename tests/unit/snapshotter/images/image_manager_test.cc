@@ -265,6 +265,19 @@ TEST_F(ImageManagerTest, TheNextLayerCallsOffTheBuildOfTheOneBelow) {
   EXPECT_TRUE(images_->builds_for_test().IdleForTest());
 }
 
+TEST_F(ImageManagerTest, ASecondPullCallsOffTheBuildsBelowItsTopToo) {
+  for (const Digest& chain : image_.chains) {
+    ASSERT_OK(images_->Ensure(chain, {}));
+    AddSnapshot(chain);
+  }
+  build_delay_ = std::chrono::hours(1);
+  RestartNode();
+  ASSERT_OK(images_->Ensure(image_.chains[0], {}));
+  const Labels hints = {{"containerd.io/snapshot/cri.image-layers", "sha256:b,sha256:c"}};
+  ASSERT_OK(images_->Ensure(image_.chains[1], hints));
+  EXPECT_TRUE(images_->builds_for_test().IdleForTest());
+}
+
 TEST_F(ImageManagerTest, CollectLeavesNothingOfAnUnreferencedImage) {
   {
     ASSERT_OK_AND_ASSIGN(const ImagePin pin, images_->Ensure(image_.chain(), {}));
