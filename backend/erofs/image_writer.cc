@@ -1,9 +1,7 @@
 #include "backend/erofs/image_writer.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <unordered_map>
 
 #include "backend/base/status.h"
 #include "backend/erofs/chunk_layout.h"
@@ -14,35 +12,6 @@ namespace {
 
 uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
-constexpr std::array<uint32_t, 256> MakeCrcTable() {
-  std::array<uint32_t, 256> table{};
-  for (uint32_t i = 0; i < 256; ++i) {
-    uint32_t crc = i;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc & 1) != 0 ? crc >> 1 ^ 0x82F63B78 : crc >> 1;
-    table[i] = crc;
-  }
-  return table;
-}
-
-// CRC-32C without the final inversion.
-uint32_t RawCrc32c(std::string_view bytes) {
-  static constexpr std::array<uint32_t, 256> kTable = MakeCrcTable();
-  uint32_t crc = 0xFFFFFFFF;
-  for (const char c : bytes) crc = crc >> 8 ^ kTable[(crc ^ static_cast<uint8_t>(c)) & 0xFF];
-  return crc;
-}
-
-// A UUID of version 8 (own scheme) from the chain ID: the same layers, the same image.
-void SetUuid(const std::vector<const Layer*>& layers, uint8_t (&uuid)[16]) {
-  std::vector<Digest> diff_ids;
-  diff_ids.reserve(layers.size());
-  for (const Layer* layer : layers) diff_ids.push_back(layer->diff_id);
-  if (diff_ids.empty()) return;
-  std::memcpy(uuid, ChainId(diff_ids).bytes.data(), sizeof uuid);
-  uuid[6] = static_cast<uint8_t>((uuid[6] & 0x0F) | 0x80);
-  uuid[8] = static_cast<uint8_t>((uuid[8] & 0x3F) | 0x80);
-}
-
 // As the kernel packs device numbers into 32 bits: 12 bits of major, 20 of minor.
 uint32_t DeviceNumber(const Node& node) {
   return (node.rdev_minor & 0xFF) | (node.rdev_major & 0xFFF) << 8 |
@@ -50,39 +19,6 @@ uint32_t DeviceNumber(const Node& node) {
 }
 
 }  // namespace
-
-absl::StatusOr<DeviceTable> AssignDevices(const std::vector<const Layer*>& layers,
-                                          const ImageTree& tree) {
-  DeviceTable table;
-  std::vector<bool> used(layers.size());
-  for (const TreeInode& inode : tree.inodes) {
-    if (inode.node->type != NodeType::kRegular || inode.node->file == kNone) continue;
-    if (layers[inode.layer]->files[inode.node->file].chunk_count > 0) used[inode.layer] = true;
-  }
-  table.device_ids.resize(layers.size());
-  std::unordered_map<Digest, uint32_t> by_diff_id;
-  for (uint32_t i = 0; i < layers.size(); ++i) {
-    if (!used[i]) continue;
-    const Layer& layer = *layers[i];
-    const auto [known, is_new] = by_diff_id.try_emplace(layer.diff_id, i);
-    const Layer& same = *layers[known->second];
-    if (!is_new && same.chunk_size == layer.chunk_size &&
-        same.blob_size_bytes == layer.blob_size_bytes) {
-      table.device_ids[i] = table.device_ids[known->second];
-      continue;
-    }
-    if (table.layers.size() == kMaxDevices) {
-      return ResourceExhausted("more layers with content than EROFS has device numbers");
-    }
-    if (layer.blob_size_bytes / kBlockSize >= kNullBlock) {
-      return ResourceExhausted("the layer " + layer.diff_id.ToString() +
-                               " is larger than an EROFS device");
-    }
-    table.layers.push_back(i);
-    table.device_ids[i] = static_cast<uint16_t>(table.layers.size());
-  }
-  return table;
-}
 
 ImageWriter::ImageWriter(const std::vector<const Layer*>& layers, const ImageTree& tree,
                          const DeviceTable& devices, const XattrTable& xattrs)
@@ -105,8 +41,7 @@ char* ImageWriter::Trailing(uint32_t index) {
 }
 
 absl::Status ImageWriter::LayOut() {
-  const uint64_t table_end =
-      kSuperblockOffset + sizeof(Superblock) + devices_.layers.size() * sizeof(DeviceSlot);
+  const uint64_t table_end = DeviceTableEnd(devices_);
   // The root's NID has 16 bits, so NIDs count from the block in which the table ends; and it must
   // not be 0, which readdir(3) would take for a deleted entry.
   meta_block_ = (table_end - 1) / kBlockSize;
@@ -184,37 +119,13 @@ std::string ImageWriter::Write() {
   }
   const std::string& shared = xattrs_.shared_area();
   std::copy(shared.begin(), shared.end(), image_.data() + xattr_block_ * kBlockSize);
-  WriteSuperblock();
+  WriteSuperblock(layers_, devices_,
+                  {.root_nid = static_cast<uint16_t>(nids_[0]),
+                   .inodes = tree_.inodes.size(),
+                   .meta_block = static_cast<uint32_t>(meta_block_),
+                   .xattr_block = static_cast<uint32_t>(xattr_block_)},
+                  &image_);
   return std::move(image_);
-}
-
-void ImageWriter::WriteSuperblock() {
-  const uint64_t table_offset = kSuperblockOffset + sizeof(Superblock);
-  for (size_t i = 0; i < devices_.layers.size(); ++i) {
-    const Layer& layer = *layers_[devices_.layers[i]];
-    DeviceSlot slot;
-    slot.blocks = static_cast<uint32_t>(layer.blob_size_bytes / kBlockSize);
-    // The tag is for people: the blob's layer.
-    const std::string hex = layer.diff_id.ToHex();
-    std::memcpy(slot.tag, hex.data(), sizeof slot.tag);
-    std::memcpy(image_.data() + table_offset + i * sizeof slot, &slot, sizeof slot);
-  }
-  Superblock super{
-      .feature_compat = kCompatSuperblockChecksum | kCompatMtime,
-      .root_nid = static_cast<uint16_t>(nids_[0]),
-      .inodes = tree_.inodes.size(),
-      .blocks = static_cast<uint32_t>(image_.size() / kBlockSize),
-      .meta_block = static_cast<uint32_t>(meta_block_),
-      .xattr_block = static_cast<uint32_t>(xattr_block_),
-      .feature_incompat = kIncompatChunkedFile | kIncompatDeviceTable,
-      .extra_devices = static_cast<uint16_t>(devices_.layers.size()),
-      .device_table_slot = table_offset / sizeof(DeviceSlot),
-  };
-  SetUuid(layers_, super.uuid);
-  char* const at = image_.data() + kSuperblockOffset;
-  std::memcpy(at, &super, sizeof super);
-  super.checksum = RawCrc32c({at, kBlockSize - kSuperblockOffset});
-  std::memcpy(at, &super, sizeof super);
 }
 
 void ImageWriter::WriteInode(uint32_t index) {

@@ -12,23 +12,13 @@
 #include "absl/status/statusor.h"
 #include "backend/erofs/erofs_format.h"
 #include "backend/erofs/image_tree.h"
+#include "backend/erofs/superblock.h"
 #include "backend/erofs/xattr_table.h"
 
 namespace slacker::erofs {
 
 // The largest image that is built; a sparse file in a hostile layer could ask for any size.
 inline constexpr uint64_t kMaxImageBytes = uint64_t{1} << 30;
-
-// Which layers' blobs a tree refers to.
-struct DeviceTable {
-  std::vector<uint32_t> layers;      // by device ID - 1: a layer that has this blob
-  std::vector<uint16_t> device_ids;  // by layer; 0 where its blob is not referred to
-};
-
-// Layers of the same content share a device; devices are in the order of the layers.
-// RESOURCE_EXHAUSTED: more devices than EROFS can number, or a blob of 2^32 blocks.
-absl::StatusOr<DeviceTable> AssignDevices(const std::vector<const Layer*>& layers,
-                                          const ImageTree& tree);
 
 // One use: construct, LayOut, Write. The references must outlive it. Thread-compatible.
 class ImageWriter {
@@ -52,7 +42,6 @@ class ImageWriter {
   const File* FileOf(const TreeInode& inode) const;
   absl::Status PlaceInode(uint32_t index);
   void PlaceFlatData(Place* place);
-  void WriteSuperblock();
   void WriteInode(uint32_t index);
   void WriteDirectory(uint32_t index);
   void WriteSymlink(uint32_t index);
