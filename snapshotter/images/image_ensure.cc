@@ -30,14 +30,6 @@ absl::Status CheckManifest(const Manifest& manifest, const Digest& chain_id) {
   return absl::OkStatus();
 }
 
-// The chain right below the manifest's own.
-Digest ParentChain(const Manifest& manifest) {
-  std::vector<Digest> diff_ids;
-  for (const ManifestLayer& layer : manifest.layers) diff_ids.push_back(layer.diff_id);
-  diff_ids.pop_back();
-  return ChainId(diff_ids);
-}
-
 }  // namespace
 
 struct ImageManager::Flight {
@@ -98,13 +90,25 @@ absl::Status ImageManager::MakePresent(const Digest& chain_id) {
   if (image == nullptr) return AddImage(chain_id, deadline);
   std::vector<Digest> records;
   for (const BlobRow& layer : image->layers) records.push_back(layer.record);
-  return BringRecords(records, deadline).status();
+  ASSIGN_OR_RETURN(const std::vector<RecordFacts> facts, BringRecords(records, deadline));
+  CallOffParent(facts);
+  return absl::OkStatus();
+}
+
+// The chain right below is not the top of this pull. `layers`: anything with their diff IDs.
+template <typename Layers>
+void ImageManager::CallOffParent(const Layers& layers) {
+  if (layers.size() < 2) return;
+  std::vector<Digest> diff_ids;
+  for (const auto& layer : layers) diff_ids.push_back(layer.diff_id);
+  diff_ids.pop_back();
+  builds_->CallOff(ChainId(diff_ids));
 }
 
 absl::Status ImageManager::AddImage(const Digest& chain_id, StoreGateway::TimePoint deadline) {
   ASSIGN_OR_RETURN(const Manifest manifest, gateway_.ReadManifest(chain_id, deadline));
   RETURN_IF_ERROR(CheckManifest(manifest, chain_id));
-  if (manifest.layers.size() > 1) builds_->CallOff(ParentChain(manifest));
+  CallOffParent(manifest.layers);
   std::vector<Digest> records;
   for (const ManifestLayer& layer : manifest.layers) records.push_back(layer.record);
   const RecordsHeld held(references_.get(), records);

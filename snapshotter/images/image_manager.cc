@@ -1,5 +1,6 @@
 #include "snapshotter/images/image_manager.h"
 
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -160,7 +161,10 @@ absl::StatusOr<MetadataImage> ImageManager::FindOrBuild(const Digest& chain_id) 
   if (image == nullptr) return Internal("image " + chain_id.ToString() + " is not on this node");
   auto kept = metadata_.Find(image->row, image->layers.size());
   if (kept.ok()) return kept;
-  return metadata_.Build(image->row, image->layers);
+  auto built = metadata_.Build(image->row, image->layers);
+  // The decoded layers were tens of megabytes; glibc would keep them for the next build.
+  (void)malloc_trim(0);
+  return built;
 }
 
 std::string ImageManager::TreeDirectory(uint64_t image_id) const {

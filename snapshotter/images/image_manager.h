@@ -99,6 +99,8 @@ class ImageManager final : public Images {
   absl::Status MakePresentOnce(const Digest& chain_id);
   absl::Status MakePresent(const Digest& chain_id);
   absl::Status AddImage(const Digest& chain_id, StoreGateway::TimePoint deadline);
+  template <typename Layers>
+  void CallOffParent(const Layers& layers);
   // Verified records, those that the node lacks fetched and durable; parallel to `records`.
   absl::StatusOr<std::vector<RecordFacts>> BringRecords(const std::vector<Digest>& records,
                                                         StoreGateway::TimePoint deadline);

@@ -12,7 +12,7 @@
 namespace slacker {
 namespace {
 
-constexpr uint64_t kMaxRecordBytes = 1ULL << 30;
+constexpr uint64_t kMaxRecordFileBytes = 1ULL << 30;
 constexpr uint64_t kMaxLocationsBytes = 1ULL << 30;
 constexpr std::string_view kMagic("SLKLOC1\0", 8);
 constexpr std::string_view kLocationsSuffix = ".loc";
@@ -72,7 +72,7 @@ absl::StatusOr<Locations> Decode(std::string_view bytes, size_t chunk_count) {
 }  // namespace
 
 absl::StatusOr<Layer> RecordFiles::Load(const Digest& record) const {
-  ASSIGN_OR_RETURN(const std::string stored, ReadSmallFile(PathOf(record), kMaxRecordBytes));
+  ASSIGN_OR_RETURN(const std::string stored, ReadSmallFile(PathOf(record), kMaxRecordFileBytes));
   auto layer = DecodeRecordObject(stored, record);
   if (!layer.ok()) return Annotate(layer.status(), PathOf(record));
   return layer;

@@ -1,0 +1,71 @@
+#include "tests/support/published_image.h"
+
+#include <cstring>
+#include <random>
+#include <utility>
+
+#include "backend/base/check.h"
+
+namespace slacker::testing {
+
+std::string PublishedImage::BlobContent(size_t layer) const {
+  const SampleLayer& sample = layers[layer];
+  std::string content(sample.layer.blob_size_bytes, '\0');
+  for (size_t i = 0; i < sample.chunks.size(); ++i) {
+    std::memcpy(content.data() + sample.layer.chunks[i].blob_offset, sample.chunks[i].data(),
+                sample.chunks[i].size());
+  }
+  return content;
+}
+
+PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<SampleLayer> layers) {
+  PublishedImage image;
+  image.layers = std::move(layers);
+  auto writer = StoreWriter::Open(backend, {});
+  SLACKER_CHECK(writer.ok(), writer.status().ToString().c_str());
+  std::vector<Digest> diff_ids;
+  for (const SampleLayer& sample : image.layers) {
+    for (size_t i = 0; i < sample.chunks.size(); ++i) {
+      const absl::Status added =
+          (*writer)->AddChunk(sample.layer.chunks[i].digest, sample.chunks[i]);
+      SLACKER_CHECK(added.ok(), added.ToString().c_str());
+    }
+    const auto record = (*writer)->AddLayer(sample.layer);
+    SLACKER_CHECK(record.ok(), record.status().ToString().c_str());
+    image.manifest.push_back({sample.layer.diff_id, *record});
+    diff_ids.push_back(sample.layer.diff_id);
+    image.chains.push_back(ChainId(diff_ids));
+  }
+  const Platform platform{"linux", "amd64", ""};
+  ImageEntry entry;
+  entry.name = "oci:test";
+  entry.platform = platform;
+  entry.chain_id = image.chain();
+  entry.manifest_digest = Sha256::Of(image.chain().ToString()).ToString();
+  entry.config_json = "{}";
+  const absl::Status committed = (*writer)->CommitManifests(image.manifest, platform, entry);
+  SLACKER_CHECK(committed.ok(), committed.ToString().c_str());
+  return image;
+}
+
+PublishedImage Publish(const std::shared_ptr<Backend>& backend,
+                       const std::vector<uint32_t>& seeds) {
+  std::vector<SampleLayer> layers;
+  for (const uint32_t seed : seeds) layers.push_back(MakeSampleLayer(seed));
+  return Publish(backend, std::move(layers));
+}
+
+SampleLayer MakeBigLayer(uint32_t chunks, uint32_t seed) {
+  SampleLayer sample = MakeSampleLayer(seed);
+  sample.layer.diff_id = Sha256::Of("big " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  std::string content(size_t{chunks} * sample.layer.chunk_size + 1234, '\0');
+  for (size_t i = 0; i + 8 <= content.size(); i += 8) {
+    const uint64_t value = random();
+    std::memcpy(content.data() + i, &value, sizeof value);
+  }
+  AddSampleFile(&sample, 0, "big", content);
+  return sample;
+}
+
+}  // namespace slacker::testing

@@ -1,0 +1,33 @@
+// Images in a store, for tests of what reads from it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/store/store.h"
+#include "tests/support/sample_layer.h"
+
+namespace slacker::testing {
+
+struct PublishedImage {
+  std::vector<SampleLayer> layers;      // bottom first
+  std::vector<ManifestLayer> manifest;  // parallel
+  std::vector<Digest> chains;           // of every prefix; the last is the image's own
+
+  const Digest& chain() const { return chains.back(); }
+  // What the blob of a layer reads as, from its first to its last byte.
+  std::string BlobContent(size_t layer) const;
+};
+
+// Publishes sample layers with these seeds. Ends the process when the store refuses.
+PublishedImage Publish(const std::shared_ptr<Backend>& backend, const std::vector<uint32_t>& seeds);
+
+// Publishes these layers.
+PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<SampleLayer> layers);
+
+// A layer with one file of `chunks` chunks of different random content, and a short one.
+SampleLayer MakeBigLayer(uint32_t chunks, uint32_t seed = 1);
+
+}  // namespace slacker::testing

@@ -1,0 +1,112 @@
+#include "snapshotter/metastore/image_table.h"
+
+#include <gtest/gtest.h>
+
+#include "backend/base/codec.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker {
+namespace {
+
+Digest Named(std::string_view text) { return Sha256::Of(text); }
+
+class ImageTableTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto db = Db::Open(dir_ / "x.db");
+    ASSERT_OK(db);
+    db_ = *std::move(db);
+  }
+  uint64_t Insert(std::string_view chain, std::vector<NewLayer> layers) {
+    auto txn = db_->Write();
+    EXPECT_OK(txn);
+    auto id = InsertImage(*txn, Named(chain), layers);
+    EXPECT_OK(id);
+    EXPECT_OK(txn->Commit());
+    return *id;
+  }
+  void AddSnapshot(std::string_view name, std::string_view chain) {
+    auto txn = db_->Write();
+    ASSERT_OK(txn);
+    Stmt insert(
+        *txn, "INSERT INTO snapshots(name, kind, created, updated, chain) VALUES (?, 3, 0, 0, ?)");
+    ASSERT_OK(insert.BindText(name).BindText(AsText(Named(chain).bytes)).Run());
+    ASSERT_OK(txn->Commit());
+  }
+  testing::TempDir dir_;
+  std::unique_ptr<Db> db_;
+};
+
+TEST_F(ImageTableTest, AnImageIsFoundWithItsLayersInOrder) {
+  const uint64_t id = Insert("c", {{Named("bottom"), 4096}, {Named("top"), 0}});
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Read());
+  ASSERT_OK_AND_ASSIGN(const auto found, FindImage(txn, Named("c")));
+  EXPECT_EQ(found, id);
+  ASSERT_OK_AND_ASSIGN(const auto layers, ImageLayers(txn, id));
+  ASSERT_EQ(layers.size(), 2U);
+  EXPECT_EQ(layers[0].record, Named("bottom"));
+  EXPECT_EQ(layers[0].size_bytes, 4096U);
+  EXPECT_EQ(layers[1].record, Named("top"));
+}
+
+TEST_F(ImageTableTest, AnUnknownChainIsNotFound) {
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Read());
+  ASSERT_OK_AND_ASSIGN(const auto found, FindImage(txn, Named("c")));
+  EXPECT_FALSE(found.has_value());
+  ASSERT_OK_AND_ASSIGN(const auto blob, FindBlob(txn, 99));
+  EXPECT_FALSE(blob.has_value());
+}
+
+TEST_F(ImageTableTest, ImagesWithTheSameLayerShareItsBlob) {
+  const uint64_t a = Insert("a", {{Named("base"), 4096}});
+  const uint64_t b = Insert("b", {{Named("base"), 4096}, {Named("top"), 8192}});
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Read());
+  ASSERT_OK_AND_ASSIGN(const auto of_a, ImageLayers(txn, a));
+  ASSERT_OK_AND_ASSIGN(const auto of_b, ImageLayers(txn, b));
+  EXPECT_EQ(of_a[0].id, of_b[0].id);
+}
+
+TEST_F(ImageTableTest, ALayerThatComesTwiceInAnImageIsOneBlob) {
+  const uint64_t id = Insert("a", {{Named("same"), 4096}, {Named("same"), 4096}});
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Read());
+  ASSERT_OK_AND_ASSIGN(const auto layers, ImageLayers(txn, id));
+  ASSERT_EQ(layers.size(), 2U);
+  EXPECT_EQ(layers[0].id, layers[1].id);
+}
+
+TEST_F(ImageTableTest, OnlyImagesWithoutASnapshotAreUnreferenced) {
+  Insert("used", {{Named("l"), 4096}});
+  const uint64_t unused = Insert("unused", {{Named("l"), 4096}});
+  AddSnapshot("s", "used");
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Read());
+  ASSERT_OK_AND_ASSIGN(const auto images, UnreferencedImages(txn));
+  ASSERT_EQ(images.size(), 1U);
+  EXPECT_EQ(images[0].id, unused);
+  EXPECT_TRUE(*IsReferenced(txn, Named("used")));
+  EXPECT_FALSE(*IsReferenced(txn, Named("unused")));
+}
+
+TEST_F(ImageTableTest, BlobsOfADeletedImageAreUnreferencedAndIdsAreNotReused) {
+  const uint64_t id = Insert("a", {{Named("l"), 4096}});
+  uint64_t blob = 0;
+  {
+    ASSERT_OK_AND_ASSIGN(Txn txn, db_->Write());
+    EXPECT_TRUE(UnreferencedBlobs(txn)->empty());
+    ASSERT_OK(DeleteImage(txn, id));
+    ASSERT_OK_AND_ASSIGN(const auto blobs, UnreferencedBlobs(txn));
+    ASSERT_EQ(blobs.size(), 1U);
+    blob = blobs[0].id;
+    ASSERT_OK(DeleteBlob(txn, blob));
+    ASSERT_OK(txn.Commit());
+  }
+  const uint64_t again = Insert("a", {{Named("l"), 4096}});
+  EXPECT_GT(again, id);
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Read());
+  ASSERT_OK_AND_ASSIGN(const auto blobs, AllBlobs(txn));
+  ASSERT_EQ(blobs.size(), 1U);
+  EXPECT_GT(blobs[0].id, blob);
+}
+
+}  // namespace
+}  // namespace slacker
