@@ -47,7 +47,7 @@ int RunCommand(Arguments& arguments) {
   std::string directory = std::filesystem::temp_directory_path(ignored) / "hellobench-XXXXXX";
   if (mkdtemp(directory.data()) == nullptr) return Fail(ErrnoError(errno, "mkdtemp " + directory));
   arguments.run.log_directory = directory;
-  const absl::StatusOr<RunResult> result = Run(client, arguments.run);
+  const absl::StatusOr<RunResult> result = RunOnce(client, arguments.run);
   if (!result.ok() || !arguments.run.keep) std::filesystem::remove_all(directory, ignored);
   if (!result.ok()) return Fail(result.status());
   if (arguments.json) {
