@@ -43,11 +43,11 @@ void PrintText(const RunResult& result) {
 int RunCommand(Arguments& arguments) {
   CriClient client(arguments.socket, std::chrono::seconds(arguments.timeout_seconds));
   arguments.run.timeout = std::chrono::seconds(arguments.timeout_seconds);
-  char directory[] = "/tmp/hellobench-XXXXXX";
-  if (mkdtemp(directory) == nullptr) return Fail(ErrnoError(errno, "mkdtemp"));
-  arguments.run.log_directory = directory;
-  const absl::StatusOr<RunResult> result = Run(client, arguments.run);
   std::error_code ignored;
+  std::string directory = std::filesystem::temp_directory_path(ignored) / "hellobench-XXXXXX";
+  if (mkdtemp(directory.data()) == nullptr) return Fail(ErrnoError(errno, "mkdtemp " + directory));
+  arguments.run.log_directory = directory;
+  const absl::StatusOr<RunResult> result = RunOnce(client, arguments.run);
   if (!result.ok() || !arguments.run.keep) std::filesystem::remove_all(directory, ignored);
   if (!result.ok()) return Fail(result.status());
   if (arguments.json) {

@@ -75,7 +75,7 @@ absl::Status Await(CriClient& client, const RunOptions& options, Clock::time_poi
 
 }  // namespace
 
-absl::StatusOr<RunResult> Run(CriClient& client, const RunOptions& options) {
+absl::StatusOr<RunResult> RunOnce(CriClient& client, const RunOptions& options) {
   RunResult result;
   result.log_path = options.log_directory + "/" + kLogName;
   const std::string name = "hello-" + std::to_string(getpid()) + "-" +

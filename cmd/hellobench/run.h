@@ -47,7 +47,7 @@ struct RunResult {
 // Errors: those of the CRI calls; DEADLINE_EXCEEDED when the output or the end does not come;
 // FAILED_PRECONDITION when the container ends without the awaited output (the message has what it
 // wrote). Blocking; everything that was made is removed on an error, kept or not.
-absl::StatusOr<RunResult> Run(CriClient& client, const RunOptions& options);
+absl::StatusOr<RunResult> RunOnce(CriClient& client, const RunOptions& options);
 
 // One JSON object with the fields above.
 std::string ToJson(const RunOptions& options, const RunResult& result);

@@ -6,41 +6,65 @@ reach the machine's own network, /run or mount table, and nothing is left behind
 import ctypes
 import ctypes.util
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 
 _LIBC = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 _CLONE_NEWNET = 0x40000000
-_MARK = "SLACKER_E2E_ISOLATED"
+_DIRECTORY = "SLACKER_E2E_DIRECTORY"
 
 
 def isolated():
     """Whether this is the program's second start, in namespaces of its own."""
-    return _MARK in os.environ
+    return _DIRECTORY in os.environ
 
 
 def isolate():
-    """Starts this program again, in namespaces of its own, and never returns in the outer one."""
+    """Starts this program again, in namespaces of its own, and never returns in the outer one.
+
+    The inner one gets a new temporary directory as TMPDIR, which goes with the namespaces.
+    """
     if isolated():
-        _become_child_of_init()
+        _become_child_of_init(os.environ[_DIRECTORY])
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run"], check=True)
         return
+    # A short name: unix sockets are made below it.
+    os.environ[_DIRECTORY] = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="e2e")
     command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
                sys.executable, *sys.argv]
-    os.environ[_MARK] = "1"
     os.execvp(command[0], command)
 
 
-def _become_child_of_init():
-    """Leaves this process, the first of its namespace, as an init that reaps orphans."""
+def _become_child_of_init(directory):
+    """Leaves this process, the first of its namespace, as an init that reaps orphans.
+
+    It outlives all others, and removes what they leave.
+    """
     child = os.fork()
     if child == 0:
         return
     while True:
         pid, status = os.wait()
         if pid == child:
-            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+            break
+    code = os.waitstatus_to_exitcode(status) & 0xFF
+    try:
+        os.kill(-1, signal.SIGKILL)
+        while True:
+            os.wait()
+    except (ProcessLookupError, ChildProcessError):
+        pass
+    with open("/proc/self/mounts") as file:
+        points = [line.split()[1] for line in file]
+    for point in reversed(points):
+        if point.startswith(directory + "/"):
+            subprocess.run(["umount", "--lazy", point], check=False)
+    shutil.rmtree(directory, ignore_errors=True)
+    os._exit(code)
 
 
 def run_in_network(path, function):

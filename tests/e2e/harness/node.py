@@ -195,9 +195,19 @@ class Node:
     def mount_view(self, image, target):
         """Mounts a read-only view of an image's tree; unmount_view undoes it."""
         self._snapshots("view", _view_key(target), image.chain_id)
-        command = self._snapshots("mounts", target, _view_key(target))
+        # Nothing refers to the view: without a label containerd's collector takes it.
+        self._snapshots("label", _view_key(target), "containerd.io/gc.root=test")
+        command = self._snapshots("mounts", target, _view_key(target)).split()
         os.makedirs(target, exist_ok=True)
-        run("sh", "-c", command)
+        # mount(2) takes one page of options: long lists of directories are named from where they lie.
+        options, directory = command[-1].split(","), "/"
+        for number, option in enumerate(options):
+            if option.startswith("lowerdir="):
+                lowers = option.removeprefix("lowerdir=").split(":")
+                directory = os.path.dirname(os.path.commonpath(lowers))
+                options[number] = "lowerdir=" + ":".join(
+                    os.path.relpath(lower, directory) for lower in lowers)
+        run(*command[:-1], ",".join(options), cwd=directory)
 
     def unmount_view(self, target):
         run("umount", target)

@@ -1,6 +1,5 @@
 """A test's whole world: a directory, a registry, a store, nodes; and the look for what they leave."""
 import os
-import shutil
 import tempfile
 
 from harness.images import Catalog
@@ -17,7 +16,7 @@ class World:
     def __init__(self, tools, cache, containerd_version):
         self.tools, self.version = tools, containerd_version
         self.catalog = Catalog(cache)
-        self.directory = tempfile.mkdtemp(prefix="sl")
+        self.directory = tempfile.gettempdir()
         self.store_directory = f"{self.directory}/store"
         self.store = f"loopback:{self.store_directory}"
         self._nodes = []
@@ -36,7 +35,6 @@ class World:
             node.destroy()
         self.registry.stop()
         self._check_leaks()
-        shutil.rmtree(self.directory)
 
     def node(self, **options):
         """A fresh node, started; options as Node's."""

@@ -1,0 +1,119 @@
+#include "tests/unit/cmd/hellobench/fake_cri.h"
+
+#include <fstream>
+
+namespace slacker::hellobench {
+
+namespace cri = ::runtime::v1;
+
+FakeCri::FakeCri(const std::string& path) {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("unix://" + path, grpc::InsecureServerCredentials());
+  builder.RegisterService(static_cast<cri::RuntimeService::Service*>(this));
+  builder.RegisterService(static_cast<cri::ImageService::Service*>(this));
+  server_ = builder.BuildAndStart();
+}
+
+FakeCri::~FakeCri() { server_->Shutdown(); }
+
+void FakeCri::SetContainer(const std::string& log, bool exits, int exit_code) {
+  const std::lock_guard lock(mutex_);
+  log_ = log;
+  exits_ = exits;
+  exit_code_ = exit_code;
+}
+
+void FakeCri::FailCall(const std::string& name, grpc::StatusCode code) {
+  const std::lock_guard lock(mutex_);
+  failing_[name] = code;
+}
+
+void FakeCri::AddImage(const std::string& reference) {
+  const std::lock_guard lock(mutex_);
+  images_[reference] = true;
+}
+
+std::vector<std::string> FakeCri::calls() const {
+  const std::lock_guard lock(mutex_);
+  return calls_;
+}
+
+cri::CreateContainerRequest FakeCri::created() const {
+  const std::lock_guard lock(mutex_);
+  return created_;
+}
+
+grpc::Status FakeCri::Record(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (name != "ContainerStatus") calls_.push_back(name);
+  const auto failing = failing_.find(name);
+  if (failing == failing_.end()) return grpc::Status::OK;
+  return grpc::Status(failing->second, "told to fail");
+}
+
+grpc::Status FakeCri::RunPodSandbox(grpc::ServerContext*, In<cri::RunPodSandboxRequest> request,
+                                    cri::RunPodSandboxResponse* response) {
+  const grpc::Status status = Record("RunPodSandbox");
+  const std::lock_guard lock(mutex_);
+  log_directory_ = request->config().log_directory();
+  response->set_pod_sandbox_id("sandbox");
+  return status;
+}
+
+grpc::Status FakeCri::StopPodSandbox(grpc::ServerContext*, In<cri::StopPodSandboxRequest>,
+                                     cri::StopPodSandboxResponse*) {
+  return Record("StopPodSandbox");
+}
+
+grpc::Status FakeCri::RemovePodSandbox(grpc::ServerContext*, In<cri::RemovePodSandboxRequest>,
+                                       cri::RemovePodSandboxResponse*) {
+  return Record("RemovePodSandbox");
+}
+
+grpc::Status FakeCri::CreateContainer(grpc::ServerContext*, In<cri::CreateContainerRequest> request,
+                                      cri::CreateContainerResponse* response) {
+  const grpc::Status status = Record("CreateContainer");
+  const std::lock_guard lock(mutex_);
+  created_ = *request;
+  response->set_container_id("container");
+  return status;
+}
+
+grpc::Status FakeCri::StartContainer(grpc::ServerContext*, In<cri::StartContainerRequest>,
+                                     cri::StartContainerResponse*) {
+  const grpc::Status status = Record("StartContainer");
+  const std::lock_guard lock(mutex_);
+  std::ofstream(log_directory_ + "/" + created_.config().log_path()) << log_;
+  return status;
+}
+
+grpc::Status FakeCri::StopContainer(grpc::ServerContext*, In<cri::StopContainerRequest>,
+                                    cri::StopContainerResponse*) {
+  return Record("StopContainer");
+}
+
+grpc::Status FakeCri::ContainerStatus(grpc::ServerContext*, In<cri::ContainerStatusRequest>,
+                                      cri::ContainerStatusResponse* response) {
+  const grpc::Status status = Record("ContainerStatus");
+  const std::lock_guard lock(mutex_);
+  response->mutable_status()->set_state(exits_ ? cri::CONTAINER_EXITED : cri::CONTAINER_RUNNING);
+  response->mutable_status()->set_exit_code(exit_code_);
+  response->mutable_status()->set_reason("Completed");
+  return status;
+}
+
+grpc::Status FakeCri::ImageStatus(grpc::ServerContext*, In<cri::ImageStatusRequest> request,
+                                  cri::ImageStatusResponse* response) {
+  const grpc::Status status = Record("ImageStatus");
+  const std::lock_guard lock(mutex_);
+  if (images_.count(request->image().image()) != 0) response->mutable_image()->set_id("id");
+  return status;
+}
+
+grpc::Status FakeCri::PullImage(grpc::ServerContext*, In<cri::PullImageRequest> request,
+                                cri::PullImageResponse* response) {
+  response->set_image_ref("pulled:" + request->image().image());
+  return Record("PullImage");
+}
+
+}  // namespace slacker::hellobench

@@ -1,0 +1,70 @@
+// A CRI server in this process: remembers the calls, fails the one it is told to, and writes the
+// containers' logs itself.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cri.grpc.pb.h"
+
+namespace slacker::hellobench {
+
+// Thread-safe.
+class FakeCri final : public runtime::v1::RuntimeService::Service,
+                      public runtime::v1::ImageService::Service {
+ public:
+  // Serves the unix socket `path`.
+  explicit FakeCri(const std::string& path);
+  ~FakeCri() override;
+
+  // What a container writes as it starts, in CRI's log format, and how it goes on.
+  void SetContainer(const std::string& log, bool exits, int exit_code);
+  void FailCall(const std::string& name, grpc::StatusCode code);
+  void AddImage(const std::string& reference);
+
+  std::vector<std::string> calls() const;  // in their order; ContainerStatus is left out
+  runtime::v1::CreateContainerRequest created() const;
+
+ private:
+  template <typename T>
+  using In = const T*;
+
+  grpc::Status Record(const std::string& name);
+
+  grpc::Status RunPodSandbox(grpc::ServerContext*, In<runtime::v1::RunPodSandboxRequest> request,
+                             runtime::v1::RunPodSandboxResponse* response) override;
+  grpc::Status StopPodSandbox(grpc::ServerContext*, In<runtime::v1::StopPodSandboxRequest>,
+                              runtime::v1::StopPodSandboxResponse*) override;
+  grpc::Status RemovePodSandbox(grpc::ServerContext*, In<runtime::v1::RemovePodSandboxRequest>,
+                                runtime::v1::RemovePodSandboxResponse*) override;
+  grpc::Status CreateContainer(grpc::ServerContext*,
+                               In<runtime::v1::CreateContainerRequest> request,
+                               runtime::v1::CreateContainerResponse* response) override;
+  grpc::Status StartContainer(grpc::ServerContext*, In<runtime::v1::StartContainerRequest>,
+                              runtime::v1::StartContainerResponse*) override;
+  grpc::Status StopContainer(grpc::ServerContext*, In<runtime::v1::StopContainerRequest>,
+                             runtime::v1::StopContainerResponse*) override;
+  grpc::Status ContainerStatus(grpc::ServerContext*, In<runtime::v1::ContainerStatusRequest>,
+                               runtime::v1::ContainerStatusResponse* response) override;
+  grpc::Status ImageStatus(grpc::ServerContext*, In<runtime::v1::ImageStatusRequest> request,
+                           runtime::v1::ImageStatusResponse* response) override;
+  grpc::Status PullImage(grpc::ServerContext*, In<runtime::v1::PullImageRequest> request,
+                         runtime::v1::PullImageResponse* response) override;
+
+  mutable std::mutex mutex_;
+  std::vector<std::string> calls_;
+  std::map<std::string, grpc::StatusCode> failing_;
+  std::map<std::string, bool> images_;
+  std::string log_directory_, log_;
+  bool exits_ = true;
+  int exit_code_ = 0;
+  runtime::v1::CreateContainerRequest created_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace slacker::hellobench
