@@ -11,7 +11,7 @@
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "cmd/slackerd/flags.h"
-#include "cmd/slackerd/node.h"
+#include "cmd/slackerd/daemon.h"
 #include "snapshotter/service/server.h"
 
 namespace slacker {
@@ -34,19 +34,19 @@ sigset_t BlockSignals() {
 
 absl::Status Run(const Config& config) {
   const sigset_t signals = BlockSignals();
-  ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, Node::Open(config));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Daemon> daemon, Daemon::Open(config));
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                   Server::Listen(config.address, &node->snapshotter()));
+                   Server::Listen(config.address, &daemon->snapshotter()));
   Log(LogLevel::kInfo, "serving",
       {{"address", config.address}, {"root", config.root}, {"version", SLACKER_VERSION}});
   (void)sd_notify(0, "READY=1");  // without systemd there is nobody to tell
 
   int received = 0;
-  while (sigwait(&signals, &received) == 0 && received == SIGUSR1) node->LogCounters();
+  while (sigwait(&signals, &received) == 0 && received == SIGUSR1) daemon->LogCounters();
   Log(LogLevel::kInfo, "stopping", {{"signal", std::to_string(received)}});
   (void)sd_notify(0, "STOPPING=1");
   server->Shutdown(kShutdownGrace);
-  node->LogCounters();
+  daemon->LogCounters();
   return absl::OkStatus();
 }
 

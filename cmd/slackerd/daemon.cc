@@ -1,4 +1,4 @@
-#include "cmd/slackerd/node.h"
+#include "cmd/slackerd/daemon.h"
 
 #include <chrono>
 #include <filesystem>
@@ -35,33 +35,34 @@ absl::Status MakeRoot(const std::string& root) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Node>> Node::Open(const Config& config) {
-  std::unique_ptr<Node> node(new Node);
-  node->root_ = config.root;
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
+  std::unique_ptr<Daemon> daemon(new Daemon);
+  daemon->root_ = config.root;
   RETURN_IF_ERROR(MakeRoot(config.root));
   ASSIGN_OR_RETURN(const std::string run_dir, RootRunDir(config.run_dir, config.root));
   ASSIGN_OR_RETURN(const std::string keeper, Sibling(kKeeper));
   ASSIGN_OR_RETURN(
-      node->keeper_,
+      daemon->keeper_,
       KeeperClient::Open({.root = config.root, .run_dir = run_dir, .keeper_path = keeper}));
-  ASSIGN_OR_RETURN(node->db_, Db::Open(config.root + "/slacker.db"));
-  RETURN_IF_ERROR(node->OpenStore(config));
-  ASSIGN_OR_RETURN(node->connection_, FuseConnection::Open({.run_dir = run_dir},
-                                                           node->keeper_.get(),
-                                                           node->filler_.get()));
+  ASSIGN_OR_RETURN(daemon->db_, Db::Open(config.root + "/slacker.db"));
+  RETURN_IF_ERROR(daemon->OpenStore(config));
+  ASSIGN_OR_RETURN(daemon->connection_, FuseConnection::Open({.run_dir = run_dir},
+                                                           daemon->keeper_.get(),
+                                                           daemon->filler_.get()));
   ASSIGN_OR_RETURN(const std::string helper, Sibling(kAttachHelper));
-  ASSIGN_OR_RETURN(node->mounter_, KernelTreeMounter::Open({.helper_path = helper},
-                                                           node->connection_.get()));
-  RETURN_IF_ERROR(node->OpenImages(config));
-  node->cleanup_ = std::thread([raw = node.get()] {
+  ASSIGN_OR_RETURN(daemon->mounter_, KernelTreeMounter::Open({.helper_path = helper},
+                                                           daemon->connection_.get(),
+                                                           daemon->keeper_.get()));
+  RETURN_IF_ERROR(daemon->OpenImages(config));
+  daemon->cleanup_ = std::thread([raw = daemon.get()] {
     if (const absl::Status status = raw->snapshotter_->Cleanup(); !status.ok()) {
       Log(LogLevel::kWarning, "clean-up at start failed, ignoring", {{"error", Message(status)}});
     }
   });
-  return node;
+  return daemon;
 }
 
-absl::Status Node::OpenStore(const Config& config) {
+absl::Status Daemon::OpenStore(const Config& config) {
   if (!config.store_url.empty()) {
     ASSIGN_OR_RETURN(backend_, OpenReadBackend(config.store_url));
   }
@@ -72,7 +73,7 @@ absl::Status Node::OpenStore(const Config& config) {
   return absl::OkStatus();
 }
 
-absl::Status Node::OpenImages(const Config& config) {
+absl::Status Daemon::OpenImages(const Config& config) {
   ImageManager::Options options{.root = config.root,
                                 .db = db_.get(),
                                 .clock = &SystemClock(),
@@ -90,12 +91,12 @@ absl::Status Node::OpenImages(const Config& config) {
   return absl::OkStatus();
 }
 
-Node::~Node() {
+Daemon::~Daemon() {
   if (cleanup_.joinable()) cleanup_.join();
   snapshotter_.reset();
   images_.reset();
   if (mounter_ != nullptr) {
-    if (const auto ended = mounter_->EndIfIdle(keeper_.get()); !ended.ok()) {
+    if (const auto ended = mounter_->EndIfIdle(); !ended.ok()) {
       Log(LogLevel::kWarning, "the keeper was left running, ignoring",
           {{"error", Message(ended.status())}});
     }
@@ -105,7 +106,7 @@ Node::~Node() {
   filler_.reset();
 }
 
-void Node::LogCounters() const {
+void Daemon::LogCounters() const {
   const FillStats fill = filler_->Stats();
   const ImageManager::Transfers pull = images_->Stats();
   const FuseCounters fuse = connection_->counters();

@@ -15,15 +15,15 @@
 
 namespace slacker {
 
-class Node {
+class Daemon {
  public:
   // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is), takes over what a predecessor left
   // attached, and begins to clean up behind it. Asks no store.
-  static absl::StatusOr<std::unique_ptr<Node>> Open(const Config& config);
+  static absl::StatusOr<std::unique_ptr<Daemon>> Open(const Config& config);
   // A clean stop: with nothing attached, the FUSE connection and the keeper end too; otherwise both stay for the successor.
-  ~Node();
-  Node(const Node&) = delete;
-  Node& operator=(const Node&) = delete;
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
 
   Snapshotter& snapshotter() { return *snapshotter_; }
 
@@ -31,7 +31,7 @@ class Node {
   void LogCounters() const;
 
  private:
-  Node() = default;
+  Daemon() = default;
   absl::Status OpenStore(const Config& config);
   absl::Status OpenImages(const Config& config);
 
