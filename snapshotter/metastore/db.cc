@@ -1,11 +1,13 @@
 #include "snapshotter/metastore/db.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 
 #include <utility>
 
 #include "backend/base/check.h"
 #include "backend/base/status.h"
+#include "backend/base/unique_fd.h"
 #include "snapshotter/metastore/schema.h"
 
 namespace slacker {
@@ -14,6 +16,10 @@ namespace {
 constexpr int kBusyTimeoutMs =
     5000;  // only another process (a person with sqlite3) can make us wait
 constexpr size_t kMaxIdleReaders = 4;
+
+// SQLite checkpoints at 1000 pages of 4 KiB; the rest is for when the checkpoint finds no space.
+constexpr off_t kReservedLogBytes = 8 << 20;
+constexpr int kGrowthBytes = 4 << 20;  // the database file grows in steps of this size
 
 absl::Status SqliteError(sqlite3* handle, std::string_view what) {
   const int code = handle == nullptr ? SQLITE_NOMEM : sqlite3_errcode(handle);
@@ -34,6 +40,18 @@ absl::Status SqliteError(sqlite3* handle, std::string_view what) {
     default:
       return Internal(message);
   }
+}
+
+// Claims the disk space that the log and the next checkpoint will need, so that removing snapshots
+// works on a full disk: otherwise nothing could ever make room. Best effort: a daemon that starts
+// on a full disk does without.
+void ReserveSpace(sqlite3* handle, const std::string& path) {
+  int bytes = kGrowthBytes;
+  (void)sqlite3_file_control(handle, "main", SQLITE_FCNTL_CHUNK_SIZE, &bytes);
+  sqlite3_int64 size = kGrowthBytes;
+  (void)sqlite3_file_control(handle, "main", SQLITE_FCNTL_SIZE_HINT, &size);
+  const UniqueFd log(open((path + "-wal").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (log.valid()) (void)fallocate(log.get(), FALLOC_FL_KEEP_SIZE, 0, kReservedLogBytes);
 }
 
 }  // namespace
@@ -155,6 +173,8 @@ absl::StatusOr<std::unique_ptr<Db>> Db::Open(const std::string& path) {
   std::unique_ptr<Db> db(new Db(path));
   ASSIGN_OR_RETURN(db->writer_, db->Connect(/*write=*/true));
   RETURN_IF_ERROR(Annotate(MigrateSchema(*db->writer_), path));
+  // The log's file appears with the first access, which MigrateSchema was.
+  ReserveSpace(db->writer_->handle(), path);
   return db;
 }
 

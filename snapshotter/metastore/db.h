@@ -5,6 +5,9 @@
 // are serialised by a mutex that is held for their life, so nothing slow may happen inside one;
 // read transactions run beside them on a consistent snapshot of the database.
 //
+// Disk space is claimed in advance (8 MiB for the log, the file itself in steps of 4 MiB), so that
+// deleting rows works on a full disk.
+//
 // Errors: RESOURCE_EXHAUSTED (disk full), PERMISSION_DENIED (read-only), DATA_LOSS (the file is
 // damaged), else INTERNAL. Constraint violations are INTERNAL too: callers check before they
 // insert, inside the same transaction.

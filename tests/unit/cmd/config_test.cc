@@ -85,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"BadLevel", "[node]\nrun_dir = '/x'\n[store]\nbudget_ms = -1", "f.toml:5"},
         BadCase{"NotToml", "address = ", "f.toml:2: "},
         BadCase{"DuplicateKey", "log_level = 'info'", "f.toml:2: "}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& test) { return test.param.name; });
 
 class FlagsTest : public ::testing::Test {
  protected:

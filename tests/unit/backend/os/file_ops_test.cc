@@ -95,14 +95,15 @@ TEST_F(FileOpsTest, RemoveTreeOfALinkRemovesTheLink) {
   EXPECT_THAT(*ops_.List(dir_.path()), UnorderedElementsAre("target"));
 }
 
-// Deeper than a path may be long, and than a thread's stack would bear.
+// Deeper than a path may be long, and than a process may have descriptors by default.
 TEST_F(FileOpsTest, DepthDoesNotMatter) {
-  constexpr int kDepth = 20'000;
+  constexpr int kDepth = 1200;
+  const std::string name(100, 'd');
   ASSERT_OK(ops_.MakeDirectory(dir_ / "tree", 0755, 0, 0));
   UniqueFd current(open((dir_ / "tree").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   for (int i = 0; i < kDepth; ++i) {
-    ASSERT_EQ(mkdirat(current.get(), "d", 0755), 0);
-    current.Reset(openat(current.get(), "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_EQ(mkdirat(current.get(), name.c_str(), 0755), 0);
+    current.Reset(openat(current.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     ASSERT_TRUE(current.valid());
   }
   current.Reset();

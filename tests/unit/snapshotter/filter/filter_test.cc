@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(
              "labels.\"containerd.io/snapshot.ref\"==sha256:12,parent==\"base\"", true},
         Case{"ReferenceAndOtherParent",
              "labels.\"containerd.io/snapshot.ref\"==sha256:12,parent==\"\"", false}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& test) { return test.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
     Syntax, MatchTest,
@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ExpressionInQuotes", "name~=\"^t\"", true},
         Case{"ExpressionOnAbsent", "flavour~=^$", true}, Case{"ExpressionFails", "name~=^p", false},
         Case{"EscapedSlash", R"(labels."containerd.io/snapshot.ref"~=/a\/b|12$/)", true}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& test) { return test.param.name; });
 
 struct BadCase {
   const char* name;
@@ -116,7 +116,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"Nul", std::string("name==\"x\0y\"", 11), "byte 6"},
         BadCase{"NotUtf8", "name==\"\xff\"", "byte 6"}, BadCase{"NotUtf8Bare", "\xc3(", "byte 0"},
         BadCase{"TooLong", std::string(kMaxFilterBytes + 1, 'a'), "longer than"}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& test) { return test.param.name; });
 
 TEST(FilterSetTest, AnyOfSeveralFiltersMatches) {
   ASSERT_OK_AND_ASSIGN(const FilterSet set, FilterSet::Parse({"name==x", "kind==active"}));

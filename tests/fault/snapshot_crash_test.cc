@@ -1,0 +1,142 @@
+// slackerd is ended by SIGKILL at every step of Prepare, View, Commit, Remove and Cleanup; its
+// successor finds each call either done or not done, and no directory without a row or row without
+// a directory.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "tests/fault/daemon.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker::testing {
+namespace {
+
+class SnapshotCrashTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Daemon> Start(const std::vector<std::string>& environment = {}) {
+    return std::make_unique<Daemon>(root_, dir_ / "sock", dir_ / "log", environment);
+  }
+
+  // What every test begins with.
+  static void Populate(Daemon& daemon) {
+    ASSERT_TRUE(daemon.Prepare("making", "").ok());
+    ASSERT_TRUE(daemon.Commit("base", "making").ok());
+    ASSERT_TRUE(daemon.Prepare("active", "base").ok());
+    ASSERT_TRUE(daemon.Prepare("doomed", "base").ok());
+  }
+
+  // All calls under test, in an order in which each can succeed; stops when the daemon is gone.
+  static void Exercise(Daemon& daemon) {
+    (void)daemon.Prepare("prepared", "base");
+    (void)daemon.View("viewed", "");
+    (void)daemon.View("viewed base", "base");
+    (void)daemon.Commit("committed", "active");
+    (void)daemon.Remove("doomed");
+    (void)daemon.Cleanup();
+  }
+
+  // Names of failpoints that Exercise passes, and how often.
+  std::map<std::string, int> Trace() {
+    const std::string trace = dir_ / "trace";
+    auto daemon = Start({"SLACKER_FAILPOINT_TRACE=" + trace});
+    Populate(*daemon);
+    std::filesystem::resize_file(trace, 0);
+    Exercise(*daemon);
+    daemon->End(SIGTERM);
+    std::map<std::string, int> passages;
+    std::ifstream lines(trace);
+    for (std::string line; std::getline(lines, line);) ++passages[line];
+    return passages;
+  }
+
+  // The directories below snapshots/ are exactly those that the rows call for.
+  void ExpectInvariants(Daemon& daemon) {
+    ASSERT_TRUE(daemon.Cleanup().ok());
+    size_t expected = 0;
+    std::set<std::string> names;
+    for (const api::Info& info : daemon.List()) {
+      names.insert(info.name());
+      expected += info.kind() == api::VIEW && !info.parent().empty() ? 0U : 1U;
+      if (info.kind() != api::COMMITTED) ExpectMountable(daemon, info.name());
+    }
+    for (const api::Info& info : daemon.List()) {
+      EXPECT_TRUE(info.parent().empty() || names.contains(info.parent())) << info.name();
+    }
+    size_t found = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(root_ + "/snapshots")) {
+      ++found;
+      EXPECT_TRUE(std::filesystem::is_directory(entry.path() / "fs")) << entry.path();
+    }
+    EXPECT_EQ(found, expected);
+    ExpectDoneOrNotDone(names);
+  }
+
+  static void ExpectMountable(Daemon& daemon, const std::string& key) {
+    api::MountsRequest request;
+    request.set_key(key);
+    api::MountsResponse response;
+    grpc::ClientContext context;
+    ASSERT_TRUE(daemon.stub().Mounts(&context, request, &response).ok()) << key;
+    for (const api::Mount& mount : response.mounts()) {
+      for (const std::string& option : mount.options()) {
+        const size_t equals = option.find("=/");
+        if (equals == std::string::npos) continue;
+        EXPECT_TRUE(std::filesystem::is_directory(option.substr(equals + 1))) << option;
+      }
+    }
+  }
+
+  static void ExpectDoneOrNotDone(const std::set<std::string>& names) {
+    EXPECT_TRUE(names.contains("base"));
+    EXPECT_NE(names.contains("active"), names.contains("committed"));
+    // Each call began after the one before it had been answered.
+    const std::vector<std::string> order = {"prepared", "viewed", "viewed base", "committed"};
+    for (size_t i = 1; i < order.size(); ++i) {
+      EXPECT_TRUE(names.contains(order[i - 1]) || !names.contains(order[i])) << order[i];
+    }
+    EXPECT_TRUE(names.contains("committed") || names.contains("doomed"));
+  }
+
+  TempDir dir_;
+  std::string root_ = dir_ / "root";
+};
+
+TEST_F(SnapshotCrashTest, EveryStepLeavesEachCallDoneOrNotDone) {
+  const std::map<std::string, int> passages = Trace();
+  for (const char* name :
+       {"create.aside", "create.filled", "create.renamed", "create.made", "create.before_commit",
+        "create.committed", "commit.measured", "commit.before_commit", "commit.committed",
+        "remove.before_commit", "remove.committed", "cleanup.before_delete", "cleanup.deleted"}) {
+    EXPECT_TRUE(passages.contains(name)) << name << " was not passed";
+  }
+  const std::map<std::string, int> before = {
+      {"create.aside", 3},     {"create.filled", 3},   {"create.renamed", 3},
+      {"create.made", 3},      {"create.begin", 3},    {"create.before_commit", 3},
+      {"create.committed", 3}, {"commit.measured", 1}, {"commit.before_commit", 1},
+      {"commit.committed", 1}, {"cleanup.begin", 1}};
+  for (const auto& [name, count] : passages) {
+    const auto skipped = before.find(name);
+    const int first = skipped == before.end() ? 0 : skipped->second;
+    for (int nth = 1; nth <= count; ++nth) {
+      SCOPED_TRACE(name + ":" + std::to_string(nth));
+      std::filesystem::remove_all(root_);
+      auto daemon = Start({"SLACKER_FAILPOINT=" + name + ":" + std::to_string(first + nth)});
+      Populate(*daemon);
+      Exercise(*daemon);
+      const int status = daemon->Wait();
+      ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+      auto successor = Start();
+      ASSERT_TRUE(successor->running());
+      ExpectInvariants(*successor);
+      EXPECT_EQ(successor->End(SIGTERM), 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace slacker::testing
