@@ -28,8 +28,10 @@ using keeper::Verb;
 
 constexpr char kLockName[] = "lock";
 constexpr std::chrono::seconds kRetryInterval(1);
-// More than one, because a keeper may reach its deadline just as we come.
-constexpr int kMaxSpawns = 3;
+// A keeper that is ending holds its socket and its lock until it has gone; meanwhile it neither
+// answers nor can be replaced.
+constexpr int kAttempts = 200;
+constexpr std::chrono::milliseconds kAttemptInterval(10);
 
 absl::Status InUse(const std::string& root, pid_t pid) {
   return FailedPrecondition(root + " is in use by " +
@@ -95,19 +97,21 @@ absl::Status KeeperClient::Connect() {
   const std::string path = options_.run_dir + "/keeper.sock";
   if (path.size() >= sizeof address.sun_path) return InvalidArgument(path + ": path too long");
   std::memcpy(address.sun_path, path.c_str(), path.size());
-  for (int spawned = 0;; ++spawned) {
-    UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-    if (!socket.valid()) return ErrnoError(errno, "socket");
-    if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-      socket_ = std::move(socket);
-      break;
+  absl::StatusOr<Answer> acquired = Unavailable("not tried");
+  for (int attempt = 0; !acquired.ok() && attempt < kAttempts; ++attempt) {
+    if (attempt > 0) {
+      RETURN_IF_ERROR(Spawn());
+      if (attempt > 1) Pause(kAttemptInterval);
     }
-    if (spawned == kMaxSpawns || (errno != ENOENT && errno != ECONNREFUSED)) {
-      return Unavailable(Message(ErrnoError(errno, "connect " + path)));
+    socket_.Reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    if (!socket_.valid()) return ErrnoError(errno, "socket");
+    if (connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      acquired = Unavailable(Message(ErrnoError(errno, "connect " + path)));
+      continue;
     }
-    RETURN_IF_ERROR(Spawn());
+    acquired = Call(static_cast<int>(Verb::kAcquire), "", -1);
   }
-  ASSIGN_OR_RETURN(const Answer answer, Call(static_cast<int>(Verb::kAcquire), "", -1));
+  ASSIGN_OR_RETURN(const Answer answer, std::move(acquired));
   if (answer.reply.error == EBUSY) return InUse(options_.root, answer.reply.pid);
   if (answer.reply.error != 0) return ErrnoError(answer.reply.error, "the keeper at " + path);
   dying_predecessor_ = answer.reply.pid;
@@ -216,6 +220,12 @@ absl::Status KeeperClient::Bye() {
   return Call(static_cast<int>(Verb::kBye), "", -1).status();
 }
 
+// Ends early when we are to stop.
+void KeeperClient::Pause(std::chrono::milliseconds time) const {
+  pollfd stop{stop_.get(), POLLIN, 0};
+  (void)poll(&stop, 1, static_cast<int>(time.count()));
+}
+
 void KeeperClient::Watch() {
   for (;;) {
     std::array<pollfd, 2> waits{};
@@ -237,8 +247,7 @@ void KeeperClient::Watch() {
     Log(LogLevel::kWarning, "the keeper ended and cannot be replaced now, ignoring",
         {{"error", Message(status)}});
     // Tried again, until it works or we end.
-    pollfd stop{stop_.get(), POLLIN, 0};
-    (void)poll(&stop, 1, static_cast<int>(std::chrono::milliseconds(kRetryInterval).count()));
+    Pause(kRetryInterval);
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -68,6 +69,7 @@ class KeeperClient {
   absl::Status PutAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Answer> Call(int verb, const std::string& name, int fd)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Pause(std::chrono::milliseconds time) const;
   void Watch();
 
   const KeeperOptions options_;

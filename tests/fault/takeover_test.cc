@@ -158,8 +158,8 @@ TEST_F(TakeoverTest, ServerAndKeeperDyingTogetherGiveErrorsAndTheNextStartHeals)
     {
       Readers readers(sample, tree_, kFiles, 8);
       ASSERT_TRUE(WaitUntilHolding(server.get()));
+      server->Kill();  // first, or it would replace its keeper
       KillKeeper();
-      server->Kill();
       readers.Join();
       EXPECT_EQ(readers.wrong(), 0);
       EXPECT_GT(readers.failed(), 0);
@@ -256,8 +256,8 @@ TEST_F(TakeoverTest, DeathAtEveryStepOfHealingLeavesNothingInTheWay) {
         "fuse.lookup", "fuse.open", "attach.before_change", "attach.changed", "attach.healed"}) {
     SCOPED_TRACE(step);
     auto server = StartReady(sample, false);
+    server->Kill();  // first, or it would replace its keeper
     KillKeeper();
-    server->Kill();
     server = Start(sample, 1'000'000'000, 60, step);
     while (true) {
       const std::string line = server->Line();
