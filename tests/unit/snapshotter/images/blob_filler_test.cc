@@ -124,7 +124,8 @@ TEST_F(BlobFillerTest, AfterACrashWhatTheMapDoesNotClaimIsVerifiedAndNotFetched)
   StartNode();
   ASSERT_OK_AND_ASSIGN(const std::string bytes, Read(blob_, 0, size()));
   EXPECT_TRUE(bytes == content_);
-  EXPECT_EQ(filler_->Stats().chunks_recovered, image_.layers[0].layer.chunks.size());
+  const uint64_t chunks = image_.layers[0].layer.chunks.size();
+  testing::WaitUntil([&] { return filler_->Stats().chunks_recovered == chunks; });
 }
 
 TEST_F(BlobFillerTest, GarbageThatACrashLeftIsNeverServed) {
@@ -139,7 +140,7 @@ TEST_F(BlobFillerTest, GarbageThatACrashLeftIsNeverServed) {
   StartNode();
   ASSERT_OK_AND_ASSIGN(const std::string bytes, Read(blob_, 0, size()));
   EXPECT_TRUE(bytes == content_);
-  EXPECT_EQ(filler_->Stats().chunks_filled, 1U);
+  testing::WaitUntil([&] { return filler_->Stats().chunks_filled == 1; });
 }
 
 TEST_F(BlobFillerTest, ADamagedPackIsDataLossAndTheRestStaysReadable) {
@@ -148,7 +149,7 @@ TEST_F(BlobFillerTest, ADamagedPackIsDataLossAndTheRestStaysReadable) {
     if (name.starts_with("packs/")) bytes->back() = static_cast<char>(bytes->back() ^ 1);
   });
   EXPECT_THAT(Read(blob_, LastChunk().blob_offset, 1), StatusIs(absl::StatusCode::kDataLoss));
-  EXPECT_EQ(filler_->Stats().chunks_damaged, 1U);
+  testing::WaitUntil([&] { return filler_->Stats().chunks_damaged == 1; });
   EXPECT_OK(Read(blob_, 0, 1));
   faulty_->SetReadFilter(nullptr);
   ASSERT_OK_AND_ASSIGN(const std::string bytes, Read(blob_, LastChunk().blob_offset, 1));
@@ -250,7 +251,7 @@ TEST_F(BlobFillerTest, AFullDiskCostsNothingButTheNextFetch) {
     ASSERT_OK_AND_ASSIGN(const std::string bytes, Read(blob_, 0, size()));
     EXPECT_TRUE(bytes == content_);
   }
-  EXPECT_GT(filler_->Stats().failed_writes, 0U);
+  testing::WaitUntil([&] { return filler_->Stats().failed_writes > 0; });
   StopNode();
   EXPECT_EQ(umount((dir_ / "blobs").c_str()), 0);
   StartNode();
