@@ -46,13 +46,13 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
       KeeperClient::Open({.root = config.root, .run_dir = run_dir, .keeper_path = keeper}));
   ASSIGN_OR_RETURN(daemon->db_, Db::Open(config.root + "/slacker.db"));
   RETURN_IF_ERROR(daemon->OpenStore(config));
-  ASSIGN_OR_RETURN(daemon->connection_, FuseConnection::Open({.run_dir = run_dir},
-                                                           daemon->keeper_.get(),
-                                                           daemon->filler_.get()));
+  ASSIGN_OR_RETURN(
+      daemon->connection_,
+      FuseConnection::Open({.run_dir = run_dir}, daemon->keeper_.get(), daemon->filler_.get()));
   ASSIGN_OR_RETURN(const std::string helper, Sibling(kAttachHelper));
-  ASSIGN_OR_RETURN(daemon->mounter_, KernelTreeMounter::Open({.helper_path = helper},
-                                                           daemon->connection_.get(),
-                                                           daemon->keeper_.get()));
+  ASSIGN_OR_RETURN(daemon->mounter_,
+                   KernelTreeMounter::Open({.helper_path = helper}, daemon->connection_.get(),
+                                           daemon->keeper_.get()));
   RETURN_IF_ERROR(daemon->OpenImages(config));
   daemon->cleanup_ = std::thread([raw = daemon.get()] {
     if (const absl::Status status = raw->snapshotter_->Cleanup(); !status.ok()) {
@@ -66,20 +66,23 @@ absl::Status Daemon::OpenStore(const Config& config) {
   if (!config.store_url.empty()) {
     ASSIGN_OR_RETURN(backend_, OpenReadBackend(config.store_url));
   }
-  ASSIGN_OR_RETURN(filler_, BlobFiller::Open({.root = config.root,
-                                              .db = db_.get(),
-                                              .clock = &SystemClock(),
-                                              .backend = backend_}));
+  BlobFiller::Options options;
+  options.root = config.root;
+  options.db = db_.get();
+  options.clock = &SystemClock();
+  options.backend = backend_;
+  ASSIGN_OR_RETURN(filler_, BlobFiller::Open(std::move(options)));
   return absl::OkStatus();
 }
 
 absl::Status Daemon::OpenImages(const Config& config) {
-  ImageManager::Options options{.root = config.root,
-                                .db = db_.get(),
-                                .clock = &SystemClock(),
-                                .filler = filler_.get(),
-                                .mounter = mounter_.get(),
-                                .backend = backend_};
+  ImageManager::Options options;
+  options.root = config.root;
+  options.db = db_.get();
+  options.clock = &SystemClock();
+  options.filler = filler_.get();
+  options.mounter = mounter_.get();
+  options.backend = backend_;
   options.gateway.budget = std::chrono::milliseconds(config.store_budget_ms);
   ASSIGN_OR_RETURN(images_, ImageManager::Open(std::move(options)));
   RETURN_IF_ERROR(images_->Start());

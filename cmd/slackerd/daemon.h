@@ -1,5 +1,6 @@
-// Everything that slackerd is made of, in the order in which it stands on one another: keeper and lock, database, store, blob
-// caches, FUSE connection, tree mounter, images, snapshots. Thread-safe after Open.
+// Everything that slackerd is made of, in the order in which it stands on one another: keeper and
+// lock, database, store, blob caches, FUSE connection, tree mounter, images, snapshots. Thread-safe
+// after Open.
 #pragma once
 
 #include <memory>
@@ -17,10 +18,11 @@ namespace slacker {
 
 class Daemon {
  public:
-  // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is), takes over what a predecessor left
-  // attached, and begins to clean up behind it. Asks no store.
+  // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is), takes over what
+  // a predecessor left attached, and begins to clean up behind it. Asks no store.
   static absl::StatusOr<std::unique_ptr<Daemon>> Open(const Config& config);
-  // A clean stop: with nothing attached, the FUSE connection and the keeper end too; otherwise both stay for the successor.
+  // A clean stop: with nothing attached, the FUSE connection and the keeper end too; otherwise both
+  // stay for the successor.
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;

@@ -10,8 +10,8 @@
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
-#include "cmd/slackerd/flags.h"
 #include "cmd/slackerd/daemon.h"
+#include "cmd/slackerd/flags.h"
 #include "snapshotter/service/server.h"
 
 namespace slacker {
