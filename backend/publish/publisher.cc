@@ -9,6 +9,7 @@
 #include "backend/base/clock.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
+#include "backend/erofs/image_builder.h"
 #include "backend/publish/decompress.h"
 #include "backend/publish/read_ahead.h"
 
@@ -50,6 +51,7 @@ class Publication {
       ++progress_.layers_done;
       Report();
     }
+    RETURN_IF_ERROR(CheckMerge());
     SLACKER_FAILPOINT("publish.before_manifests");
     PublishedImage published{.entry = MakeEntry(), .totals = {}};
     RETURN_IF_ERROR(writer_->CommitManifests(layers_, image_.platform, published.entry));
@@ -92,8 +94,8 @@ class Publication {
 
   absl::Status LoadKnownLayer(size_t i) {
     const StoreReader reader(backend_);
-    ASSIGN_OR_RETURN(const RecordObject record, reader.ReadRecord(layers_[i].record));
-    unpacked_bytes_ += record.layer.tar_size_bytes;
+    ASSIGN_OR_RETURN(RecordObject record, reader.ReadRecord(layers_[i].record));
+    Keep(std::move(record.layer));
     return absl::OkStatus();
   }
 
@@ -136,8 +138,23 @@ class Publication {
     SLACKER_FAILPOINT("publish.layer_read");
     ASSIGN_OR_RETURN(layers_[i].record, writer_->AddLayer(*layer));
     SLACKER_FAILPOINT("publish.layer_added");
-    unpacked_bytes_ += layer->tar_size_bytes;
+    Keep(*std::move(layer));
     return absl::OkStatus();
+  }
+
+  // What the merge at the end needs of a layer.
+  void Keep(Layer layer) {
+    unpacked_bytes_ += layer.tar_size_bytes;
+    layer.tar_literals = std::string();
+    layer.tar_pieces = {};
+    kept_.push_back(std::move(layer));
+  }
+
+  absl::Status CheckMerge() const {
+    std::vector<const Layer*> layers;
+    layers.reserve(kept_.size());
+    for (const Layer& layer : kept_) layers.push_back(&layer);
+    return Annotate(BuildErofsImage(layers).status(), "merging the layers");
   }
 
   ImageEntry MakeEntry() const {
@@ -163,6 +180,7 @@ class Publication {
   std::vector<bool> known_;
   std::atomic<uint64_t> downloaded_{0};              // before opened_, whose threads count
   std::vector<std::unique_ptr<ByteSource>> opened_;  // downloads under way
+  std::vector<Layer> kept_;
   uint64_t unpacked_bytes_ = 0;
   PublishProgress progress_;
 };

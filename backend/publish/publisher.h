@@ -4,7 +4,8 @@
 // even downloaded. Every other layer runs through three stages at once, each on threads of its own:
 // download and decompression; tar parsing and hashing; compression and writing of the chunks. A
 // layer's record is written only when the digest of its tar is the diff ID that the image's
-// configuration states; manifests, which make the image visible, are written last of all.
+// configuration states; manifests, which make the image visible, are written last of all, after the
+// layers have been merged once to prove that nodes can.
 //
 // A publication that fails or dies leaves nothing visible; what it has stored already is found by
 // the next one. Memory: some 100 MB and the metadata of the layers, whatever their size.
