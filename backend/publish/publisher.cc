@@ -1,0 +1,199 @@
+#include "backend/publish/publisher.h"
+
+#include <atomic>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/base/clock.h"
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+#include "backend/erofs/image_builder.h"
+#include "backend/publish/decompress.h"
+#include "backend/publish/read_ahead.h"
+
+namespace slacker {
+namespace {
+
+constexpr uint64_t kReadAheadBytes = 8 << 20;
+constexpr int64_t kNanosPerSecond = 1'000'000'000;
+
+class CountingSource final : public ByteSource {
+ public:
+  CountingSource(std::unique_ptr<ByteSource> inner, std::atomic<uint64_t>* count)
+      : inner_(std::move(inner)), count_(count) {}
+  absl::StatusOr<std::string_view> Next() override {
+    absl::StatusOr<std::string_view> bytes = inner_->Next();
+    if (bytes.ok()) *count_ += bytes->size();
+    return bytes;
+  }
+
+ private:
+  std::unique_ptr<ByteSource> inner_;
+  std::atomic<uint64_t>* const count_;
+};
+
+// One publication; one thread.
+class Publication {
+ public:
+  Publication(ImageSource* source, std::shared_ptr<Backend> backend, const PublishOptions& options,
+              const PublishObserver& observer)
+      : source_(source), backend_(std::move(backend)), options_(options), observer_(observer) {}
+
+  absl::StatusOr<PublishedImage> Run() {
+    ASSIGN_OR_RETURN(image_, ResolveImage(*source_, options_.platform));
+    ASSIGN_OR_RETURN(writer_, StoreWriter::Open(backend_, options_.store));
+    RETURN_IF_ERROR(FindKnownLayers());
+    for (size_t i = 0; i < image_.layers.size(); ++i) {
+      const absl::Status status = known_[i] ? LoadKnownLayer(i) : AddLayer(i);
+      if (!status.ok()) return Annotate(status, DescribeLayer(i));
+      ++progress_.layers_done;
+      Report();
+    }
+    RETURN_IF_ERROR(CheckMerge());
+    SLACKER_FAILPOINT("publish.before_manifests");
+    PublishedImage published{.entry = MakeEntry(), .totals = {}};
+    RETURN_IF_ERROR(writer_->CommitManifests(layers_, image_.platform, published.entry));
+    SLACKER_FAILPOINT("publish.done");
+    Report();
+    published.totals = progress_;
+    return published;
+  }
+
+ private:
+  std::string DescribeLayer(size_t i) const {
+    return "layer " + std::to_string(i + 1) + " of " + std::to_string(image_.layers.size()) + " (" +
+           image_.layers[i].digest.ToString() + ")";
+  }
+
+  void Report() {
+    progress_.downloaded_bytes = downloaded_;
+    progress_.stored_bytes = writer_->stored_bytes();
+    if (observer_) observer_(progress_);
+  }
+
+  absl::Status FindKnownLayers() {
+    progress_.layers = image_.layers.size();
+    layers_.resize(progress_.layers);
+    known_.resize(progress_.layers);
+    opened_.resize(progress_.layers);
+    for (size_t i = 0; i < progress_.layers; ++i) {
+      const Digest chain = ChainId(std::span(image_.diff_ids).first(i + 1));
+      layers_[i].diff_id = image_.diff_ids[i];
+      ASSIGN_OR_RETURN(known_[i],
+                       writer_->FindRecord(chain, image_.diff_ids[i], &layers_[i].record));
+      if (known_[i]) {
+        ++progress_.layers_reused;
+      } else {
+        progress_.download_bytes += image_.layers[i].size_bytes;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status LoadKnownLayer(size_t i) {
+    const StoreReader reader(backend_);
+    ASSIGN_OR_RETURN(RecordObject record, reader.ReadRecord(layers_[i].record));
+    Keep(std::move(record.layer));
+    return absl::OkStatus();
+  }
+
+  // Starts the download, unless it runs already.
+  absl::Status OpenLayer(size_t i) {
+    if (opened_[i] != nullptr) return absl::OkStatus();
+    ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> blob, source_->OpenBlob(image_.layers[i]));
+    blob = std::make_unique<CountingSource>(std::move(blob), &downloaded_);
+    opened_[i] =
+        ReadAhead(Decompress(std::move(blob), options_.max_layer_tar_bytes), kReadAheadBytes);
+    return absl::OkStatus();
+  }
+
+  // The next layer's download begins while this one is worked on. A failure is met again, and told,
+  // when that layer's turn comes.
+  void OpenNextLayer(size_t i) {
+    for (size_t next = i + 1; next < image_.layers.size(); ++next) {
+      if (known_[next]) continue;
+      (void)OpenLayer(next);
+      return;
+    }
+  }
+
+  absl::Status AddLayer(size_t i) {
+    RETURN_IF_ERROR(OpenLayer(i));
+    OpenNextLayer(i);
+    SLACKER_FAILPOINT("publish.layer_opened");
+    absl::StatusOr<Layer> layer =
+        ReadLayerTar(*opened_[i], options_.chunk_size, options_.tar,
+                     [this](const Digest& digest, std::string_view content) {
+                       Report();
+                       return writer_->AddChunk(digest, content);
+                     });
+    opened_[i].reset();
+    RETURN_IF_ERROR(layer.status());
+    if (layer->diff_id != image_.diff_ids[i]) {
+      return DataLoss("its tar has the digest " + layer->diff_id.ToString() +
+                      ", but the image's configuration says " + image_.diff_ids[i].ToString());
+    }
+    SLACKER_FAILPOINT("publish.layer_read");
+    ASSIGN_OR_RETURN(layers_[i].record, writer_->AddLayer(*layer));
+    SLACKER_FAILPOINT("publish.layer_added");
+    Keep(*std::move(layer));
+    return absl::OkStatus();
+  }
+
+  // What the merge at the end needs of a layer.
+  void Keep(Layer layer) {
+    unpacked_bytes_ += layer.tar_size_bytes;
+    layer.tar_literals = std::string();
+    layer.tar_pieces = {};
+    kept_.push_back(std::move(layer));
+  }
+
+  absl::Status CheckMerge() const {
+    std::vector<const Layer*> layers;
+    layers.reserve(kept_.size());
+    for (const Layer& layer : kept_) layers.push_back(&layer);
+    return Annotate(BuildErofsImage(layers).status(), "merging the layers");
+  }
+
+  ImageEntry MakeEntry() const {
+    ImageEntry entry;
+    entry.name = source_->Name();
+    entry.platform = image_.platform;
+    entry.chain_id = ChainId(image_.diff_ids);
+    entry.manifest_digest = image_.manifest_digest.ToString();
+    for (const Descriptor& layer : image_.layers) entry.compressed_bytes += layer.size_bytes;
+    entry.unpacked_bytes = unpacked_bytes_;
+    entry.published_unix_seconds = SystemClock().WallNanos() / kNanosPerSecond;
+    entry.config_json = image_.config_json;
+    return entry;
+  }
+
+  ImageSource* const source_;
+  const std::shared_ptr<Backend> backend_;
+  const PublishOptions& options_;
+  const PublishObserver& observer_;
+  ResolvedImage image_;
+  std::unique_ptr<StoreWriter> writer_;
+  std::vector<ManifestLayer> layers_;  // parallel to image_.layers, as the next two
+  std::vector<bool> known_;
+  std::atomic<uint64_t> downloaded_{0};              // before opened_, whose threads count
+  std::vector<std::unique_ptr<ByteSource>> opened_;  // downloads under way
+  std::vector<Layer> kept_;
+  uint64_t unpacked_bytes_ = 0;
+  PublishProgress progress_;
+};
+
+}  // namespace
+
+absl::StatusOr<PublishedImage> Publish(ImageSource& source, const std::shared_ptr<Backend>& backend,
+                                       const PublishOptions& options,
+                                       const PublishObserver& observer) {
+  Publication publication(&source, backend, options, observer);
+  absl::StatusOr<PublishedImage> published = publication.Run();
+  if (!published.ok()) return Annotate(published.status(), source.Name());
+  return published;
+}
+
+}  // namespace slacker

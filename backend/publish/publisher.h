@@ -1,0 +1,57 @@
+// Publishing: an image of a source goes into a store.
+//
+// Model. The chain of every prefix that the store already has is taken as it is: its layers are not
+// even downloaded. Every other layer runs through three stages at once, each on threads of its own:
+// download and decompression; tar parsing and hashing; compression and writing of the chunks. A
+// layer's record is written only when the digest of its tar is the diff ID that the image's
+// configuration states; manifests, which make the image visible, are written last of all, after the
+// layers have been merged once to prove that nodes can.
+//
+// A publication that fails or dies leaves nothing visible; what it has stored already is found by
+// the next one. Memory: some 100 MB and the metadata of the layers, whatever their size.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "backend/layer/tar_reader.h"
+#include "backend/publish/image_source.h"
+#include "backend/publish/platform.h"
+#include "backend/store/store.h"
+
+namespace slacker {
+
+struct PublishOptions {
+  Platform platform = HostPlatform();
+  uint32_t chunk_size = Layer().chunk_size;
+  StoreWriter::Options store;
+  TarLimits tar;
+  uint64_t max_layer_tar_bytes = 1ull << 40;
+};
+
+struct PublishProgress {
+  size_t layers = 0;
+  size_t layers_done = 0;       // reused ones included
+  size_t layers_reused = 0;     // the store had them
+  uint64_t download_bytes = 0;  // compressed size of the layers that are not reused
+  uint64_t downloaded_bytes = 0;
+  uint64_t stored_bytes = 0;
+};
+
+struct PublishedImage {
+  ImageEntry entry;  // as it was written to the store
+  PublishProgress totals;
+};
+
+// Called often, on the thread that called Publish; must be quick.
+using PublishObserver = std::function<void(const PublishProgress&)>;
+
+// Errors: those of the source and the store; DATA_LOSS when a layer is not what the configuration
+// says; INVALID_ARGUMENT for tars and documents that are malformed. Thread-safe.
+absl::StatusOr<PublishedImage> Publish(ImageSource& source, const std::shared_ptr<Backend>& backend,
+                                       const PublishOptions& options,
+                                       const PublishObserver& observer);
+
+}  // namespace slacker

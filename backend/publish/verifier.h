@@ -1,0 +1,39 @@
+// Verification: is what is published still what was published?
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "backend/backend.h"
+#include "backend/base/digest.h"
+
+namespace slacker {
+
+struct Damage {
+  std::string object;  // name in the store; of a chunk its own digest and its record
+  std::string what;
+};
+
+struct VerifyReport {
+  uint64_t manifests = 0;
+  uint64_t layers = 0;  // each record once, however many chains have it
+  uint64_t chunks = 0;
+  uint64_t content_bytes = 0;  // of the chunks
+  std::vector<Damage> damages;
+};
+
+// Recomputes the diff ID of every layer of one published chain, or of everything published, from
+// the store alone: the manifest, then of every layer its record, tar part and locations, every
+// chunk against its digest, and the tar rebuilt of all this against the diff ID. Damage does not
+// end the verification but goes into the report; an error is returned only when the store does not
+// answer, and NOT_FOUND when the chain is not published. Memory is bounded by the largest record
+// and some 16 MiB of chunks.
+absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& backend,
+                                         const Digest& chain_id);
+// Beside all manifests: every image entry leads to a manifest.
+absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend);
+
+}  // namespace slacker

@@ -1,0 +1,88 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+
+#include "cmd/slackerctl/verbs.h"
+
+namespace slacker::ctl {
+namespace {
+
+constexpr char kDefaultStore[] = "loopback:/var/lib/slacker/store";
+
+// CLI11's own reading of the environment would let the variable win over another verb's option.
+std::string DefaultStore() {
+  const char* store = std::getenv("SLACKER_STORE");
+  return store != nullptr && *store != '\0' ? store : kDefaultStore;
+}
+
+void AddCommon(CLI::App* verb, CommonArguments* common) {
+  verb->add_option(
+      "--store", common->store,
+      "URL of the store (default: $SLACKER_STORE, or else " + std::string(kDefaultStore) + ")");
+  verb->add_flag("--json", common->json, "Write JSON");
+}
+
+void AddPlatform(CLI::App* verb, std::string* platform) {
+  verb->add_option("--platform", *platform, "os/arch[/variant] (default: this machine's)");
+}
+
+std::string CheckChunkSize(const std::string& text) {
+  uint64_t size = 0;
+  const bool number = CLI::detail::lexical_cast(text, size);
+  const bool good =
+      number && size >= kMinChunkSize && size <= kMaxChunkSize && (size & (size - 1)) == 0;
+  return good ? "" : "the chunk size must be a power of two from 4096 to 262144";
+}
+
+CLI::App* AddPublish(CLI::App* app, CommonArguments* common, PublishArguments* publish) {
+  CLI::App* verb = app->add_subcommand("publish", "Put images into the store");
+  verb->add_option("SOURCE", publish->sources, "docker://REFERENCE or oci:DIRECTORY[:TAG]")
+      ->required();
+  AddCommon(verb, common);
+  AddPlatform(verb, &publish->platform);
+  verb->add_option("--chunk-size", publish->chunk_size, "Bytes in a chunk")
+      ->check(CLI::Validator(CheckChunkSize, "BYTES"))
+      ->capture_default_str();
+  verb->add_option("--zstd-level", publish->zstd_level, "How hard to compress")
+      ->check(CLI::Range(1, 19))
+      ->capture_default_str();
+  return verb;
+}
+
+}  // namespace
+
+int RunSlackerctl(std::vector<std::string> arguments, const Console& console) {
+  CommonArguments common{.store = DefaultStore()};
+  PublishArguments publish;
+  std::string image;
+  std::string platform;
+  CLI::App app("Publishes container images into a Slacker store and looks after them",
+               "slackerctl");
+  app.set_version_flag("--version", "slackerctl " SLACKER_VERSION);
+  app.require_subcommand(1);
+  const CLI::App* publish_verb = AddPublish(&app, &common, &publish);
+  CLI::App* images_verb = app.add_subcommand("images", "List the published images");
+  AddCommon(images_verb, &common);
+  CLI::App* inspect_verb = app.add_subcommand("inspect", "Show one image and its layers");
+  inspect_verb->add_option("IMAGE", image, "Image name or chain ID")->required();
+  AddCommon(inspect_verb, &common);
+  AddPlatform(inspect_verb, &platform);
+  CLI::App* verify_verb = app.add_subcommand(
+      "verify", "Recompute every layer from the store and compare it with its diff ID");
+  verify_verb->add_option("IMAGE", image, "Image name or chain ID (default: the whole store)");
+  AddCommon(verify_verb, &common);
+  AddPlatform(verify_verb, &platform);
+  std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 wants
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error, console.out, console.err);
+    return code == 0 ? kExitOk : kExitUsage;
+  }
+  if (publish_verb->parsed()) return RunPublish(common, publish, console);
+  if (images_verb->parsed()) return RunImages(common, console);
+  if (inspect_verb->parsed()) return RunInspect(common, image, platform, console);
+  return RunVerify(common, image, platform, console);
+}
+
+}  // namespace slacker::ctl

@@ -1,0 +1,59 @@
+#include "cmd/slackerctl/image_lookup.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/base/status.h"
+#include "backend/publish/platform.h"
+#include "backend/publish/reference.h"
+
+namespace slacker::ctl {
+namespace {
+
+constexpr std::string_view kDocker = "docker://";
+
+// The name under which publish would have stored `text`.
+std::string Normalise(std::string_view text) {
+  std::string_view reference = text;
+  if (reference.starts_with(kDocker)) reference.remove_prefix(kDocker.size());
+  const auto parsed = ParseImageReference(reference);
+  return parsed.ok() ? std::string(kDocker) + parsed->ToString() : std::string(text);
+}
+
+}  // namespace
+
+absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
+                                     std::string_view platform) {
+  ASSIGN_OR_RETURN(std::vector<ImageEntry> images, ListImages(store));
+  if (const auto chain = Digest::Parse(text); chain.ok()) {
+    for (ImageEntry& image : images) {
+      if (image.chain_id == *chain) return FoundImage{*chain, std::move(image)};
+    }
+    return FoundImage{*chain, std::nullopt};
+  }
+  Platform wanted = HostPlatform();
+  if (!platform.empty()) {
+    ASSIGN_OR_RETURN(wanted, ParsePlatform(platform));
+  }
+  const std::string name = Normalise(text);
+  std::vector<ImageEntry> named;
+  for (ImageEntry& image : images) {
+    if (image.name == text || image.name == name) named.push_back(std::move(image));
+  }
+  std::string offers;
+  for (ImageEntry& image : named) {
+    if (PlatformMatches(wanted, image.platform)) return FoundImage{image.chain_id, image};
+    offers += (offers.empty() ? "" : ", ") + FormatPlatform(image.platform);
+  }
+  if (named.size() == 1 && platform.empty()) return FoundImage{named[0].chain_id, named[0]};
+  if (named.empty()) return NotFound("no image " + std::string(text) + " is published");
+  if (!platform.empty()) {
+    return NotFound(std::string(text) + " is not published for " + FormatPlatform(wanted) +
+                    "; there is: " + offers);
+  }
+  return InvalidArgument(std::string(text) + " is published for several platforms (" + offers +
+                         "): choose one with --platform");
+}
+
+}  // namespace slacker::ctl

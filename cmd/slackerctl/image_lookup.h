@@ -1,0 +1,23 @@
+// Which published image an argument means.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "backend/store/store.h"
+
+namespace slacker::ctl {
+
+struct FoundImage {
+  Digest chain_id;
+  std::optional<ImageEntry> entry;  // none when only the chain is known
+};
+
+// `text` is a chain ID, a name as `images` lists it, or an image reference ("nginx:1.25").
+// `platform` ("os/arch[/variant]", may be empty) decides between images of one name; without it the
+// host's does. NOT_FOUND; INVALID_ARGUMENT when the name stands for several images.
+absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
+                                     std::string_view platform);
+
+}  // namespace slacker::ctl

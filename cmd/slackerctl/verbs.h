@@ -1,0 +1,45 @@
+// The verbs of slackerctl. Each does its work, writes its result to the console and returns the
+// exit code: 0 done, 1 failed (the reason is on `err`).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cmd/slackerctl/output.h"
+
+namespace slacker::ctl {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+
+struct CommonArguments {
+  std::string store;  // URL
+  bool json = false;
+};
+
+struct PublishArguments {
+  std::vector<std::string> sources;
+  std::string platform;  // empty: the host's
+  uint64_t chunk_size = Layer().chunk_size;
+  int zstd_level = StoreWriter::Options().zstd_level;
+};
+
+// One after the other; a source that fails does not keep the others from being published.
+int RunPublish(const CommonArguments& common, const PublishArguments& arguments,
+               const Console& console);
+
+int RunImages(const CommonArguments& common, const Console& console);
+
+int RunInspect(const CommonArguments& common, const std::string& image, const std::string& platform,
+               const Console& console);
+
+// `image` empty: the whole store. Damage is a failure.
+int RunVerify(const CommonArguments& common, const std::string& image, const std::string& platform,
+              const Console& console);
+
+// Reads the command line (without the program's name) and runs its verb.
+int RunSlackerctl(std::vector<std::string> arguments, const Console& console);
+
+}  // namespace slacker::ctl

@@ -1,0 +1,65 @@
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "backend/base/status.h"
+#include "backend/publish/verifier.h"
+#include "cmd/common/store_url.h"
+#include "cmd/slackerctl/image_lookup.h"
+#include "cmd/slackerctl/verbs.h"
+
+namespace slacker::ctl {
+namespace {
+
+absl::StatusOr<VerifyReport> Verify(const std::string& url, const std::string& image,
+                                    const std::string& platform) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(url));
+  if (image.empty()) return VerifyStore(store);
+  ASSIGN_OR_RETURN(const FoundImage found, FindImage(*store, image, platform));
+  return VerifyChain(store, found.chain_id);
+}
+
+void PrintReport(const VerifyReport& report, const Console& console) {
+  for (const Damage& damage : report.damages) {
+    console.err << "damaged: " << Printable(damage.object) << ": " << Printable(damage.what)
+                << '\n';
+  }
+  console.out << "verified " << report.manifests << " manifests, " << report.layers << " layers, "
+              << report.chunks << " chunks (" << HumanSize(report.content_bytes) << "): ";
+  if (report.damages.empty()) {
+    console.out << "everything is sound\n";
+  } else {
+    console.out << report.damages.size() << " damages\n";
+  }
+}
+
+nlohmann::json ReportJson(const VerifyReport& report) {
+  nlohmann::json damages = nlohmann::json::array();
+  for (const Damage& damage : report.damages) {
+    damages.push_back({{"object", damage.object}, {"what", damage.what}});
+  }
+  return {{"manifests", report.manifests},
+          {"layers", report.layers},
+          {"chunks", report.chunks},
+          {"content_bytes", report.content_bytes},
+          {"damages", damages}};
+}
+
+}  // namespace
+
+int RunVerify(const CommonArguments& common, const std::string& image, const std::string& platform,
+              const Console& console) {
+  const absl::StatusOr<VerifyReport> report = Verify(common.store, image, platform);
+  if (!report.ok()) {
+    PrintError(console.err, report.status());
+    return kExitFailed;
+  }
+  if (common.json) {
+    PrintJson(console.out, ReportJson(*report));
+  } else {
+    PrintReport(*report, console);
+  }
+  return report->damages.empty() ? kExitOk : kExitFailed;
+}
+
+}  // namespace slacker::ctl

@@ -1,0 +1,161 @@
+#include "backend/publish/publisher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "backend/base/status.h"
+#include "backend/loopback/loopback_backend.h"
+#include "backend/publish/verifier.h"
+#include "tests/support/registry_process.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/backend/publish/published_image.h"
+
+namespace slacker {
+namespace {
+
+using testing::GzipLayer;
+using testing::ImageLayer;
+using ::testing::IsEmpty;
+using testing::PublishLayout;
+using testing::StatusIs;
+using testing::TarBuilder;
+using testing::WrittenImage;
+
+class PublisherTest : public ::testing::Test {
+ protected:
+  // Nothing of a store that a node could see.
+  void ExpectNothingVisible() {
+    EXPECT_THAT(*store_->List("manifests/"), IsEmpty());
+    EXPECT_THAT(*store_->List("images/"), IsEmpty());
+  }
+
+  const testing::TempDir dir_;
+  testing::OciLayout layout_{dir_ / "layout"};
+  const std::shared_ptr<Backend> store_ = std::make_shared<MemoryBackend>();
+};
+
+TEST_F(PublisherTest, EveryPrefixOfAnImageIsPublishedAndSound) {
+  const WrittenImage image = layout_.AddImage(testing::SampleLayers(), "v1");
+  ASSERT_OK_AND_ASSIGN(const PublishedImage published, PublishLayout(layout_, store_, "v1"));
+  EXPECT_EQ(published.entry.chain_id, image.chain_id);
+  EXPECT_EQ(published.entry.name, "oci:" + layout_.directory() + ":v1");
+  EXPECT_EQ(published.entry.manifest_digest, image.manifest.ToString());
+  EXPECT_EQ(published.entry.config_json, testing::ReadFileOrDie(layout_.BlobPath(image.config)));
+  EXPECT_EQ(published.totals.downloaded_bytes, published.entry.compressed_bytes);
+  const StoreReader reader(store_);
+  for (size_t i = 1; i <= image.diff_ids.size(); ++i) {
+    ASSERT_OK_AND_ASSIGN(const Manifest manifest,
+                         reader.ReadManifest(ChainId(std::span(image.diff_ids).first(i))));
+    EXPECT_EQ(manifest.layers.size(), i);
+    EXPECT_EQ(manifest.layers.back().diff_id, image.diff_ids[i - 1]);
+  }
+  ASSERT_OK_AND_ASSIGN(const auto images, ListImages(*store_));
+  ASSERT_EQ(images.size(), 1u);
+  EXPECT_EQ(images[0].chain_id, image.chain_id);
+  ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));
+  EXPECT_THAT(report.damages, IsEmpty());
+  EXPECT_EQ(report.layers, 3u);
+}
+
+TEST_F(PublisherTest, PublishingAgainDownloadsAndStoresNothing) {
+  layout_.AddImage(testing::SampleLayers());
+  ASSERT_OK(PublishLayout(layout_, store_));
+  ASSERT_OK_AND_ASSIGN(const auto before, store_->List("packs/"));
+  ASSERT_OK_AND_ASSIGN(const PublishedImage again, PublishLayout(layout_, store_));
+  EXPECT_EQ(again.totals.layers_reused, 3u);
+  EXPECT_EQ(again.totals.downloaded_bytes, 0u);
+  EXPECT_EQ(*store_->List("packs/"), before);
+}
+
+TEST_F(PublisherTest, ASharedBaseIsNotDownloadedAgain) {
+  std::vector<ImageLayer> layers = testing::SampleLayers();
+  layout_.AddImage(layers, "base");
+  ASSERT_OK(PublishLayout(layout_, store_, "base"));
+  layers.push_back(GzipLayer(TarBuilder().File("app", "x").End()));
+  layout_.AddImage(layers, "app");
+  ASSERT_OK_AND_ASSIGN(const PublishedImage app, PublishLayout(layout_, store_, "app"));
+  EXPECT_EQ(app.totals.layers_reused, 3u);
+  EXPECT_EQ(app.totals.downloaded_bytes, layers.back().blob.size());
+  EXPECT_THAT(VerifyStore(store_)->damages, IsEmpty());
+}
+
+TEST_F(PublisherTest, AConfigurationThatLiesAboutADiffIdPublishesNothing) {
+  for (size_t liar = 0; liar < 3; ++liar) {
+    std::vector<ImageLayer> layers = testing::SampleLayers();
+    layers[liar].diff_id.bytes[0] ^= 1;
+    const std::string tag = "lie" + std::to_string(liar);
+    layout_.AddImage(layers, tag);
+    EXPECT_THAT(PublishLayout(layout_, store_, tag),
+                StatusIs(absl::StatusCode::kDataLoss, "configuration says"));
+    ExpectNothingVisible();
+  }
+}
+
+TEST_F(PublisherTest, ADamagedBlobPublishesNothing) {
+  const std::vector<ImageLayer> layers = testing::SampleLayers();
+  layout_.AddImage(layers);
+  std::string blob = layers[1].blob;
+  blob.back() = static_cast<char>(blob.back() ^ 1);
+  testing::WriteFileOrDie(layout_.BlobPath(Sha256::Of(layers[1].blob)), blob);
+  EXPECT_FALSE(PublishLayout(layout_, store_).ok());
+  ExpectNothingVisible();
+}
+
+TEST_F(PublisherTest, ALayerThatIsNoTarPublishesNothing) {
+  layout_.AddImage({GzipLayer(std::string(5000, 'x'))});
+  EXPECT_THAT(PublishLayout(layout_, store_),
+              StatusIs(absl::StatusCode::kInvalidArgument, "layer 1 of 1"));
+  ExpectNothingVisible();
+}
+
+TEST_F(PublisherTest, ALayerBeyondTheLimitPublishesNothing) {
+  layout_.AddImage(testing::SampleLayers());
+  ASSERT_OK_AND_ASSIGN(const auto source, OpenImageSource("oci:" + layout_.directory(), {}));
+  PublishOptions options;
+  options.platform = testing::kTestPlatform;
+  options.max_layer_tar_bytes = 100'000;
+  EXPECT_THAT(Publish(*source, store_, options, nullptr),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  ExpectNothingVisible();
+}
+
+TEST_F(PublisherTest, TheWrongMediaTypeOfALayerDoesNotMatter) {
+  std::vector<ImageLayer> layers = testing::SampleLayers();
+  std::swap(layers[0].media_type, layers[2].media_type);
+  layout_.AddImage(layers);
+  EXPECT_OK(PublishLayout(layout_, store_));
+}
+
+TEST_F(PublisherTest, ProgressReachesTheTotals) {
+  layout_.AddImage(testing::SampleLayers());
+  ASSERT_OK_AND_ASSIGN(const auto source, OpenImageSource("oci:" + layout_.directory(), {}));
+  PublishOptions options;
+  options.platform = testing::kTestPlatform;
+  PublishProgress last;
+  ASSERT_OK(Publish(*source, store_, options, [&last](const PublishProgress& progress) {
+    EXPECT_GE(progress.layers_done, last.layers_done);
+    EXPECT_GE(progress.downloaded_bytes, last.downloaded_bytes);
+    last = progress;
+  }));
+  EXPECT_EQ(last.layers_done, 3u);
+  EXPECT_EQ(last.downloaded_bytes, last.download_bytes);
+  EXPECT_GT(last.stored_bytes, 800'000u);
+}
+
+TEST_F(PublisherTest, ARegistrysImageGoesIntoADirectory) {
+  const WrittenImage image = layout_.AddImage(testing::SampleLayers());
+  const testing::RegistryProcess registry(dir_.path());
+  ASSERT_NE(registry.host(), "");
+  testing::InstallInRegistry(layout_, image, registry.storage(), "team/app", "v1");
+  ASSERT_OK_AND_ASSIGN(const std::shared_ptr<Backend> store,
+                       LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate));
+  ASSERT_OK_AND_ASSIGN(const auto source,
+                       OpenImageSource("docker://" + registry.host() + "/team/app:v1", {}));
+  PublishOptions options;
+  options.platform = testing::kTestPlatform;
+  ASSERT_OK(Publish(*source, store, options, nullptr));
+  EXPECT_THAT(VerifyChain(store, image.chain_id)->damages, IsEmpty());
+}
+
+}  // namespace
+}  // namespace slacker

@@ -1,0 +1,157 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cmd/slackerctl/verbs.h"
+#include "tests/support/oci_image.h"
+#include "tests/support/tar_builder.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker::ctl {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+class SlackerctlTest : public ::testing::Test {
+ protected:
+  int Run(std::vector<std::string> arguments) {
+    out_.str("");
+    err_.str("");
+    return RunSlackerctl(std::move(arguments), Console{out_, err_, false});
+  }
+  // With --store and --json.
+  Json RunJson(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--store", url_, "--json"});
+    EXPECT_EQ(Run(std::move(arguments)), kExitOk) << err_.str();
+    return Json::parse(out_.str(), nullptr, false);
+  }
+  std::string AddImage(const std::string& tag, const Platform& platform = {"linux", "amd64", ""}) {
+    const std::string tar =
+        testing::TarBuilder().File("file-" + tag, testing::RandomBytes(200'000, 7)).End();
+    chain_ = layout_.AddImage({testing::GzipLayer(tar)}, tag, platform).chain_id.ToString();
+    return "oci:" + layout_.directory() + ":" + tag;
+  }
+
+  const testing::TempDir dir_;
+  testing::OciLayout layout_{dir_ / "layout"};
+  const std::string url_ = "loopback:" + dir_ / "store";
+  std::string chain_;
+  std::ostringstream out_;
+  std::ostringstream err_;
+};
+
+TEST_F(SlackerctlTest, WrongUsageExitsWith2) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {},
+           {"frobnicate"},
+           {"publish"},
+           {"inspect"},
+           {"images", "--frobnicate"},
+           {"publish", "oci:x", "--chunk-size", "1000"},
+           {"publish", "oci:x", "--chunk-size", "524288"},
+           {"publish", "oci:x", "--zstd-level", "99"},
+           {"publish", "oci:x", "--platform", "linux", "--store", url_}}) {
+    EXPECT_EQ(Run(arguments), kExitUsage);
+    EXPECT_NE(err_.str(), "");
+  }
+}
+
+TEST_F(SlackerctlTest, HelpAndVersionGoToStandardOutput) {
+  EXPECT_EQ(Run({"--version"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("slackerctl " SLACKER_VERSION));
+  EXPECT_EQ(Run({"publish", "--help"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("--zstd-level"));
+}
+
+TEST_F(SlackerctlTest, AMissingStoreIsAFailure) {
+  EXPECT_EQ(Run({"images", "--store", url_}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("slackerctl: "));
+  EXPECT_EQ(Run({"images", "--store", "ftp://x"}), kExitFailed);
+}
+
+TEST_F(SlackerctlTest, TheOptionWinsOverTheEnvironment) {
+  ASSERT_EQ(setenv("SLACKER_STORE", "ftp://x", 1), 0);
+  EXPECT_EQ(Run({"images"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("ftp://x"));
+  EXPECT_EQ(Run({"images", "--store", "memory:"}), kExitOk) << err_.str();
+  ASSERT_EQ(unsetenv("SLACKER_STORE"), 0);
+}
+
+TEST_F(SlackerctlTest, AnImageIsPublishedListedInspectedAndVerified) {
+  const std::string source = AddImage("v1");
+  const Json published = RunJson({"publish", source, "--platform", "linux/amd64"});
+  ASSERT_EQ(published.size(), 1u);
+  EXPECT_EQ(published[0]["chain_id"], chain_);
+  EXPECT_EQ(published[0]["name"], source);
+  EXPECT_EQ(published[0]["layers_reused"], 0);
+  const Json images = RunJson({"images"});
+  ASSERT_EQ(images.size(), 1u);
+  EXPECT_EQ(images[0]["chain_id"], chain_);
+  for (const std::string& name : {source, chain_}) {
+    const Json details = RunJson({"inspect", name});
+    EXPECT_EQ(details["layers"].size(), 1u);
+    EXPECT_EQ(details["layers"][0]["content_bytes"], 200'000);
+    EXPECT_EQ(details["config"]["os"], "linux");
+    const Json report = RunJson({"verify", name});
+    EXPECT_EQ(report["layers"], 1);
+    EXPECT_EQ(report["damages"].size(), 0u);
+  }
+}
+
+TEST_F(SlackerctlTest, PeopleReadTables) {
+  const std::string source = AddImage("v1");
+  ASSERT_EQ(Run({"publish", source, "--platform", "linux/amd64", "--store", url_}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("published " + source));
+  EXPECT_THAT(err_.str(), HasSubstr("layer 1/1"));
+  ASSERT_EQ(Run({"images", "--store", url_}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr(source + "  linux/amd64  " + chain_.substr(0, 19)));
+  ASSERT_EQ(Run({"inspect", source, "--store", url_}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("chain:      " + chain_));
+  ASSERT_EQ(Run({"verify", "--store", url_}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("everything is sound"));
+}
+
+TEST_F(SlackerctlTest, DamageIsNamedAndExitsWith1) {
+  const std::string source = AddImage("v1");
+  ASSERT_EQ(Run({"publish", source, "--platform", "linux/amd64", "--store", url_}), kExitOk);
+  for (const auto& pack : std::filesystem::directory_iterator(dir_ / "store/packs")) {
+    if (pack.path().extension() != ".idx") std::filesystem::resize_file(pack.path(), 100'000);
+  }
+  EXPECT_EQ(Run({"verify", "--store", url_}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("damaged: chunk sha256:"));
+  EXPECT_EQ(Run({"verify", source, "--store", url_, "--json"}), kExitFailed);
+  EXPECT_GT(Json::parse(out_.str())["damages"].size(), 0u);
+}
+
+TEST_F(SlackerctlTest, OneBadSourceDoesNotKeepTheOthersOut) {
+  const std::string good = AddImage("good");
+  EXPECT_EQ(Run({"publish", good + "-not", good, "--platform", "linux/amd64", "--store", url_}),
+            kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("no image with the tag good-not"));
+  EXPECT_EQ(RunJson({"images"}).size(), 1u);
+}
+
+TEST_F(SlackerctlTest, ThePlatformChoosesBetweenImagesOfOneName) {
+  AddImage("", {"linux", "s390x", ""});
+  const std::string s390x = chain_;
+  AddImage("", {"linux", "mips64le", ""});
+  const std::string mips = chain_;
+  const std::string name = "oci:" + layout_.directory();
+  for (const char* platform : {"linux/s390x", "linux/mips64le"}) {
+    ASSERT_EQ(Run({"publish", name, "--platform", platform, "--store", url_}), kExitOk);
+  }
+  EXPECT_EQ(RunJson({"inspect", name, "--platform", "linux/mips64le"})["chain_id"], mips);
+  EXPECT_EQ(RunJson({"inspect", name, "--platform", "linux/s390x"})["chain_id"], s390x);
+  EXPECT_EQ(Run({"inspect", name, "--store", url_}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("--platform"));
+  EXPECT_EQ(Run({"inspect", "nginx", "--store", url_}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("no image nginx is published"));
+}
+
+}  // namespace
+}  // namespace slacker::ctl
