@@ -8,7 +8,8 @@
 // layers have been merged once to prove that nodes can.
 //
 // A publication that fails or dies leaves nothing visible; what it has stored already is found by
-// the next one. Memory: some 100 MB and the metadata of the layers, whatever their size.
+// the next one. Memory: some 100 MB and the metadata of the layers, whatever their size (measured:
+// 101 MiB for 500 MB in large files, 229 MiB for 300,000 small files, 607 MiB for a million).
 #pragma once
 
 #include <cstdint>
@@ -49,7 +50,8 @@ struct PublishedImage {
 using PublishObserver = std::function<void(const PublishProgress&)>;
 
 // Errors: those of the source and the store; DATA_LOSS when a layer is not what the configuration
-// says; INVALID_ARGUMENT for tars and documents that are malformed. Thread-safe.
+// says; INVALID_ARGUMENT for tars and documents that are malformed. After an error
+// the source has been cancelled. Thread-safe.
 absl::StatusOr<PublishedImage> Publish(ImageSource& source, const std::shared_ptr<Backend>& backend,
                                        const PublishOptions& options,
                                        const PublishObserver& observer);

@@ -1,232 +1,104 @@
 #include "backend/publish/verifier.h"
 
-#include <algorithm>
-#include <optional>
 #include <set>
-#include <span>
-#include <unordered_set>
+#include <string_view>
 #include <utility>
 
-#include "backend/base/mutex.h"
 #include "backend/base/status.h"
-#include "backend/layer/tar_reader.h"
+#include "backend/publish/layer_verifier.h"
+#include "backend/publish/pack_verifier.h"
+#include "backend/store/manifest_codec.h"
+#include "backend/store/names.h"
 #include "backend/store/store.h"
 
 namespace slacker {
 namespace {
 
-// Chunks that are fetched together; two such windows are held at most.
-constexpr uint64_t kWindowBytes = 4 << 20;
+constexpr std::string_view kManifestsPrefix = "manifests/";
+constexpr std::string_view kRecordsPrefix = "records/";
 
-// Damage is what other copies of the store might not have; everything else means that we could not
-// look.
-bool IsDamage(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kDataLoss ||
-         status.code() == absl::StatusCode::kNotFound ||
-         status.code() == absl::StatusCode::kInvalidArgument ||
-         status.code() == absl::StatusCode::kResourceExhausted;
-}
-
-// Neighbouring chunks on their way. Thread-safe; waits for its fetches when it goes.
-class Window {
+// Everything in a store; one thread.
+class StoreVerifier {
  public:
-  Window(const StoreReader& reader, const Layer& layer, const Locations& locations, uint32_t first)
-      : first_(first) {
-    uint32_t end = first;
-    for (uint64_t bytes = 0; end < layer.chunks.size() && bytes < kWindowBytes; ++end) {
-      bytes += layer.chunks[end].size_bytes;
-    }
-    count_ = end - first;
-    contents_.resize(count_, absl::UnknownError("not fetched"));
-    missing_ = count_;
-    reader.ReadChunksAsync(layer, locations, first_, count_,
-                           [this](uint32_t chunk, absl::StatusOr<std::string> bytes) {
-                             MutexLock lock(&mutex_);
-                             contents_[chunk - first_] = std::move(bytes);
-                             if (--missing_ == 0) arrived_.SignalAll();
-                           });
-  }
-  ~Window() { Wait(); }
-  Window(const Window&) = delete;
-  Window& operator=(const Window&) = delete;
+  explicit StoreVerifier(const std::shared_ptr<Backend>& backend)
+      : backend_(backend), layers_(backend) {}
 
-  bool Has(uint32_t chunk) const { return chunk >= first_ && chunk - first_ < count_; }
-  uint32_t end() const { return first_ + count_; }
-  const absl::StatusOr<std::string>& Get(uint32_t chunk) {
-    Wait();
-    MutexLock lock(&mutex_);
-    return contents_[chunk - first_];
+  absl::StatusOr<VerifyReport> Run() {
+    RETURN_IF_ERROR(ForEach(kManifestsPrefix, &StoreVerifier::CheckManifest));
+    RETURN_IF_ERROR(ForEach(kRecordsPrefix, &StoreVerifier::CheckRecord));
+    RETURN_IF_ERROR(ForEach(kPacksPrefix, &StoreVerifier::CheckPackIndex));
+    RETURN_IF_ERROR(ForEach(kImagesPrefix, &StoreVerifier::CheckImage));
+    return std::move(layers_.report());
   }
 
  private:
-  void Wait() {
-    MutexLock lock(&mutex_);
-    while (missing_ > 0) arrived_.Wait(&mutex_);
-  }
-
-  const uint32_t first_;
-  uint32_t count_ = 0;
-  Mutex mutex_;
-  CondVar arrived_;
-  uint32_t missing_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<absl::StatusOr<std::string>> contents_ ABSL_GUARDED_BY(mutex_);
-};
-
-// All chunks of a layer, the next ones always on their way; remembers which have been looked at.
-// Thread-compatible.
-class ChunkStream {
- public:
-  ChunkStream(const StoreReader* reader, const Layer* layer, const Locations* locations)
-      : reader_(reader), layer_(layer), locations_(locations), seen_(layer->chunks.size()) {}
-
-  // Valid until the call after the next.
-  const absl::StatusOr<std::string>& Get(uint32_t chunk) {
-    if (current_ == nullptr || !current_->Has(chunk)) {
-      current_ = next_ != nullptr && next_->Has(chunk) ? std::move(next_) : Fetch(chunk);
-      next_ = current_->end() < layer_->chunks.size() ? Fetch(current_->end()) : nullptr;
-    }
-    seen_[chunk] = true;
-    return current_->Get(chunk);
-  }
-  bool Seen(uint32_t chunk) const { return seen_[chunk]; }
-
- private:
-  std::unique_ptr<Window> Fetch(uint32_t first) const {
-    return std::make_unique<Window>(*reader_, *layer_, *locations_, first);
-  }
-
-  const StoreReader* const reader_;
-  const Layer* const layer_;
-  const Locations* const locations_;
-  std::unique_ptr<Window> current_;
-  std::unique_ptr<Window> next_;
-  std::vector<bool> seen_;
-};
-
-// One verification; one thread.
-class Verifier {
- public:
-  explicit Verifier(const std::shared_ptr<ReadBackend>& backend) : reader_(backend) {}
-
-  absl::Status CheckChain(const Digest& chain_id) {
-    const absl::StatusOr<Manifest> manifest = reader_.ReadManifest(chain_id);
-    RETURN_IF_ERROR(manifest.status());
-    ++report_.manifests;
-    for (const ManifestLayer& layer : manifest->layers) {
-      if (!checked_.insert(layer.record).second) continue;
-      ++report_.layers;
-      RETURN_IF_ERROR(CheckLayer(layer));
+  // Calls `check` for each name below `prefix`, and takes its answer for damage of that object.
+  absl::Status ForEach(std::string_view prefix,
+                       absl::Status (StoreVerifier::*check)(const std::string&)) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, backend_->List(prefix));
+    for (const std::string& name : names) {
+      RETURN_IF_ERROR(layers_.Note(name, (this->*check)(name)));
     }
     return absl::OkStatus();
   }
 
-  // Reports `status` as damage of `object`; answers it where it is something else.
-  absl::Status Note(const std::string& object, const absl::Status& status) {
-    if (status.ok() || !IsDamage(status)) return status;
-    report_.damages.push_back({object, Message(status)});
-    return absl::OkStatus();
-  }
-
-  VerifyReport TakeReport() { return std::move(report_); }
-
- private:
-  absl::Status CheckLayer(const ManifestLayer& expected) {
-    const std::string name = expected.record.ToHex();
-    const absl::StatusOr<RecordObject> record = reader_.ReadRecord(expected.record);
-    if (!record.ok()) return Note("records/" + name, record.status());
-    if (record->layer.diff_id != expected.diff_id) {
-      return Note("records/" + name, DataLoss("it is the record of another layer, " +
-                                              record->layer.diff_id.ToString()));
+  absl::Status CheckManifest(const std::string& name) {
+    const std::string_view rest = std::string_view(name).substr(kManifestsPrefix.size());
+    const absl::StatusOr<Digest> chain = Digest::FromHex(rest.substr(0, rest.find('/')));
+    if (!chain.ok() || name != ManifestName(*chain)) {
+      return DataLoss("its name is not that of a manifest");
     }
-    const absl::StatusOr<Locations> locations =
-        reader_.ReadLocations(expected.record, record->layer.chunks.size());
-    if (!locations.ok()) return Note("locations/" + name, locations.status());
-    absl::StatusOr<Layer> layer = reader_.ReadLayerWithTar(expected.record);
-    RETURN_IF_ERROR(Note("tars/" + name, layer.status()));
-    return CheckContent(name, layer.ok() ? *layer : record->layer, layer.ok(), *locations);
+    chains_.insert(*chain);
+    return layers_.CheckChain(*chain);
   }
 
-  absl::Status CheckContent(const std::string& name, const Layer& layer, bool has_tar,
-                            const Locations& locations) {
-    ChunkStream chunks(&reader_, &layer, &locations);
-    uint64_t bad_chunks = 0;
-    // A damaged chunk is reported and stood in for, so that those behind it are looked at too.
-    auto look = [&](uint32_t index) -> absl::StatusOr<std::string> {
-      const bool first_look = !chunks.Seen(index);
-      const absl::StatusOr<std::string>& content = chunks.Get(index);
-      const Chunk& chunk = layer.chunks[index];
-      if (first_look) {
-        ++report_.chunks;
-        report_.content_bytes += chunk.size_bytes;
-      }
-      if (content.ok()) return *content;
-      ++bad_chunks;
-      if (!first_look && IsDamage(content.status())) return std::string(chunk.size_bytes, '\0');
-      RETURN_IF_ERROR(
-          Note("chunk " + chunk.digest.ToString() + " of records/" + name, content.status()));
-      return std::string(chunk.size_bytes, '\0');
-    };
-    if (has_tar) RETURN_IF_ERROR(CheckTar(name, layer, look, &bad_chunks));
-    for (uint32_t i = 0; i < layer.chunks.size(); ++i) {
-      if (!chunks.Seen(i)) RETURN_IF_ERROR(look(i).status());
+  absl::Status CheckRecord(const std::string& name) {
+    const absl::StatusOr<Digest> record =
+        Digest::FromHex(std::string_view(name).substr(kRecordsPrefix.size()));
+    if (!record.ok()) return DataLoss("its name is not that of a record");
+    return layers_.CheckLooseRecord(*record);
+  }
+
+  // A pack that has no index yet is of no interest to anybody but the layers that have it in their
+  // locations.
+  absl::Status CheckPackIndex(const std::string& name) {
+    const absl::StatusOr<Digest> pack = ParsePackIndexName(name);
+    if (!pack.ok()) return absl::OkStatus();
+    ++layers_.report().packs;
+    ASSIGN_OR_RETURN(const std::string bytes, backend_->ReadWhole(name, kMaxPackIndexBytes));
+    ASSIGN_OR_RETURN(const PackIndex index, DecodePackIndex(bytes, *pack));
+    return layers_.Note(PackName(*pack), VerifyPack(*backend_, index));
+  }
+
+  absl::Status CheckImage(const std::string& name) {
+    ASSIGN_OR_RETURN(const std::string bytes, backend_->ReadWhole(name, kMaxImageEntryBytes));
+    ASSIGN_OR_RETURN(const ImageEntry image, DecodeImageEntry(bytes));
+    if (name != ImageName(image.name, image.platform)) {
+      return DataLoss("it is the entry of another image, " + image.name);
     }
-    return absl::OkStatus();
+    if (chains_.contains(image.chain_id)) return absl::OkStatus();
+    return DataLoss("the manifest of " + image.name + ", " + image.chain_id.ToString() +
+                    ", is not in the store");
   }
 
-  absl::Status CheckTar(const std::string& name, const Layer& layer, const ChunkReader& look,
-                        const uint64_t* bad_chunks) {
-    const absl::StatusOr<Digest> rebuilt =
-        RebuildTar(layer, look, [](std::string_view) { return absl::OkStatus(); });
-    if (!rebuilt.ok()) return Note("tars/" + name, rebuilt.status());
-    if (*rebuilt == layer.diff_id || *bad_chunks > 0) return absl::OkStatus();
-    return Note("tars/" + name,
-                DataLoss("the tar that it gives back has the digest " + rebuilt->ToString() +
-                         " instead of " + layer.diff_id.ToString()));
-  }
-
-  const StoreReader reader_;
-  std::unordered_set<Digest> checked_;
-  VerifyReport report_;
+  const std::shared_ptr<Backend> backend_;
+  LayerVerifier layers_;
+  std::set<Digest> chains_;
 };
 
 }  // namespace
 
 absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& backend,
                                          const Digest& chain_id) {
-  Verifier verifier(backend);
+  LayerVerifier verifier(backend);
   const absl::Status status = verifier.CheckChain(chain_id);
-  if (status.code() == absl::StatusCode::kNotFound) return status;
-  RETURN_IF_ERROR(verifier.Note("manifests/" + chain_id.ToHex(), status));
-  return verifier.TakeReport();
+  if (absl::IsNotFound(status)) return status;
+  RETURN_IF_ERROR(verifier.Note(ManifestName(chain_id), status));
+  return std::move(verifier.report());
 }
 
 absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend) {
-  constexpr std::string_view kManifests = "manifests/";
-  Verifier verifier(backend);
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, backend->List(kManifests));
-  std::set<Digest> chains;
-  for (const std::string& name : names) {
-    const std::string_view rest = std::string_view(name).substr(kManifests.size());
-    const absl::StatusOr<Digest> chain = Digest::FromHex(rest.substr(0, rest.find('/')));
-    if (!chain.ok()) {
-      RETURN_IF_ERROR(verifier.Note(name, DataLoss("its name is not that of a manifest")));
-      continue;
-    }
-    if (!chains.insert(*chain).second) continue;
-    RETURN_IF_ERROR(verifier.Note(name, verifier.CheckChain(*chain)));
-  }
-  absl::StatusOr<std::vector<ImageEntry>> images = ListImages(*backend);
-  if (!images.ok()) {
-    RETURN_IF_ERROR(verifier.Note("images/", images.status()));
-    return verifier.TakeReport();
-  }
-  for (const ImageEntry& image : *images) {
-    if (chains.contains(image.chain_id)) continue;
-    RETURN_IF_ERROR(verifier.Note(
-        "images/ entry " + image.name,
-        NotFound("its manifest " + image.chain_id.ToString() + " is not in the store")));
-  }
-  return verifier.TakeReport();
+  return StoreVerifier(backend).Run();
 }
 
 }  // namespace slacker

@@ -22,6 +22,8 @@ struct VerifyReport {
   uint64_t layers = 0;  // each record once, however many chains have it
   uint64_t chunks = 0;
   uint64_t content_bytes = 0;  // of the chunks
+  uint64_t loose_records = 0;  // that no manifest names; VerifyStore only, as the next
+  uint64_t packs = 0;          // with an index
   std::vector<Damage> damages;
 };
 
@@ -33,7 +35,10 @@ struct VerifyReport {
 // and some 16 MiB of chunks.
 absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& backend,
                                          const Digest& chain_id);
-// Beside all manifests: every image entry leads to a manifest.
+// Beside all manifests: records that no manifest names (an interrupted publication leaves them) are
+// sound as far as they are there; every pack index is sound, and its pack has every chunk that it
+// lists, wanted by a layer or not; every image entry is sound and leads to a manifest. Only packs
+// without an index, tars and locations without a record are not looked at: nobody reads them.
 absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend);
 
 }  // namespace slacker

@@ -42,6 +42,8 @@ nlohmann::json ReportJson(const VerifyReport& report) {
           {"layers", report.layers},
           {"chunks", report.chunks},
           {"content_bytes", report.content_bytes},
+          {"loose_records", report.loose_records},
+          {"packs", report.packs},
           {"damages", damages}};
 }
 

@@ -101,6 +101,38 @@ TEST_F(PublisherTest, ADamagedBlobPublishesNothing) {
   ExpectNothingVisible();
 }
 
+// A truncated tar whose digests are all right: only those cut between entries are tars. (The reader's
+// own test cuts at every byte.)
+TEST_F(PublisherTest, ATruncatedTarIsRefusedOrAWholeLayer) {
+  const std::string tar =
+      TarBuilder().Directory("d").File("d/a", std::string(700, 'a')).Symlink("l", "d/a").End();
+  size_t published = 0;
+  for (size_t size = 0; size < tar.size(); size += size % 128 == 1 ? 127 : 1) {
+    const std::string tag = "v" + std::to_string(size);
+    layout_.AddImage({GzipLayer(tar.substr(0, size))}, tag);
+    const auto image = PublishLayout(layout_, store_, tag);
+    if (image.ok()) {
+      ++published;
+      EXPECT_EQ(size % 512, 0u) << size;
+    } else {
+      ASSERT_THAT(image, StatusIs(absl::StatusCode::kInvalidArgument, "layer 1 of 1")) << size;
+    }
+  }
+  EXPECT_LE(published, 6u);  // nothing, after each entry, and after one block of zeros
+  EXPECT_EQ(store_->List("images/")->size(), published);
+  EXPECT_THAT(VerifyStore(store_)->damages, IsEmpty());
+}
+
+TEST_F(PublisherTest, ABlobTruncatedAtAnyByteIsRefused) {
+  const ImageLayer layer = GzipLayer(TarBuilder().File("a", std::string(700, 'a')).End());
+  layout_.AddImage({layer});
+  for (size_t size = 0; size < layer.blob.size(); ++size) {
+    testing::WriteFileOrDie(layout_.BlobPath(Sha256::Of(layer.blob)), layer.blob.substr(0, size));
+    ASSERT_FALSE(PublishLayout(layout_, store_).ok()) << size;
+  }
+  ExpectNothingVisible();
+}
+
 TEST_F(PublisherTest, ALayerThatIsNoTarPublishesNothing) {
   layout_.AddImage({GzipLayer(std::string(5000, 'x'))});
   EXPECT_THAT(PublishLayout(layout_, store_),

@@ -3,12 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "backend/store/names.h"
+#include "backend/store/pack_index.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
 
 namespace slacker {
 namespace {
 
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -41,30 +46,94 @@ TEST_F(VerifierTest, EveryChunkOfASoundStoreIsCounted) {
   EXPECT_EQ(report.chunks, 11u + 1u + 2u);  // 700,000 bytes, 3 bytes, 100,000 bytes
 }
 
-// One flipped bit in the middle of any object that a node or a verifier reads is noticed.
-TEST_F(VerifierTest, ADamagedObjectIsReported) {
-  for (const char* prefix : {"manifests/", "records/", "tars/", "locations/", "packs/"}) {
+// One flipped bit in the middle of any object is noticed, and the report names the object.
+TEST_F(VerifierTest, ADamagedObjectIsReportedByItsName) {
+  for (const char* prefix :
+       {"manifests/", "records/", "tars/", "locations/", "packs/", "images/"}) {
     ASSERT_OK_AND_ASSIGN(const auto names, store_->List(prefix));
     ASSERT_FALSE(names.empty()) << prefix;
     for (const std::string& name : names) {
-      if (name.ends_with(".idx")) continue;  // publishers' only; rebuilt from nothing else
       const std::string sound = Content(name);
       std::string damaged = sound;
       damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 0x10);
       ASSERT_OK(store_->Replace(name, damaged));
       ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));
-      EXPECT_THAT(report.damages, Not(IsEmpty())) << name;
+      EXPECT_THAT(report.damages, Contains(Field(&Damage::object, name)));
       ASSERT_OK(store_->Replace(name, sound));
     }
   }
   EXPECT_THAT(VerifyStore(store_)->damages, IsEmpty());
 }
 
+TEST_F(VerifierTest, ATruncatedObjectIsReportedByItsName) {
+  ASSERT_OK_AND_ASSIGN(const auto names, store_->List(""));
+  for (const std::string& name : names) {
+    const std::string sound = Content(name);
+    for (const size_t size : {size_t{0}, sound.size() / 2, sound.size() - 1}) {
+      ASSERT_OK(store_->Replace(name, sound.substr(0, size)));
+      ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));
+      EXPECT_THAT(report.damages, Contains(Field(&Damage::object, name))) << size;
+    }
+    ASSERT_OK(store_->Replace(name, sound));
+  }
+}
+
+TEST_F(VerifierTest, AChunkThatNoLayerWantsIsVerifiedToo) {
+  for (const char* prefix : {"manifests/", "images/", "records/", "tars/", "locations/"}) {
+    ASSERT_OK_AND_ASSIGN(const auto names, store_->List(prefix));
+    for (const std::string& name : names) ASSERT_OK(store_->Remove(name));
+  }
+  ASSERT_OK_AND_ASSIGN(VerifyReport report, VerifyStore(store_));
+  EXPECT_THAT(report.damages, IsEmpty());
+  EXPECT_EQ(report.packs, store_->List("packs/")->size() / 2);
+  const std::string pack = store_->List("packs/")->front();
+  ASSERT_OK(store_->Replace(pack, Content(pack) + "x"));
+  ASSERT_OK_AND_ASSIGN(report, VerifyStore(store_));
+  ASSERT_EQ(report.damages.size(), 1u);
+  EXPECT_EQ(report.damages[0].object, pack);
+}
+
+// Its own checksum is right; only the pack can tell.
+TEST_F(VerifierTest, AnIndexThatDoesNotFitItsPackIsReported) {
+  ASSERT_OK_AND_ASSIGN(const auto names, store_->List("packs/"));
+  for (const std::string& name : names) {
+    const auto pack = ParsePackIndexName(name);
+    if (!pack.ok()) continue;
+    ASSERT_OK_AND_ASSIGN(PackIndex index, DecodePackIndex(Content(name), *pack));
+    index.chunks[0].digest.bytes[5] ^= 1;
+    ASSERT_OK(store_->Replace(name, EncodePackIndex(index)));
+    ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));
+    ASSERT_EQ(report.damages.size(), 1u);
+    EXPECT_EQ(report.damages[0].object, PackName(*pack));
+    EXPECT_THAT(report.damages[0].what, HasSubstr(index.chunks[0].digest.ToString()));
+    return;
+  }
+}
+
+TEST_F(VerifierTest, ARecordThatNoManifestNamesIsVerifiedAsFarAsItIsThere) {
+  for (const char* prefix : {"manifests/", "images/"}) {
+    ASSERT_OK_AND_ASSIGN(const auto names, store_->List(prefix));
+    for (const std::string& name : names) ASSERT_OK(store_->Remove(name));
+  }
+  const std::string record = store_->List("records/")->front();
+  const std::string digest = record.substr(record.find('/') + 1);
+  ASSERT_OK(store_->Remove("locations/" + digest));
+  ASSERT_OK_AND_ASSIGN(VerifyReport report, VerifyStore(store_));
+  EXPECT_THAT(report.damages, IsEmpty());
+  EXPECT_EQ(report.loose_records, 3u);
+  ASSERT_OK(store_->Replace("tars/" + digest, "damaged"));
+  ASSERT_OK_AND_ASSIGN(report, VerifyStore(store_));
+  EXPECT_THAT(report.damages, ElementsAre(Field(&Damage::object, "tars/" + digest)));
+  ASSERT_OK(store_->Replace(record, "damaged"));
+  ASSERT_OK_AND_ASSIGN(report, VerifyStore(store_));
+  EXPECT_THAT(report.damages, ElementsAre(Field(&Damage::object, record)));
+}
+
 TEST_F(VerifierTest, AMissingObjectIsReported) {
   for (const char* prefix : {"records/", "tars/", "locations/", "packs/"}) {
     ASSERT_OK_AND_ASSIGN(const auto names, store_->List(prefix));
     for (const std::string& name : names) {
-      if (name.ends_with(".idx")) continue;
+      if (name.ends_with(".idx")) continue;  // nobody misses it but the next publisher
       const std::string sound = Content(name);
       ASSERT_OK(store_->Remove(name));
       ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));
