@@ -6,7 +6,7 @@ import socket
 import subprocess
 
 from harness.images import PAUSE
-from harness.process import Daemon, processes, run, wait_for
+from harness.process import Daemon, Failure, check, processes, run, wait_for
 from harness.registry import ADDRESS, CountingProxy
 
 _TEMPLATES = os.path.join(os.path.dirname(__file__), "..", "containerd")
@@ -194,9 +194,7 @@ class Node:
 
     def mount_view(self, image, target):
         """Mounts a read-only view of an image's tree; unmount_view undoes it."""
-        self._snapshots("view", _view_key(target), image.chain_id)
-        # Nothing refers to the view: without a label containerd's collector takes it.
-        self._snapshots("label", _view_key(target), "containerd.io/gc.root=test")
+        wait_for(lambda: self._kept_view(_view_key(target), image.chain_id), "a view that stays")
         command = self._snapshots("mounts", target, _view_key(target)).split()
         os.makedirs(target, exist_ok=True)
         # mount(2) takes one page of options: long lists of directories are named from where they lie.
@@ -208,6 +206,16 @@ class Node:
                 options[number] = "lowerdir=" + ":".join(
                     os.path.relpath(lower, directory) for lower in lowers)
         run(*command[:-1], ",".join(options), cwd=directory)
+
+    def _kept_view(self, key, chain_id):
+        """Nothing refers to a view: until it has its label, containerd's collector may take it."""
+        self._snapshots("view", key, chain_id)
+        try:
+            self._snapshots("label", key, "containerd.io/gc.root=test")
+        except Failure:
+            check(key not in self.snapshots(), f"{key} cannot be labelled")
+            return False
+        return True
 
     def unmount_view(self, target):
         run("umount", target)
