@@ -2,9 +2,10 @@
 // file for each blob, named by its decimal ID. Its one customer is the loop driver.
 //
 // Answers are whole or an error: a READ gets exactly what was asked for (less only at the blob's
-// end) or EIO; none when the source answers CANCELLED: the next server is asked again. Every READ is handed to the source at once, so as many are under way as the kernel
-// sends. Files are opened with FOPEN_DIRECT_IO (nothing is cached twice) and FOPEN_NOFLUSH (closing
-// one asks nothing of us).
+// end) or EIO; none when the source answers CANCELLED: the next server is asked again. Every READ
+// is handed to the source at once, so as many are under way as the kernel sends. Files are opened
+// with FOPEN_DIRECT_IO (nothing is cached twice) and FOPEN_NOFLUSH (closing one asks nothing of
+// us).
 //
 // The connection outlives servers. A server that takes over asks for the requests that its
 // predecessor read and did not answer (FUSE_NOTIFY_RESEND) and goes on; there is no second INIT. A
