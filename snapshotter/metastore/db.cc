@@ -13,8 +13,8 @@
 namespace slacker {
 namespace {
 
-constexpr int kBusyTimeoutMs =
-    5000;  // only another process (a person with sqlite3) can make us wait
+// Only another process (a person with sqlite3) can make us wait.
+constexpr int kBusyTimeoutMs = 5000;
 constexpr size_t kMaxIdleReaders = 4;
 
 // SQLite checkpoints at 1000 pages of 4 KiB; the rest is for when the checkpoint finds no space.
