@@ -1,4 +1,4 @@
-// What the FUSE server serves: layer blobs, by blob ID (= FUSE node ID). Implemented by
+// What the FUSE server serves: layer blobs, by blob ID (the name of the FUSE file). Implemented by
 // snapshotter/images; faked in tests.
 #pragma once
 

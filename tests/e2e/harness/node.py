@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -10,6 +11,8 @@ from harness.process import Daemon, Failure, check, processes, run, wait_for
 from harness.registry import ADDRESS, CountingProxy
 
 _TEMPLATES = os.path.join(os.path.dirname(__file__), "..", "containerd")
+_COLLECTED = ("snapshots", "images", "blobs", "records")  # below slackerd's root
+_COUNTERS = '"msg":"counters"'
 PLUGIN = "slacker"
 
 
@@ -83,7 +86,8 @@ class Node:
             file.write(text)
 
     def start(self):
-        self.start_slackerd()
+        if self.snapshotter == PLUGIN:
+            self.start_slackerd()
         self.start_containerd()
 
     def start_slackerd(self):
@@ -121,6 +125,7 @@ class Node:
 
     def destroy(self):
         """The node and its namespace go; whoever looks for leaks looks after this."""
+        self.remove_everything()
         self.stop()
         if self._network is None:
             return
@@ -242,25 +247,77 @@ class Node:
     def _snapshots(self, *words):
         return self.ctr("snapshots", "--snapshotter", self.snapshotter, *words)
 
-    def bytes_read_by_slackerd(self):
-        """Everything that it has read from files and pipes; the store's share is at most this."""
-        with open(f"/proc/{self._slackerd_pid()}/io") as file:
-            return int(file.readline().split()[1])
+    def counters(self):
+        """What the living slackerd has counted since its start, by name."""
+        before = self.slackerd.log().count(_COUNTERS)
+        self.slackerd.process.send_signal(signal.SIGUSR1)  # nsenter became it
+        wait_for(lambda: self.slackerd.log().count(_COUNTERS) > before, "slackerd's counters")
+        line = next(line for line in reversed(self.slackerd.log().splitlines())
+                    if _COUNTERS in line)
+        return {name: int(value) for name, value in json.loads(line).items() if value.isdigit()}
 
-    def _slackerd_pid(self):
-        return self.slackerd.pid  # nsenter became it
+    def bytes_from_store(self):
+        """What slackerd read from the store, for pulls and for reads, as stored."""
+        counters = self.counters()
+        return counters["pull_store_bytes"] + counters["fill_store_bytes"]
 
     def kill_slackerd(self):
         self.slackerd.kill()
+
+    def remove_everything(self):
+        """Containers and images; fails when slackerd keeps anything of them."""
+        self.remove_containers()
+        for name in self.ctr("images", "ls", "--quiet").split():
+            self.ctr("images", "rm", "--sync", name)
+        wait_for(lambda: not self.snapshots(), "containerd to forget the snapshots")
+        if self.snapshotter == PLUGIN:
+            wait_for(lambda: not self._kept(), "slackerd to remove what nobody needs", 30,
+                     self._kept)
+
+    def _kept(self):
+        """What slackerd has of images and snapshots: files, directories, mounts, descriptors, loops."""
+        kept = [f"{self.root}/{name}/{child}" for name in _COLLECTED
+                for child in os.listdir(f"{self.root}/{name}")]
+        kept += [point for point in mount_points() if point.startswith(self.root + "/")]
+        kept += loop_devices(self.root).items()
+        for fd in os.listdir(f"/proc/{self.slackerd.pid}/fd"):
+            target = _link(f"/proc/{self.slackerd.pid}/fd/{fd}")
+            if target.startswith(tuple(f"{self.root}/{name}/" for name in _COLLECTED)):
+                kept.append(target)
+        return kept
 
 
 def _view_key(target):
     return "view" + target.replace("/", "-")
 
 
+def _link(path):
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return ""
+
+
 def mount_points():
     with open("/proc/self/mounts", "rb") as file:
         return [line.split()[1].decode("unicode_escape") for line in file]
+
+
+def loop_devices(directory):
+    """{device: file} of the loop devices whose file lies below `directory` or our run directory."""
+    ours = [directory + "/"]
+    if os.path.isdir("/run/slacker"):
+        ours += [f"/run/slacker/{name}/" for name in os.listdir("/run/slacker")]
+    found = {}
+    for device in os.listdir("/sys/block"):
+        try:
+            with open(f"/sys/block/{device}/loop/backing_file", errors="replace") as file:
+                backing = file.read().strip()
+        except OSError:
+            continue
+        if backing.startswith(tuple(ours)):
+            found[device] = backing
+    return found
 
 
 def _accepts(path):

@@ -7,7 +7,7 @@ def run(world):
     image = world.image("torture")
     world.publish(image)
     plain = world.node(snapshotter="overlayfs")
-    plain.hello(image, "true")
+    plain.hello(image, "ls", "/swap")
     target = f"{plain.directory}/view"
     plain.mount_view(image, target)
     expected = dump(target)
