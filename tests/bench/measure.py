@@ -3,8 +3,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
-import signal
 import statistics
 import sys
 
@@ -12,7 +10,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from harness import isolation  # noqa: E402
 from harness.node import Node, Tools  # noqa: E402
-from harness.process import wait_for  # noqa: E402
 from harness.world import World, loop_devices  # noqa: E402
 
 SECTOR = 512
@@ -80,16 +77,6 @@ def drop_caches():
 def hello(node, image, task, **options):
     """Milliseconds of one run's steps; its container has said hello."""
     return node.hello(image, *TASKS[task], wait_output="hello\n", **options)
-
-
-def counters(node):
-    """What slackerd has counted since it began."""
-    pattern = re.compile(r'^\{.*"msg":"counters".*\}$', re.MULTILINE)
-    seen = len(pattern.findall(node.slackerd.log()))
-    os.kill(node.slackerd.pid, signal.SIGUSR1)
-    lines = wait_for(lambda: pattern.findall(node.slackerd.log())[seen:], "counters")
-    return {name: int(value) for name, value in json.loads(lines[0]).items()
-            if isinstance(value, str) and value.isdigit()}
 
 
 def cpu_seconds(process):
