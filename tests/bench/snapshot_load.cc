@@ -37,6 +37,20 @@ class Client {
     return stub_->Prepare(&context, request, &response);
   }
 
+  // The committed snapshot of that chain on that parent; empty if there is none.
+  std::string Find(const std::string& parent, const std::string& ref) {
+    api::ListSnapshotsRequest request;
+    request.add_filters("labels.\"" + std::string(kRefLabel) + "\"==" + ref + ",parent==\"" +
+                        parent + "\"");
+    grpc::ClientContext context;
+    const auto reader = stub_->List(&context, request);
+    std::string name;
+    for (api::ListSnapshotsResponse part; reader->Read(&part);) {
+      for (const auto& info : part.info()) name = info.name();
+    }
+    return reader->Finish().ok() ? name : "";
+  }
+
   grpc::Status Commit(const std::string& name, const std::string& key) {
     api::CommitSnapshotRequest request;
     request.set_name(name);
@@ -66,9 +80,10 @@ grpc::Status AttachImage(Client& client, const std::vector<std::string>& chain) 
     const auto status = client.Prepare("extract " + id, parent, id);
     if (status.ok()) return {grpc::StatusCode::NOT_FOUND, id + " is not published"};
     if (status.error_code() != grpc::StatusCode::ALREADY_EXISTS) return status;
-    parent = id;
+    parent = client.Find(parent, id);
+    if (parent.empty()) return {grpc::StatusCode::NOT_FOUND, id + " was not committed"};
   }
-  return client.Prepare("container of " + parent, parent, "");
+  return client.Prepare("container on " + parent, parent, "");
 }
 
 int Main(const std::vector<std::string>& words) {
