@@ -32,9 +32,14 @@ class Tools:
 
 
 class Node:
-    """`snapshotter` is "slacker" or one of containerd's own; `store` is slackerd's store URL."""
+    """`snapshotter` is "slacker" or one of containerd's own; `store` is slackerd's store URL.
 
-    def __init__(self, tools, directory, containerd_version, store, snapshotter=PLUGIN):
+    A direct node is for measurements: it shares the test's own network, and nothing stands between it
+    and the registry (`registry` is None).
+    """
+
+    def __init__(self, tools, directory, containerd_version, store, snapshotter=PLUGIN,
+                 direct=False):
         self.tools, self.directory, self.version = tools, directory, containerd_version
         self.store, self.snapshotter = store, snapshotter
         self.root = f"{directory}/s"  # slackerd's
@@ -42,15 +47,22 @@ class Node:
         self.slackerd_socket = f"{directory}/s.sock"
         self.slackerd = self.containerd = None
         os.makedirs(self.root)
+        self._network = self.registry = None
+        if not direct:
+            self._separate_network()
+        self._write_configuration()
+
+    def _separate_network(self):
         # Holds the network namespace while the node is "off".
         self._network = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
         own = os.readlink("/proc/self/ns/net")
         wait_for(lambda: os.readlink(f"/proc/{self._network.pid}/ns/net") != own, "a namespace")
         self._inside("ip", "link", "set", "lo", "up")
         self.registry = CountingProxy(f"/proc/{self._network.pid}/ns/net")
-        self._write_configuration()
 
     def _enter(self, *command):
+        if self._network is None:
+            return list(command)
         return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", "--", *command]
 
     def _inside(self, *command):
@@ -115,6 +127,8 @@ class Node:
         """The node and its namespace go; whoever looks for leaks looks after this."""
         self.remove_everything()
         self.stop()
+        if self._network is None:
+            return
         self.registry.stop()
         self._network.kill()
         self._network.wait()
