@@ -21,8 +21,9 @@ class BlobSource {
 
   // Reads [offset, offset + size) of a blob, fetching what is missing. `done` gets exactly the
   // bytes asked for (less only at the blob's end), every one verified, or an error; never a short
-  // answer. Called exactly once, on this thread or another. Does not block on the store; hundreds
-  // of reads may be under way. Thread-safe.
+  // answer. CANCELLED: this source stops, the next one is to be asked. Called exactly once, on this
+  // thread or another. Does not block on the store; hundreds of reads may be under way.
+  // Thread-safe.
   virtual void ReadAsync(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done) = 0;
 };
 

@@ -186,6 +186,7 @@ void Handler::FinishRead(uint64_t unique, size_t expected, absl::StatusOr<std::s
   --in_flight_;
   // A short answer could become zeros in somebody's page cache.
   if (data.ok() && data->size() == expected) return Reply(unique, *data);
+  if (absl::IsCancelled(data.status())) return;  // stays with the kernel, for the next server
   ++errors_;
   ReplyError(unique, EIO);
 }

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <filesystem>
 #include <utility>
+#include <vector>
 
 #include "backend/base/status.h"
 
@@ -93,6 +94,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const std::string& path,
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials());
   builder.RegisterService(&server->service_);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(server->running_.NewReporter());
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   const mode_t before = umask(kSocketUmask);
   server->server_ = builder.BuildAndStart();
   umask(before);
@@ -105,7 +109,10 @@ Server::~Server() {
 }
 
 void Server::Shutdown(std::chrono::milliseconds grace) {
-  server_->Shutdown(std::chrono::system_clock::now() + grace);
+  service_.RefuseCalls();
+  server_->GetHealthCheckService()->SetServingStatus(false);
+  running_.WaitForNone(grace);
+  server_->Shutdown(std::chrono::system_clock::now());
   server_->Wait();
 }
 
