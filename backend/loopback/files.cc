@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include "backend/base/status.h"
 
@@ -29,6 +30,28 @@ absl::Status MakeDirectoryDurably(const std::string& path) {
 std::string DirectoryOf(const std::string& path) {
   const size_t slash = path.rfind('/');
   return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+bool IsTemporaryName(std::string_view name) {
+  constexpr std::string_view kPrefix = ".tmp-";
+  constexpr size_t kDigits = 32;
+  return name.size() == kPrefix.size() + kDigits && name.substr(0, kPrefix.size()) == kPrefix &&
+         name.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
+}
+
+void SweepTemporaries(const std::string& directory, int64_t modified_before) {
+  std::error_code error;
+  std::filesystem::directory_iterator it(directory, error);
+  for (; !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    const std::string path = it->path().string();
+    struct stat info {};
+    if (lstat(path.c_str(), &info) != 0) continue;
+    if (S_ISDIR(info.st_mode)) SweepTemporaries(path, modified_before);
+    if (S_ISREG(info.st_mode) && info.st_mtim.tv_sec < modified_before &&
+        IsTemporaryName(it->path().filename().string())) {
+      (void)unlink(path.c_str());  // the next one tries again
+    }
+  }
 }
 
 bool IsDirectory(const std::string& path) {

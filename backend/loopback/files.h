@@ -1,7 +1,9 @@
 // System calls of the loopback backend. Thread-safe; errors are those of ErrnoError.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,6 +17,12 @@ absl::Status SyncDirectory(const std::string& path);
 absl::Status MakeDirectoryDurably(const std::string& path);
 // "/a/b" of "/a/b/c".
 std::string DirectoryOf(const std::string& path);
+// Removes the temporary files (IsTemporaryName) of regular type in `directory` and the directories
+// below it that were last modified before `modified_before` (seconds since 1970). Best effort: what
+// cannot be looked at or removed stays. Symbolic links are not followed.
+void SweepTemporaries(const std::string& directory, int64_t modified_before);
+// ".tmp-" and 32 lower-case hexadecimal digits.
+bool IsTemporaryName(std::string_view name);
 // True for a directory (a symbolic link to one counts).
 bool IsDirectory(const std::string& path);
 

@@ -9,12 +9,16 @@
 #include <filesystem>
 #include <utility>
 
+#include "backend/base/clock.h"
 #include "backend/base/status.h"
 #include "backend/loopback/files.h"
 #include "backend/loopback/object_writer.h"
 
 namespace slacker {
 namespace {
+
+// No writer takes that long for one object, and no clock is that wrong.
+constexpr int64_t kTemporaryLifeSeconds = 24 * 60 * 60;
 
 bool IsMissing(int error) { return error == ENOENT || error == ENOTDIR; }
 
@@ -60,7 +64,11 @@ absl::StatusOr<std::unique_ptr<LoopbackBackend>> LoopbackBackend::Open(std::stri
   if (root.empty() || root[0] != '/') {
     return InvalidArgument("loopback: \"" + root + "\" is not an absolute path");
   }
-  if (missing == Missing::kCreate) RETURN_IF_ERROR(MakeRoot(root));
+  if (missing == Missing::kCreate) {
+    RETURN_IF_ERROR(MakeRoot(root));
+    const int64_t now = SystemClock().WallNanos() / 1'000'000'000;
+    loopback::SweepTemporaries(root, now - kTemporaryLifeSeconds);
+  }
   if (missing == Missing::kFail && !loopback::IsDirectory(root)) {
     return Unavailable("the store's directory " + root + " is missing");
   }

@@ -5,7 +5,8 @@
 // will appear; it is written, synced, given its name with link(2), which fails if the name is taken
 // (rename(2) for Replace), then the directory is synced. Directories are synced into their parents
 // before anything is made in them. Whoever dies leaves at most a ".tmp-" file behind: never listed
-// or read, and free to be removed by maintenance once it has not been modified for a day.
+// or read; once it has not been modified for a day, the next publisher removes it (Open with
+// kCreate).
 //
 // Nothing is assumed of the directory's content: symbolic links and special files are not followed
 // or opened as objects.
@@ -34,7 +35,7 @@ class LoopbackBackend final : public Backend {
 
   // What Open does when there is no directory `root`.
   enum class Missing {
-    kCreate,  // makes it, with its parents
+    kCreate,  // makes it, with its parents; for writers: sweeps what dead ones left
     kAllow,   // opens all the same: it may be mounted later
     kFail,    // UNAVAILABLE
   };

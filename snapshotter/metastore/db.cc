@@ -13,8 +13,8 @@
 namespace slacker {
 namespace {
 
-constexpr int kBusyTimeoutMs =
-    5000;  // only another process (a person with sqlite3) can make us wait
+// Only another process (a person with sqlite3) can make us wait.
+constexpr int kBusyTimeoutMs = 5000;
 constexpr size_t kMaxIdleReaders = 16;
 constexpr int kMaxBatch = 64;  // bounds how long the first transaction of a batch waits
 

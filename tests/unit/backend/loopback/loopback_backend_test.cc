@@ -1,11 +1,13 @@
 #include "backend/loopback/loopback_backend.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <atomic>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -51,6 +53,40 @@ TEST_F(LoopbackBackendTest, LeftoversOfADeadWriterAreNeverListed) {
   std::ofstream(Path("packs/.tmp-0123456789abcdef0123456789abcdef")) << "half";
   std::ofstream(Path("packs/not an object")) << "?";
   EXPECT_THAT(backend_->List("").value(), ElementsAre("packs/a"));
+}
+
+TEST_F(LoopbackBackendTest, LeftoversOfADayAreSweptWhenTheNextPublisherOpensTheStore) {
+  ASSERT_OK(backend_->Put("manifests/a/unsigned", "x"));
+  const std::string stem = "manifests/a/.tmp-0123456789abcdef0123456789abcde";
+  const std::string old_file = Path(stem + "0");
+  const std::string young_file = Path(stem + "1");
+  const std::string other_file = Path("manifests/.tmp-not-ours");
+  const std::string outside = directory_ / ".tmp-0123456789abcdef0123456789abcdef";
+  for (const std::string& path : {old_file, young_file, other_file, outside}) {
+    std::ofstream(path) << "half";
+  }
+  fs::create_symlink(directory_.path(), Path("manifests/link"));
+  timespec now{};
+  ASSERT_EQ(clock_gettime(CLOCK_REALTIME, &now), 0);
+  constexpr time_t kDay = 24 * 60 * 60;
+  const auto set_age = [&now](const std::string& path, time_t age) {
+    const timespec times[2] = {{now.tv_sec - age, 0}, {now.tv_sec - age, 0}};
+    ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+  };
+  for (const std::string& path : {old_file, other_file, outside, Path("manifests/a/unsigned")}) {
+    set_age(path, kDay + 60);
+  }
+  set_age(young_file, kDay - 600);
+
+  ASSERT_OK(LoopbackBackend::Open(root_, Missing::kFail));
+  ASSERT_OK(LoopbackBackend::Open(root_, Missing::kAllow));
+  EXPECT_TRUE(fs::exists(old_file));  // readers sweep nothing
+  ASSERT_OK(LoopbackBackend::Open(root_, Missing::kCreate));
+  EXPECT_FALSE(fs::exists(old_file));
+  for (const std::string& path : {young_file, other_file, outside}) {
+    EXPECT_TRUE(fs::exists(path)) << path;
+  }
+  EXPECT_EQ(backend_->Read("manifests/a/unsigned", 0, 1).value(), "x");
 }
 
 TEST_F(LoopbackBackendTest, AbandonedWriterLeavesNoFile) {
