@@ -22,6 +22,8 @@ namespace slacker {
 namespace {
 
 constexpr int kMaxMessageBytes = 16 << 20;  // containerd's own limit
+// Idle threads that are kept: with fewer than the calls that come at once, each of those starts one.
+constexpr int kMaxPollers = 16;
 constexpr mode_t kSocketUmask = 0177;
 constexpr mode_t kLockMode = 0600;
 
@@ -90,7 +92,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const std::string& path,
   grpc::ServerBuilder builder;
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MIN_POLLERS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 4);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, kMaxPollers);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials());
   builder.RegisterService(&server->service_);
