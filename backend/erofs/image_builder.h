@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "backend/record/layer.h"
 
@@ -28,5 +29,8 @@ struct ErofsImage {
 // an image of 1 GiB (erofs::kMaxImageBytes). Memory: some 100 bytes an entry beside the image
 // itself, which takes 64 bytes an inode, 12 and the name an entry, 8 a chunk index.
 absl::StatusOr<ErofsImage> BuildErofsImage(const std::vector<const Layer*>& layers);
+
+// Whether BuildErofsImage can: the same errors, in less memory.
+absl::Status CheckErofsImage(const std::vector<const Layer*>& layers);
 
 }  // namespace slacker

@@ -90,7 +90,17 @@ void SetXattr(std::vector<Xattr>* xattrs, const Xattr& xattr) {
 
 }  // namespace
 
-LayerTree::LayerTree(const TarLimits& limits) : limits_(limits) {
+size_t LayerTree::ChildHash::operator()(const Child& child) const {
+  return absl::HashOf(child.parent, absl::string_view(child.text.data(), child.text.size()));
+}
+
+bool LayerTree::ChildEqual::operator()(uint32_t name, const Child& child) const {
+  return tree->names_[name].parent == child.parent &&
+         tree->TextOf(tree->names_[name]) == child.text;
+}
+
+LayerTree::LayerTree(const TarLimits& limits)
+    : limits_(limits), children_(0, ChildHash{this}, ChildEqual{this}) {
   nodes_.emplace_back().type = NodeType::kImplicitDirectory;
   names_.emplace_back().node = 0;
 }
@@ -122,13 +132,30 @@ absl::Status LayerTree::Apply(const TarHeader& header, uint32_t file) {
 
 absl::Status LayerTree::Finish(Layer* layer) {
   RETURN_IF_ERROR(SetDirectoryTimes());
+  children_ = decltype(children_)(0, ChildHash{this}, ChildEqual{this});
+  // The names of directory d are children[first[d], first[d + 1]).
+  std::vector<uint32_t> first(names_.size() + 1);
+  for (const Name& name : names_) {
+    if (name.parent != kNone) ++first[name.parent + 1];
+  }
+  for (size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
+  std::vector<uint32_t> children(first.back());
+  {
+    std::vector<uint32_t> next(first.begin(), first.end() - 1);
+    for (uint32_t i = 0; i < names_.size(); ++i) {
+      if (names_[i].parent != kNone) children[next[names_[i].parent]++] = i;
+    }
+  }
+  const auto by_text = [this](uint32_t a, uint32_t b) {
+    return TextOf(names_[a]) < TextOf(names_[b]);
+  };
   struct Pending {
     uint32_t parent, name;
-    const std::string* text;
   };
-  static const std::string kRootName;
   std::vector<uint32_t> node_numbers(nodes_.size(), kNone);
-  std::vector<Pending> pending = {{0, 0, &kRootName}};
+  std::vector<Pending> pending = {{0, 0}};
+  layer->nodes.reserve(nodes_.size());
+  layer->entries.reserve(children.size() + 1);
   while (!pending.empty()) {
     const Pending next = pending.back();
     pending.pop_back();
@@ -142,11 +169,15 @@ absl::Status LayerTree::Finish(Layer* layer) {
         layer->nodes.push_back(std::move(nodes_[name.node]));
       }
     }
-    layer->entries.push_back({next.parent, number, *next.text});
-    for (auto child = name.children.rbegin(); child != name.children.rend(); ++child) {
-      pending.push_back({entry, child->second, &child->first});
-    }
+    layer->entries.push_back({next.parent, number, std::string(TextOf(name))});
+    const auto begin = children.begin() + first[next.name];
+    auto end = children.begin() + first[next.name + 1];
+    if (!std::is_sorted(begin, end, by_text)) std::sort(begin, end, by_text);
+    while (end != begin) pending.push_back({entry, *--end});
   }
+  names_ = {};
+  nodes_ = {};
+  texts_ = {};
   return absl::OkStatus();
 }
 
@@ -162,12 +193,11 @@ bool LayerTree::IsSymlink(uint32_t name) const {
 }
 
 uint32_t LayerTree::Find(uint32_t directory, std::string_view component) const {
-  const auto& children = names_[directory].children;
-  const auto found = children.find(component);
-  return found == children.end() ? kNone : found->second;
+  const auto found = children_.find(Child{directory, component});
+  return found == children_.end() ? kNone : *found;
 }
 
-absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view path) const {
+absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view path) {
   std::vector<Step> steps;
   std::string rest(path);
   bool rooted = StartsWith(path, "/");
@@ -182,6 +212,8 @@ absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view
       continue;
     }
     if (part.size() > kMaxNameBytes) return InvalidArgument("a name of more than 255 bytes");
+    // A short tar could have each of its entries walk 255 links through thousands of directories.
+    if (++lookups_ > limits_.max_lookups) return InvalidArgument("paths too long to resolve");
     const uint32_t at = steps.empty() ? 0 : steps.back().name;
     if (at != kNone && !IsDirectory(at)) return InvalidArgument("a parent is no directory");
     const uint32_t child = at == kNone ? kNone : Find(at, part);
@@ -231,16 +263,21 @@ absl::StatusOr<uint32_t> LayerTree::Add(uint32_t directory, std::string_view com
   if (component.size() > kMaxNameBytes) return InvalidArgument("a name of more than 255 bytes");
   if (names_.size() >= limits_.max_entries) return InvalidArgument("too many entries");
   RETURN_IF_ERROR(Count(component.size()));
+  if (texts_.size() > kNone) return InvalidArgument("too much metadata");
   const uint32_t name = static_cast<uint32_t>(names_.size());
-  names_.emplace_back().node = static_cast<uint32_t>(nodes_.size());
+  names_.push_back({static_cast<uint32_t>(nodes_.size()), directory,
+                    static_cast<uint32_t>(texts_.size()), static_cast<uint8_t>(component.size())});
+  texts_ += component;
   nodes_.emplace_back().type = type;
-  names_[directory].children.emplace(component, name);
+  children_.insert(name);
   return name;
 }
 
 void LayerTree::Unlink(uint32_t directory, std::string_view component) {
-  auto& children = names_[directory].children;
-  children.erase(children.find(component));
+  const auto found = children_.find(Child{directory, component});
+  const uint32_t name = *found;
+  children_.erase(found);
+  names_[name].parent = kNone;
   last_parent_path_.clear();
   last_parent_ = 0;
 }
@@ -354,8 +391,9 @@ absl::Status LayerTree::SetMetadata(Node* node, const TarHeader& header) {
   for (const Xattr& xattr : header.xattrs) {
     ASSIGN_OR_RETURN(const bool kept, IsKept(node->type, xattr, limits_.max_xattr_bytes));
     if (!kept) continue;
-    RETURN_IF_ERROR(Count(xattr.first.size() + xattr.second.size()));
+    RETURN_IF_ERROR(Count(sizeof(Xattr) + xattr.first.size() + xattr.second.size()));
     SetXattr(&node->xattrs, xattr);
+    if (node->xattrs.size() > kMaxXattrs) return InvalidArgument("too many extended attributes");
   }
   return absl::OkStatus();
 }

@@ -17,12 +17,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "backend/layer/tar_header.h"
 #include "backend/layer/tar_reader.h"
@@ -30,10 +29,12 @@
 
 namespace slacker {
 
-// Thread-compatible.
+// Memory: some 30 bytes and its text for a name, and its node. Thread-compatible.
 class LayerTree {
  public:
   explicit LayerTree(const TarLimits& limits);
+  LayerTree(const LayerTree&) = delete;
+  LayerTree& operator=(const LayerTree&) = delete;
 
   // `file`: index of the entry's content, kNone if it has none. INVALID_ARGUMENT where containerd
   // fails, and when a limit is exceeded.
@@ -45,8 +46,27 @@ class LayerTree {
 
  private:
   struct Name {
-    uint32_t node = kNone;  // kNone = whiteout
-    std::map<std::string, uint32_t, std::less<>> children;
+    uint32_t node = kNone;    // kNone = whiteout
+    uint32_t parent = kNone;  // the directory's name; kNone once it is unlinked, and for the root
+    uint32_t text = 0;        // offset in texts_
+    uint8_t text_bytes = 0;
+  };
+  struct Child {
+    uint32_t parent;
+    std::string_view text;
+  };
+  // Names by parent and text. Abseil's hash is seeded: hostile names cannot make it slow.
+  struct ChildHash {
+    using is_transparent = void;
+    const LayerTree* tree;
+    size_t operator()(const Child& child) const;
+    size_t operator()(uint32_t name) const { return (*this)(tree->ChildOf(name)); }
+  };
+  struct ChildEqual {
+    using is_transparent = void;
+    const LayerTree* tree;
+    bool operator()(uint32_t a, uint32_t b) const { return a == b; }
+    bool operator()(uint32_t name, const Child& child) const;
   };
   struct Step {
     uint32_t name;  // kNone where nothing is
@@ -58,11 +78,15 @@ class LayerTree {
     uint32_t nanos;
   };
 
+  std::string_view TextOf(const Name& name) const {
+    return std::string_view(texts_).substr(name.text, name.text_bytes);
+  }
+  Child ChildOf(uint32_t name) const { return {names_[name].parent, TextOf(names_[name])}; }
   bool IsDirectory(uint32_t name) const;
   bool IsSymlink(uint32_t name) const;
   uint32_t Find(uint32_t directory, std::string_view component) const;
   // The steps from the root to what `path` means (without the root), no symlink among them.
-  absl::StatusOr<std::vector<Step>> Resolve(std::string_view path) const;
+  absl::StatusOr<std::vector<Step>> Resolve(std::string_view path);
   absl::StatusOr<uint32_t> ResolveParent(std::string_view path);
   absl::StatusOr<uint32_t> Add(uint32_t directory, std::string_view component, NodeType type);
   void Unlink(uint32_t directory, std::string_view component);
@@ -80,7 +104,10 @@ class LayerTree {
 
   const TarLimits limits_;
   uint64_t metadata_bytes_ = 0;
+  uint64_t lookups_ = 0;
   std::vector<Name> names_;  // 0 is the root
+  std::string texts_;
+  absl::flat_hash_set<uint32_t, ChildHash, ChildEqual> children_;
   std::vector<Node> nodes_;
   std::vector<DirectoryTime> directory_times_;
   // Where the last parent was: most entries stand beside the one before. Valid until something is

@@ -16,15 +16,13 @@ const std::string& Zeros() {
 class Rebuilder {
  public:
   Rebuilder(const Layer& layer, const ChunkReader& read_chunk, const TarSink& sink)
-      : layer_(layer), read_chunk_(read_chunk), sink_(sink) {}
+      : layer_(layer), read_chunk_(read_chunk), sink_(sink), literals_(layer.tar_literals) {}
 
   absl::StatusOr<Digest> Run() {
-    uint64_t literal = 0;
     for (const TarPiece& piece : layer_.tar_pieces) {
       switch (piece.kind) {
         case TarPiece::Kind::kLiteral:
-          RETURN_IF_ERROR(Put(std::string_view(layer_.tar_literals).substr(literal, piece.length)));
-          literal += piece.length;
+          RETURN_IF_ERROR(PutLiteral(piece.length));
           break;
         case TarPiece::Kind::kZeros:
           RETURN_IF_ERROR(PutZeros(piece.length));
@@ -41,6 +39,16 @@ class Rebuilder {
   absl::Status Put(std::string_view bytes) {
     hash_.Update(bytes);
     return sink_(bytes);
+  }
+
+  absl::Status PutLiteral(uint64_t length) {
+    while (length > 0) {
+      const std::string_view bytes = literals_.Next(length);
+      if (bytes.empty()) return DataLoss("the tar part has too few bytes");
+      RETURN_IF_ERROR(Put(bytes));
+      length -= bytes.size();
+    }
+    return absl::OkStatus();
   }
 
   absl::Status PutZeros(uint64_t length) {
@@ -91,6 +99,7 @@ class Rebuilder {
   const Layer& layer_;
   const ChunkReader& read_chunk_;
   const TarSink& sink_;
+  PagedBytesReader literals_;
   Sha256 hash_;
   std::string content_;
   uint32_t loaded_ = kNone;

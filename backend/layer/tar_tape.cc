@@ -1,6 +1,7 @@
 #include "backend/layer/tar_tape.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "backend/base/check.h"
 #include "backend/base/status.h"
@@ -44,8 +45,8 @@ absl::Status TarTape::PutFileRun(uint64_t from, std::string_view run, uint32_t f
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(PutLiteral(from));
-  FlushZeros();
-  AddPiece({TarPiece::Kind::kFile, file, offset, run.size()});
+  RETURN_IF_ERROR(FlushZeros());
+  RETURN_IF_ERROR(AddPiece({TarPiece::Kind::kFile, file, offset, run.size()}));
   Drop(from + run.size());
   return absl::OkStatus();
 }
@@ -56,7 +57,7 @@ absl::Status TarTape::Finish() {
     ASSIGN_OR_RETURN(const std::string_view bytes, Pull());
     if (bytes.empty()) break;
   }
-  FlushZeros();
+  RETURN_IF_ERROR(FlushZeros());
   layer_->diff_id = hash_.Finish();
   layer_->tar_size_bytes = end_;
   return absl::OkStatus();
@@ -68,42 +69,43 @@ absl::Status TarTape::AddLiteral(std::string_view bytes) {
     zeros_ += zeros;
     bytes.remove_prefix(zeros);
     if (bytes.empty()) break;
-    FlushZeros();
+    RETURN_IF_ERROR(FlushZeros());
     const size_t length = std::min(bytes.find('\0'), bytes.size());
     if (length > max_literal_bytes_ - std::min(max_literal_bytes_, layer_->tar_literals.size())) {
       return InvalidArgument("tar: more than " + std::to_string(max_literal_bytes_) +
                              " bytes that are no file content");
     }
-    layer_->tar_literals.append(bytes.substr(0, length));
-    AddPiece({TarPiece::Kind::kLiteral, kNone, 0, length});
+    layer_->tar_literals.Append(bytes.substr(0, length));
+    RETURN_IF_ERROR(AddPiece({TarPiece::Kind::kLiteral, kNone, 0, length}));
     bytes.remove_prefix(length);
   }
   return absl::OkStatus();
 }
 
-void TarTape::FlushZeros() {
-  if (zeros_ == 0) return;
-  if (zeros_ >= kMinZeroRun) {
-    AddPiece({TarPiece::Kind::kZeros, kNone, 0, zeros_});
-  } else {
-    layer_->tar_literals.append(zeros_, '\0');
-    AddPiece({TarPiece::Kind::kLiteral, kNone, 0, zeros_});
-  }
-  zeros_ = 0;
+absl::Status TarTape::FlushZeros() {
+  const uint64_t zeros = std::exchange(zeros_, 0);
+  if (zeros >= kMinZeroRun) return AddPiece({TarPiece::Kind::kZeros, kNone, 0, zeros});
+  layer_->tar_literals.Append(std::string(zeros, '\0'));
+  return AddPiece({TarPiece::Kind::kLiteral, kNone, 0, zeros});
 }
 
-void TarTape::AddPiece(const TarPiece& piece) {
-  if (piece.length == 0) return;
+absl::Status TarTape::AddPiece(const TarPiece& piece) {
+  if (piece.length == 0) return absl::OkStatus();
   if (!layer_->tar_pieces.empty()) {
     TarPiece& last = layer_->tar_pieces.back();
     const bool follows = last.kind != TarPiece::Kind::kFile ||
                          (last.file == piece.file && last.offset + last.length == piece.offset);
     if (last.kind == piece.kind && follows) {
       last.length += piece.length;
-      return;
+      return absl::OkStatus();
     }
   }
+  if (layer_->tar_pieces.size() >= kMaxTarPieces) {
+    return InvalidArgument("tar: more than " + std::to_string(kMaxTarPieces) +
+                           " runs of content, zeros and other bytes");
+  }
   layer_->tar_pieces.push_back(piece);
+  return absl::OkStatus();
 }
 
 void TarTape::Drop(uint64_t to) {

@@ -17,7 +17,8 @@ namespace slacker {
 // a file's content; the pieces do not depend on how `source` cuts the stream. Thread-compatible.
 class TarTape {
  public:
-  // Fills in the tar part of `layer`. `max_literal_bytes` bounds the literals (INVALID_ARGUMENT).
+  // Fills in the tar part of `layer`. `max_literal_bytes` bounds the literals (INVALID_ARGUMENT),
+  // kMaxTarPieces the pieces.
   TarTape(ByteSource* source, uint64_t max_literal_bytes, Layer* layer)
       : source_(source), max_literal_bytes_(max_literal_bytes), layer_(layer) {}
 
@@ -42,8 +43,8 @@ class TarTape {
 
  private:
   absl::Status AddLiteral(std::string_view bytes);
-  void FlushZeros();
-  void AddPiece(const TarPiece& piece);
+  absl::Status FlushZeros();
+  absl::Status AddPiece(const TarPiece& piece);
   void Drop(uint64_t to);
 
   ByteSource* const source_;

@@ -145,7 +145,7 @@ class Publication {
   // What the merge at the end needs of a layer.
   void Keep(Layer layer) {
     unpacked_bytes_ += layer.tar_size_bytes;
-    layer.tar_literals = std::string();
+    layer.tar_literals = {};
     layer.tar_pieces = {};
     kept_.push_back(std::move(layer));
   }
@@ -154,7 +154,7 @@ class Publication {
     std::vector<const Layer*> layers;
     layers.reserve(kept_.size());
     for (const Layer& layer : kept_) layers.push_back(&layer);
-    return Annotate(BuildErofsImage(layers).status(), "merging the layers");
+    return Annotate(CheckErofsImage(layers), "merging the layers");
   }
 
   ImageEntry MakeEntry() const {
@@ -192,7 +192,10 @@ absl::StatusOr<PublishedImage> Publish(ImageSource& source, const std::shared_pt
                                        const PublishObserver& observer) {
   Publication publication(&source, backend, options, observer);
   absl::StatusOr<PublishedImage> published = publication.Run();
-  if (!published.ok()) return Annotate(published.status(), source.Name());
+  if (!published.ok()) {
+    source.Cancel();  // downloads of further layers may be waiting to try again
+    return Annotate(published.status(), source.Name());
+  }
   return published;
 }
 

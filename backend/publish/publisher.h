@@ -49,7 +49,8 @@ struct PublishedImage {
 using PublishObserver = std::function<void(const PublishProgress&)>;
 
 // Errors: those of the source and the store; DATA_LOSS when a layer is not what the configuration
-// says; INVALID_ARGUMENT for tars and documents that are malformed. Thread-safe.
+// says; INVALID_ARGUMENT for tars and documents that are malformed. After an error
+// the source has been cancelled. Thread-safe.
 absl::StatusOr<PublishedImage> Publish(ImageSource& source, const std::shared_ptr<Backend>& backend,
                                        const PublishOptions& options,
                                        const PublishObserver& observer);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
-#include <thread>
 #include <utility>
 
 #include "backend/base/status.h"
@@ -81,10 +80,26 @@ absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryClient::Get(
       failure = StatusOfAnswer(**response, url);
     }
     if (!WorthRepeating(failure) || attempt >= options_.max_tries) return failure;
-    std::this_thread::sleep_for(
-        std::max(delay, std::min(asked, options_.retry_delay * kMaxDelayFactor)));
+    RETURN_IF_ERROR(Wait(std::max(delay, std::min(asked, options_.retry_delay * kMaxDelayFactor))));
     delay *= 2;
   }
+}
+
+void RegistryClient::Cancel() {
+  MutexLock lock(&mutex_);
+  cancelled_ = true;
+  changed_.SignalAll();
+}
+
+absl::Status RegistryClient::Wait(std::chrono::milliseconds delay) {
+  const auto deadline = std::chrono::steady_clock::now() + delay;
+  MutexLock lock(&mutex_);
+  while (!cancelled_) {
+    const auto left = deadline - std::chrono::steady_clock::now();
+    if (left <= left.zero()) return absl::OkStatus();
+    (void)changed_.WaitFor(&mutex_, left);  // the loop looks at the clock itself
+  }
+  return Cancelled("the registry is not asked again");
 }
 
 absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryClient::GetOnce(

@@ -1,6 +1,7 @@
 // Authenticated, repeated requests to one repository of a registry.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,10 +25,15 @@ class RegistryClient {
   absl::StatusOr<std::unique_ptr<HttpResponse>> Get(const std::string& path,
                                                     const std::vector<std::string>& headers);
 
+  // Ends waits between repetitions; requests that would be repeated fail from now on.
+  void Cancel();
+
   const ImageReference& reference() const { return reference_; }
   const SourceOptions& options() const { return options_; }
 
  private:
+  // CANCELLED when Cancel was called.
+  absl::Status Wait(std::chrono::milliseconds delay);
   absl::StatusOr<std::unique_ptr<HttpResponse>> GetOnce(const std::string& url,
                                                         std::vector<std::string> headers);
   // Makes authorization_ answer the challenge of a 401.
@@ -39,6 +45,8 @@ class RegistryClient {
   const SourceOptions options_;
   HttpClient http_;
   Mutex mutex_;
+  CondVar changed_;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   std::string authorization_ ABSL_GUARDED_BY(mutex_);  // a whole header line, or empty
 };
 

@@ -55,7 +55,7 @@ class ResumingBlob final : public ByteSource {
       if (bytes.ok() && offset_ >= size_bytes_) return bytes;
       const absl::Status failure =
           bytes.ok() ? Unavailable(path_ + ": the answer ends too early") : bytes.status();
-      if (resumes_left_-- <= 0) return failure;
+      if (absl::IsCancelled(failure) || resumes_left_-- <= 0) return failure;
       RETURN_IF_ERROR(Open());
     }
   }
@@ -112,6 +112,8 @@ class RegistrySource final : public ImageSource {
     return VerifyStream(std::move(blob), descriptor.digest, descriptor.size_bytes,
                         "blob " + descriptor.digest.ToString());
   }
+
+  void Cancel() override { client_.Cancel(); }
 
  private:
   absl::StatusOr<Document> FetchManifest(const std::string& tag_or_digest, uint64_t limit) {

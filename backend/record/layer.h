@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "backend/base/digest.h"
+#include "backend/record/paged_bytes.h"
 
 namespace slacker {
 
@@ -98,6 +99,11 @@ struct TarPiece {
   uint64_t length = 0;
 };
 
+// More of them make a layer invalid.
+inline constexpr size_t kMaxTarPieces = size_t{1} << 24;
+// Of one node; more make a layer invalid.
+inline constexpr size_t kMaxXattrs = 4096;
+
 struct Layer {
   Digest diff_id;
   uint64_t tar_size_bytes = 0;
@@ -110,7 +116,7 @@ struct Layer {
 
   // The part that nodes need not fetch; empty in a layer that was read without it.
   std::vector<TarPiece> tar_pieces;
-  std::string tar_literals;
+  PagedBytes tar_literals;
 };
 
 // Fills in Chunk::blob_offset and Layer::blob_size_bytes.

@@ -1,6 +1,7 @@
 #include "backend/record/layer_codec.h"
 
 #include <utility>
+#include <vector>
 
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
@@ -17,19 +18,23 @@ constexpr PagedFormat kTarFormat = {"SLKT", kVersion, kTarFieldsBytes, 2, kMaxTa
 absl::Status CheckLimits(const Layer& layer) {
   if (layer.nodes.size() > kMaxCount || layer.entries.size() > kMaxCount ||
       layer.files.size() > kMaxCount || layer.chunks.size() > kMaxCount ||
-      layer.tar_pieces.size() > UINT32_MAX) {
+      layer.tar_pieces.size() > kMaxTarPieces) {
     return ResourceExhausted("layer with too many entries");
   }
+  uint64_t xattrs = 0;
   for (const Node& node : layer.nodes) {
     if (node.xattrs.size() > kMaxXattrs) return ResourceExhausted("file with too many xattrs");
+    xattrs += node.xattrs.size();
   }
+  if (xattrs > kMaxCount) return ResourceExhausted("layer with too many xattrs");
   return absl::OkStatus();
 }
 
 absl::StatusOr<EncodedPagedObject> EncodeTarPart(const Layer& layer) {
   std::string fields;
   Encoder(&fields).U32(static_cast<uint32_t>(layer.tar_pieces.size()));
-  return EncodePagedObject(kTarFormat, fields, {EncodeTarPieces(layer), layer.tar_literals});
+  const PagedBytes pieces = EncodeTarPieces(layer);
+  return EncodePagedObject(kTarFormat, fields, {&pieces, &layer.tar_literals});
 }
 
 }  // namespace
@@ -42,9 +47,10 @@ absl::StatusOr<EncodedLayer> EncodeLayer(const Layer& layer) {
   RETURN_IF_ERROR(CheckLimits(layer));
   ASSIGN_OR_RETURN(EncodedPagedObject tar, EncodeTarPart(layer));
   const PagedObject tables = EncodeRecordTables(layer, tar.digest);
+  std::vector<const PagedBytes*> sections;
+  for (const PagedBytes& section : tables.sections) sections.push_back(&section);
   ASSIGN_OR_RETURN(EncodedPagedObject record,
-                   EncodePagedObject(kRecordFormat, tables.fields,
-                                     {tables.sections.begin(), tables.sections.end()}));
+                   EncodePagedObject(kRecordFormat, tables.fields, sections));
   return EncodedLayer{record.digest, std::move(record.stored), std::move(tar.stored)};
 }
 

@@ -5,7 +5,7 @@
 // not; the record names the digest of its tar part. Equal layers have equal digests on any machine.
 //
 // Limits: 512 MiB of uncompressed record, 4 GiB of tar part, 16,777,216 each of nodes, entries,
-// files and chunks. All functions are thread-safe.
+// files, chunks, xattrs of all nodes together, and pieces of the tar. All functions are thread-safe.
 #pragma once
 
 #include <string>

@@ -24,10 +24,34 @@ uint64_t FullChunks(const Layer& layer, uint64_t size_bytes) {
   return (size_bytes + layer.chunk_size - 1) / layer.chunk_size;
 }
 
-std::string EncodeNodes(const Layer& layer) {
-  std::string bytes;
-  Encoder out(&bytes);
+// A table while its rows are encoded. Thread-compatible.
+class Table {
+ public:
+  // Valid until the next call.
+  Encoder& BeginRow() {
+    if (rows_.size() >= kPageSize) Flush();
+    return out_;
+  }
+  PagedBytes Take() {
+    Flush();
+    return std::move(bytes_);
+  }
+
+ private:
+  void Flush() {
+    bytes_.Append(rows_);
+    rows_.clear();
+  }
+
+  std::string rows_;  // not in bytes_ yet
+  Encoder out_{&rows_};
+  PagedBytes bytes_;
+};
+
+PagedBytes EncodeNodes(const Layer& layer) {
+  Table table;
   for (const Node& node : layer.nodes) {
+    Encoder& out = table.BeginRow();
     out.U8(static_cast<uint8_t>(static_cast<uint8_t>(node.type) | (node.opaque ? kOpaque : 0)));
     out.Varint(node.mode);
     out.Varint(node.uid);
@@ -47,7 +71,7 @@ std::string EncodeNodes(const Layer& layer) {
       out.Bytes(value);
     }
   }
-  return bytes;
+  return table.Take();
 }
 
 bool DecodeNode(Decoder& in, Node* node) {
@@ -75,12 +99,24 @@ bool DecodeNode(Decoder& in, Node* node) {
   return in.ok();
 }
 
-std::string EncodeEntries(const Layer& layer) {
-  std::string bytes;
-  Encoder out(&bytes);
+absl::Status DecodeNodes(std::string_view bytes, uint32_t count, Layer* layer) {
+  Decoder in(bytes);
+  layer->nodes.resize(count);
+  uint64_t xattrs = 0;
+  for (Node& node : layer->nodes) {
+    if (!DecodeNode(in, &node)) return DataLoss("damaged nodes");
+    xattrs += node.xattrs.size();
+    if (xattrs > kMaxCount) return DataLoss("too many xattrs");
+  }
+  return in.done() ? absl::OkStatus() : DataLoss("bytes after the last node");
+}
+
+PagedBytes EncodeEntries(const Layer& layer) {
+  Table table;
   uint32_t next_node = 0;
   int64_t previous_parent = 0;
   for (const Entry& entry : layer.entries) {
+    Encoder& out = table.BeginRow();
     out.Varint(ZigZag(int64_t{entry.parent} - previous_parent));
     previous_parent = entry.parent;
     if (entry.node == kNone) {
@@ -93,7 +129,7 @@ std::string EncodeEntries(const Layer& layer) {
     }
     out.Bytes(entry.name);
   }
-  return bytes;
+  return table.Take();
 }
 
 absl::Status DecodeEntries(std::string_view bytes, uint32_t count, Layer* layer) {
@@ -118,10 +154,10 @@ absl::Status DecodeEntries(std::string_view bytes, uint32_t count, Layer* layer)
   return in.done() ? absl::OkStatus() : DataLoss("bytes after the last entry");
 }
 
-std::string EncodeFiles(const Layer& layer) {
-  std::string bytes;
-  Encoder out(&bytes);
+PagedBytes EncodeFiles(const Layer& layer) {
+  Table table;
   for (const File& file : layer.files) {
+    Encoder& out = table.BeginRow();
     out.Varint(file.size_bytes);
     out.Varint(file.chunk_count);
     if (file.chunk_count == FullChunks(layer, file.size_bytes)) continue;
@@ -132,7 +168,7 @@ std::string EncodeFiles(const Layer& layer) {
       expected = index + 1;
     }
   }
-  return bytes;
+  return table.Take();
 }
 
 // Gives the chunks of `file` their index and size. The caller has checked that they are there.
@@ -166,12 +202,23 @@ absl::Status DecodeFiles(std::string_view bytes, uint32_t count, Layer* layer) {
   return in.done() ? absl::OkStatus() : DataLoss("bytes after the last file");
 }
 
-std::string EncodeDigests(const Layer& layer) {
-  std::string bytes;
-  bytes.reserve(layer.chunks.size() * sizeof(Digest::bytes));
-  Encoder out(&bytes);
-  for (const Chunk& chunk : layer.chunks) out.Hash(chunk.digest);
-  return bytes;
+PagedBytes EncodeDigests(const Layer& layer) {
+  Table table;
+  for (const Chunk& chunk : layer.chunks) table.BeginRow().Hash(chunk.digest);
+  return table.Take();
+}
+
+absl::Status DecodeDigests(const PagedBytes& section, uint32_t count, Layer* layer) {
+  static_assert(kPageSize % sizeof(Digest::bytes) == 0, "no digest lies in two pages");
+  if (section.size() != uint64_t{count} * sizeof(Digest::bytes)) {
+    return DataLoss("wrong number of digests");
+  }
+  layer->chunks.resize(count);
+  PagedBytesReader pages(section);
+  for (Chunk& chunk : layer->chunks) {
+    chunk.digest = Decoder(pages.Next(sizeof(Digest::bytes))).Hash();
+  }
+  return absl::OkStatus();
 }
 
 std::string EncodeFields(const Layer& layer, const Digest& tar_part) {
@@ -191,15 +238,19 @@ std::string EncodeFields(const Layer& layer, const Digest& tar_part) {
 
 // Every row of a table takes at least `row_bytes`: a count that cannot be true is refused before
 // anything is allocated by it.
-bool CountFits(uint64_t count, const std::string& section, size_t row_bytes) {
+bool CountFits(uint64_t count, const PagedBytes& section, size_t row_bytes) {
   return count <= kMaxCount && count <= section.size() / row_bytes;
 }
 
 }  // namespace
 
 PagedObject EncodeRecordTables(const Layer& layer, const Digest& tar_part) {
-  return {EncodeFields(layer, tar_part),
-          {EncodeNodes(layer), EncodeEntries(layer), EncodeFiles(layer), EncodeDigests(layer)}};
+  PagedObject object{EncodeFields(layer, tar_part), {}};
+  object.sections.push_back(EncodeNodes(layer));
+  object.sections.push_back(EncodeEntries(layer));
+  object.sections.push_back(EncodeFiles(layer));
+  object.sections.push_back(EncodeDigests(layer));
+  return object;
 }
 
 absl::Status DecodeRecordTables(const PagedObject& object, DecodedRecord* decoded) {
@@ -220,28 +271,20 @@ absl::Status DecodeRecordTables(const PagedObject& object, DecodedRecord* decode
       layer.chunk_size < kMinChunkSize || layer.chunk_size > kMaxChunkSize) {
     return DataLoss("damaged fields");
   }
-  layer.nodes.resize(nodes);
-  Decoder node_rows(sections[0]);
-  for (Node& node : layer.nodes) {
-    if (!DecodeNode(node_rows, &node)) return DataLoss("damaged nodes");
-  }
-  if (!node_rows.done()) return DataLoss("bytes after the last node");
-  RETURN_IF_ERROR(DecodeEntries(sections[1], entries, &layer));
-  layer.chunks.resize(chunks);
-  Decoder digests(sections[3]);
-  for (Chunk& chunk : layer.chunks) chunk.digest = digests.Hash();
-  if (!digests.done()) return DataLoss("bytes after the last chunk");
-  RETURN_IF_ERROR(DecodeFiles(sections[2], files, &layer));
+  RETURN_IF_ERROR(DecodeNodes(sections[0].ToString(), nodes, &layer));
+  RETURN_IF_ERROR(DecodeEntries(sections[1].ToString(), entries, &layer));
+  RETURN_IF_ERROR(DecodeDigests(sections[3], chunks, &layer));
+  RETURN_IF_ERROR(DecodeFiles(sections[2].ToString(), files, &layer));
   const uint64_t blob_size_bytes = layer.blob_size_bytes;
   AssignBlobOffsets(&layer);
   if (layer.blob_size_bytes != blob_size_bytes) return DataLoss("wrong blob size");
   return ValidateLayer(layer);
 }
 
-std::string EncodeTarPieces(const Layer& layer) {
-  std::string bytes;
-  Encoder out(&bytes);
+PagedBytes EncodeTarPieces(const Layer& layer) {
+  Table table;
   for (const TarPiece& piece : layer.tar_pieces) {
+    Encoder& out = table.BeginRow();
     out.U8(static_cast<uint8_t>(piece.kind));
     if (piece.kind == TarPiece::Kind::kFile) {
       out.Varint(piece.file);
@@ -249,13 +292,18 @@ std::string EncodeTarPieces(const Layer& layer) {
     }
     out.Varint(piece.length);
   }
-  return bytes;
+  return table.Take();
 }
 
 absl::Status DecodeTarTables(PagedObject object, Layer* layer) {
   const uint32_t count = Decoder(object.fields).U32();
-  if (count > object.sections[0].size() / 2) return DataLoss("tar part: wrong number of pieces");
-  Decoder in(object.sections[0]);
+  // A row takes 2 to 31 bytes.
+  if (count > kMaxTarPieces || count > object.sections[0].size() / 2 ||
+      object.sections[0].size() > uint64_t{count} * 31) {
+    return DataLoss("tar part: wrong number of pieces");
+  }
+  const std::string rows = object.sections[0].ToString();
+  Decoder in(rows);
   std::vector<TarPiece> pieces(count);
   for (TarPiece& piece : pieces) {
     piece.kind = static_cast<TarPiece::Kind>(in.U8());

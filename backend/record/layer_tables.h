@@ -13,7 +13,6 @@
 namespace slacker {
 
 inline constexpr uint32_t kMaxCount = uint32_t{1} << 24;  // rows of a table
-inline constexpr size_t kMaxXattrs = 4096;                // of one node
 inline constexpr uint32_t kRecordFieldsBytes = 100;
 inline constexpr uint32_t kTarFieldsBytes = 4;
 
@@ -24,7 +23,7 @@ PagedObject EncodeRecordTables(const Layer& layer, const Digest& tar_part);
 absl::Status DecodeRecordTables(const PagedObject& object, DecodedRecord* decoded);
 
 // Section 0 of a tar part; section 1 are the literals as they are.
-std::string EncodeTarPieces(const Layer& layer);
+PagedBytes EncodeTarPieces(const Layer& layer);
 // DATA_LOSS unless they fit the layer. REQUIRES: as above.
 absl::Status DecodeTarTables(PagedObject object, Layer* layer);
 

@@ -4,7 +4,6 @@
 
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
-#include "backend/record/zstd_codec.h"
 
 namespace slacker {
 namespace {
@@ -54,52 +53,40 @@ absl::StatusOr<Header> DecodeHeader(const PagedFormat& format, std::string_view 
   return header;
 }
 
-// Appends the page to `section` if its content has the digest that the header names.
-absl::Status DecodePage(std::string_view stored, bool compressed, size_t size, const Digest& digest,
-                        std::string* section) {
-  std::string page;
-  if (compressed) {
-    RETURN_IF_ERROR(DecompressExactly(stored, size, &page));
-    stored = page;
-  }
-  if (stored.size() != size) return DataLoss("page of the wrong length");
-  if (Sha256::Of(stored) != digest) return DataLoss("page does not match its digest");
-  section->append(stored);
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<EncodedPagedObject> EncodePagedObject(
     const PagedFormat& format, std::string_view fields,
-    const std::vector<std::string_view>& sections) {
+    const std::vector<const PagedBytes*>& sections) {
   Header header;
   header.fields = fields;
   std::string lengths;
-  std::string pages;
   uint64_t total = 0;
-  for (const std::string_view section : sections) {
-    total += section.size();
+  uint64_t stored_bytes = 0;
+  for (const PagedBytes* section : sections) {
+    total += section->size();
     if (total > format.max_content_bytes) return ResourceExhausted("layer record too large");
-    header.section_bytes.push_back(section.size());
-    for (size_t at = 0; at < section.size(); at += kPageSize) {
-      const std::string_view page = section.substr(at, kPageSize);
-      header.pages.push_back(Sha256::Of(page));
-      const size_t start = pages.size();
-      const bool compressed = CompressOrStore(page, kDefaultZstdLevel, &pages);
-      const auto stored_bytes = static_cast<uint32_t>(pages.size() - start);
-      Encoder(&lengths).U32(stored_bytes | (compressed ? kCompressed : 0));
+    header.section_bytes.push_back(section->size());
+    for (size_t i = 0; i < section->page_count(); ++i) {
+      const PagedBytes::Page page = section->StoredPage(i);
+      header.pages.push_back(page.digest);
+      Encoder(&lengths).U32(static_cast<uint32_t>(page.stored.size()) |
+                            (page.compressed ? kCompressed : 0));
+      stored_bytes += page.stored.size();
     }
   }
   const std::string header_bytes = EncodeHeader(format, header);
   EncodedPagedObject object;
   object.digest = Sha256::Of(header_bytes);
-  object.stored.reserve(4 + header_bytes.size() + lengths.size() + pages.size());
+  // Reserved to the byte: a large object must not be in memory twice while it grows.
+  object.stored.reserve(4 + header_bytes.size() + lengths.size() + stored_bytes);
   Encoder out(&object.stored);
   out.U32(static_cast<uint32_t>(header_bytes.size()));
   out.Raw(header_bytes);
   out.Raw(lengths);
-  out.Raw(pages);
+  for (const PagedBytes* section : sections) {
+    for (size_t i = 0; i < section->page_count(); ++i) out.Raw(section->StoredPage(i).stored);
+  }
   return object;
 }
 
@@ -115,14 +102,14 @@ absl::StatusOr<PagedObject> DecodePagedObject(const PagedFormat& format, std::st
   object.fields = std::move(header.fields);
   size_t page = 0;
   for (const uint64_t section_bytes : header.section_bytes) {
-    std::string& section = object.sections.emplace_back();
+    PagedBytes& section = object.sections.emplace_back();
     for (uint64_t left = section_bytes; left > 0; ++page) {
       const uint32_t length = lengths.U32();
       const size_t size = std::min<uint64_t>(left, kPageSize);
       const std::string_view bytes = in.Raw(length & ~kCompressed);
       if (!in.ok()) return DataLoss("truncated pages");
       RETURN_IF_ERROR(
-          DecodePage(bytes, (length & kCompressed) != 0, size, header.pages[page], &section));
+          section.AppendStoredPage(bytes, (length & kCompressed) != 0, size, header.pages[page]));
       left -= size;
     }
   }

@@ -13,10 +13,9 @@
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
+#include "backend/record/paged_bytes.h"
 
 namespace slacker {
-
-inline constexpr uint32_t kPageSize = 64 * 1024;
 
 struct PagedFormat {
   std::string_view magic;  // four bytes
@@ -31,19 +30,20 @@ struct EncodedPagedObject {
   std::string stored;
 };
 
-// REQUIRES: fields and sections are as `format` says. RESOURCE_EXHAUSTED: more content than the
-// format allows. Thread-safe.
-absl::StatusOr<EncodedPagedObject> EncodePagedObject(const PagedFormat& format,
-                                                     std::string_view fields,
-                                                     const std::vector<std::string_view>& sections);
-
 struct PagedObject {
   std::string fields;
-  std::vector<std::string> sections;
+  std::vector<PagedBytes> sections;
 };
 
-// DATA_LOSS unless `stored` is a whole object of this format with this digest. Memory is bounded by
-// the format's limit and grows only with content whose digest has been checked. Thread-safe.
+// REQUIRES: fields and sections are as `format` says. RESOURCE_EXHAUSTED: more content than the
+// format allows. Thread-safe.
+absl::StatusOr<EncodedPagedObject> EncodePagedObject(
+    const PagedFormat& format, std::string_view fields,
+    const std::vector<const PagedBytes*>& sections);
+
+// DATA_LOSS unless `stored` is a whole object of this format with this digest. Memory grows only
+// with content whose digest has been checked, and by no more than the stored bytes and a page.
+// Thread-safe.
 absl::StatusOr<PagedObject> DecodePagedObject(const PagedFormat& format, std::string_view stored,
                                               const Digest& digest);
 

@@ -16,6 +16,30 @@ int CompressorThreads() {
   return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 8u));
 }
 
+// Whether `name` has exactly this content. NOT_FOUND when there is no such object.
+absl::StatusOr<bool> HasContent(Backend& backend, const std::string& name,
+                                std::string_view content) {
+  constexpr uint64_t kStep = 4 << 20;
+  ASSIGN_OR_RETURN(const ObjectInfo info, backend.Stat(name));
+  if (info.size_bytes != content.size()) return false;
+  for (uint64_t at = 0; at < content.size(); at += kStep) {
+    const auto bytes = backend.Read(name, at, kStep);
+    if (absl::IsDataLoss(bytes.status())) return false;
+    RETURN_IF_ERROR(bytes.status());
+    if (*bytes != content.substr(at, kStep)) return false;
+  }
+  return true;
+}
+
+// A name that is taken although nothing sound was found under it (the publication that wrote it
+// died, or it is damaged) must not keep the content out.
+absl::Status PutOrRepair(Backend& backend, const std::string& name, std::string_view content) {
+  const auto present = HasContent(backend, name, content);
+  if (!present.ok() && !absl::IsNotFound(present.status())) return present.status();
+  if (present.ok() && !*present) return backend.Replace(name, content);
+  return backend.Put(name, content);
+}
+
 }  // namespace
 
 PackWriter::PackWriter(Backend* backend, const StoreWriter::Options& options)
@@ -111,10 +135,10 @@ absl::Status PackWriter::Write(OpenPack pack, Digest* id) {
   SLACKER_FAILPOINT("publish.before_pack");
   PackIndex index{Sha256::Of(pack.bytes), pack.bytes.size(), std::move(pack.chunks)};
   *id = index.pack;
-  RETURN_IF_ERROR(backend_->Put(PackName(*id), pack.bytes));
+  RETURN_IF_ERROR(PutOrRepair(*backend_, PackName(*id), pack.bytes));
   SLACKER_FAILPOINT("publish.before_index");
   // The index comes second: who finds it may rely on the pack.
-  RETURN_IF_ERROR(backend_->Put(PackIndexName(*id), EncodePackIndex(std::move(index))));
+  RETURN_IF_ERROR(PutOrRepair(*backend_, PackIndexName(*id), EncodePackIndex(std::move(index))));
   SLACKER_FAILPOINT("publish.after_index");
   return absl::OkStatus();
 }

@@ -119,12 +119,14 @@ class StoreWriter {
   };
   virtual ~StoreWriter() = default;
 
-  // Lists what the store has, so that chunks in it are not written again.
+  // Lists what the store has, so that chunks in it are not written again. Indexes that are damaged,
+  // and those whose pack is missing or cut short, do not count: what is in them is stored again.
   static absl::StatusOr<std::unique_ptr<StoreWriter>> Open(std::shared_ptr<Backend> backend,
                                                            const Options& options);
 
   // True when the store has a record of this layer already, sound and with its tar part and
-  // locations; fills in its digest. (Known through the manifest of a chain that ends in it; the
+  // locations, whose packs are there and not cut short (their content is not looked at; that is
+  // what verification is for); fills in its digest. (Known through the manifest of a chain that ends in it; the
   // caller passes the chain.)
   virtual absl::StatusOr<bool> FindRecord(const Digest& chain_id, const Digest& diff_id,
                                           Digest* record) = 0;

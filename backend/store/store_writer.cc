@@ -1,7 +1,10 @@
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <utility>
+#include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/log.h"
@@ -41,10 +44,14 @@ class Writer final : public StoreWriter {
   absl::Status PutOrRepair(const std::string& name, const std::string& content,
                            const std::function<absl::Status()>& verify);
   absl::Status WriteRecord(const EncodedLayer& encoded);
+  // Whether a pack is there with at least so many bytes: what a look at it can tell.
+  absl::StatusOr<bool> HasPack(const std::string& name, uint64_t min_bytes);
+  absl::StatusOr<bool> HasPacks(const Locations& locations);
 
   const std::shared_ptr<Backend> backend_;
   const StoreReader reader_;
   PackWriter packs_;
+  absl::flat_hash_map<std::string, uint64_t> pack_bytes_;  // of the packs looked at; 0 = missing
   std::atomic<uint64_t> other_bytes_ = 0;  // progress displays read it on other threads
 };
 
@@ -61,7 +68,14 @@ absl::Status Writer::LoadPackIndexes() {
       return bytes.status();
     }
     const auto index = bytes.ok() ? DecodePackIndex(*bytes, *pack) : bytes.status();
-    if (!index.ok()) {
+    if (index.ok()) {
+      ASSIGN_OR_RETURN(const bool whole, HasPack(PackName(*pack), index->pack_bytes));
+      if (!whole) {
+        Log(LogLevel::kWarning, "pack is cut short, its chunks are stored again, ignoring",
+            {{"object", PackName(*pack)}});
+        continue;
+      }
+    } else {
       Log(LogLevel::kWarning, "pack index cannot be read, its chunks are stored again, ignoring",
           {{"object", name}, {"error", Message(index.status())}});
       continue;
@@ -69,6 +83,28 @@ absl::Status Writer::LoadPackIndexes() {
     packs_.AddKnown(*index);
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Writer::HasPack(const std::string& name, uint64_t min_bytes) {
+  auto known = pack_bytes_.find(name);
+  if (known == pack_bytes_.end()) {
+    const auto info = backend_->Stat(name);
+    if (!info.ok() && !absl::IsNotFound(info.status())) return info.status();
+    known = pack_bytes_.emplace(name, info.ok() ? info->size_bytes : 0).first;
+  }
+  return known->second >= min_bytes;
+}
+
+absl::StatusOr<bool> Writer::HasPacks(const Locations& locations) {
+  std::vector<uint64_t> ends(locations.packs.size(), 1);  // an empty pack is none
+  for (const ChunkLocation& chunk : locations.chunks) {
+    ends[chunk.pack] = std::max(ends[chunk.pack], chunk.offset + chunk.stored_bytes);
+  }
+  for (size_t i = 0; i < ends.size(); ++i) {
+    ASSIGN_OR_RETURN(const bool whole, HasPack(locations.packs[i], ends[i]));
+    if (!whole) return false;
+  }
+  return true;
 }
 
 absl::StatusOr<bool> Writer::FindRecord(const Digest& chain_id, const Digest& diff_id,
@@ -82,8 +118,13 @@ absl::StatusOr<bool> Writer::FindRecord(const Digest& chain_id, const Digest& di
   auto layer = reader_.ReadLayerWithTar(top.record);
   absl::Status found = layer.status();
   if (layer.ok()) {
-    found = reader_.ReadLocations(top.record, layer->chunks.size()).status();
+    const auto locations = reader_.ReadLocations(top.record, layer->chunks.size());
+    found = locations.status();
     if (layer->diff_id != diff_id) found = DataLoss("record of another layer");
+    if (found.ok()) {
+      ASSIGN_OR_RETURN(const bool whole, HasPacks(*locations));
+      if (!whole) return false;
+    }
   }
   if (absl::IsNotFound(found) || absl::IsDataLoss(found)) return false;
   RETURN_IF_ERROR(found);

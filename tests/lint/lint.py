@@ -35,6 +35,7 @@ HEADER_HOMES = [
     (r"(grpc|grpcpp)/.*|.*\.grpc\.pb\.h|(snapshots|cri)\.pb\.h", ["snapshotter/service", "cmd"]),
     (r"store\.pb\.h", ["backend/store"]),
     (r"toml\+\+/.*|CLI/.*|systemd/.*", ["cmd"]),
+    (r"nlohmann/.*", ["backend/base", "backend/publish", "cmd"]),
 ]
 
 # What the files of a layer may include of ours.

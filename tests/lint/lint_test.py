@@ -80,6 +80,11 @@ class LintTest(unittest.TestCase):
         self.assert_breaks("concrete-backend", "backend/store/a.cc",
                            '#include "backend/memory/memory.h"\n')
 
+    def test_json_away_from_home(self):
+        self.assert_passes("backend/publish/a.cc", "#include <nlohmann/json.hpp>\n")
+        self.write("backend/publish/a.cc", "")
+        self.assert_breaks("header-home", "snapshotter/core/a.cc", "#include <nlohmann/json.hpp>\n")
+
     def test_source_too_long(self):
         self.assert_passes("backend/a.cc", "\n" * lint.SOURCE_MAX_LINES)
         self.assert_breaks("size", "backend/a.cc", "\n" * (lint.SOURCE_MAX_LINES + 1))

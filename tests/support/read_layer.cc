@@ -56,7 +56,7 @@ std::string Describe(const Layer& layer) {
     out << "piece " << static_cast<int>(p.kind) << ' ' << p.file << ' ' << p.offset << ' '
         << p.length << '\n';
   }
-  out << layer.tar_literals;
+  out << layer.tar_literals.ToString();
   return out.str();
 }
 

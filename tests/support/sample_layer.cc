@@ -88,7 +88,7 @@ SampleLayer MakeSampleLayer(uint32_t seed) {
   AddNode(&layer, 0, "socket", NodeType::kSocket);
   NodeOf(&layer, AddNode(&layer, 0, "empty", NodeType::kRegular)).mtime_seconds = -1;
 
-  layer.tar_literals = "header header";
+  layer.tar_literals = PagedBytes("header header");
   layer.tar_pieces.push_back({TarPiece::Kind::kLiteral, kNone, 0, 7});
   for (uint32_t i = 0; i < layer.files.size(); ++i) {
     layer.tar_pieces.push_back({TarPiece::Kind::kFile, i, 0, layer.files[i].size_bytes});

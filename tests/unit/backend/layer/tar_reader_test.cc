@@ -174,6 +174,25 @@ std::vector<LimitCase> LimitCases() {
   file.max_file_bytes = 100;
   TarLimits small_path;
   small_path.max_path_bytes = 100;
+  TarLimits lookups;
+  lookups.max_lookups = 100;
+  // Every entry walks the links again.
+  const auto links = [](int count) {
+    TarBuilder tar;
+    tar.Directory("0/0/0/0/0");
+    for (char link = 'b'; link < 'z'; ++link) tar.Symlink({link}, {static_cast<char>(link - 1)});
+    tar.Symlink("a", "0/0/0/0/0");
+    for (int i = 0; i < count; ++i) {
+      tar.File((i % 2 == 0 ? "y/f" : "0/f") + std::to_string(i), "");
+    }
+    return tar.End();
+  };
+  const auto xattrs = [](int count) {
+    std::vector<std::pair<std::string, std::string>> records;
+    for (int i = 0; i < count; ++i)
+      records.push_back({"SCHILY.xattr.user." + std::to_string(i), "x"});
+    return TarBuilder().Pax(records).File("f", "").End();
+  };
   TarLimits small_xattr;
   small_xattr.max_xattr_bytes = 100;
   return {
@@ -185,6 +204,8 @@ std::vector<LimitCase> LimitCases() {
       {"FileSize", file, TarBuilder().File("f", Noise(101)).End(),
        TarBuilder().File("f", Noise(100)).End()},
       {"Path", small_path, path(101), path(100)},
+      {"Lookups", lookups, links(20), links(2)},
+      {"Xattrs", {}, xattrs(4097), xattrs(4096)},
       {"Xattr", small_xattr, xattr(101), xattr(100)},
       {"ExtendedHeader", {}, xattr(1 << 20), xattr(60'000)},
   };

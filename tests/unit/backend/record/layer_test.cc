@@ -36,7 +36,7 @@ TEST(LayerTest, EmptyLayerIsValid) {
 TEST(LayerTest, LayerWithoutItsTarPartIsValid) {
   Layer layer = MakeSampleLayer().layer;
   layer.tar_pieces.clear();
-  layer.tar_literals.clear();
+  layer.tar_literals = {};
   EXPECT_OK(ValidateLayer(layer));
 }
 
@@ -136,8 +136,8 @@ const Violation kViolations[] = {
     {"TarTooShort", [](Layer* l) { l->tar_pieces.pop_back(); }},
     {"TarTooLong", [](Layer* l) { l->tar_pieces.back().length += 1; }},
     {"TarLengthOverflows", [](Layer* l) { l->tar_pieces.back().length = UINT64_MAX; }},
-    {"LiteralMissing", [](Layer* l) { l->tar_literals.pop_back(); }},
-    {"LiteralLeftOver", [](Layer* l) { l->tar_literals += "x"; }},
+    {"LiteralMissing", [](Layer* l) { l->tar_literals = PagedBytes("header heade"); }},
+    {"LiteralLeftOver", [](Layer* l) { l->tar_literals.Append("x"); }},
     {"PieceOfUnknownKind",
      [](Layer* l) { l->tar_pieces[0].kind = static_cast<TarPiece::Kind>(4); }},
     {"PieceOfNoFile", [](Layer* l) { l->tar_pieces[1].file = kNone; }},

@@ -83,7 +83,7 @@ inline absl::Status CheckSamples(std::shared_ptr<Backend> backend,
   if (manifest.layers.size() != samples.size()) return DataLoss("wrong number of layers");
   for (size_t i = 0; i < samples.size(); ++i) {
     ASSIGN_OR_RETURN(const Layer layer, reader.ReadLayerWithTar(manifest.layers[i].record));
-    if (layer.tar_literals != samples[i].layer.tar_literals) return DataLoss("wrong tar part");
+    if (!(layer.tar_literals == samples[i].layer.tar_literals)) return DataLoss("wrong tar part");
     const auto count = static_cast<uint32_t>(samples[i].chunks.size());
     ASSIGN_OR_RETURN(const Locations locations,
                      reader.ReadLocations(manifest.layers[i].record, count));

@@ -89,11 +89,47 @@ TEST_F(StoreWriterTest, ChunksWithADamagedIndexAreWrittenAgain) {
   again.layer.diff_id = Sha256::Of("another tar of the same files");
   testing::AddSampleFile(&again, 0, "more", "one more file, so that the pack is another");
   again.layer.tar_pieces.clear();
-  again.layer.tar_literals.clear();
+  again.layer.tar_literals = {};
   again.layer.tar_size_bytes = 0;
   ASSERT_OK(PublishSamples(backend_, {again}));
   EXPECT_EQ(PackNames(*backend_).size(), 2u);
   EXPECT_OK(CheckSamples(backend_, {again}));
+}
+
+TEST_F(StoreWriterTest, LayerWhosePackIsGoneOrCutShortIsNotFoundAndRepairedByPublishing) {
+  ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
+  const Digest chain = SampleChain({samples_[0]});
+  for (const bool remove : {false, true}) {
+    const std::string pack = PackNames(*backend_)[0];
+    const std::string content = backend_->ReadWhole(pack, 1 << 20).value();
+    ASSERT_OK(remove ? backend_->Remove(pack)
+                     : backend_->Replace(pack, content.substr(0, content.size() - 1)));
+    {
+      ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
+      Digest found;
+      EXPECT_FALSE(writer->FindRecord(chain, samples_[0].layer.diff_id, &found).value());
+    }
+    ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
+    EXPECT_OK(CheckSamples(backend_, {samples_[0]}));
+  }
+}
+
+// Without its index a pack is unknown; the new one may well get the same name.
+TEST_F(StoreWriterTest, DamagedPackOfTheSameNameIsReplaced) {
+  SampleLayer one;
+  one.layer.diff_id = Sha256::Of("one chunk");
+  one.layer.nodes.emplace_back();
+  one.layer.entries.emplace_back();
+  testing::AddSampleFile(&one, 0, "file", std::string(3000, 'x'));
+  ASSERT_OK(PublishSamples(backend_, {one}));
+  const std::string pack = PackNames(*backend_)[0];
+  std::string content = backend_->ReadWhole(pack, 1 << 20).value();
+  content.back() = static_cast<char>(content.back() ^ 1);
+  ASSERT_OK(backend_->Replace(pack, content));
+  ASSERT_OK(backend_->Replace(pack + ".idx", "damaged"));
+  ASSERT_OK(PublishSamples(backend_, {one}));
+  EXPECT_EQ(PackNames(*backend_), std::vector<std::string>{pack});
+  EXPECT_OK(CheckSamples(backend_, {one}));
 }
 
 TEST_F(StoreWriterTest, FullPackIsFollowedByAnother) {
