@@ -87,8 +87,8 @@ class Backend : public ReadBackend {
   virtual absl::Status Replace(std::string_view name, std::string_view content) = 0;
 
   // The names that begin with `prefix` ("packs/": empty, or whole components with a '/' at the end;
-  // INVALID_ARGUMENT otherwise), sorted. Objects
-  // that come or go meanwhile may be missing or present. Unfinished objects are never listed.
+  // INVALID_ARGUMENT otherwise), sorted. Objects that come or go meanwhile may be missing or
+  // present. Unfinished objects are never listed.
   virtual absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) = 0;
 
   // OK also when there is no such object.

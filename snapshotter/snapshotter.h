@@ -34,11 +34,8 @@
 
 namespace slacker {
 
-enum class Kind : uint8_t {
-  kView = 1,
-  kActive = 2,
-  kCommitted = 3
-};  // the numbers of the protocol
+// The numbers of the protocol.
+enum class Kind : uint8_t { kView = 1, kActive = 2, kCommitted = 3 };
 
 using Labels = std::map<std::string, std::string>;
 

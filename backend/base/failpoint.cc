@@ -33,8 +33,8 @@ struct Plan {
 }  // namespace
 
 void PassFailpoint(const char* name) {
-  static Plan
-      plan;  // NOLINT(clang-analyzer-optin.cplusplus.VirtualCall): read once, from the environment
+  // NOLINTNEXTLINE(clang-analyzer-optin.cplusplus.VirtualCall): read once, from the environment
+  static Plan plan;
   if (plan.trace_fd >= 0) {
     const std::string line = std::string(name) + "\n";
     (void)!write(plan.trace_fd, line.data(),

@@ -2,9 +2,9 @@
 // leaves behind. Compiled in with SLACKER_FAILPOINTS only (presets dev, asan, tsan, fuzz); nothing
 // of them is in a release build.
 //
-//   SLACKER_FAILPOINT=NAME[:N]      dies at the N-th (default: first) passage of NAME
-//   SLACKER_FAILPOINT_TRACE=FILE    appends every name passed to FILE, one a line: how a test finds
-//   out what there is
+//   SLACKER_FAILPOINT=NAME[:N]    dies at the N-th (default: first) passage of NAME
+//   SLACKER_FAILPOINT_TRACE=FILE  appends every name passed to FILE, one a line: how a test finds
+//                                 out what there is
 //
 // Names read "area.step" ("prepare.before_commit").
 #pragma once

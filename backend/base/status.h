@@ -14,9 +14,12 @@
 namespace slacker {
 
 // A status from an errno value; `what` names the operation and its object ("open /var/lib/x").
-//   EINVAL, ENAMETOOLONG, …  INTERNAL      ENOSPC, EDQUOT  RESOURCE_EXHAUSTED      EIO  DATA_LOSS
-//   EACCES, EPERM, EROFS     PERMISSION_DENIED
-//   EAGAIN, ETIMEDOUT, ECONN*, ENETUNREACH, EHOSTUNREACH, ENOTCONN, ESTALE  UNAVAILABLE
+//   ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM            RESOURCE_EXHAUSTED
+//   EACCES, EPERM, EROFS                              PERMISSION_DENIED
+//   EIO                                               DATA_LOSS
+//   EAGAIN, EBUSY, ETIMEDOUT, ESTALE, EPIPE, ECONN*,  UNAVAILABLE
+//   ENOTCONN, ENETUNREACH, EHOSTUNREACH
+//   anything else                                     INTERNAL
 // The errno value survives as a payload, see ErrnoOf. Thread-safe.
 absl::Status ErrnoError(int error, std::string_view what);
 

@@ -37,7 +37,8 @@ class FileOps {
   // Names in a directory, without "." and "..", unsorted; empty when it does not exist.
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& path) = 0;
   // Walks the tree without following symlinks or crossing file systems; entries that vanish
-  // meanwhile are skipped.
+  // meanwhile are skipped. Where directories are moved during each of a few walks, the sum of what
+  // the longest of them saw.
   virtual absl::StatusOr<DiskUsage> Usage(const std::string& path) = 0;
   // Owner and mode of a directory: new upper directories copy those of their parent's root.
   struct Owner {

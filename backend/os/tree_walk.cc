@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kOpenFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr int64_t kStatBlock = 512;
+constexpr int kMeterAttempts = 3;
 
 struct CloseDirectory {
   void operator()(DIR* dir) const { (void)closedir(dir); }  // read only: nothing to lose
@@ -229,11 +230,18 @@ absl::Status RemoveTreeAt(const std::string& path) {
 }
 
 absl::StatusOr<DiskUsage> UsageOfTree(const std::string& path) {
-  UniqueFd top(open(path.c_str(), kOpenFlags));
-  if (!top.valid()) return ErrnoError(errno, "open " + path);
-  Meter meter;
-  RETURN_IF_ERROR(TreeWalk(path, &meter).Run(std::move(top)));
-  return meter.total();
+  DiskUsage most;
+  for (int attempt = 0; attempt < kMeterAttempts; ++attempt) {
+    UniqueFd top(open(path.c_str(), kOpenFlags));
+    if (!top.valid()) return ErrnoError(errno, "open " + path);
+    Meter meter;
+    const absl::Status walked = TreeWalk(path, &meter).Run(std::move(top));
+    if (walked.ok()) return meter.total();
+    // Moved or deleted under the walk; anything else says something about the disk.
+    if (!absl::IsUnavailable(walked) && !absl::IsNotFound(walked)) return walked;
+    if (meter.total().inodes > most.inodes) most = meter.total();
+  }
+  return most;
 }
 
 }  // namespace slacker

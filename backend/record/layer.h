@@ -37,8 +37,7 @@ inline constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
 enum class NodeType : uint8_t {
   kDirectory = 1,
   // A directory that the tar does not name but needs for a path below it: it takes its metadata
-  // from the lower layers if they have a directory there, else it is 0755 root:root with the time
-  // 0.
+  // from the lower layers if they have a directory there, else it is 0755 root:root, time 0.
   kImplicitDirectory = 2,
   kRegular = 3,
   kSymlink = 4,
@@ -66,12 +65,12 @@ struct Node {
 };
 
 struct Entry {
-  uint32_t parent =
-      0;  // index of the parent's entry, less than this entry's own index (0 for the root itself)
-  uint32_t node =
-      0;  // index into nodes; kNone = whiteout: the name is deleted from the lower layers
-  std::string
-      name;  // raw bytes, 1 to 255, no '/' and no NUL, not "." or ".."; empty for the root only
+  // Index of the parent's entry, less than this entry's own index (0 for the root itself).
+  uint32_t parent = 0;
+  // Index into nodes; kNone = whiteout: the name is deleted from the lower layers.
+  uint32_t node = 0;
+  // Raw bytes, 1 to 255, no '/' and no NUL, not "." or ".."; empty for the root only.
+  std::string name;
 };
 
 struct File {

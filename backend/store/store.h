@@ -78,8 +78,8 @@ struct RecordObject {
 // object that is damaged, or of a version that this program does not know).
 class StoreReader {
  public:
-  explicit StoreReader(std::shared_ptr<ReadBackend>
-                           backend);  // shared: several readers of one process use one backend
+  // Shared: several readers of one process use one backend.
+  explicit StoreReader(std::shared_ptr<ReadBackend> backend);
 
   absl::StatusOr<Manifest> ReadManifest(const Digest& chain_id) const;
   absl::StatusOr<RecordObject> ReadRecord(const Digest& record) const;

@@ -19,6 +19,8 @@ struct Config {
   std::string store_url;          // "" = no store: every pull is ordinary
   int64_t store_budget_ms = 500;  // what a Prepare may wait for the store
   std::string run_dir = "/run/slacker";
+
+  bool operator==(const Config&) const = default;
 };
 
 inline constexpr int64_t kMinBudgetMs = 1, kMaxBudgetMs = 60'000;

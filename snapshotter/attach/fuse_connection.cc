@@ -67,18 +67,17 @@ absl::StatusOr<std::unique_ptr<FuseConnection>> FuseConnection::Open(const Optio
   std::unique_ptr<FuseConnection> connection(new FuseConnection);
   connection->stop_.Reset(eventfd(0, EFD_CLOEXEC));
   UniqueFd device;
-  RETURN_IF_ERROR(connection->Adopt(parent, keeper, &device));
-  if (!device.valid()) RETURN_IF_ERROR(connection->Create(parent, keeper, &device));
   // Taken before the first resend, so that the end of this process cannot be missed.
   UniqueFd predecessor;
   if (keeper->dying_predecessor() > 0) {
     predecessor.Reset(static_cast<int>(syscall(SYS_pidfd_open, keeper->dying_predecessor(), 0)));
   }
+  RETURN_IF_ERROR(connection->Adopt(parent, keeper, &device));
+  SLACKER_FAILPOINT("attach.resend_requested");
+  if (!device.valid()) RETURN_IF_ERROR(connection->Create(parent, keeper, &device));
   connection->server_ = std::make_unique<FuseServer>(std::move(device), source);
   RETURN_IF_ERROR(connection->server_->Start(options.threads));
   SLACKER_FAILPOINT("attach.serving");
-  if (connection->adopted_) RETURN_IF_ERROR(connection->server_->RequestResend());
-  SLACKER_FAILPOINT("attach.resend_requested");
   if (connection->adopted_ && predecessor.valid()) {
     connection->ResendWhenGone(std::move(predecessor));
   }
@@ -103,7 +102,9 @@ absl::Status FuseConnection::Adopt(const std::string& parent, KeeperClient* keep
     const std::string directory = parent + "/" + std::to_string(number);
     ASSIGN_OR_RETURN(UniqueFd kept, keeper->Get(name));
     ASSIGN_OR_RETURN(const bool mounted, IsMounted(directory));
-    if (mounted && FuseDeviceIsConnected(kept) && !device->valid()) {
+    // Without resending (before Linux 6.9) the readers whose requests the predecessor had taken
+    // would wait for ever. Closing the connection answers them with errors.
+    if (mounted && !device->valid() && FuseDeviceIsConnected(kept) && RequestResend(kept).ok()) {
       *device = std::move(kept);
       directory_ = directory;
       adopted_ = true;

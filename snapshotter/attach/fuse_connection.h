@@ -28,8 +28,10 @@ class FuseConnection {
     int threads = 2;      // that read requests; the work is the BlobSource's
   };
 
-  // Takes the connection over from the keeper if that has a living one, otherwise mounts a new one
-  // and gives it to the keeper. Serves `source` from the moment it returns. Milliseconds.
+  // Takes the connection over from the keeper if that has a living one whose unanswered requests
+  // the kernel sends again (Linux 6.9), otherwise mounts a new one and gives it to the keeper; what
+  // the keeper has of others is closed, which answers their readers with errors. Serves `source`
+  // from the moment it returns. Milliseconds.
   static absl::StatusOr<std::unique_ptr<FuseConnection>> Open(const Options& options,
                                                               KeeperClient* keeper,
                                                               BlobSource* source);

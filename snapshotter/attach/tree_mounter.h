@@ -14,7 +14,7 @@
 namespace slacker {
 
 struct BlobRef {
-  uint64_t id = 0;          // blob ID = FUSE node ID, never reused
+  uint64_t id = 0;          // name of its FUSE file, never reused
   uint64_t size_bytes = 0;  // multiple of 4096, not 0
 };
 

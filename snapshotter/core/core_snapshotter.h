@@ -78,7 +78,7 @@ class CoreSnapshotter final : public Snapshotter {
 
   CoreSnapshotter(Db* db, FileOps* files, Images* images, const Clock* clock, CoreOptions options);
 
-  // create.cc
+  // Towards a new snapshot: create.cc.
   absl::StatusOr<Parent> CheckNew(Txn& txn, const std::string& key,
                                   const std::string& parent) const;
   absl::StatusOr<std::vector<MountSpec>> Create(Kind kind, const std::string& key,
@@ -89,9 +89,8 @@ class CoreSnapshotter final : public Snapshotter {
   absl::StatusOr<std::vector<std::string>> LowersOf(const std::vector<ChainLink>& chain);
   MountPlan PlanFor(const SnapshotRow& row, std::vector<std::string> lowers) const;
 
-  // remote.cc
-  // ALREADY_EXISTS when the remote snapshot is there; otherwise OK, with the reason for the
-  // ordinary path in decision->reason.
+  // The remote path: remote.cc. ALREADY_EXISTS when the remote snapshot is there; otherwise OK, and
+  // decision->reason is why it is the ordinary path.
   absl::Status TryRemote(const std::string& key, const std::string& parent, const Labels& labels,
                          PathDecision* decision);
   absl::Status CommitRemote(const std::string& key, const std::string& parent, const Labels& labels,

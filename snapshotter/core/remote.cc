@@ -79,7 +79,8 @@ absl::Status CoreSnapshotter::CommitRemote(const std::string& key, const std::st
   ASSIGN_OR_RETURN(const Parent found, CheckNew(txn, key, parent));
   const std::string& ref = labels.at(std::string(kRefLabel));
   ASSIGN_OR_RETURN(const bool there, SnapshotTable::HasRemote(txn, ref, found.id, chain));
-  if (there) return absl::OkStatus();  // an equal call was faster
+  // An equal call was faster; it is durable when this transaction is.
+  if (there) return txn.Commit();
   SnapshotRow row;
   row.id = directories_.NewId();
   ASSIGN_OR_RETURN(row.info.name, InventName(txn, row.id));

@@ -186,6 +186,7 @@ void Handler::FinishRead(uint64_t unique, size_t expected, absl::StatusOr<std::s
   --in_flight_;
   // A short answer could become zeros in somebody's page cache.
   if (data.ok() && data->size() == expected) return Reply(unique, *data);
+  if (absl::IsCancelled(data.status())) return;  // stays with the kernel, for the next server
   ++errors_;
   ReplyError(unique, EIO);
 }
@@ -217,7 +218,8 @@ void Handler::Reply(uint64_t unique, std::string_view body) const {
       {{&header, sizeof header}, {const_cast<char*>(body.data()), body.size()}}};
   if (writev(device_, parts.data(), body.empty() ? 1 : 2) >= 0) return;
   // ENOENT: the request is not waiting any more (answered by another, or sent again under its other
-  // name). ENODEV: aborted. Neither leaves anything to do; after anything else somebody still waits.
+  // name). ENODEV: aborted. Neither leaves anything to do; after anything else somebody still
+  // waits.
   if (errno != ENOENT && errno != ENODEV) ReplyError(unique, EIO);
 }
 

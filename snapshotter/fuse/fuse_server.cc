@@ -67,15 +67,7 @@ void FuseServer::Serve() {
   }
 }
 
-absl::Status FuseServer::RequestResend() {
-  fuse_out_header header{};
-  header.len = sizeof header;
-  header.error = fuse::kNotifyResend;
-  if (write(state_->device.get(), &header, sizeof header) < 0) {
-    return Unavailable("FUSE_NOTIFY_RESEND: " + Message(ErrnoError(errno, "write /dev/fuse")));
-  }
-  return absl::OkStatus();
-}
+absl::Status FuseServer::RequestResend() { return slacker::RequestResend(state_->device); }
 
 bool FuseServer::alive() const { return FuseDeviceIsConnected(state_->device); }
 
@@ -85,6 +77,16 @@ absl::StatusOr<UniqueFd> OpenFuseDevice() {
   UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (!device.valid()) return ErrnoError(errno, "open /dev/fuse");
   return device;
+}
+
+absl::Status RequestResend(const UniqueFd& device) {
+  fuse_out_header header{};
+  header.len = sizeof header;
+  header.error = fuse::kNotifyResend;
+  if (write(device.get(), &header, sizeof header) < 0) {
+    return Unavailable("FUSE_NOTIFY_RESEND: " + Message(ErrnoError(errno, "write /dev/fuse")));
+  }
+  return absl::OkStatus();
 }
 
 bool FuseDeviceIsConnected(const UniqueFd& device) {

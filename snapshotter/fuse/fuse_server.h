@@ -2,9 +2,10 @@
 // file for each blob, named by its decimal ID. Its one customer is the loop driver.
 //
 // Answers are whole or an error: a READ gets exactly what was asked for (less only at the blob's
-// end) or EIO. Every READ is handed to the source at once, so as many are under way as the kernel
-// sends. Files are opened with FOPEN_DIRECT_IO (nothing is cached twice) and FOPEN_NOFLUSH (closing
-// one asks nothing of us).
+// end) or EIO; none when the source answers CANCELLED: the next server is asked again. Every READ
+// is handed to the source at once, so as many are under way as the kernel sends. Files are opened
+// with FOPEN_DIRECT_IO (nothing is cached twice) and FOPEN_NOFLUSH (closing one asks nothing of
+// us).
 //
 // The connection outlives servers. A server that takes over asks for the requests that its
 // predecessor read and did not answer (FUSE_NOTIFY_RESEND) and goes on; there is no second INIT. A
@@ -49,9 +50,7 @@ class FuseServer {
   // Begins to serve with `threads` threads. Call once.
   absl::Status Start(int threads);
 
-  // Asks the kernel to send unanswered requests again: once after taking over, and once more when
-  // the predecessor is known to have ended (a request that it was just reading escapes the first).
-  // UNAVAILABLE when the kernel cannot (before Linux 6.9).
+  // See below.
   absl::Status RequestResend();
 
   // False once the connection was aborted or unmounted: the kernel answers its readers with errors.
@@ -71,6 +70,11 @@ class FuseServer {
 
 // A new, unconnected /dev/fuse.
 absl::StatusOr<UniqueFd> OpenFuseDevice();
+
+// Asks the kernel to send unanswered requests again: once when taking over, and once more when the
+// predecessor is known to have ended (a request that it was just reading escapes the first).
+// UNAVAILABLE when the kernel cannot (before Linux 6.9).
+absl::Status RequestResend(const UniqueFd& device);
 
 // Whether the connection behind a /dev/fuse descriptor still stands; false too when it was never
 // mounted.

@@ -1,10 +1,9 @@
 // The cache of one layer blob: what of it is on this node.
 //
 //   <blob>.data  sparse file of the blob's size; what is not filled is a hole
-//   <blob>.map   which chunks are filled, little-endian: "SLKMAP1\0"; the record's digest; u64 size
-//   of
-//                the blob; u32 number of chunks; one bit a chunk, lowest bit first; SHA-256 of all
-//                before
+//   <blob>.map   which chunks are filled, little-endian: "SLKMAP1\0"; the record's digest;
+//                u64 size of the blob; u32 number of chunks; one bit a chunk, lowest bit first;
+//                SHA-256 of all before
 //
 // The bits in memory are the truth while the process lives. The map on disk never claims a chunk
 // that was not synced before: Flush syncs the data, then replaces the map. After a crash the data

@@ -29,7 +29,7 @@ BlobFiller::BlobFiller(Options options)
       transfers_(std::make_shared<TransferCounters>()) {
   std::shared_ptr<ReadBackend> counted;
   if (options_.backend != nullptr) {
-    counted = std::make_shared<CountingBackend>(options_.backend, transfers_);
+    counted = std::make_shared<CountingBackend>(options_.backend.get(), transfers_);
   }
   engine_ = FillEngine::Start(std::move(counted), &records_, options_.clock, options_.fill);
 }

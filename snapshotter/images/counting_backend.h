@@ -20,9 +20,11 @@ struct TransferCounters {
 
 class CountingBackend final : public ReadBackend {
  public:
-  // Both shared: with other readers of the store, and with whoever shows the counters.
-  CountingBackend(std::shared_ptr<ReadBackend> backend, std::shared_ptr<TransferCounters> counters)
-      : backend_(std::move(backend)), counters_(std::move(counters)) {}
+  // `backend` is not owned: what reads through this may end last on one of the backend's own
+  // threads, which must not be where the backend is destroyed. It outlives every call from outside
+  // its callbacks. `counters` is shared with whoever shows them.
+  CountingBackend(ReadBackend* backend, std::shared_ptr<TransferCounters> counters)
+      : backend_(backend), counters_(std::move(counters)) {}
 
   void ReadAsync(std::string_view name, uint64_t offset, uint64_t size,
                  ReadCallback done) override {
@@ -40,7 +42,7 @@ class CountingBackend final : public ReadBackend {
   std::string Url() const override { return backend_->Url(); }
 
  private:
-  const std::shared_ptr<ReadBackend> backend_;
+  ReadBackend* const backend_;
   const std::shared_ptr<TransferCounters> counters_;
 };
 

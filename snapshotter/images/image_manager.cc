@@ -16,10 +16,10 @@
 namespace slacker {
 namespace {
 
-std::shared_ptr<ReadBackend> Counted(std::shared_ptr<ReadBackend> backend,
+std::shared_ptr<ReadBackend> Counted(ReadBackend* backend,
                                      std::shared_ptr<TransferCounters> counters) {
   if (backend == nullptr) return nullptr;
-  return std::make_shared<CountingBackend>(std::move(backend), std::move(counters));
+  return std::make_shared<CountingBackend>(backend, std::move(counters));
 }
 
 // A mount point is on another device than the directory that it is in.
@@ -45,7 +45,7 @@ ImageManager::ImageManager(Options options)
       metadata_(options_.root + "/images", &records_),
       transfers_(std::make_shared<TransferCounters>()),
       references_(std::make_shared<References>()),
-      gateway_(Counted(options_.backend, transfers_), options_.clock, options_.gateway),
+      gateway_(Counted(options_.backend.get(), transfers_), options_.clock, options_.gateway),
       builds_(std::make_unique<BuildQueue>(
           [this](const Digest& chain_id) { return FindOrBuild(chain_id); }, options_.build_delay)),
       background_(std::make_unique<ThreadPool>("slk-images", 1)) {}

@@ -1,9 +1,9 @@
 // The EROFS metadata image of an image, as two files:
 //   <images>/<id>.erofs  the image; an inode of its own for every build, never changed in place
-//   <images>/<id>.meta   what it is, little-endian: "SLKMETA1"; the chain ID; u64 size and SHA-256
-//   of
-//                        the image; u32 number of devices; u32 layer position each; SHA-256 of all
-//                        before
+//   <images>/<id>.meta   what it is, little-endian: "SLKMETA1"; the chain ID; u64 size and
+//                        SHA-256 of the image; u32 number of devices; u32 layer position each;
+//                        SHA-256 of all before
+//
 // An image counts as built when its .meta is whole and says what the image is; else it is built
 // again, from the records on this node. Thread-safe for different images.
 #pragma once

@@ -106,8 +106,9 @@ absl::StatusOr<Value> StoreGateway::AskOne(
   auto value = std::make_shared<Value>();
   auto task = [value, read = std::move(read)](const StoreReader& reader) {
     auto answer = read(reader);
-    if (answer.ok()) *value = *std::move(answer);
-    return answer.status();
+    if (!answer.ok()) return answer.status();
+    *value = *std::move(answer);
+    return absl::OkStatus();
   };
   RETURN_IF_ERROR(Record(Ask({std::move(task)}, deadline)));
   return std::move(*value);
@@ -134,10 +135,11 @@ absl::StatusOr<std::vector<RecordObject>> StoreGateway::ReadRecords(
   auto objects = std::make_shared<std::vector<RecordObject>>(records.size());
   std::vector<std::function<absl::Status(const StoreReader&)>> tasks;
   for (size_t i = 0; i < records.size(); ++i) {
-    tasks.push_back([objects, i, record = records[i]](const StoreReader& reader) {
+    tasks.emplace_back([objects, i, record = records[i]](const StoreReader& reader) {
       auto read = reader.ReadRecord(record);
-      if (read.ok()) (*objects)[i] = *std::move(read);
-      return read.status();
+      if (!read.ok()) return read.status();
+      (*objects)[i] = *std::move(read);
+      return absl::OkStatus();
     });
   }
   RETURN_IF_ERROR(Record(Ask(std::move(tasks), deadline)));

@@ -11,13 +11,15 @@
 // such a process never runs code of its own again, though the kernel may keep it for a while; the
 // old connection is then closed.
 //
-//   verb      name   effect                                          errors (reply.error, an errno)
-//   kAcquire  -      the client is the owner; reply.pid is the       EBUSY: somebody is, reply.pid
-//                    predecessor if that is still ending, else 0
-//   kPut      yes    keeps the descriptor, replacing one of the name  ENOSPC: kMaxDescriptors are
-//   kept kGet      yes    sends a copy of the descriptor                  ENOENT kDrop     yes
-//   closes the keeper's copy; no error if absent kList     -      reply.names: every name, each
-//   with its NUL kBye      -      nothing is attached: the keeper closes everything and ends
+//   verb      name  effect                                         errors (reply.error, an errno)
+//   kAcquire  -     the client is the owner; reply.pid is the      EBUSY: somebody is, reply.pid
+//                   predecessor if that is still ending, else 0
+//   kPut      yes   keeps the descriptor, replacing one of         ENOSPC: kMaxDescriptors are
+//                   the name                                       kept
+//   kGet      yes   sends a copy of the descriptor                 ENOENT
+//   kDrop     yes   closes the keeper's copy; no error if absent
+//   kList     -     reply.names: every name, each with its NUL
+//   kBye      -     nothing is attached: the keeper closes everything and ends
 //
 // While there is no owner the keeper waits for one, at most its deadline; then it closes everything
 // (whereupon the kernel aborts the FUSE connection: its readers get errors) and ends. Clients must

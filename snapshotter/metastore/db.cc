@@ -13,9 +13,10 @@
 namespace slacker {
 namespace {
 
-constexpr int kBusyTimeoutMs =
-    5000;  // only another process (a person with sqlite3) can make us wait
-constexpr size_t kMaxIdleReaders = 4;
+// Only another process (a person with sqlite3) can make us wait.
+constexpr int kBusyTimeoutMs = 5000;
+constexpr size_t kMaxIdleReaders = 16;
+constexpr int kMaxBatch = 64;  // bounds how long the first transaction of a batch waits
 
 // SQLite checkpoints at 1000 pages of 4 KiB; the rest is for when the checkpoint finds no space.
 constexpr off_t kReservedLogBytes = 8 << 20;
@@ -68,6 +69,8 @@ absl::Status DbConnection::Execute(const char* sql) {
   return absl::OkStatus();
 }
 
+bool DbConnection::InAutocommit() const { return sqlite3_get_autocommit(handle_) != 0; }
+
 absl::StatusOr<sqlite3_stmt*> DbConnection::Prepared(std::string_view sql) {
   if (auto found = statements_.find(sql); found != statements_.end()) return found->second;
   sqlite3_stmt* stmt = nullptr;
@@ -82,25 +85,21 @@ absl::StatusOr<sqlite3_stmt*> DbConnection::Prepared(std::string_view sql) {
 Txn::Txn(Txn&& other) noexcept
     : db_(std::exchange(other.db_, nullptr)),
       connection_(other.connection_),
-      write_(other.write_) {}
+      batch_(std::move(other.batch_)) {}
 
 Txn::~Txn() {
   if (db_ == nullptr) return;
-  // A rollback that fails (the disk is gone) leaves the transaction to SQLite's own recovery;
-  // nothing was committed.
-  (void)connection_->Execute("ROLLBACK");
-  End();
+  if (batch_ == nullptr) {
+    db_->EndRead(connection_);
+  } else {
+    (void)db_->EndWrite(batch_, /*keep=*/false);  // nothing of it is kept either way
+  }
 }
 
 absl::Status Txn::Commit() {
-  SLACKER_CHECK(db_ != nullptr, "a transaction is committed once");
-  const absl::Status status = connection_->Execute("COMMIT");
-  if (!status.ok()) (void)connection_->Execute("ROLLBACK");  // may have rolled back already
-  End();
-  return status;
+  SLACKER_CHECK(db_ != nullptr && batch_ != nullptr, "a write transaction is committed once");
+  return std::exchange(db_, nullptr)->EndWrite(batch_, /*keep=*/true);
 }
-
-void Txn::End() { std::exchange(db_, nullptr)->Return(connection_, write_); }
 
 Stmt::Stmt(Txn& txn, std::string_view sql) : handle_(txn.connection_->handle()) {
   SLACKER_CHECK(txn.db_ != nullptr, "a statement needs a live transaction");
@@ -193,21 +192,76 @@ absl::StatusOr<std::unique_ptr<DbConnection>> Db::Connect(bool write) const {
     RETURN_IF_ERROR(connection->Execute("PRAGMA synchronous=FULL"));
     RETURN_IF_ERROR(connection->Execute("PRAGMA foreign_keys=ON"));
   }
-  RETURN_IF_ERROR(connection->Execute("PRAGMA cache_size=-2048"));  // KiB, per connection
+  // In KiB. Readers are many, and what they miss is in the kernel's cache.
+  RETURN_IF_ERROR(
+      connection->Execute(write ? "PRAGMA cache_size=-4096" : "PRAGMA cache_size=-256"));
   return connection;
 }
 
 absl::StatusOr<Txn> Db::Write() {
+  std::shared_ptr<WriteBatch> batch;
+  bool opens = false;
   {
     MutexLock lock(&mutex_);
+    ++waiting_;
     while (writing_) free_.Wait(&mutex_);
+    --waiting_;
     writing_ = true;
+    opens = batch_ == nullptr;
+    if (opens) batch_ = std::make_shared<WriteBatch>();
+    batch = batch_;
   }
-  if (absl::Status begun = writer_->Execute("BEGIN IMMEDIATE"); !begun.ok()) {
-    Return(writer_.get(), /*write=*/true);
+  // The first of a batch is undone with the whole of it and needs no savepoint.
+  if (absl::Status begun = writer_->Execute(opens ? "BEGIN IMMEDIATE" : "SAVEPOINT member");
+      !begun.ok()) {
+    (void)EndWrite(batch, /*keep=*/false);
     return begun;
   }
-  return Txn(this, writer_.get(), /*write=*/true);
+  return Txn(this, writer_.get(), std::move(batch));
+}
+
+absl::Status Db::EndWrite(const std::shared_ptr<WriteBatch>& batch, bool keep) {
+  bool first = false;
+  {
+    MutexLock lock(&mutex_);
+    first = batch->members == 0;
+  }
+  if (!first) {
+    if (!keep) (void)writer_->Execute("ROLLBACK TO member");
+    (void)writer_->Execute("RELEASE member");
+  }
+  // A full disk can make SQLite undo the whole transaction; what came after it would stand alone.
+  const bool lost = writer_->InAutocommit();
+  {
+    MutexLock lock(&mutex_);
+    ++batch->members;
+    const bool goes_on = !lost && (keep || !first) && waiting_ > 0 && batch->members < kMaxBatch;
+    if (goes_on) {
+      writing_ = false;
+      free_.Signal();
+      while (!batch->done) done_.Wait(&mutex_);
+      return batch->result;
+    }
+  }
+  absl::Status result;
+  if (lost) {
+    result = ResourceExhausted("the transaction was undone by the database");
+  } else if (keep || !first) {
+    result = writer_->Execute("COMMIT");
+  }
+  if (!writer_->InAutocommit()) (void)writer_->Execute("ROLLBACK");
+  MutexLock lock(&mutex_);
+  Finish(*batch, result);
+  return result;
+}
+
+void Db::Finish(WriteBatch& batch, absl::Status result) {
+  batch.done = true;
+  batch.result = std::move(result);
+  batch_ = nullptr;
+  writing_ = false;
+  done_.SignalAll();
+  free_.Signal();
 }
 
 absl::StatusOr<Txn> Db::Read() {
@@ -223,18 +277,13 @@ absl::StatusOr<Txn> Db::Read() {
     ASSIGN_OR_RETURN(connection, Connect(/*write=*/false));
   }
   RETURN_IF_ERROR(connection->Execute("BEGIN"));
-  return Txn(this, connection.release(), /*write=*/false);
+  return Txn(this, connection.release(), nullptr);
 }
 
-void Db::Return(DbConnection* connection, bool write) {
-  std::unique_ptr<DbConnection> surplus;  // closed after the lock is released
+void Db::EndRead(DbConnection* connection) {
+  std::unique_ptr<DbConnection> surplus(connection);  // closed after the lock is released
+  (void)surplus->Execute("ROLLBACK");                 // nothing was changed
   MutexLock lock(&mutex_);
-  if (write) {
-    writing_ = false;
-    free_.Signal();
-    return;
-  }
-  surplus.reset(connection);
   if (idle_readers_.size() < kMaxIdleReaders) idle_readers_.push_back(std::move(surplus));
 }
 

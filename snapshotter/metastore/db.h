@@ -5,6 +5,11 @@
 // are serialised by a mutex that is held for their life, so nothing slow may happen inside one;
 // read transactions run beside them on a consistent snapshot of the database.
 //
+// Group commit: write transactions that wait for their turn join the batch of the one before them,
+// and the last one makes all of them durable at once (one fsync). A transaction sees what those
+// before it in the batch changed; so nothing ends, not even by rolling back, before the batch is
+// durable, and when that fails, Commit() fails for all of them.
+//
 // Disk space is claimed in advance (8 MiB for the log, the file itself in steps of 4 MiB), so that
 // deleting rows works on a full disk.
 //
@@ -38,6 +43,8 @@ class DbConnection {
 
   sqlite3* handle() const { return handle_; }
   absl::Status Execute(const char* sql);
+  // No transaction is open.
+  bool InAutocommit() const;
   // Prepared on first use and kept. `sql` must be a literal, or otherwise outlive the connection.
   absl::StatusOr<sqlite3_stmt*> Prepared(std::string_view sql);
 
@@ -48,6 +55,13 @@ class DbConnection {
 
 class Db;
 
+// Write transactions that are made durable together; shared by them. Guarded by the Db's mutex.
+struct WriteBatch {
+  int members = 0;  // ended, but for the current one
+  bool done = false;
+  absl::Status result;
+};
+
 // A transaction. Move-only, one thread.
 class Txn {
  public:
@@ -55,19 +69,19 @@ class Txn {
   Txn& operator=(Txn&&) = delete;
   ~Txn();
 
-  // Makes the changes durable. After an error nothing was changed.
+  // Makes the changes durable, and with them what this transaction saw. After an error nothing was
+  // changed.
   absl::Status Commit();
 
  private:
   friend class Db;
   friend class Stmt;
-  Txn(Db* db, DbConnection* connection, bool write)
-      : db_(db), connection_(connection), write_(write) {}
-  void End();
+  Txn(Db* db, DbConnection* connection, std::shared_ptr<WriteBatch> batch)
+      : db_(db), connection_(connection), batch_(std::move(batch)) {}
 
   Db* db_;  // null when moved from or ended
   DbConnection* connection_;
-  bool write_;
+  std::shared_ptr<WriteBatch> batch_;  // null: reads only
 };
 
 // One execution of a prepared statement: bind in order, then Step through the rows. Resets itself
@@ -119,13 +133,19 @@ class Db {
   friend class Txn;
   explicit Db(std::string path) : path_(std::move(path)) {}
   absl::StatusOr<std::unique_ptr<DbConnection>> Connect(bool write) const;
-  void Return(DbConnection* connection, bool write);
+  void EndRead(DbConnection* connection);
+  // Keeps or undoes what the current transaction did, and lets its batch go on or ends it.
+  absl::Status EndWrite(const std::shared_ptr<WriteBatch>& batch, bool keep);
+  void Finish(WriteBatch& batch, absl::Status result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string path_;
   Mutex mutex_;
-  CondVar free_;
+  CondVar free_;  // the writer's turn has come
+  CondVar done_;  // a batch is done
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  std::unique_ptr<DbConnection> writer_;
+  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;                    // in Write()
+  std::shared_ptr<WriteBatch> batch_ ABSL_GUARDED_BY(mutex_);  // null: none is open
+  std::unique_ptr<DbConnection> writer_;                       // of whoever set writing_
   std::vector<std::unique_ptr<DbConnection>> idle_readers_ ABSL_GUARDED_BY(mutex_);
 };
 

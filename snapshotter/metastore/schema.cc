@@ -22,7 +22,7 @@ constexpr const char* kMigrations[] = {
       created INTEGER NOT NULL,              -- Unix nanoseconds
       updated INTEGER NOT NULL,
       ref BLOB,                              -- label containerd.io/snapshot.ref, indexed for List
-      chain BLOB,                            -- 32 bytes: a remote snapshot's content; null = a directory of ours
+      chain BLOB,                            -- 32 bytes: content of a remote snapshot, else null
       reason BLOB NOT NULL DEFAULT '',       -- why it took the path it took
       size INTEGER NOT NULL DEFAULT 0,       -- usage frozen at Commit
       inodes INTEGER NOT NULL DEFAULT 0

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <filesystem>
 #include <utility>
+#include <vector>
 
 #include "backend/base/status.h"
 
@@ -21,6 +22,8 @@ namespace slacker {
 namespace {
 
 constexpr int kMaxMessageBytes = 16 << 20;  // containerd's own limit
+// Idle threads that are kept: with fewer than the calls that come at once, each of those starts one.
+constexpr int kMaxPollers = 16;
 constexpr mode_t kSocketUmask = 0177;
 constexpr mode_t kLockMode = 0600;
 
@@ -89,10 +92,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const std::string& path,
   grpc::ServerBuilder builder;
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MIN_POLLERS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 4);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, kMaxPollers);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials());
   builder.RegisterService(&server->service_);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(server->running_.NewReporter());
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   const mode_t before = umask(kSocketUmask);
   server->server_ = builder.BuildAndStart();
   umask(before);
@@ -105,7 +111,10 @@ Server::~Server() {
 }
 
 void Server::Shutdown(std::chrono::milliseconds grace) {
-  server_->Shutdown(std::chrono::system_clock::now() + grace);
+  service_.RefuseCalls();
+  server_->GetHealthCheckService()->SetServingStatus(false);
+  running_.WaitForNone(grace);
+  server_->Shutdown(std::chrono::system_clock::now());
   server_->Wait();
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "backend/base/unique_fd.h"
+#include "snapshotter/service/running_calls.h"
 #include "snapshotter/service/snapshots_service.h"
 
 namespace slacker {
@@ -25,7 +26,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Takes no more calls, waits for those that run, cancels them after `grace`.
+  // Takes no more calls (UNAVAILABLE), waits for those that run, cancels them after `grace`. Idle
+  // connections are closed without waiting for their clients.
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
@@ -34,6 +36,7 @@ class Server {
   const std::string path_;
   UniqueFd lock_;
   SnapshotsService service_;
+  RunningCalls running_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -31,10 +31,12 @@ bool IsTrouble(absl::StatusCode code) {
   }
 }
 
-// `error` when the database, a file system or a library of theirs broke a promise: exceptions of
-// third parties must not end the daemon.
-grpc::Status Answer(const char* rpc, const std::string& key,
-                    const std::function<absl::Status()>& call) {
+}  // namespace
+
+// Exceptions of third parties must not end the daemon.
+grpc::Status SnapshotsService::Answer(const char* rpc, const std::string& key,
+                                      const std::function<absl::Status()>& call) const {
+  if (refusing_) return ToGrpc(Unavailable("slackerd is stopping"));
   absl::Status status;
   try {
     status = call();
@@ -50,8 +52,6 @@ grpc::Status Answer(const char* rpc, const std::string& key,
   }
   return ToGrpc(status);
 }
-
-}  // namespace
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.raw_code()), Message(status)};

@@ -5,6 +5,10 @@
 // such key, …), at WARN when something is wrong on this node. Thread-safe.
 #pragma once
 
+#include <atomic>
+#include <functional>
+#include <string>
+
 #include "absl/status/status.h"
 #include "snapshots.grpc.pb.h"
 #include "snapshotter/core/core_snapshotter.h"
@@ -51,8 +55,15 @@ class SnapshotsService final : public snapshots_v1::Snapshots::Service {
   grpc::Status Cleanup(grpc::ServerContext* context, const snapshots_v1::CleanupRequest* request,
                        google::protobuf::Empty* response) override;
 
+  // From now on every call is answered UNAVAILABLE; those that run go on.
+  void RefuseCalls() { refusing_ = true; }
+
  private:
+  grpc::Status Answer(const char* rpc, const std::string& key,
+                      const std::function<absl::Status()>& call) const;
+
   Snapshotter* const snapshotter_;
+  std::atomic<bool> refusing_{false};
 };
 
 }  // namespace slacker

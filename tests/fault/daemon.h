@@ -24,8 +24,10 @@ class Daemon {
  public:
   // Waits until it serves, or has ended (see running()).
   Daemon(const std::string& root, const std::string& socket, const std::string& log,
-         const std::vector<std::string>& environment = {}) {
+         const std::vector<std::string>& environment = {},
+         const std::vector<std::string>& flags = {}) {
     std::vector<std::string> arguments = {SLACKERD_PATH, "--root", root, "--address", socket};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
     std::vector<std::string> variables = environment;
     for (char** variable = environ; *variable != nullptr; ++variable)
       variables.push_back(*variable);
@@ -64,9 +66,6 @@ class Daemon {
   int End(int signal) {
     if (pid_ > 0) {
       kill(pid_, signal);
-      // An idle client does not notice that the server asks it to go.
-      stub_.reset();
-      channel_.reset();
       waitpid(pid_, &wait_status_, 0);
       pid_ = -1;
     }
@@ -79,10 +78,12 @@ class Daemon {
     return wait_status_;
   }
 
-  grpc::Status Prepare(const std::string& key, const std::string& parent) {
+  grpc::Status Prepare(const std::string& key, const std::string& parent,
+                       const std::string& ref = "") {
     api::PrepareSnapshotRequest request;
     request.set_key(key);
     request.set_parent(parent);
+    if (!ref.empty()) (*request.mutable_labels())["containerd.io/snapshot.ref"] = ref;
     api::PrepareSnapshotResponse response;
     grpc::ClientContext context;
     const grpc::Status status = stub_->Prepare(&context, request, &response);
@@ -117,9 +118,11 @@ class Daemon {
     grpc::ClientContext context;
     return stub_->Cleanup(&context, {}, &response);
   }
-  std::vector<api::Info> List() {
+  std::vector<api::Info> List(const std::string& filter = "") {
     grpc::ClientContext context;
-    const auto reader = stub_->List(&context, {});
+    api::ListSnapshotsRequest request;
+    if (!filter.empty()) request.add_filters(filter);
+    const auto reader = stub_->List(&context, request);
     std::vector<api::Info> infos;
     api::ListSnapshotsResponse batch;
     while (reader->Read(&batch))

@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -41,7 +44,7 @@ TEST_F(DaemonTest, ASecondDaemonOnTheRootIsRefused) {
   ASSERT_TRUE(first.running());
   Daemon second(root_, dir_ / "other", dir_ / "log");
   EXPECT_EQ(WEXITSTATUS(second.Wait()), 1);
-  EXPECT_THAT(Log(), ::testing::HasSubstr("another daemon uses the root"));
+  EXPECT_THAT(Log(), ::testing::HasSubstr("is in use by PID"));
   EXPECT_TRUE(first.Prepare("k", "").ok());
 }
 
@@ -70,6 +73,49 @@ TEST_F(DaemonTest, AnUnusableRootIsAClearError) {
   EXPECT_EQ(WEXITSTATUS(daemon.Wait()), 1);
   EXPECT_THAT(Log(), ::testing::HasSubstr("cannot serve"));
   EXPECT_THAT(Log(), ::testing::HasSubstr(root_));
+}
+
+// What systemd's socket for notifications receives.
+class NotifySocket {
+ public:
+  explicit NotifySocket(const std::string& path) : fd_(socket(AF_UNIX, SOCK_DGRAM, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  ~NotifySocket() { close(fd_); }
+  NotifySocket(const NotifySocket&) = delete;
+  NotifySocket& operator=(const NotifySocket&) = delete;
+
+  // Waits for the next message.
+  std::string Next() const {
+    char text[256] = {};
+    return recv(fd_, text, sizeof text - 1, 0) > 0 ? text : "";
+  }
+
+ private:
+  const int fd_;
+};
+
+TEST_F(DaemonTest, SystemdIsToldOfReadinessAndOfTheStop) {
+  const NotifySocket notify(dir_ / "notify");
+  Daemon daemon(root_, sock_, dir_ / "log", {"NOTIFY_SOCKET=" + (dir_ / "notify")});
+  ASSERT_TRUE(daemon.running()) << Log();
+  EXPECT_EQ(notify.Next(), "READY=1");
+  EXPECT_TRUE(daemon.Prepare("k", "").ok()) << "it serves when it says so";
+  EXPECT_EQ(daemon.End(SIGTERM), 0);
+  EXPECT_EQ(notify.Next(), "STOPPING=1");
+}
+
+TEST_F(DaemonTest, TheSocketIsPrivateAndAStaleOneIsReplaced) {
+  Daemon first(root_, sock_, dir_ / "log");
+  first.End(SIGKILL);
+  ASSERT_TRUE(std::filesystem::is_socket(sock_)) << "the dead daemon's";
+  Daemon second(root_, sock_, dir_ / "log");
+  ASSERT_TRUE(second.running()) << Log();
+  EXPECT_TRUE(second.Prepare("k", "").ok());
+  EXPECT_EQ(std::filesystem::status(sock_).permissions(), std::filesystem::perms(0600));
 }
 
 // A small ext4 of its own: there a new directory takes a block, as on a node.

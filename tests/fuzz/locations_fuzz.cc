@@ -1,6 +1,8 @@
 // Locations: the input as it is, and with the checksum that it needs.
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "backend/base/codec.h"
 #include "backend/base/digest.h"
@@ -15,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     (void)in.Raw(8);  // magic and version
     const slacker::Digest name = in.Hash();
     // The number of rows stands behind the name.
-    slacker::Decoder rows(bytes.size() > 44 ? bytes.substr(40) : std::string());
+    slacker::Decoder rows(std::string_view(bytes).substr(std::min<size_t>(bytes.size(), 40)));
     (void)slacker::DecodeLocations(bytes, name, rows.U32());
   }
   return 0;

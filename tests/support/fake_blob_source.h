@@ -18,7 +18,7 @@ namespace slacker::testing {
 
 class FakeBlobSource final : public BlobSource {
  public:
-  enum class Mode { kAnswer, kHold, kFail, kShort };
+  enum class Mode { kAnswer, kHold, kFail, kShort, kCancel };
 
   void Add(uint64_t blob_id, std::string content) {
     MutexLock lock(&mutex_);
@@ -47,6 +47,9 @@ class FakeBlobSource final : public BlobSource {
           return;
         case Mode::kFail:
           answer = DataLoss("a bad chunk");
+          break;
+        case Mode::kCancel:
+          answer = Cancelled("the source stops");
           break;
         case Mode::kShort:
           data.resize(data.size() / 2);

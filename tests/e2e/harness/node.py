@@ -2,14 +2,17 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 
 from harness.images import PAUSE
-from harness.process import Daemon, processes, run, wait_for
+from harness.process import Daemon, Failure, check, processes, run, wait_for
 from harness.registry import ADDRESS, CountingProxy
 
 _TEMPLATES = os.path.join(os.path.dirname(__file__), "..", "containerd")
+_COLLECTED = ("snapshots", "images", "blobs", "records")  # below slackerd's root
+_COUNTERS = '"msg":"counters"'
 PLUGIN = "slacker"
 
 
@@ -29,9 +32,14 @@ class Tools:
 
 
 class Node:
-    """`snapshotter` is "slacker" or one of containerd's own; `store` is slackerd's store URL."""
+    """`snapshotter` is "slacker" or one of containerd's own; `store` is slackerd's store URL.
 
-    def __init__(self, tools, directory, containerd_version, store, snapshotter=PLUGIN):
+    A direct node is for measurements: it shares the test's own network, and nothing stands between it
+    and the registry (`registry` is None).
+    """
+
+    def __init__(self, tools, directory, containerd_version, store, snapshotter=PLUGIN,
+                 direct=False):
         self.tools, self.directory, self.version = tools, directory, containerd_version
         self.store, self.snapshotter = store, snapshotter
         self.root = f"{directory}/s"  # slackerd's
@@ -39,15 +47,22 @@ class Node:
         self.slackerd_socket = f"{directory}/s.sock"
         self.slackerd = self.containerd = None
         os.makedirs(self.root)
+        self._network = self.registry = None
+        if not direct:
+            self._separate_network()
+        self._write_configuration()
+
+    def _separate_network(self):
         # Holds the network namespace while the node is "off".
         self._network = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
         own = os.readlink("/proc/self/ns/net")
         wait_for(lambda: os.readlink(f"/proc/{self._network.pid}/ns/net") != own, "a namespace")
         self._inside("ip", "link", "set", "lo", "up")
         self.registry = CountingProxy(f"/proc/{self._network.pid}/ns/net")
-        self._write_configuration()
 
     def _enter(self, *command):
+        if self._network is None:
+            return list(command)
         return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", "--", *command]
 
     def _inside(self, *command):
@@ -71,7 +86,8 @@ class Node:
             file.write(text)
 
     def start(self):
-        self.start_slackerd()
+        if self.snapshotter == PLUGIN:
+            self.start_slackerd()
         self.start_containerd()
 
     def start_slackerd(self):
@@ -109,7 +125,10 @@ class Node:
 
     def destroy(self):
         """The node and its namespace go; whoever looks for leaks looks after this."""
+        self.remove_everything()
         self.stop()
+        if self._network is None:
+            return
         self.registry.stop()
         self._network.kill()
         self._network.wait()
@@ -194,9 +213,7 @@ class Node:
 
     def mount_view(self, image, target):
         """Mounts a read-only view of an image's tree; unmount_view undoes it."""
-        self._snapshots("view", _view_key(target), image.chain_id)
-        # Nothing refers to the view: without a label containerd's collector takes it.
-        self._snapshots("label", _view_key(target), "containerd.io/gc.root=test")
+        wait_for(lambda: self._kept_view(_view_key(target), image.chain_id), "a view that stays")
         command = self._snapshots("mounts", target, _view_key(target)).split()
         os.makedirs(target, exist_ok=True)
         # mount(2) takes one page of options: long lists of directories are named from where they lie.
@@ -209,6 +226,16 @@ class Node:
                     os.path.relpath(lower, directory) for lower in lowers)
         run(*command[:-1], ",".join(options), cwd=directory)
 
+    def _kept_view(self, key, chain_id):
+        """Nothing refers to a view: until it has its label, containerd's collector may take it."""
+        self._snapshots("view", key, chain_id)
+        try:
+            self._snapshots("label", key, "containerd.io/gc.root=test")
+        except Failure:
+            check(key not in self.snapshots(), f"{key} cannot be labelled")
+            return False
+        return True
+
     def unmount_view(self, target):
         run("umount", target)
         self._snapshots("rm", _view_key(target))
@@ -220,25 +247,77 @@ class Node:
     def _snapshots(self, *words):
         return self.ctr("snapshots", "--snapshotter", self.snapshotter, *words)
 
-    def bytes_read_by_slackerd(self):
-        """Everything that it has read from files and pipes; the store's share is at most this."""
-        with open(f"/proc/{self._slackerd_pid()}/io") as file:
-            return int(file.readline().split()[1])
+    def counters(self):
+        """What the living slackerd has counted since its start, by name."""
+        before = self.slackerd.log().count(_COUNTERS)
+        self.slackerd.process.send_signal(signal.SIGUSR1)  # nsenter became it
+        wait_for(lambda: self.slackerd.log().count(_COUNTERS) > before, "slackerd's counters")
+        line = next(line for line in reversed(self.slackerd.log().splitlines())
+                    if _COUNTERS in line)
+        return {name: int(value) for name, value in json.loads(line).items() if value.isdigit()}
 
-    def _slackerd_pid(self):
-        return self.slackerd.pid  # nsenter became it
+    def bytes_from_store(self):
+        """What slackerd read from the store, for pulls and for reads, as stored."""
+        counters = self.counters()
+        return counters["pull_store_bytes"] + counters["fill_store_bytes"]
 
     def kill_slackerd(self):
         self.slackerd.kill()
+
+    def remove_everything(self):
+        """Containers and images; fails when slackerd keeps anything of them."""
+        self.remove_containers()
+        for name in self.ctr("images", "ls", "--quiet").split():
+            self.ctr("images", "rm", "--sync", name)
+        wait_for(lambda: not self.snapshots(), "containerd to forget the snapshots")
+        if self.snapshotter == PLUGIN:
+            wait_for(lambda: not self._kept(), "slackerd to remove what nobody needs", 30,
+                     self._kept)
+
+    def _kept(self):
+        """What slackerd has of images and snapshots: files, directories, mounts, descriptors, loops."""
+        kept = [f"{self.root}/{name}/{child}" for name in _COLLECTED
+                for child in os.listdir(f"{self.root}/{name}")]
+        kept += [point for point in mount_points() if point.startswith(self.root + "/")]
+        kept += loop_devices(self.root).items()
+        for fd in os.listdir(f"/proc/{self.slackerd.pid}/fd"):
+            target = _link(f"/proc/{self.slackerd.pid}/fd/{fd}")
+            if target.startswith(tuple(f"{self.root}/{name}/" for name in _COLLECTED)):
+                kept.append(target)
+        return kept
 
 
 def _view_key(target):
     return "view" + target.replace("/", "-")
 
 
+def _link(path):
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return ""
+
+
 def mount_points():
     with open("/proc/self/mounts", "rb") as file:
         return [line.split()[1].decode("unicode_escape") for line in file]
+
+
+def loop_devices(directory):
+    """{device: file} of the loop devices whose file lies below `directory` or our run directory."""
+    ours = [directory + "/"]
+    if os.path.isdir("/run/slacker"):
+        ours += [f"/run/slacker/{name}/" for name in os.listdir("/run/slacker")]
+    found = {}
+    for device in os.listdir("/sys/block"):
+        try:
+            with open(f"/sys/block/{device}/loop/backing_file", errors="replace") as file:
+                backing = file.read().strip()
+        except OSError:
+            continue
+        if backing.startswith(tuple(ours)):
+            found[device] = backing
+    return found
 
 
 def _accepts(path):

@@ -14,14 +14,18 @@ def check(condition, message):
         raise Failure(message)
 
 
-def wait_for(condition, what, seconds=60):
-    """Returns condition()'s first true value; fails after so many seconds without one."""
+def wait_for(condition, what, seconds=60, seen=lambda: ""):
+    """Returns condition()'s first true value; fails after so many seconds without one.
+
+    seen() is added to the failure's text.
+    """
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        check(time.monotonic() < deadline, f"timed out waiting for {what}")
+        if time.monotonic() >= deadline:
+            raise Failure(f"timed out waiting for {what} {seen()}")
         time.sleep(0.01)
 
 

@@ -3,11 +3,9 @@ import os
 import tempfile
 
 from harness.images import Catalog
-from harness.node import Node, mount_points
+from harness.node import Node, loop_devices, mount_points
 from harness.process import Failure, check, processes, run, wait_for
 from harness.registry import Registry
-
-_LOOPS = "/sys/block"
 
 
 class World:
@@ -62,25 +60,10 @@ class World:
         mounts = [point for point in mount_points() if point not in self._before_mounts]
         check(not mounts, f"mounts left: {mounts}")
         check(not loop_devices(self.directory), f"loop devices left: {loop_devices(self.directory)}")
-        check(not os.path.exists("/run/slacker") or not os.listdir("/run/slacker"),
-              "files are left in /run/slacker")
-
-
-def loop_devices(directory):
-    """{device: file} of the loop devices whose file lies below `directory` or our run directory."""
-    ours = [directory + "/"]
-    if os.path.isdir("/run/slacker"):
-        ours += [f"/run/slacker/{name}/" for name in os.listdir("/run/slacker")]
-    found = {}
-    for device in os.listdir(_LOOPS):
-        try:
-            with open(f"{_LOOPS}/{device}/loop/backing_file", errors="replace") as file:
-                backing = file.read().strip()
-        except OSError:
-            continue
-        if backing.startswith(tuple(ours)):
-            found[device] = backing
-    return found
+        # Locks are never unlinked: who does that races with who takes them. They go with a reboot.
+        files = [os.path.join(directory, name) for directory, _, names in os.walk("/run/slacker")
+                 for name in names if not name.endswith(".lock")]
+        check(not files, f"files left: {files}")
 
 
 def _print_tail(directory):

@@ -39,7 +39,7 @@ TEST_P(OddTarTest, GivesTheSameLayerHoweverTheStreamIsCut) {
   const OddTar& tar = GetParam();
   if (tar.verdict != Verdict::kAccepted) return;
   ASSERT_OK_AND_ASSIGN(const ReadLayer whole, Read(tar.bytes));
-  for (const size_t step : {1, 511, 4096}) {
+  for (const size_t step : {1U, 511U, 4096U}) {
     ASSERT_OK_AND_ASSIGN(const ReadLayer cut, Read(tar.bytes, 4096, {}, step));
     EXPECT_EQ(Describe(cut.layer), Describe(whole.layer)) << step;
   }

@@ -8,9 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "backend/base/unique_fd.h"
 #include "tests/support/status_matchers.h"
@@ -161,6 +163,29 @@ TEST_F(FileOpsTest, SyncOfWhatIsThereIsOk) {
   EXPECT_OK(ops_.Sync(dir_ / "file"));
   EXPECT_OK(ops_.Sync(dir_.path()));
   EXPECT_THAT(ops_.Sync(dir_ / "none"), StatusIs(absl::StatusCode::kInternal));
+}
+
+TEST_F(FileOpsTest, UsageNeverFailsWhileDirectoriesAreMovedAndDeleted) {
+  const std::string top = dir_ / "top";
+  for (const char* name : {"/a/deep/er", "/b", "/c/gone"}) {
+    std::filesystem::create_directories(top + name);
+  }
+  std::atomic<bool> done{false};
+  std::thread mover([&] {
+    while (!done) {
+      std::filesystem::rename(top + "/a/deep", top + "/b/deep");
+      std::filesystem::rename(top + "/b/deep", top + "/a/deep");
+      std::filesystem::remove_all(top + "/c/gone");
+      std::filesystem::create_directories(top + "/c/gone/deeper");
+    }
+  });
+  for (int i = 0; i < 2000; ++i) {
+    const auto usage = ops_.Usage(top);
+    EXPECT_OK(usage);
+    EXPECT_GE(usage.value_or(DiskUsage{}).inodes, 1);
+  }
+  done = true;
+  mover.join();
 }
 
 }  // namespace

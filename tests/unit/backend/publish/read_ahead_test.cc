@@ -17,7 +17,7 @@ using testing::StatusIs;
 
 TEST(ReadAheadTest, BytesArriveInOrderWhateverTheRoom) {
   const std::string content = RandomBytes(100'000, 1);
-  for (const uint64_t room : {1, 5000, 1'000'000}) {
+  for (const uint64_t room : {1U, 5000U, 1'000'000U}) {
     auto source = ReadAhead(std::make_unique<BytesSource>(content, 777), room);
     EXPECT_EQ(*ReadAll(*source, 1 << 20), content);
     EXPECT_EQ(*source->Next(), "");

@@ -48,7 +48,7 @@ TEST_F(ProgressDisplayTest, ATerminalGetsOneLineThatIsWrittenAnewTenTimesASecond
 TEST_F(ProgressDisplayTest, AFileGetsALineForEveryLayer) {
   const Console console{out_, err_, false};
   ProgressDisplay display(&console, &clock_, "image");
-  for (const size_t layer : {0, 0, 1, 1, 2, 3}) display.Update(At(layer, layer << 20));
+  for (const size_t layer : {0U, 0U, 1U, 1U, 2U, 3U}) display.Update(At(layer, layer << 20));
   display.Clear();
   const std::string text = err_.str();
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);

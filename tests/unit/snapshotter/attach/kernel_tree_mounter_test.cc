@@ -2,8 +2,11 @@
 // not wait for itself.
 #include "snapshotter/attach/kernel_tree_mounter.h"
 
+#include <fcntl.h>
+
 #include <future>
 
+#include "backend/os/mount.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/fake_blob_source.h"
 #include "tests/support/kernel_leak_check.h"
@@ -174,6 +177,43 @@ TEST_F(KernelTreeMounterTest, CleanRestartTakesTheConnectionOver) {
   Connect();
   EXPECT_TRUE(connection_->adopted());
   EXPECT_EQ(connection_->directory(), before);
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+}
+
+TEST_F(KernelTreeMounterTest, ReadUnderWayAtACleanStopIsAnsweredByTheSuccessor) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  source_.SetMode(FakeBlobSource::Mode::kCancel);
+  const uint64_t before = source_.reads();
+  auto done = std::async(std::launch::async,
+                         [&] { return Shell("cmp " + sample_.source + "/f0 " + tree_ + "/f0"); });
+  EXPECT_TRUE(testing::Eventually([&] { return source_.reads() > before; }));
+  mounter_.reset();
+  connection_.reset();
+  keeper_.reset();
+  source_.SetMode(FakeBlobSource::Mode::kAnswer);
+  ASSERT_OK_AND_ASSIGN(keeper_, KeeperClient::Open({root_, run_dir_, KEEPER_PATH, 5}));
+  Connect();
+  EXPECT_EQ(done.get(), 0);
+  EXPECT_GT(connection_->counters().resent, 0U);
+}
+
+// As on kernels before Linux 6.9: nothing can be written through this descriptor.
+TEST_F(KernelTreeMounterTest, ConnectionWithoutResendingIsReplaced) {
+  UniqueFd device(open("/dev/fuse", O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(device.valid());
+  const std::string directory = run_dir_ + "/fuse/1000";
+  std::filesystem::create_directories(directory);
+  ASSERT_OK(MountFuse(device.get(), "slacker", directory));
+  mounter_.reset();
+  connection_.reset();
+  for (const char* name : {"fuse.1", "fuse.2"}) ASSERT_OK(keeper_->Drop(name));
+  ASSERT_OK(keeper_->Put("fuse.1000", device.get()));
+  device.Reset();
+  Connect();
+  EXPECT_FALSE(connection_->adopted());
+  EXPECT_THAT(keeper_->Get("fuse.1000"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_FALSE(std::filesystem::exists(directory));
+  ASSERT_OK(mounter_->Attach(Spec()));
   EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
 }
 

@@ -42,6 +42,21 @@ TEST_F(MountsTest, ActiveOnAParentIsAnOverlay) {
                             "lowerdir=" + Path("1/fs")}});
 }
 
+// An image's manifest can carry them; only a snapshotter that says it can map IDs is meant.
+TEST_F(MountsTest, LabelsThatAskForMappedIdsChangeNothing) {
+  MakeCommitted("base");
+  ExpectMounts("k",
+               core_->Prepare("k", "base",
+                              {{"containerd.io/snapshot/uidmapping", "0:100000:65536"},
+                               {"containerd.io/snapshot/gidmapping", "0:100000:65536"}}),
+               {.type = "overlay",
+                .source = "overlay",
+                .options = {"index=off", "workdir=" + Path("2/work"), "upperdir=" + Path("2/fs"),
+                            "lowerdir=" + Path("1/fs")}});
+  ASSERT_OK_AND_ASSIGN(const auto owner, files_.Stat(Path("2/fs")));
+  EXPECT_EQ(owner.uid, 0U);
+}
+
 TEST_F(MountsTest, ViewOfOneLayerIsAReadOnlyBind) {
   MakeCommitted("base");
   ExpectMounts("k", core_->View("k", "base", {}),

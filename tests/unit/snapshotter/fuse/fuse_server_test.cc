@@ -161,6 +161,13 @@ TEST_F(FuseServerTest, ReadHeldBeyondTheServersEndIsStillAnswered) {
   EXPECT_EQ(Receive().body.size(), 4096U);
 }
 
+TEST_F(FuseServerTest, CancelledReadIsLeftToTheNextServer) {
+  source_.SetMode(FakeBlobSource::Mode::kCancel);
+  Send(FUSE_READ, kNode, ReadRequest(0, 4096), 1);
+  EXPECT_EQ(Ask(FUSE_FLUSH, kNode, "", 2).header.unique, 2U);  // the read had no answer before it
+  EXPECT_EQ(server_->counters().errors, 0U);
+}
+
 TEST_F(FuseServerTest, ResentRequestKeepsItsName) {
   (void)Ask(FUSE_READ, kNode, ReadRequest(0, 4096), fuse::kUniqueResend | 5);
   EXPECT_EQ(server_->counters().resent, 1U);

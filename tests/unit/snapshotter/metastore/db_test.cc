@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -30,6 +33,11 @@ class DbTest : public ::testing::Test {
     Stmt stmt(*txn, "SELECT count(*) FROM blobs");
     EXPECT_OK(stmt.Step());
     return stmt.Int(0);
+  }
+  bool HasBlob(Db& db, std::string_view record) {
+    auto txn = db.Read();
+    EXPECT_OK(txn);
+    return *Stmt(*txn, "SELECT 1 FROM blobs WHERE record = ?").BindText(record).Step();
   }
   testing::TempDir dir_;
 };
@@ -76,6 +84,51 @@ TEST_F(DbTest, ADatabaseOfANewerProgramIsRefused) {
 TEST_F(DbTest, AFileThatIsNoDatabaseIsDataLoss) {
   std::ofstream(dir_ / "x.db") << std::string(8192, 'x');
   EXPECT_THAT(Db::Open(dir_ / "x.db"), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+// Enough threads that transactions are made durable together, some of which are rolled back.
+TEST_F(DbTest, TransactionsOfManyThreadsAreEachKeptOrUndone) {
+  constexpr int kThreads = 8, kRows = 40;
+  {
+    ASSERT_OK_AND_ASSIGN(auto db, Db::Open(dir_ / "x.db"));
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < kRows; ++i) {
+          const std::string record = std::to_string(t) + "/" + std::to_string(i);
+          EXPECT_OK(AddBlob(*db, record, /*commit=*/i % 3 != t % 3));
+          EXPECT_EQ(HasBlob(*db, record), i % 3 != t % 3) << "what is committed is visible";
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+  ASSERT_OK_AND_ASSIGN(auto db, Db::Open(dir_ / "x.db"));
+  for (int t = 0; t < kThreads; ++t) {
+    for (int i = 0; i < kRows; ++i) {
+      EXPECT_EQ(HasBlob(*db, std::to_string(t) + "/" + std::to_string(i)), i % 3 != t % 3);
+    }
+  }
+}
+
+TEST_F(DbTest, AViolationInOneOfManyTransactionsConcernsNoOther) {
+  constexpr int kThreads = 8, kRows = 40;
+  ASSERT_OK_AND_ASSIGN(auto db, Db::Open(dir_ / "x.db"));
+  ASSERT_OK(AddBlob(*db, "taken"));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kRows; ++i) {
+        if (t == 0) {
+          EXPECT_THAT(AddBlob(*db, "taken"), StatusIs(absl::StatusCode::kInternal, "UNIQUE"));
+        } else {
+          EXPECT_OK(AddBlob(*db, std::to_string(t) + "/" + std::to_string(i)));
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(CountBlobs(*db), 1 + (kThreads - 1) * kRows);
 }
 
 TEST_F(DbTest, AnUnwritableDirectoryIsTold) {

@@ -2,14 +2,17 @@
 #include "snapshotter/service/server.h"
 
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "backend/base/clock.h"
 #include "snapshotter/core/core_snapshotter.h"
@@ -27,15 +30,71 @@ class ServerTest : public ::testing::Test {
     auto db = Db::Open(dir_ / "slacker.db");
     EXPECT_OK(db);
     db_ = *std::move(db);
-    auto core =
-        CoreSnapshotter::Open(db_.get(), &files_, &images_, &SystemClock(),
-                              {.root = dir_.path(), .overlay_index_off = false, .on_decision = {}});
+    auto core = CoreSnapshotter::Open(db_.get(), &files_, &images_, &SystemClock(),
+                                      {.root = dir_.path(),
+                                       .overlay_index_off = false,
+                                       .on_decision = [this](const PathDecision&) { Hold(); }});
     EXPECT_OK(core);
     core_ = *std::move(core);
   }
   std::unique_ptr<snapshots_v1::Snapshots::Stub> Connect() {
     return snapshots_v1::Snapshots::NewStub(
         grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials()));
+  }
+  // A Prepare with a reference stops here until Release.
+  void Hold() {
+    MutexLock lock(&mutex_);
+    ++held_;
+    changed_.SignalAll();
+    while (!released_) changed_.Wait(&mutex_);
+  }
+  void WaitUntilHeld() {
+    MutexLock lock(&mutex_);
+    while (held_ == 0) changed_.Wait(&mutex_);
+  }
+  void Release() {
+    MutexLock lock(&mutex_);
+    released_ = true;
+    changed_.SignalAll();
+  }
+  grpc::Status Prepare(const std::string& key, const std::string& ref = "") {
+    grpc::ClientContext context;
+    snapshots_v1::PrepareSnapshotRequest request;
+    request.set_key(key);
+    if (!ref.empty()) (*request.mutable_labels())[std::string(kRefLabel)] = ref;
+    snapshots_v1::PrepareSnapshotResponse response;
+    return Connect()->Prepare(&context, request, &response);
+  }
+  // Sends `request` to a method of a service whose messages this project does not have.
+  grpc::Status Call(const std::string& method, const std::string& request, std::string* response) {
+    grpc::GenericStub stub(
+        grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials()));
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto next = [&queue] {
+      void* tag = nullptr;
+      bool ok = false;
+      return queue.Next(&tag, &ok) && ok;
+    };
+    const auto call = stub.PrepareCall(&context, method, &queue);
+    call->StartCall(nullptr);
+    EXPECT_TRUE(next());
+    const grpc::Slice sent(request);
+    call->WriteLast(grpc::ByteBuffer(&sent, 1), {}, nullptr);
+    EXPECT_TRUE(next());
+    grpc::ByteBuffer buffer;
+    call->Read(&buffer, nullptr);
+    if (next()) {
+      std::vector<grpc::Slice> slices;
+      EXPECT_TRUE(buffer.Dump(&slices).ok());
+      for (const grpc::Slice& slice : slices) {
+        response->append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+      }
+    }
+    grpc::Status status;
+    call->Finish(&status, nullptr);
+    EXPECT_TRUE(next());
+    return status;
   }
   // A socket file that nobody listens on.
   void LeaveStaleSocket() {
@@ -52,7 +111,69 @@ class ServerTest : public ::testing::Test {
   FakeImages images_{dir_.path()};
   std::unique_ptr<Db> db_;
   std::unique_ptr<CoreSnapshotter> core_;
+  Mutex mutex_;
+  CondVar changed_;
+  int held_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool released_ ABSL_GUARDED_BY(mutex_) = false;
 };
+
+// Longer than any test may take.
+constexpr std::chrono::hours kLongGrace{1};
+
+TEST_F(ServerTest, HealthIsServed) {
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  std::string response;
+  const grpc::Status status = Call("/grpc.health.v1.Health/Check", "", &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response, "\x08\x01") << "field 1, SERVING";
+}
+
+TEST_F(ServerTest, ReflectionListsTheService) {
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  std::string response;
+  const std::string list_services("\x3a\x00", 2);  // field 7, empty
+  const grpc::Status status = Call("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                                   list_services, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_THAT(response, ::testing::HasSubstr("containerd.services.snapshots.v1.Snapshots"));
+}
+
+TEST_F(ServerTest, ShutdownDoesNotWaitForIdleConnections) {
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  const auto stub = Connect();
+  grpc::ClientContext context;
+  google::protobuf::Empty response;
+  ASSERT_TRUE(stub->Cleanup(&context, {}, &response).ok());
+  server->Shutdown(kLongGrace);
+}
+
+TEST_F(ServerTest, ShutdownLetsRunningCallsFinishAndRefusesNewOnes) {
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  grpc::Status running;
+  std::thread caller([&] { running = Prepare("running", "a reference"); });
+  WaitUntilHeld();
+  std::thread stopper([&] { server->Shutdown(kLongGrace); });
+  grpc::Status refused;
+  for (int i = 0; refused.ok(); ++i) refused = Prepare("key " + std::to_string(i));
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
+  Release();
+  caller.join();
+  stopper.join();
+  EXPECT_TRUE(running.ok()) << running.error_message();
+  EXPECT_OK(core_->Stat("running"));
+}
+
+TEST_F(ServerTest, ACallThatOutlastsTheGraceIsCancelledForItsCaller) {
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  grpc::Status running;
+  std::thread caller([&] { running = Prepare("running", "a reference"); });
+  WaitUntilHeld();
+  std::thread stopper([&] { server->Shutdown(std::chrono::milliseconds(0)); });
+  caller.join();
+  EXPECT_FALSE(running.ok());
+  Release();
+  stopper.join();
+}
 
 TEST_F(ServerTest, ServesOnAPrivateSocket) {
   ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));

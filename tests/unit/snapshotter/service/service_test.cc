@@ -164,6 +164,24 @@ TEST_F(ServiceTest, PrepareAndViewPassEverythingOn) {
   EXPECT_THAT(prepared_.mounts(0).options(), ::testing::ElementsAre("a", "b"));
 }
 
+TEST_F(ServiceTest, TheSnapshotterFieldAndUnknownFieldsAreIgnored) {
+  prepare_.set_snapshotter("another");
+  prepare_.set_key("k");
+  // Field 100, text: of a protocol that is newer than this program.
+  ASSERT_TRUE(prepare_.MergeFromString("\xa2\x06\x03new"));
+  ASSERT_TRUE(service_.Prepare(&context_, &prepare_, &prepared_).ok());
+  EXPECT_THAT(snapshotter_.arguments, ::testing::ElementsAre("k", ""));
+}
+
+TEST_F(ServiceTest, NothingIsAskedOfTheSnapshotterOnceCallsAreRefused) {
+  snapshotter_.arguments = {"untouched"};
+  service_.RefuseCalls();
+  for (const auto& [rpc, call] : Rpcs()) {
+    EXPECT_EQ(call().error_code(), StatusCode::UNAVAILABLE) << rpc;
+  }
+  EXPECT_THAT(snapshotter_.arguments, ::testing::ElementsAre("untouched"));
+}
+
 TEST_F(ServiceTest, CommitPassesNameKeyAndParent) {
   commit_.set_name("n");
   commit_.set_key("k");

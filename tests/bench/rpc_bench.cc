@@ -1,0 +1,247 @@
+// Times the RPCs of snapshotters that are served on unix sockets, several side by side.
+//
+//   rpc_bench --populate N --server NAME=SOCKET            commits N snapshots, in stacks of ten
+//   rpc_bench --snapshots N --clients C --rounds R --server NAME=SOCKET...
+//
+// A round of a client is the life of one snapshot: Prepare on a stack, Mounts, Stat, Usage,
+// List by reference and parent, Commit, Remove. The servers take turns, a slice of the rounds each,
+// so that whatever else the machine does hits them alike. Prints a table: medians and 99th
+// percentiles in microseconds.
+#include <grpcpp/grpcpp.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "snapshots.grpc.pb.h"
+
+namespace {
+
+namespace api = ::containerd::services::snapshots::v1;
+
+constexpr int kStack = 10;   // layers of a populated stack
+constexpr int kSlices = 10;  // turns of each server
+constexpr const char* kRpcs[] = {"Prepare", "Mounts", "Stat", "Usage", "List", "Commit", "Remove"};
+
+struct Options {
+  int populate = 0, snapshots = 0, clients = 1, rounds = 100;
+  std::vector<std::string> servers;
+};
+
+using Times = std::map<std::string, std::vector<double>>;  // microseconds by RPC
+
+std::string NameOf(int snapshot) { return "bench/0/sha256:layer-" + std::to_string(snapshot); }
+std::string RefOf(int snapshot) { return "sha256:chain-" + std::to_string(snapshot); }
+// The name below `snapshot` in its stack.
+std::string ParentOf(int snapshot) { return snapshot % kStack == 0 ? "" : NameOf(snapshot - 1); }
+
+class Client {
+ public:
+  explicit Client(const std::string& socket) {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    stub_ = api::Snapshots::NewStub(
+        grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(), arguments));
+  }
+
+  void Populate(int snapshot) {
+    const std::string key = "bench/1/extract-" + std::to_string(snapshot);
+    Prepare(key, ParentOf(snapshot), "");
+    Commit(NameOf(snapshot), key, RefOf(snapshot));
+  }
+
+  void Round(const std::string& id, int top, Times* times) {
+    const std::string key = "bench/2/" + id, name = "bench/3/" + id;
+    Time("Prepare", times, [&] { Prepare(key, NameOf(top), ""); });
+    Time("Mounts", times, [&] { Mounts(key); });
+    Time("Stat", times, [&] { Stat(NameOf(top)); });
+    Time("Usage", times, [&] { Usage(key); });
+    Time("List", times, [&] { List(RefOf(top), ParentOf(top)); });
+    Time("Commit", times, [&] { Commit(name, key, "sha256:" + id); });
+    Time("Remove", times, [&] { Remove(name); });
+  }
+
+  void Cleanup() {
+    grpc::ClientContext context;
+    google::protobuf::Empty response;
+    (void)stub_->Cleanup(&context, {}, &response);  // refused where removal is not deferred
+  }
+
+ private:
+  template <typename Call>
+  static void Time(const char* rpc, Times* times, Call call) {
+    const auto begin = std::chrono::steady_clock::now();
+    call();
+    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
+    (*times)[rpc].push_back(took.count());
+  }
+  static void Check(const grpc::Status& status, const std::string& what) {
+    if (status.ok()) return;
+    std::fprintf(stderr, "rpc_bench: %s: %s\n", what.c_str(), status.error_message().c_str());
+    std::_Exit(1);
+  }
+
+  void Prepare(const std::string& key, const std::string& parent, const std::string& ref) {
+    api::PrepareSnapshotRequest request;
+    request.set_key(key);
+    request.set_parent(parent);
+    if (!ref.empty()) (*request.mutable_labels())["containerd.io/snapshot.ref"] = ref;
+    api::PrepareSnapshotResponse response;
+    grpc::ClientContext context;
+    Check(stub_->Prepare(&context, request, &response), "Prepare " + key);
+  }
+  void Mounts(const std::string& key) {
+    api::MountsRequest request;
+    request.set_key(key);
+    api::MountsResponse response;
+    grpc::ClientContext context;
+    Check(stub_->Mounts(&context, request, &response), "Mounts " + key);
+  }
+  void Stat(const std::string& key) {
+    api::StatSnapshotRequest request;
+    request.set_key(key);
+    api::StatSnapshotResponse response;
+    grpc::ClientContext context;
+    Check(stub_->Stat(&context, request, &response), "Stat " + key);
+  }
+  void Usage(const std::string& key) {
+    api::UsageRequest request;
+    request.set_key(key);
+    api::UsageResponse response;
+    grpc::ClientContext context;
+    Check(stub_->Usage(&context, request, &response), "Usage " + key);
+  }
+  void List(const std::string& ref, const std::string& parent) {
+    api::ListSnapshotsRequest request;
+    request.add_filters("labels.\"containerd.io/snapshot.ref\"==" + ref + ",parent==\"" + parent +
+                        "\"");
+    grpc::ClientContext context;
+    const auto reader = stub_->List(&context, request);
+    api::ListSnapshotsResponse batch;
+    int found = 0;
+    while (reader->Read(&batch)) found += batch.info_size();
+    Check(reader->Finish(), "List " + ref);
+    if (found != 1) Check({grpc::StatusCode::INTERNAL, std::to_string(found) + " hits"}, "List");
+  }
+  void Commit(const std::string& name, const std::string& key, const std::string& ref) {
+    api::CommitSnapshotRequest request;
+    request.set_name(name);
+    request.set_key(key);
+    (*request.mutable_labels())["containerd.io/snapshot.ref"] = ref;
+    google::protobuf::Empty response;
+    grpc::ClientContext context;
+    Check(stub_->Commit(&context, request, &response), "Commit " + key);
+  }
+  void Remove(const std::string& key) {
+    api::RemoveSnapshotRequest request;
+    request.set_key(key);
+    google::protobuf::Empty response;
+    grpc::ClientContext context;
+    Check(stub_->Remove(&context, request, &response), "Remove " + key);
+  }
+
+  std::unique_ptr<api::Snapshots::Stub> stub_;
+};
+
+struct Server {
+  std::string name;
+  std::vector<std::unique_ptr<Client>> clients;
+  Times times;
+};
+
+Server MakeServer(const std::string& spec, int clients) {
+  const size_t equals = spec.find('=');
+  Server server;
+  server.name = spec.substr(0, equals);
+  for (int i = 0; i < clients; ++i) {
+    server.clients.push_back(std::make_unique<Client>(spec.substr(equals + 1)));
+  }
+  return server;
+}
+
+// Stacks are independent of each other, and each is built by one client.
+void Populate(Server& server, int snapshots) {
+  std::atomic<int> next{0};
+  std::vector<std::thread> threads;
+  for (const auto& client : server.clients) {
+    threads.emplace_back([&, raw = client.get()] {
+      for (int base; (base = next.fetch_add(kStack)) < snapshots;) {
+        for (int i = base; i < std::min(base + kStack, snapshots); ++i) raw->Populate(i);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+void RunSlice(Server& server, const Options& options, int slice) {
+  const int rounds = std::max(1, options.rounds / kSlices);
+  std::vector<Times> times(server.clients.size());
+  std::vector<std::thread> threads;
+  for (size_t c = 0; c < server.clients.size(); ++c) {
+    threads.emplace_back([&, c] {
+      for (int r = 0; r < rounds; ++r) {
+        const int count = slice * rounds + r;
+        const int stacks = options.snapshots / kStack;
+        const int top = (count * 7919 + static_cast<int>(c) * 101) % stacks * kStack + kStack - 1;
+        server.clients[c]->Round(std::to_string(c) + "-" + std::to_string(count), top, &times[c]);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const Times& part : times) {
+    for (const auto& [rpc, values] : part) {
+      server.times[rpc].insert(server.times[rpc].end(), values.begin(), values.end());
+    }
+  }
+  server.clients.front()->Cleanup();
+}
+
+double Percentile(std::vector<double>& sorted, double part) {
+  return sorted[static_cast<size_t>(static_cast<double>(sorted.size() - 1) * part)];
+}
+
+void Print(std::vector<Server>& servers, const Options& options) {
+  for (const char* rpc : kRpcs) {
+    std::printf("| %d | %d | %s |", options.snapshots, options.clients, rpc);
+    for (Server& server : servers) {
+      std::vector<double>& values = server.times[rpc];
+      std::sort(values.begin(), values.end());
+      std::printf(" %.0f | %.0f |", Percentile(values, 0.5), Percentile(values, 0.99));
+    }
+    std::printf("\n");
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("times the RPCs of snapshotters side by side");
+  app.add_option("--populate", options.populate, "commit this many snapshots and end");
+  app.add_option("--snapshots", options.snapshots, "how many are there");
+  app.add_option("--clients", options.clients, "connections, each with one call at a time");
+  app.add_option("--rounds", options.rounds, "of each client");
+  app.add_option("--server", options.servers, "NAME=SOCKET")->required();
+  CLI11_PARSE(app, argc, argv);
+  std::vector<Server> servers;
+  for (const std::string& spec : options.servers) {
+    servers.push_back(MakeServer(spec, options.clients));
+  }
+  if (options.populate > 0) {
+    for (Server& server : servers) Populate(server, options.populate);
+    return 0;
+  }
+  for (int slice = 0; slice < kSlices; ++slice) {
+    for (Server& server : servers) RunSlice(server, options, slice);
+  }
+  Print(servers, options);
+  return 0;
+}
