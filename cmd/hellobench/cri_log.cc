@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include <utility>
@@ -40,7 +42,19 @@ std::string ParseCriLog(std::string_view log) {
   }
 }
 
-CriLogFollower::CriLogFollower(std::string path) : path_(std::move(path)) {}
+CriLogFollower::CriLogFollower(std::string path)
+    : path_(std::move(path)), changes_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+  const std::string directory = path_.substr(0, path_.rfind('/') + 1);
+  // Without a watch WaitForChange lasts its limit: slower, not wrong.
+  (void)inotify_add_watch(changes_.get(), directory.c_str(), IN_CREATE | IN_MODIFY);
+}
+
+void CriLogFollower::WaitForChange(std::chrono::milliseconds limit) const {
+  pollfd waiting{changes_.get(), POLLIN, 0};
+  if (poll(&waiting, 1, static_cast<int>(limit.count())) <= 0) return;
+  char events[4096];
+  while (read(changes_.get(), events, sizeof events) > 0) continue;
+}
 
 absl::StatusOr<std::string> CriLogFollower::Read() const {
   const UniqueFd file(open(path_.c_str(), O_RDONLY | O_CLOEXEC));

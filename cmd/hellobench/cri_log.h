@@ -2,11 +2,13 @@
 // STREAM "stdout" or "stderr" and TAG "F" for a whole line, "P" for a part of one.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "backend/base/unique_fd.h"
 
 namespace slacker::hellobench {
 
@@ -23,10 +25,15 @@ class CriLogFollower {
   // Errors: as of reading; RESOURCE_EXHAUSTED past kMaxBytes.
   absl::StatusOr<std::string> Read() const;
 
+  // Returns when something in the log's directory has changed since the last call (or since construction), at the
+  // latest after `limit`.
+  void WaitForChange(std::chrono::milliseconds limit) const;
+
   static constexpr size_t kMaxBytes = size_t{64} << 20;
 
  private:
   const std::string path_;
+  const UniqueFd changes_;  // inotify on the directory
 };
 
 }  // namespace slacker::hellobench

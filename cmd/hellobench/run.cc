@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
-#include <thread>
 #include <utility>
 
 #include "backend/base/status.h"
@@ -69,7 +68,8 @@ absl::Status Await(CriClient& client, const RunOptions& options, Clock::time_poi
       return DeadlineExceeded("the container did not get there in time; it wrote:\n" +
                               result->output);
     }
-    std::this_thread::sleep_for(kPollInterval);
+    // The end of a container changes no file: its state is asked for at this interval.
+    log.WaitForChange(kPollInterval);
   }
 }
 
