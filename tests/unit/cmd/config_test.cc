@@ -78,7 +78,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"TableAsValue", "store = 'x'", "f.toml:2: store: must be a table"},
         BadCase{"ArrayOfTables", "[[store]]\nurl = ''", "f.toml:2: store: must be a table"},
         BadCase{"ValueAsTable", "[address]\nx = 1", "f.toml:2: address: must be a string"},
-        BadCase{"BadUrl", "[store]\nurl = 'nfs://x'", "f.toml:3: store.url: must be loopback"},
+        BadCase{"BadUrl", "[store]\nurl = 'nfs://x'", "f.toml:3: store.url: store URL \"nfs://x\": must be loopback"},
         BadCase{"RelativeUrl", "[store]\nurl = 'loopback:x'", "f.toml:3: store.url"},
         BadCase{"RelativePath", "root = 'x'", "f.toml:2: root: must be an absolute path"},
         BadCase{"PathWithColon", "root = '/x:y'", "f.toml:2: root"},
