@@ -30,6 +30,7 @@ def isolate():
     if isolated():
         _become_child_of_init(os.environ[_DIRECTORY])
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        _unmount_below("/run/slacker/")  # the machine's own, which the next mount would only hide
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run"], check=True)
         return
     # A short name: unix sockets are made below it.
@@ -58,13 +59,18 @@ def _become_child_of_init(directory):
             os.wait()
     except (ProcessLookupError, ChildProcessError):
         pass
+    _unmount_below(directory + "/")
+    shutil.rmtree(directory, ignore_errors=True)
+    os._exit(code)
+
+
+def _unmount_below(prefix):
     with open("/proc/self/mounts") as file:
         points = [line.split()[1] for line in file]
     for point in reversed(points):
-        if point.startswith(directory + "/"):
-            subprocess.run(["umount", "--lazy", point], check=False)
-    shutil.rmtree(directory, ignore_errors=True)
-    os._exit(code)
+        if point.startswith(prefix):
+            # Not canonicalised: that would ask a FUSE connection that is dead.
+            subprocess.run(["umount", "--lazy", "--no-canonicalize", point], check=False)
 
 
 def run_in_network(path, function):

@@ -173,7 +173,8 @@ class Node:
             if not mine:
                 return
             for point in reversed(mine):
-                run("umount", "--lazy", point)
+                # Not canonicalised: that would ask a FUSE connection that is dead.
+                run("umount", "--lazy", "--no-canonicalize", point)
 
     # What a client does.
 
