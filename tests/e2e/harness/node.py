@@ -110,8 +110,10 @@ class Node:
         self.containerd.await_ready(self._containerd_answers, "answers")
 
     def _containerd_answers(self):
-        return subprocess.run([f"{self.tools.containerd(self.version)}/ctr", "-a", self.socket,
-                               "version"], capture_output=True).returncode == 0
+        """Also over CRI, which refuses every call until it has recovered what was there before."""
+        return all(subprocess.run(command, capture_output=True).returncode == 0 for command in (
+            [f"{self.tools.containerd(self.version)}/ctr", "-a", self.socket, "version"],
+            [self.tools.ours("hellobench"), "remove", "--cri", self.socket, "--image", "none"]))
 
     def stop(self):
         """Containers first (they outlive containerd), then the daemons; the directories stay."""

@@ -99,8 +99,14 @@ TEST_F(StoreWriterTest, ChunksWithADamagedIndexAreWrittenAgain) {
 TEST_F(StoreWriterTest, LayerWhosePackIsGoneOrCutShortIsNotFoundAndRepairedByPublishing) {
   ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
   const Digest chain = SampleChain({samples_[0]});
+  const StoreReader reader(backend_);
   for (const bool remove : {false, true}) {
-    const std::string pack = PackNames(*backend_)[0];
+    // Chunks are packed in the order in which they were compressed: a repair may well make a pack of another name.
+    ASSERT_OK_AND_ASSIGN(const Manifest manifest, reader.ReadManifest(chain));
+    const size_t chunks = samples_[0].layer.chunks.size();
+    ASSERT_OK_AND_ASSIGN(const Locations locations,
+                         reader.ReadLocations(manifest.layers[0].record, chunks));
+    const std::string pack = locations.packs.at(0);
     const std::string content = backend_->ReadWhole(pack, 1 << 20).value();
     ASSERT_OK(remove ? backend_->Remove(pack)
                      : backend_->Replace(pack, content.substr(0, content.size() - 1)));
