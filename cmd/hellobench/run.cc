@@ -15,6 +15,7 @@ using Clock = std::chrono::steady_clock;
 
 // CRI has no way to be told of output or of an end, so both are looked for this often.
 constexpr std::chrono::milliseconds kPollInterval{2};
+constexpr std::chrono::seconds kEndLimit{5};
 constexpr char kLogName[] = "container.log";
 
 double MillisSince(Clock::time_point start) {
@@ -73,6 +74,19 @@ absl::Status Await(CriClient& client, const RunOptions& options, Clock::time_poi
   }
 }
 
+// A container may end by itself while it is being stopped; containerd then answers with an error of the shim's connection,
+// a moment before it learns of the end.
+absl::Status Stop(CriClient& client, const RunResult& result) {
+  const absl::Status stopped = client.StopContainer(result.container_id, std::chrono::seconds(0));
+  const CriLogFollower log(result.log_path);
+  for (const auto start = Clock::now(); !stopped.ok(); log.WaitForChange(kPollInterval)) {
+    ASSIGN_OR_RETURN(const ContainerStatus status, client.Status(result.container_id));
+    if (status.state == ContainerState::kExited) break;
+    if (Clock::now() - start > kEndLimit) return stopped;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<RunResult> RunOnce(CriClient& client, const RunOptions& options) {
@@ -109,7 +123,7 @@ absl::StatusOr<RunResult> RunOnce(CriClient& client, const RunOptions& options) 
   if (options.keep) {
     guard.Keep();
   } else {
-    RETURN_IF_ERROR(client.StopContainer(result.container_id, std::chrono::seconds(0)));
+    RETURN_IF_ERROR(Stop(client, result));
     RETURN_IF_ERROR(guard.Remove());
   }
   return result;
