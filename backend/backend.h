@@ -59,6 +59,10 @@ class ReadBackend {
   // The URL that this backend was opened with, for messages.
   virtual std::string Url() const = 0;
 
+  // Whether others than this machine's root may be able to write the store, as far as can be told
+  // now: its content is to be believed only with a signature then.
+  virtual bool IsNetwork() const { return true; }
+
   // ReadAsync and wait. Must not be called from a callback.
   absl::StatusOr<std::string> Read(std::string_view name, uint64_t offset, uint64_t size);
   // The whole object. RESOURCE_EXHAUSTED when it is larger than `limit` bytes: no allocation by a

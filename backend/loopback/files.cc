@@ -1,7 +1,9 @@
 #include "backend/loopback/files.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +12,13 @@
 #include "backend/base/status.h"
 
 namespace slacker::loopback {
+namespace {
+
+// File systems outside the kernel's tree.
+constexpr uint32_t kZfsMagic = 0x2fc12fc1;
+constexpr uint32_t kBcachefsMagic = 0xca451a4e;
+
+}  // namespace
 
 absl::Status SyncDirectory(const std::string& path) {
   const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -57,6 +66,32 @@ void SweepTemporaries(const std::string& directory, int64_t modified_before) {
 bool IsDirectory(const std::string& path) {
   struct stat info {};
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool IsOnNetwork(std::string path) {
+  struct statfs info {};
+  while (statfs(path.c_str(), &info) != 0) {
+    if ((errno != ENOENT && errno != ENOTDIR) || path == "/") return true;  // nobody can tell
+    path = DirectoryOf(path);
+  }
+  switch (static_cast<uint32_t>(info.f_type)) {
+    case EXT4_SUPER_MAGIC:  // ext2 and ext3, too
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+    case RAMFS_MAGIC:
+    case OVERLAYFS_SUPER_MAGIC:
+    case EROFS_SUPER_MAGIC_V1:
+    case SQUASHFS_MAGIC:
+    case ISOFS_SUPER_MAGIC:
+    case MSDOS_SUPER_MAGIC:
+    case kZfsMagic:
+    case kBcachefsMagic:
+      return false;
+    default:
+      return true;
+  }
 }
 
 }  // namespace slacker::loopback

@@ -25,5 +25,8 @@ void SweepTemporaries(const std::string& directory, int64_t modified_before);
 bool IsTemporaryName(std::string_view name);
 // True for a directory (a symbolic link to one counts).
 bool IsDirectory(const std::string& path);
+// Whether a path, or its nearest parent that exists, is on a file system of another type than those
+// known to be of this machine alone.
+bool IsOnNetwork(std::string path);
 
 }  // namespace slacker::loopback

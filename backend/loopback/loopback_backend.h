@@ -26,6 +26,7 @@
 #include "backend/backend.h"
 #include "backend/base/mutex.h"
 #include "backend/base/thread_pool.h"
+#include "backend/loopback/files.h"
 
 namespace slacker {
 
@@ -45,6 +46,8 @@ class LoopbackBackend final : public Backend {
   void ReadAsync(std::string_view name, uint64_t offset, uint64_t size, ReadCallback done) override;
   absl::StatusOr<ObjectInfo> Stat(std::string_view name) override;
   std::string Url() const override { return "loopback:" + root_; }
+  // Looks at the file system that ROOT is on, or would be if it were made now.
+  bool IsNetwork() const override { return loopback::IsOnNetwork(root_); }
   absl::StatusOr<std::unique_ptr<ObjectWriter>> Create(std::string_view name) override;
   absl::Status Replace(std::string_view name, std::string_view content) override;
   absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) override;

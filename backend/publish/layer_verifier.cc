@@ -103,8 +103,12 @@ bool IsDamage(const absl::Status& status) {
 absl::Status LayerVerifier::CheckChain(const Digest& chain_id) {
   const absl::StatusOr<Manifest> manifest = reader_.ReadManifest(chain_id);
   RETURN_IF_ERROR(manifest.status());
+  return CheckManifest(*manifest);
+}
+
+absl::Status LayerVerifier::CheckManifest(const Manifest& manifest) {
   ++report_.manifests;
-  for (const ManifestLayer& layer : manifest->layers) {
+  for (const ManifestLayer& layer : manifest.layers) {
     if (!checked_.insert(layer.record).second) continue;
     ++report_.layers;
     RETURN_IF_ERROR(CheckLayer(layer));

@@ -21,11 +21,13 @@ bool IsDamage(const absl::Status& status);
 // One verification; one thread.
 class LayerVerifier {
  public:
-  explicit LayerVerifier(const std::shared_ptr<ReadBackend>& backend) : reader_(backend) {}
+  LayerVerifier(const std::shared_ptr<ReadBackend>& backend, const Trust& trust)
+      : reader_(backend, trust) {}
 
   // The manifest, and all of its layers that have not been checked yet. Answers why the manifest
   // cannot be read; damage of layers goes into the report.
   absl::Status CheckChain(const Digest& chain_id);
+  absl::Status CheckManifest(const Manifest& manifest);
   // A record that no manifest names, if it has not been checked yet: a publication that did not
   // come to its end leaves such records, maybe without tar part and locations. What is there must
   // be sound.

@@ -14,14 +14,13 @@
 namespace slacker {
 namespace {
 
-constexpr std::string_view kManifestsPrefix = "manifests/";
 constexpr std::string_view kRecordsPrefix = "records/";
 
 // Everything in a store; one thread.
 class StoreVerifier {
  public:
-  explicit StoreVerifier(const std::shared_ptr<Backend>& backend)
-      : backend_(backend), layers_(backend) {}
+  StoreVerifier(const std::shared_ptr<Backend>& backend, const Trust& trust)
+      : backend_(backend), trust_(trust), layers_(backend, trust) {}
 
   absl::StatusOr<VerifyReport> Run() {
     RETURN_IF_ERROR(ForEach(kManifestsPrefix, &StoreVerifier::CheckManifest));
@@ -43,13 +42,26 @@ class StoreVerifier {
   }
 
   absl::Status CheckManifest(const std::string& name) {
-    const std::string_view rest = std::string_view(name).substr(kManifestsPrefix.size());
-    const absl::StatusOr<Digest> chain = Digest::FromHex(rest.substr(0, rest.find('/')));
-    if (!chain.ok() || name != ManifestName(*chain)) {
-      return DataLoss("its name is not that of a manifest");
+    const absl::StatusOr<ParsedManifestName> parsed = ParseManifestName(name);
+    if (!parsed.ok()) return DataLoss("its name is not that of a manifest");
+    chains_.insert(parsed->chain_id);
+    ASSIGN_OR_RETURN(const std::string bytes, backend_->ReadWhole(name, kMaxManifestBytes));
+    ASSIGN_OR_RETURN(const Manifest manifest, Decode(bytes, *parsed));
+    return layers_.CheckManifest(manifest);
+  }
+
+  absl::StatusOr<Manifest> Decode(std::string_view bytes, const ParsedManifestName& name) {
+    if (!name.key_id.has_value()) return DecodeManifest(bytes, name.chain_id, nullptr);
+    for (const PublicKey& key : trust_.keys) {
+      if (key.id() != *name.key_id) continue;
+      auto manifest = DecodeManifest(bytes, name.chain_id, &key);
+      if (absl::IsFailedPrecondition(manifest.status()))
+        return DataLoss(Message(manifest.status()));
+      if (manifest.ok()) ++layers_.report().signatures;
+      return manifest;
     }
-    chains_.insert(*chain);
-    return layers_.CheckChain(*chain);
+    ++layers_.report().unknown_signatures;
+    return DecodeManifestOfUnknownKey(bytes, name.chain_id, *name.key_id);
   }
 
   absl::Status CheckRecord(const std::string& name) {
@@ -82,6 +94,7 @@ class StoreVerifier {
   }
 
   const std::shared_ptr<Backend> backend_;
+  const Trust trust_;
   LayerVerifier layers_;
   std::set<Digest> chains_;
 };
@@ -89,16 +102,18 @@ class StoreVerifier {
 }  // namespace
 
 absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& backend,
-                                         const Digest& chain_id) {
-  LayerVerifier verifier(backend);
+                                         const Digest& chain_id, const Trust& trust) {
+  LayerVerifier verifier(backend, trust);
   const absl::Status status = verifier.CheckChain(chain_id);
-  if (absl::IsNotFound(status)) return status;
-  RETURN_IF_ERROR(verifier.Note(ManifestName(chain_id), status));
+  if (absl::IsNotFound(status) || absl::IsFailedPrecondition(status)) return status;
+  if (status.ok() && !trust.keys.empty()) ++verifier.report().signatures;
+  RETURN_IF_ERROR(verifier.Note("manifest of " + chain_id.ToString(), status));
   return std::move(verifier.report());
 }
 
-absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend) {
-  return StoreVerifier(backend).Run();
+absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend,
+                                         const Trust& trust) {
+  return StoreVerifier(backend, trust).Run();
 }
 
 }  // namespace slacker

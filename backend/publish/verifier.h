@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "backend/backend.h"
 #include "backend/base/digest.h"
+#include "backend/store/store.h"
 
 namespace slacker {
 
@@ -19,7 +20,9 @@ struct Damage {
 
 struct VerifyReport {
   uint64_t manifests = 0;
-  uint64_t layers = 0;  // each record once, however many chains have it
+  uint64_t signatures = 0;          // of trusted keys, right
+  uint64_t unknown_signatures = 0;  // of other keys: nobody can tell
+  uint64_t layers = 0;              // each record once, however many chains have it
   uint64_t chunks = 0;
   uint64_t content_bytes = 0;  // of the chunks
   uint64_t loose_records = 0;  // that no manifest names; VerifyStore only, as the next
@@ -29,16 +32,18 @@ struct VerifyReport {
 
 // Recomputes the diff ID of every layer of one published chain, or of everything published, from
 // the store alone: the manifest, then of every layer its record, tar part and locations, every
-// chunk against its digest, and the tar rebuilt of all this against the diff ID. Damage does not
+// chunk against its digest, and the tar rebuilt of all this against the diff ID; of signatures those that the keys of `trust` can prove. Damage does not
 // end the verification but goes into the report; an error is returned only when the store does not
 // answer, and NOT_FOUND when the chain is not published. Memory is bounded by the largest record
 // and some 16 MiB of chunks.
+// `trust`: VerifyChain looks at the manifest that counts with it.
 absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& backend,
-                                         const Digest& chain_id);
+                                         const Digest& chain_id, const Trust& trust = {});
 // Beside all manifests: records that no manifest names (an interrupted publication leaves them) are
 // sound as far as they are there; every pack index is sound, and its pack has every chunk that it
 // lists, wanted by a layer or not; every image entry is sound and leads to a manifest. Only packs
 // without an index, tars and locations without a record are not looked at: nobody reads them.
-absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend);
+absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend,
+                                         const Trust& trust = {});
 
 }  // namespace slacker

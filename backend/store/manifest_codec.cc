@@ -11,6 +11,7 @@ namespace slacker {
 namespace {
 
 constexpr uint32_t kVersion = 1;
+constexpr std::string_view kManifestPurpose = "slacker manifest v1";
 
 std::string ToBytes(const Digest& digest) { return std::string(AsText(digest.bytes)); }
 
@@ -21,15 +22,23 @@ absl::StatusOr<Digest> ToDigest(const std::string& bytes) {
   return digest;
 }
 
-std::string Wrap(std::string body) {
+// What an envelope says beside its body.
+struct Signed {
+  std::string key_id;
+  std::string signature;
+};
+
+std::string Wrap(std::string body, const Signed& by) {
   store::v1::Envelope envelope;
   envelope.set_version(kVersion);
+  envelope.set_key_id(by.key_id);
+  envelope.set_signature(by.signature);
   envelope.set_body_sha256(ToBytes(Sha256::Of(body)));
   envelope.set_body(std::move(body));
   return envelope.SerializeAsString();
 }
 
-absl::StatusOr<std::string> Unwrap(std::string_view bytes) {
+absl::StatusOr<std::string> Unwrap(std::string_view bytes, Signed* by) {
   store::v1::Envelope envelope;
   if (!envelope.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return DataLoss("damaged envelope");
@@ -39,6 +48,7 @@ absl::StatusOr<std::string> Unwrap(std::string_view bytes) {
   }
   ASSIGN_OR_RETURN(const Digest digest, ToDigest(envelope.body_sha256()));
   if (Sha256::Of(envelope.body()) != digest) return DataLoss("body does not match its digest");
+  *by = {envelope.key_id(), envelope.signature()};
   return std::move(*envelope.mutable_body());
 }
 
@@ -52,8 +62,7 @@ Platform GetPlatform(const store::v1::Platform& platform) {
   return {platform.os(), platform.architecture(), platform.variant()};
 }
 
-absl::StatusOr<Manifest> ParseManifest(std::string_view bytes) {
-  ASSIGN_OR_RETURN(const std::string encoded, Unwrap(bytes));
+absl::StatusOr<Manifest> ParseManifest(const std::string& encoded) {
   store::v1::ManifestBody body;
   if (!body.ParseFromString(encoded)) return DataLoss("damaged body");
   if (body.version() != kVersion) {
@@ -74,7 +83,8 @@ absl::StatusOr<Manifest> ParseManifest(std::string_view bytes) {
 }
 
 absl::StatusOr<ImageEntry> ParseImageEntry(std::string_view bytes) {
-  ASSIGN_OR_RETURN(const std::string encoded, Unwrap(bytes));
+  Signed by;
+  ASSIGN_OR_RETURN(const std::string encoded, Unwrap(bytes, &by));
   store::v1::Image body;
   if (!body.ParseFromString(encoded)) return DataLoss("damaged body");
   if (body.version() != kVersion) {
@@ -92,9 +102,7 @@ absl::StatusOr<ImageEntry> ParseImageEntry(std::string_view bytes) {
   return image;
 }
 
-}  // namespace
-
-std::string EncodeManifest(const Manifest& manifest) {
+std::string EncodeBody(const Manifest& manifest) {
   store::v1::ManifestBody body;
   body.set_version(kVersion);
   body.set_chain_id(ToBytes(manifest.chain_id));
@@ -104,21 +112,70 @@ std::string EncodeManifest(const Manifest& manifest) {
     added->set_diff_id(ToBytes(layer.diff_id));
     added->set_record(ToBytes(layer.record));
   }
-  return Wrap(body.SerializeAsString());
+  return body.SerializeAsString();
 }
 
-absl::StatusOr<Manifest> DecodeManifest(std::string_view bytes, const Digest& chain_id) {
-  const std::string context = "manifest of " + chain_id.ToString();
-  if (bytes.size() > kMaxManifestBytes) return DataLoss(context + ": too large");
-  auto manifest = ParseManifest(bytes);
-  if (!manifest.ok()) return Annotate(manifest.status(), context);
+std::string Context(const Digest& chain_id) { return "manifest of " + chain_id.ToString(); }
+
+// A manifest of this chain, whoever signed it.
+absl::StatusOr<Manifest> DecodeAny(std::string_view bytes, const Digest& chain_id,
+                                   std::string* body, Signed* by) {
+  if (bytes.size() > kMaxManifestBytes) return DataLoss("too large");
+  ASSIGN_OR_RETURN(*body, Unwrap(bytes, by));
+  ASSIGN_OR_RETURN(Manifest manifest, ParseManifest(*body));
   std::vector<Digest> diff_ids;
-  for (const ManifestLayer& layer : manifest->layers) diff_ids.push_back(layer.diff_id);
-  if (manifest->chain_id != chain_id || ChainId(diff_ids) != chain_id) {
-    return DataLoss(context + ": is of another chain");
+  for (const ManifestLayer& layer : manifest.layers) diff_ids.push_back(layer.diff_id);
+  if (manifest.chain_id != chain_id || ChainId(diff_ids) != chain_id) {
+    return DataLoss("is of another chain");
   }
   // Protobuf has many encodings of one message, and keeps what it does not know; we accept one.
-  if (EncodeManifest(*manifest) != bytes) return DataLoss(context + ": not in canonical form");
+  if (Wrap(EncodeBody(manifest), *by) != bytes) return DataLoss("not in canonical form");
+  return manifest;
+}
+
+absl::Status CheckSignature(const std::string& body, const Signed& by, const PublicKey* key) {
+  if (key == nullptr) {
+    const bool none = by.key_id.empty() && by.signature.empty();
+    return none ? absl::OkStatus() : DataLoss("signed, but its name says unsigned");
+  }
+  if (by.key_id == ToBytes(key->id()) && key->Verifies(by.signature, kManifestPurpose, body)) {
+    return absl::OkStatus();
+  }
+  return FailedPrecondition("its signature is not that of the key " + key->id().ToHex());
+}
+
+}  // namespace
+
+std::string EncodeManifest(const Manifest& manifest, const SigningKey* key) {
+  std::string body = EncodeBody(manifest);
+  Signed by;
+  if (key != nullptr) {
+    by = {ToBytes(key->public_key().id()), key->Sign(kManifestPurpose, body)};
+  }
+  return Wrap(std::move(body), by);
+}
+
+absl::StatusOr<Manifest> DecodeManifest(std::string_view bytes, const Digest& chain_id,
+                                        const PublicKey* key) {
+  std::string body;
+  Signed by;
+  auto manifest = DecodeAny(bytes, chain_id, &body, &by);
+  absl::Status status = manifest.status();
+  if (status.ok()) status = CheckSignature(body, by, key);
+  if (!status.ok()) return Annotate(status, Context(chain_id));
+  return manifest;
+}
+
+absl::StatusOr<Manifest> DecodeManifestOfUnknownKey(std::string_view bytes, const Digest& chain_id,
+                                                    const Digest& key_id) {
+  std::string body;
+  Signed by;
+  auto manifest = DecodeAny(bytes, chain_id, &body, &by);
+  absl::Status status = manifest.status();
+  if (status.ok() && (by.key_id != ToBytes(key_id) || by.signature.size() != kSignatureBytes)) {
+    status = DataLoss("is not signed by the key of its name");
+  }
+  if (!status.ok()) return Annotate(status, Context(chain_id));
   return manifest;
 }
 
@@ -133,7 +190,7 @@ std::string EncodeImageEntry(const ImageEntry& image) {
   body.set_unpacked_bytes(image.unpacked_bytes);
   body.set_published_unix_seconds(image.published_unix_seconds);
   body.set_config_json(image.config_json);
-  return Wrap(body.SerializeAsString());
+  return Wrap(body.SerializeAsString(), {});
 }
 
 absl::StatusOr<ImageEntry> DecodeImageEntry(std::string_view bytes) {

@@ -1,6 +1,6 @@
-// Manifests and image entries as bytes: protobuf (proto/store.proto) in an envelope, unsigned.
-// Bytes: docs/formats.md, "Envelopes". Equal values have equal bytes, and decoding accepts no other
-// bytes than those. Thread-safe.
+// Manifests and image entries as bytes: protobuf (proto/store.proto) in an envelope, manifests
+// signed or not. Bytes: docs/formats.md, "Envelopes". Equal values (and keys) have equal bytes, and
+// decoding accepts no other bytes than those. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
+#include "backend/base/signature.h"
 #include "backend/store/store.h"
 
 namespace slacker {
@@ -17,10 +18,17 @@ inline constexpr uint64_t kMaxManifestBytes = 1 << 20;
 inline constexpr uint64_t kMaxImageEntryBytes = 16 << 20;
 inline constexpr size_t kMaxLayers = 4096;
 
-// REQUIRES: 1 to kMaxLayers layers, whose chain ID is manifest.chain_id.
-std::string EncodeManifest(const Manifest& manifest);
-// DATA_LOSS unless it is a manifest of this chain.
-absl::StatusOr<Manifest> DecodeManifest(std::string_view bytes, const Digest& chain_id);
+// Signed with `key`, unsigned if it is null. REQUIRES: 1 to kMaxLayers layers, whose chain ID is
+// manifest.chain_id.
+std::string EncodeManifest(const Manifest& manifest, const SigningKey* key);
+
+// `key`: who must have signed it; null: it must be unsigned. DATA_LOSS unless it is a manifest of
+// this chain; FAILED_PRECONDITION if that is sound but the signature is not the key's.
+absl::StatusOr<Manifest> DecodeManifest(std::string_view bytes, const Digest& chain_id,
+                                        const PublicKey* key);
+// The same for a key whose public half is not at hand: what it signed is not proved.
+absl::StatusOr<Manifest> DecodeManifestOfUnknownKey(std::string_view bytes, const Digest& chain_id,
+                                                    const Digest& key_id);
 
 std::string EncodeImageEntry(const ImageEntry& image);
 // DATA_LOSS unless it is an image entry.

@@ -8,14 +8,16 @@ namespace {
 
 constexpr std::string_view kIndexSuffix = ".idx";
 constexpr size_t kHexDigits = 64;
+constexpr std::string_view kUnsigned = "unsigned";
 
 }  // namespace
 
 std::string RecordName(const Digest& record) { return "records/" + record.ToHex(); }
 std::string TarName(const Digest& record) { return "tars/" + record.ToHex(); }
 std::string LocationsName(const Digest& record) { return "locations/" + record.ToHex(); }
-std::string ManifestName(const Digest& chain_id) {
-  return "manifests/" + chain_id.ToHex() + "/unsigned";
+std::string ManifestName(const Digest& chain_id, const std::optional<Digest>& key_id) {
+  return std::string(kManifestsPrefix) + chain_id.ToHex() + "/" +
+         (key_id.has_value() ? key_id->ToHex() : std::string(kUnsigned));
 }
 std::string PackName(const Digest& pack) { return std::string(kPacksPrefix) + pack.ToHex(); }
 std::string PackIndexName(const Digest& pack) { return PackName(pack) + std::string(kIndexSuffix); }
@@ -28,6 +30,20 @@ std::string ImageName(std::string_view name, const Platform& platform) {
   out.Bytes(platform.architecture);
   out.Bytes(platform.variant);
   return std::string(kImagesPrefix) + Sha256::Of(identity).ToHex();
+}
+
+absl::StatusOr<ParsedManifestName> ParseManifestName(std::string_view name) {
+  const absl::Status bad = InvalidArgument("not a manifest: " + std::string(name));
+  if (!name.starts_with(kManifestsPrefix)) return bad;
+  const std::string_view rest = name.substr(kManifestsPrefix.size());
+  if (rest.size() <= kHexDigits || rest[kHexDigits] != '/') return bad;
+  const auto chain = Digest::FromHex(rest.substr(0, kHexDigits));
+  const std::string_view key_text = rest.substr(kHexDigits + 1);
+  if (!chain.ok()) return bad;
+  if (key_text == kUnsigned) return ParsedManifestName{*chain, std::nullopt};
+  const auto key = Digest::FromHex(key_text);
+  if (!key.ok()) return bad;
+  return ParsedManifestName{*chain, *key};
 }
 
 absl::StatusOr<Digest> ParsePackIndexName(std::string_view name) {

@@ -1,6 +1,7 @@
 // Names of the store's objects (docs/formats.md, "Names").
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,15 +12,24 @@
 namespace slacker {
 
 inline constexpr std::string_view kPacksPrefix = "packs/";
+inline constexpr std::string_view kManifestsPrefix = "manifests/";
 inline constexpr std::string_view kImagesPrefix = "images/";
 
-std::string RecordName(const Digest& record);                            // records/<hex>
-std::string TarName(const Digest& record);                               // tars/<hex>
-std::string LocationsName(const Digest& record);                         // locations/<hex>
-std::string ManifestName(const Digest& chain_id);                        // manifests/<hex>/unsigned
+std::string RecordName(const Digest& record);     // records/<hex>
+std::string TarName(const Digest& record);        // tars/<hex>
+std::string LocationsName(const Digest& record);  // locations/<hex>
+// manifests/<hex>/<key ID>, or manifests/<hex>/unsigned without a key
+std::string ManifestName(const Digest& chain_id, const std::optional<Digest>& key_id);
 std::string PackName(const Digest& pack);                                // packs/<hex>
 std::string PackIndexName(const Digest& pack);                           // packs/<hex>.idx
 std::string ImageName(std::string_view name, const Platform& platform);  // images/<hex>
+
+// What the name of a manifest says. INVALID_ARGUMENT for any other name.
+struct ParsedManifestName {
+  Digest chain_id;
+  std::optional<Digest> key_id;
+};
+absl::StatusOr<ParsedManifestName> ParseManifestName(std::string_view name);
 
 // The pack of an index's name. INVALID_ARGUMENT for any other name.
 absl::StatusOr<Digest> ParsePackIndexName(std::string_view name);

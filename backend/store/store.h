@@ -3,7 +3,8 @@
 //
 //   records/<digest>            layer record (entries, chunk table), by content
 //   tars/<digest>               what gives the tar of the record <digest> back
-//   manifests/<chain ID>/<key>  binds a chain ID to its records; <key> is "unsigned" for now
+//   manifests/<chain ID>/<key>  binds a chain ID to its records; <key> = ID of the signing key, or
+//                               "unsigned" (there is always one of these, too)
 //   locations/<record digest>   chunk -> pack and offset; replaceable
 //   packs/<id>, packs/<id>.idx  compressed chunks, and their sorted index
 //   images/<hash of the name>   names, platforms, times: for people
@@ -13,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "backend/backend.h"
 #include "backend/base/digest.h"
+#include "backend/base/signature.h"
 #include "backend/record/layer.h"
 
 namespace slacker {
@@ -70,6 +73,17 @@ struct RecordObject {
   std::string stored;  // the object's bytes
 };
 
+// Whose manifests count.
+struct Trust {
+  // Manifests signed by one of these do, and no others. Without keys, unsigned ones do.
+  std::vector<PublicKey> keys = {};
+  // Without keys: also in a store that others can reach over a network.
+  bool insecure = true;
+};
+
+// FAILED_PRECONDITION where there are no keys although there must be.
+absl::Status CheckTrust(ReadBackend& backend, const Trust& trust);
+
 // Reading side; what a node uses. Everything returned is verified against its digest, or
 // (manifests, locations) checked for shape: a wrong location yields a chunk that fails its digest,
 // never a wrong byte. Thread-safe. Blocks on the store.
@@ -79,8 +93,10 @@ struct RecordObject {
 class StoreReader {
  public:
   // Shared: several readers of one process use one backend.
-  explicit StoreReader(std::shared_ptr<ReadBackend> backend);
+  explicit StoreReader(std::shared_ptr<ReadBackend> backend, Trust trust = {});
 
+  // Asks for all keys at once: one round trip. FAILED_PRECONDITION when there is a manifest, but
+  // none that counts.
   absl::StatusOr<Manifest> ReadManifest(const Digest& chain_id) const;
   absl::StatusOr<RecordObject> ReadRecord(const Digest& record) const;
   // The layer with its tar part.
@@ -102,6 +118,7 @@ class StoreReader {
 
  private:
   std::shared_ptr<ReadBackend> backend_;
+  Trust trust_;
 };
 
 // Decodes and verifies a record object kept on the node. DATA_LOSS unless it is exactly the record
@@ -116,6 +133,10 @@ class StoreWriter {
   struct Options {
     int zstd_level = 3;
     uint64_t pack_target_bytes = 32 << 20;
+    // Signs the manifests. What is in the store counts as known only if this key, or one of
+    // `trusted_keys`, has signed it: a publisher does not sign what others claim.
+    std::optional<SigningKey> key = std::nullopt;
+    std::vector<PublicKey> trusted_keys = {};
   };
   virtual ~StoreWriter() = default;
 
@@ -140,7 +161,7 @@ class StoreWriter {
   virtual absl::StatusOr<Digest> AddLayer(const Layer& layer) = 0;
 
   // Writes the manifests of all prefixes of `layers` (bottom first in the list, the top's last),
-  // then the image entry, whose platform and chain ID are those of the other arguments.
+  // unsigned and, with a key, signed; then the image entry, whose platform and chain ID are those of the other arguments.
   // INVALID_ARGUMENT: no layer, more than 4096, or an image configuration of more than 8 MiB.
   virtual absl::Status CommitManifests(const std::vector<ManifestLayer>& layers,
                                        const Platform& platform, const ImageEntry& image) = 0;

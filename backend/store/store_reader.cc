@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <future>
 #include <tuple>
 #include <utility>
 
@@ -23,14 +24,60 @@ absl::StatusOr<std::string> ReadObject(ReadBackend& backend, const std::string& 
   return bytes;
 }
 
+// Small objects, all at once.
+std::vector<absl::StatusOr<std::string>> ReadObjects(ReadBackend& backend,
+                                                     const std::vector<std::string>& names,
+                                                     uint64_t limit) {
+  std::vector<std::promise<absl::StatusOr<std::string>>> promises(names.size());
+  for (size_t i = 0; i < names.size(); ++i) {
+    backend.ReadAsync(names[i], 0, limit + 1, [&promise = promises[i]](auto bytes) {
+      promise.set_value(std::move(bytes));
+    });
+  }
+  std::vector<absl::StatusOr<std::string>> objects;
+  for (size_t i = 0; i < names.size(); ++i) {
+    objects.push_back(promises[i].get_future().get());
+    if (objects[i].ok() && objects[i]->size() > limit) {
+      objects[i] = DataLoss("object " + names[i] + " is too large");
+    }
+  }
+  return objects;
+}
+
 }  // namespace
 
-StoreReader::StoreReader(std::shared_ptr<ReadBackend> backend) : backend_(std::move(backend)) {}
+absl::Status CheckTrust(ReadBackend& backend, const Trust& trust) {
+  if (!trust.keys.empty() || trust.insecure || !backend.IsNetwork()) return absl::OkStatus();
+  return FailedPrecondition("the store " + backend.Url() +
+                            " is on a network, and there is no key to check its manifests with");
+}
+
+StoreReader::StoreReader(std::shared_ptr<ReadBackend> backend, Trust trust)
+    : backend_(std::move(backend)), trust_(std::move(trust)) {}
 
 absl::StatusOr<Manifest> StoreReader::ReadManifest(const Digest& chain_id) const {
-  ASSIGN_OR_RETURN(const std::string bytes,
-                   ReadObject(*backend_, ManifestName(chain_id), kMaxManifestBytes));
-  return DecodeManifest(bytes, chain_id);
+  RETURN_IF_ERROR(CheckTrust(*backend_, trust_));
+  const size_t keys = trust_.keys.size();
+  std::vector<std::string> names;
+  for (const PublicKey& key : trust_.keys) names.push_back(ManifestName(chain_id, key.id()));
+  names.push_back(ManifestName(chain_id, std::nullopt));
+  const auto objects = ReadObjects(*backend_, names, kMaxManifestBytes);
+  if (keys == 0) {
+    RETURN_IF_ERROR(objects[0].status());
+    return DecodeManifest(*objects[0], chain_id, nullptr);
+  }
+  absl::Status failed = absl::OkStatus();
+  for (size_t i = 0; i < keys; ++i) {
+    if (absl::IsNotFound(objects[i].status())) continue;
+    auto manifest = objects[i].ok() ? DecodeManifest(*objects[i], chain_id, &trust_.keys[i])
+                                    : objects[i].status();
+    if (manifest.ok()) return manifest;
+    failed.Update(manifest.status());
+  }
+  RETURN_IF_ERROR(failed);
+  if (!objects[keys].ok()) return objects[keys].status();
+  return FailedPrecondition("the manifest of " + chain_id.ToString() +
+                            " is not signed by a trusted key");
 }
 
 absl::StatusOr<RecordObject> StoreReader::ReadRecord(const Digest& record) const {

@@ -19,10 +19,20 @@
 namespace slacker {
 namespace {
 
+// Without a key of its own a publisher believes what is there: its manifests prove nothing either.
+Trust WhomToBelieve(const StoreWriter::Options& options) {
+  Trust trust{.keys = options.trusted_keys};
+  if (options.key.has_value()) trust.keys.push_back(options.key->public_key());
+  return trust;
+}
+
 class Writer final : public StoreWriter {
  public:
   Writer(std::shared_ptr<Backend> backend, const Options& options)
-      : backend_(std::move(backend)), reader_(backend_), packs_(backend_.get(), options) {}
+      : options_(options),
+        backend_(std::move(backend)),
+        reader_(backend_, WhomToBelieve(options)),
+        packs_(backend_.get(), options) {}
 
   absl::Status LoadPackIndexes();
 
@@ -44,10 +54,12 @@ class Writer final : public StoreWriter {
   absl::Status PutOrRepair(const std::string& name, const std::string& content,
                            const std::function<absl::Status()>& verify);
   absl::Status WriteRecord(const EncodedLayer& encoded);
+  absl::Status WriteManifest(const Manifest& manifest);
   // Whether a pack is there with at least so many bytes: what a look at it can tell.
   absl::StatusOr<bool> HasPack(const std::string& name, uint64_t min_bytes);
   absl::StatusOr<bool> HasPacks(const Locations& locations);
 
+  const Options options_;
   const std::shared_ptr<Backend> backend_;
   const StoreReader reader_;
   PackWriter packs_;
@@ -110,8 +122,11 @@ absl::StatusOr<bool> Writer::HasPacks(const Locations& locations) {
 absl::StatusOr<bool> Writer::FindRecord(const Digest& chain_id, const Digest& diff_id,
                                         Digest* record) {
   const auto manifest = reader_.ReadManifest(chain_id);
-  // A damaged manifest is written anew at the end.
-  if (absl::IsNotFound(manifest.status()) || absl::IsDataLoss(manifest.status())) return false;
+  // A manifest that is damaged, or not signed as it should be, is written anew at the end.
+  if (absl::IsNotFound(manifest.status()) || absl::IsDataLoss(manifest.status()) ||
+      absl::IsFailedPrecondition(manifest.status())) {
+    return false;
+  }
   RETURN_IF_ERROR(manifest.status());
   const ManifestLayer& top = manifest->layers.back();
   if (top.diff_id != diff_id) return false;
@@ -177,6 +192,16 @@ absl::Status Writer::ReplaceIfDifferent(const std::string& name, const std::stri
   return absl::OkStatus();
 }
 
+// The unsigned one first: a node that finds it alone can say what is missing.
+absl::Status Writer::WriteManifest(const Manifest& manifest) {
+  RETURN_IF_ERROR(ReplaceIfDifferent(ManifestName(manifest.chain_id, std::nullopt),
+                                     EncodeManifest(manifest, nullptr)));
+  if (!options_.key.has_value()) return absl::OkStatus();
+  SLACKER_FAILPOINT("publish.before_signed_manifest");
+  return ReplaceIfDifferent(ManifestName(manifest.chain_id, options_.key->public_key().id()),
+                            EncodeManifest(manifest, &*options_.key));
+}
+
 absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
                                      const Platform& platform, const ImageEntry& image) {
   if (layers.empty() || layers.size() > kMaxLayers) {
@@ -192,7 +217,7 @@ absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
     diff_ids.push_back(layer.diff_id);
     manifest.layers.push_back(layer);
     manifest.chain_id = ChainId(diff_ids);
-    RETURN_IF_ERROR(ReplaceIfDifferent(ManifestName(manifest.chain_id), EncodeManifest(manifest)));
+    RETURN_IF_ERROR(WriteManifest(manifest));
     SLACKER_FAILPOINT("publish.after_manifest");
   }
   ImageEntry entry = image;

@@ -26,6 +26,14 @@ void AddPlatform(CLI::App* verb, std::string* platform) {
   verb->add_option("--platform", *platform, "os/arch[/variant] (default: this machine's)");
 }
 
+void AddKeys(CLI::App* verb, std::string* key, std::vector<std::string>* trusted) {
+  if (key != nullptr) {
+    verb->add_option("--key", *key, "File of the key that signs (slackerctl keygen)");
+  }
+  verb->add_option("--trusted-key", *trusted,
+                   "File of a public key whose signatures count; may be given again");
+}
+
 std::string CheckChunkSize(const std::string& text) {
   uint64_t size = 0;
   const bool number = CLI::detail::lexical_cast(text, size);
@@ -46,6 +54,27 @@ CLI::App* AddPublish(CLI::App* app, CommonArguments* common, PublishArguments* p
   verb->add_option("--zstd-level", publish->zstd_level, "How hard to compress")
       ->check(CLI::Range(1, 19))
       ->capture_default_str();
+  AddKeys(verb, &publish->key, &publish->trusted_keys);
+  return verb;
+}
+
+CLI::App* AddVerify(CLI::App* app, CommonArguments* common, VerifyArguments* verify) {
+  CLI::App* verb = app->add_subcommand(
+      "verify", "Recompute every layer from the store and compare it with its diff ID");
+  verb->add_option("IMAGE", verify->image, "Image name or chain ID (default: the whole store)");
+  AddCommon(verb, common);
+  AddPlatform(verb, &verify->platform);
+  AddKeys(verb, nullptr, &verify->trusted_keys);
+  return verb;
+}
+
+CLI::App* AddSign(CLI::App* app, CommonArguments* common, SignArguments* sign) {
+  CLI::App* verb = app->add_subcommand("sign", "Sign what is published, after proving it");
+  verb->add_option("IMAGE", sign->image, "Image name or chain ID (default: the whole store)");
+  AddCommon(verb, common);
+  AddPlatform(verb, &sign->platform);
+  AddKeys(verb, &sign->key, &sign->trusted_keys);
+  verb->get_option("--key")->required();
   return verb;
 }
 
@@ -54,6 +83,9 @@ CLI::App* AddPublish(CLI::App* app, CommonArguments* common, PublishArguments* p
 int RunSlackerctl(std::vector<std::string> arguments, const Console& console) {
   CommonArguments common{.store = DefaultStore()};
   PublishArguments publish;
+  VerifyArguments verify;
+  SignArguments sign;
+  std::string key_path;
   std::string image;
   std::string platform;
   CLI::App app("Publishes container images into a Slacker store and looks after them",
@@ -67,11 +99,12 @@ int RunSlackerctl(std::vector<std::string> arguments, const Console& console) {
   inspect_verb->add_option("IMAGE", image, "Image name or chain ID")->required();
   AddCommon(inspect_verb, &common);
   AddPlatform(inspect_verb, &platform);
-  CLI::App* verify_verb = app.add_subcommand(
-      "verify", "Recompute every layer from the store and compare it with its diff ID");
-  verify_verb->add_option("IMAGE", image, "Image name or chain ID (default: the whole store)");
-  AddCommon(verify_verb, &common);
-  AddPlatform(verify_verb, &platform);
+  const CLI::App* verify_verb = AddVerify(&app, &common, &verify);
+  const CLI::App* sign_verb = AddSign(&app, &common, &sign);
+  CLI::App* keygen_verb = app.add_subcommand("keygen", "Make a key pair for signing");
+  keygen_verb
+      ->add_option("FILE", key_path, "Where the signing key goes; FILE.pub is its public half")
+      ->required();
   std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 wants
   try {
     app.parse(std::move(arguments));
@@ -82,7 +115,9 @@ int RunSlackerctl(std::vector<std::string> arguments, const Console& console) {
   if (publish_verb->parsed()) return RunPublish(common, publish, console);
   if (images_verb->parsed()) return RunImages(common, console);
   if (inspect_verb->parsed()) return RunInspect(common, image, platform, console);
-  return RunVerify(common, image, platform, console);
+  if (verify_verb->parsed()) return RunVerify(common, verify, console);
+  if (sign_verb->parsed()) return RunSign(common, sign, console);
+  return RunKeygen(key_path, console);
 }
 
 }  // namespace slacker::ctl

@@ -6,6 +6,7 @@
 
 #include "backend/base/status.h"
 #include "backend/publish/publisher.h"
+#include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/progress.h"
 #include "cmd/slackerctl/verbs.h"
@@ -29,6 +30,10 @@ absl::StatusOr<PublishOptions> MakeOptions(const PublishArguments& arguments) {
   }
   options.chunk_size = static_cast<uint32_t>(arguments.chunk_size);
   options.store.zstd_level = arguments.zstd_level;
+  ASSIGN_OR_RETURN(options.store.trusted_keys, ReadPublicKeys(arguments.trusted_keys));
+  if (!arguments.key.empty()) {
+    ASSIGN_OR_RETURN(options.store.key, ReadSigningKey(arguments.key));
+  }
   return options;
 }
 
@@ -69,6 +74,11 @@ int RunPublish(const CommonArguments& common, const PublishArguments& arguments,
   if (!store.ok()) {
     PrintError(console.err, store.status());
     return kExitFailed;
+  }
+  if (!options->store.key.has_value() && (*store)->IsNetwork()) {
+    console.err << "warning: without --key the images are unsigned, and nodes refuse such a store "
+                   "on a network unless they are told that it may be insecure"
+                << std::endl;
   }
   int exit_code = kExitOk;
   nlohmann::json results = nlohmann::json::array();

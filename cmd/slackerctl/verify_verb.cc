@@ -4,6 +4,7 @@
 
 #include "backend/base/status.h"
 #include "backend/publish/verifier.h"
+#include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
 #include "cmd/slackerctl/verbs.h"
@@ -11,12 +12,13 @@
 namespace slacker::ctl {
 namespace {
 
-absl::StatusOr<VerifyReport> Verify(const std::string& url, const std::string& image,
-                                    const std::string& platform) {
+absl::StatusOr<VerifyReport> Verify(const std::string& url, const VerifyArguments& arguments) {
+  Trust trust;
+  ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(url));
-  if (image.empty()) return VerifyStore(store);
-  ASSIGN_OR_RETURN(const FoundImage found, FindImage(*store, image, platform));
-  return VerifyChain(store, found.chain_id);
+  if (arguments.image.empty()) return VerifyStore(store, trust);
+  ASSIGN_OR_RETURN(const FoundImage found, FindImage(*store, arguments.image, arguments.platform));
+  return VerifyChain(store, found.chain_id, trust);
 }
 
 void PrintReport(const VerifyReport& report, const Console& console) {
@@ -25,7 +27,12 @@ void PrintReport(const VerifyReport& report, const Console& console) {
                 << '\n';
   }
   console.out << "verified " << report.manifests << " manifests, " << report.layers << " layers, "
-              << report.chunks << " chunks (" << HumanSize(report.content_bytes) << "): ";
+              << report.chunks << " chunks (" << HumanSize(report.content_bytes) << ")";
+  if (report.signatures > 0) console.out << ", " << report.signatures << " signatures";
+  if (report.unknown_signatures > 0) {
+    console.out << ", but not " << report.unknown_signatures << " signatures of unknown keys";
+  }
+  console.out << ": ";
   if (report.damages.empty()) {
     console.out << "everything is sound\n";
   } else {
@@ -39,6 +46,8 @@ nlohmann::json ReportJson(const VerifyReport& report) {
     damages.push_back({{"object", damage.object}, {"what", damage.what}});
   }
   return {{"manifests", report.manifests},
+          {"signatures", report.signatures},
+          {"unknown_signatures", report.unknown_signatures},
           {"layers", report.layers},
           {"chunks", report.chunks},
           {"content_bytes", report.content_bytes},
@@ -49,9 +58,9 @@ nlohmann::json ReportJson(const VerifyReport& report) {
 
 }  // namespace
 
-int RunVerify(const CommonArguments& common, const std::string& image, const std::string& platform,
+int RunVerify(const CommonArguments& common, const VerifyArguments& arguments,
               const Console& console) {
-  const absl::StatusOr<VerifyReport> report = Verify(common.store, image, platform);
+  const absl::StatusOr<VerifyReport> report = Verify(common.store, arguments);
   if (!report.ok()) {
     PrintError(console.err, report.status());
     return kExitFailed;

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <functional>
+#include <utility>
 
 #include "backend/base/status.h"
 #include "backend/base/unique_fd.h"
@@ -47,13 +48,40 @@ auto Number(int64_t Config::*field, int64_t min, int64_t max) {
   };
 }
 
-const std::array<Key, 6>& Keys() {
-  static const std::array<Key, 6> keys = {{
+auto Flag(bool Config::*field) {
+  return [field](const toml::node& node, Config* config) -> absl::Status {
+    const auto value = node.value_exact<bool>();
+    if (!value.has_value()) return InvalidArgument("must be true or false");
+    config->*field = *value;
+    return absl::OkStatus();
+  };
+}
+
+auto Texts(std::vector<std::string> Config::*field, absl::Status (*check)(const std::string&)) {
+  return [field, check](const toml::node& node, Config* config) -> absl::Status {
+    const toml::array* array = node.as_array();
+    if (array == nullptr) return InvalidArgument("must be a list of strings");
+    std::vector<std::string> values;
+    for (const toml::node& element : *array) {
+      const auto value = element.value_exact<std::string>();
+      if (!value.has_value()) return InvalidArgument("must be a list of strings");
+      RETURN_IF_ERROR(check(*value));
+      values.push_back(*value);
+    }
+    config->*field = std::move(values);
+    return absl::OkStatus();
+  };
+}
+
+const std::array<Key, 8>& Keys() {
+  static const std::array<Key, 8> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
       {"store", "url", Text(&Config::store_url, CheckStoreUrl)},
       {"store", "budget_ms", Number(&Config::store_budget_ms, kMinBudgetMs, kMaxBudgetMs)},
+      {"store", "trusted_keys", Texts(&Config::trusted_keys, CheckPath)},
+      {"store", "insecure", Flag(&Config::store_insecure)},
       {"node", "run_dir", Text(&Config::run_dir, CheckPath)},
   }};
   return keys;

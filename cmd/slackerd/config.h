@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,8 +17,10 @@ struct Config {
   std::string address = "/run/slacker/slackerd.sock";
   std::string root = "/var/lib/containerd/io.containerd.snapshotter.v1.slacker";
   std::string log_level = "info";
-  std::string store_url;          // "" = no store: every pull is ordinary
-  int64_t store_budget_ms = 500;  // what a Prepare may wait for the store
+  std::string store_url;                  // "" = no store: every pull is ordinary
+  int64_t store_budget_ms = 500;          // what a Prepare may wait for the store
+  std::vector<std::string> trusted_keys;  // files: whose manifests count
+  bool store_insecure = false;            // a store on a network without keys is fine
   std::string run_dir = "/run/slacker";
 
   bool operator==(const Config&) const = default;

@@ -7,6 +7,7 @@
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "backend/os/file_ops.h"
+#include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "snapshotter/service/server.h"
 
@@ -65,6 +66,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
 absl::Status Daemon::OpenStore(const Config& config) {
   if (!config.store_url.empty()) {
     ASSIGN_OR_RETURN(backend_, OpenReadBackend(config.store_url));
+    ASSIGN_OR_RETURN(trust_.keys, ReadPublicKeys(config.trusted_keys));
+    trust_.insecure = config.store_insecure;
+    RETURN_IF_ERROR(Annotate(CheckTrust(*backend_, trust_),
+                             "set store.trusted_keys, or store.insecure to true"));
   }
   BlobFiller::Options options;
   options.root = config.root;
@@ -84,6 +89,7 @@ absl::Status Daemon::OpenImages(const Config& config) {
   options.mounter = mounter_.get();
   options.backend = backend_;
   options.gateway.budget = std::chrono::milliseconds(config.store_budget_ms);
+  options.gateway.trust = trust_;
   ASSIGN_OR_RETURN(images_, ImageManager::Open(std::move(options)));
   RETURN_IF_ERROR(images_->Start());
   ASSIGN_OR_RETURN(snapshotter_,

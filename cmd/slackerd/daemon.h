@@ -41,6 +41,7 @@ class Daemon {
   std::unique_ptr<KeeperClient> keeper_;
   std::unique_ptr<Db> db_;
   std::shared_ptr<ReadBackend> backend_;  // null: no store; shared by filler and images
+  Trust trust_;
   std::unique_ptr<BlobFiller> filler_;
   std::unique_ptr<FuseConnection> connection_;
   std::unique_ptr<KernelTreeMounter> mounter_;

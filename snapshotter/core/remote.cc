@@ -20,6 +20,8 @@ std::string OrdinaryReason(const absl::Status& status) {
       return "ordinary: damaged in the store";
     case absl::StatusCode::kPermissionDenied:
       return "ordinary: store refused";
+    case absl::StatusCode::kFailedPrecondition:
+      return "ordinary: not signed by a trusted key";
     default:
       return "ordinary: error";
   }

@@ -40,6 +40,7 @@ class CountingBackend final : public ReadBackend {
     return backend_->Stat(name);
   }
   std::string Url() const override { return backend_->Url(); }
+  bool IsNetwork() const override { return backend_->IsNetwork(); }
 
  private:
   ReadBackend* const backend_;

@@ -31,7 +31,9 @@ StoreGateway::StoreGateway(std::shared_ptr<ReadBackend> backend, const Clock* cl
                            const Options& options)
     : clock_(clock),
       options_(options),
-      reader_(backend == nullptr ? nullptr : std::make_unique<StoreReader>(std::move(backend))),
+      reader_(backend == nullptr
+                  ? nullptr
+                  : std::make_unique<StoreReader>(std::move(backend), options.trust)),
       pool_("slk-store", options.threads) {}
 
 absl::Status StoreGateway::Admit(TimePoint deadline) {

@@ -33,6 +33,7 @@ class StoreGateway {
     int failures_to_open = 3;
     std::chrono::nanoseconds open_for = std::chrono::seconds(30);
     int threads = 8;
+    Trust trust;  // whose manifests count
   };
 
   // `backend` may be null: no store is configured, and every answer is NOT_FOUND. Shared: the

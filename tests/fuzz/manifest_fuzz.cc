@@ -12,8 +12,8 @@
 namespace {
 
 void Decode(const std::string& bytes, const slacker::Digest& chain_id) {
-  if (const auto manifest = slacker::DecodeManifest(bytes, chain_id); manifest.ok()) {
-    SLACKER_CHECK(slacker::EncodeManifest(*manifest) == bytes, "one encoding only");
+  if (const auto manifest = slacker::DecodeManifest(bytes, chain_id, nullptr); manifest.ok()) {
+    SLACKER_CHECK(slacker::EncodeManifest(*manifest, nullptr) == bytes, "one encoding only");
   }
   if (const auto image = slacker::DecodeImageEntry(bytes); image.ok()) {
     SLACKER_CHECK(slacker::EncodeImageEntry(*image) == bytes, "one encoding only");

@@ -46,12 +46,15 @@ class FakeBackend final : public Backend {
   void ReadAsync(std::string_view name, uint64_t offset, uint64_t size, ReadCallback done) override;
   absl::StatusOr<ObjectInfo> Stat(std::string_view name) override;
   std::string Url() const override { return "memory:"; }
+  bool IsNetwork() const override { return network_; }
+  void SetNetwork() { network_ = true; }
   absl::StatusOr<std::unique_ptr<ObjectWriter>> Create(std::string_view name) override;
   absl::Status Replace(std::string_view name, std::string_view content) override;
   absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) override;
   absl::Status Remove(std::string_view name) override;
 
  private:
+  std::atomic<bool> network_ = false;
   class Writer;
 
   mutable Mutex mutex_;

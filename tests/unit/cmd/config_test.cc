@@ -19,7 +19,8 @@ TEST(ConfigTest, EveryKeyIsRead) {
   Config config;
   ASSERT_OK(
       ApplyToml("address = '/a'\nroot = '/r'\nlog_level = 'debug'\n"
-                "[store]\nurl = 'loopback:/s'\nbudget_ms = 7\n[node]\nrun_dir = '/n'\n",
+                "[store]\nurl = 'loopback:/s'\nbudget_ms = 7\ntrusted_keys = ['/k', '/l']\n"
+                "insecure = true\n[node]\nrun_dir = '/n'\n",
                 "f", &config));
   EXPECT_EQ(config.address, "/a");
   EXPECT_EQ(config.root, "/r");
@@ -27,6 +28,8 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(config.store_url, "loopback:/s");
   EXPECT_EQ(config.store_budget_ms, 7);
   EXPECT_EQ(config.run_dir, "/n");
+  EXPECT_EQ(config.trusted_keys, (std::vector<std::string>{"/k", "/l"}));
+  EXPECT_TRUE(config.store_insecure);
 }
 
 TEST(ConfigTest, AnEmptyFileLeavesTheDefaults) {
@@ -39,12 +42,16 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   Config config;
   config.address = config.root = config.run_dir = "/changed";
   config.store_budget_ms = 1;
+  config.store_insecure = true;
+  config.trusted_keys = {"/changed"};
   ASSERT_OK(ApplyTomlFile(SLACKER_SOURCE_DIR "/deploy/config.toml", &config));
   const Config defaults;
   EXPECT_EQ(config.address, defaults.address);
   EXPECT_EQ(config.root, defaults.root);
   EXPECT_EQ(config.run_dir, defaults.run_dir);
   EXPECT_EQ(config.store_budget_ms, defaults.store_budget_ms);
+  EXPECT_EQ(config.store_insecure, defaults.store_insecure);
+  EXPECT_EQ(config.trusted_keys, defaults.trusted_keys);
 }
 
 struct BadCase {
@@ -75,10 +82,19 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"NumberAsFloat", "[store]\nbudget_ms = 5.0",
                 "f.toml:3: store.budget_ms: must be an integer"},
         BadCase{"NumberOutOfRange", "[store]\nbudget_ms = 0", "f.toml:3: store.budget_ms: must be"},
+        BadCase{"ListAsString", "[store]\ntrusted_keys = '/k'",
+                "f.toml:3: store.trusted_keys: must be a list of strings"},
+        BadCase{"ListOfNumbers", "[store]\ntrusted_keys = [1]",
+                "f.toml:3: store.trusted_keys: must be a list of strings"},
+        BadCase{"RelativeKey", "[store]\ntrusted_keys = ['k']",
+                "f.toml:3: store.trusted_keys: must be an absolute path"},
+        BadCase{"FlagAsNumber", "[store]\ninsecure = 1",
+                "f.toml:3: store.insecure: must be true or false"},
         BadCase{"TableAsValue", "store = 'x'", "f.toml:2: store: must be a table"},
         BadCase{"ArrayOfTables", "[[store]]\nurl = ''", "f.toml:2: store: must be a table"},
         BadCase{"ValueAsTable", "[address]\nx = 1", "f.toml:2: address: must be a string"},
-        BadCase{"BadUrl", "[store]\nurl = 'nfs://x'", "f.toml:3: store.url: store URL \"nfs://x\": must be loopback"},
+        BadCase{"BadUrl", "[store]\nurl = 'nfs://x'",
+                "f.toml:3: store.url: store URL \"nfs://x\": must be loopback"},
         BadCase{"RelativeUrl", "[store]\nurl = 'loopback:x'", "f.toml:3: store.url"},
         BadCase{"RelativePath", "root = 'x'", "f.toml:2: root: must be an absolute path"},
         BadCase{"PathWithColon", "root = '/x:y'", "f.toml:2: root"},

@@ -74,8 +74,10 @@ TEST_P(FormatTest, EveryFlippedBitIsDataLoss) {
 }
 
 const Format kFormats[] = {
-    {"Manifest", [] { return EncodeManifest(SampleManifest()); },
-     [](std::string_view b) { return DecodeManifest(b, SampleManifest().chain_id).status(); }},
+    {"Manifest", [] { return EncodeManifest(SampleManifest(), nullptr); },
+     [](std::string_view b) {
+       return DecodeManifest(b, SampleManifest().chain_id, nullptr).status();
+     }},
     {"ImageEntry",
      [] {
        return EncodeImageEntry({"docker://x/\xff",
@@ -99,8 +101,8 @@ INSTANTIATE_TEST_SUITE_P(Formats, FormatTest, ::testing::ValuesIn(kFormats),
 
 TEST(ManifestCodecTest, RoundTripKeepsEverything) {
   const Manifest manifest = SampleManifest();
-  ASSERT_OK_AND_ASSIGN(const Manifest decoded,
-                       DecodeManifest(EncodeManifest(manifest), manifest.chain_id));
+  ASSERT_OK_AND_ASSIGN(const Manifest decoded, DecodeManifest(EncodeManifest(manifest, nullptr),
+                                                              manifest.chain_id, nullptr));
   EXPECT_EQ(decoded.chain_id, manifest.chain_id);
   EXPECT_EQ(decoded.platform.os, "linux");
   EXPECT_EQ(decoded.platform.architecture, "arm64");
@@ -113,13 +115,14 @@ TEST(ManifestCodecTest, RoundTripKeepsEverything) {
 TEST(ManifestCodecTest, ChainThatItsLayersDoNotMakeIsDataLoss) {
   Manifest manifest = SampleManifest();
   manifest.layers.pop_back();
-  EXPECT_THAT(DecodeManifest(EncodeManifest(manifest), manifest.chain_id),
+  EXPECT_THAT(DecodeManifest(EncodeManifest(manifest, nullptr), manifest.chain_id, nullptr),
               StatusIs(absl::StatusCode::kDataLoss, "another chain"));
 }
 
 TEST(ManifestCodecTest, UnknownFieldsAreDataLoss) {
   const std::string extra("\x78\x01", 2);  // field 15 = 1
-  EXPECT_THAT(DecodeManifest(EncodeManifest(SampleManifest()) + extra, SampleManifest().chain_id),
+  EXPECT_THAT(DecodeManifest(EncodeManifest(SampleManifest(), nullptr) + extra,
+                             SampleManifest().chain_id, nullptr),
               StatusIs(absl::StatusCode::kDataLoss, "canonical"));
 }
 
@@ -194,8 +197,9 @@ INSTANTIATE_TEST_SUITE_P(Rows, BadPackIndexTest,
 
 TEST(NamesTest, NamesAreObjectNames) {
   for (const std::string& name :
-       {RecordName(D("x")), TarName(D("x")), LocationsName(D("x")), ManifestName(D("x")),
-        PackName(D("x")), PackIndexName(D("x")), ImageName("oci:dir", {"linux", "amd64", ""})}) {
+       {RecordName(D("x")), TarName(D("x")), LocationsName(D("x")),
+        ManifestName(D("x"), std::nullopt), PackName(D("x")), PackIndexName(D("x")),
+        ImageName("oci:dir", {"linux", "amd64", ""})}) {
     EXPECT_OK(ValidateObjectName(name));
   }
 }

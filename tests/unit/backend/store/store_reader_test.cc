@@ -53,9 +53,10 @@ TEST_F(StoreReaderTest, RecordObjectIsKeptByteForByte) {
 TEST_F(StoreReaderTest, ObjectUnderAnotherNameIsDataLoss) {
   constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
   const Digest other = Sha256::Of("other");
-  for (const auto& [from, to] : {std::pair(ManifestName(chain_), ManifestName(other)),
-                                 std::pair(RecordName(record_), RecordName(other)),
-                                 std::pair(LocationsName(record_), LocationsName(other))}) {
+  for (const auto& [from, to] :
+       {std::pair(ManifestName(chain_, std::nullopt), ManifestName(other, std::nullopt)),
+        std::pair(RecordName(record_), RecordName(other)),
+        std::pair(LocationsName(record_), LocationsName(other))}) {
     ASSERT_OK(backend_->Put(to, backend_->ReadWhole(from, 1 << 20).value()));
   }
   EXPECT_THAT(reader_.ReadManifest(other), StatusIs(kDataLoss));
@@ -69,7 +70,7 @@ TEST_F(StoreReaderTest, LocationsOfAnotherLengthAreDataLoss) {
 }
 
 TEST_F(StoreReaderTest, OversizedObjectIsDataLoss) {
-  ASSERT_OK(backend_->Replace(ManifestName(chain_), std::string(2 << 20, 'x')));
+  ASSERT_OK(backend_->Replace(ManifestName(chain_, std::nullopt), std::string(2 << 20, 'x')));
   EXPECT_THAT(reader_.ReadManifest(chain_), StatusIs(absl::StatusCode::kDataLoss));
 }
 

@@ -163,8 +163,8 @@ TEST_F(StoreWriterTest, IncompleteOrDamagedRecordIsNotFoundAndRepairedByPublishi
   ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
   const Digest chain = SampleChain({samples_[0]});
   const Digest record = StoreReader(backend_).ReadManifest(chain).value().layers[0].record;
-  for (const std::string& name :
-       {RecordName(record), TarName(record), LocationsName(record), ManifestName(chain)}) {
+  for (const std::string& name : {RecordName(record), TarName(record), LocationsName(record),
+                                  ManifestName(chain, std::nullopt)}) {
     for (const bool remove : {false, true}) {
       SCOPED_TRACE(name);
       ASSERT_OK(remove ? backend_->Remove(name) : backend_->Replace(name, "damaged"));

@@ -153,5 +153,35 @@ TEST_F(SlackerctlTest, ThePlatformChoosesBetweenImagesOfOneName) {
   EXPECT_THAT(err_.str(), HasSubstr("no image nginx is published"));
 }
 
+TEST_F(SlackerctlTest, AKeySignsWhatIsPublishedAndVerifyProvesIt) {
+  const std::string key = dir_ / "key";
+  ASSERT_EQ(Run({"keygen", key}), kExitOk) << err_.str();
+  EXPECT_EQ(std::filesystem::status(key).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  EXPECT_EQ(Run({"keygen", key}), kExitFailed);  // never overwritten
+  RunJson({"publish", AddImage("signed"), "--key", key});
+  EXPECT_EQ(RunJson({"verify", "--trusted-key", key + ".pub"})["signatures"], 1);
+  EXPECT_EQ(RunJson({"verify", chain_, "--trusted-key", key + ".pub"})["signatures"], 1);
+}
+
+TEST_F(SlackerctlTest, WhatWasPublishedUnsignedIsSignedLater) {
+  const std::string key = dir_ / "key";
+  ASSERT_EQ(Run({"keygen", key}), kExitOk) << err_.str();
+  RunJson({"publish", AddImage("v1")});
+  EXPECT_EQ(Run({"verify", chain_, "--store", url_, "--trusted-key", key + ".pub"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("not signed by a trusted key"));
+  EXPECT_EQ(RunJson({"sign", "--key", key})["manifests"], 1);
+  EXPECT_EQ(RunJson({"verify", chain_, "--trusted-key", key + ".pub"})["signatures"], 1);
+}
+
+TEST_F(SlackerctlTest, AFileThatIsNoKeyIsRefused) {
+  const std::string source = AddImage("v1");
+  EXPECT_EQ(Run({"publish", source, "--store", url_, "--key", dir_ / "none"}), kExitUsage);
+  EXPECT_EQ(Run({"publish", source, "--store", url_, "--key", dir_ / "layout/oci-layout"}),
+            kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("not an Ed25519 private key"));
+  EXPECT_EQ(Run({"sign", "--store", url_}), kExitUsage);
+}
+
 }  // namespace
 }  // namespace slacker::ctl

@@ -78,6 +78,7 @@ TEST_F(RemoteTest, WhateverTheStoreAnswersThePullGoesOn) {
       {Unavailable("x"), "ordinary: store did not answer"},
       {DeadlineExceeded("x"), "ordinary: store did not answer"},
       {DataLoss("x"), "ordinary: damaged in the store"},
+      {FailedPrecondition("x"), "ordinary: not signed by a trusted key"},
       {PermissionDenied("x"), "ordinary: store refused"},
       {Internal("x"), "ordinary: error"},
       {AlreadyExists("x"), "ordinary: error"},
