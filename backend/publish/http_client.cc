@@ -9,7 +9,7 @@
 
 #include "backend/base/check.h"
 #include "backend/base/status.h"
-#include "backend/publish/reference.h"
+#include "backend/base/image_reference.h"
 
 namespace slacker {
 namespace {

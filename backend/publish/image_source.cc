@@ -6,7 +6,7 @@
 #include "backend/base/status.h"
 #include "backend/publish/layout_source.h"
 #include "backend/publish/platform.h"
-#include "backend/publish/reference.h"
+#include "backend/base/image_reference.h"
 #include "backend/publish/registry_source.h"
 
 namespace slacker {

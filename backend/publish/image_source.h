@@ -46,6 +46,9 @@ class ImageSource {
   // A configuration; at most kMaxConfigBytes.
   virtual absl::StatusOr<std::string> ReadConfig(const Descriptor& descriptor) = 0;
   virtual absl::StatusOr<std::unique_ptr<ByteSource>> OpenBlob(const Descriptor& descriptor) = 0;
+  // The repository whose readers alone may have the image ("registry.example.com/app"), or "" when
+  // it can be read without credentials. Asks the registry, if credentials were used.
+  virtual absl::StatusOr<std::string> PrivateRepository() { return std::string(); }
   // Nobody wants the image any more: requests and streams stop trying again and fail instead
   // (CANCELLED). Sources that never try again have nothing to do.
   virtual void Cancel() {}

@@ -54,7 +54,12 @@ class Publication {
     RETURN_IF_ERROR(CheckMerge());
     SLACKER_FAILPOINT("publish.before_manifests");
     PublishedImage published{.entry = MakeEntry(), .totals = {}};
-    RETURN_IF_ERROR(writer_->CommitManifests(layers_, image_.platform, published.entry));
+    std::string repository = options_.private_repository;
+    if (repository.empty()) {
+      ASSIGN_OR_RETURN(repository, source_->PrivateRepository());
+    }
+    RETURN_IF_ERROR(
+        writer_->CommitManifests(layers_, image_.platform, published.entry, repository));
     SLACKER_FAILPOINT("publish.done");
     Report();
     published.totals = progress_;

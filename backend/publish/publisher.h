@@ -30,6 +30,8 @@ struct PublishOptions {
   StoreWriter::Options store;
   TarLimits tar;
   uint64_t max_layer_tar_bytes = 1ull << 40;
+  // Whom the image is granted to instead of whom its source says: a repository. Empty = the source.
+  std::string private_repository = {};
 };
 
 struct PublishProgress {

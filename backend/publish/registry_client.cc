@@ -138,6 +138,7 @@ absl::Status RegistryClient::Authenticate(const std::string& challenge_header) {
   }
   MutexLock lock(&mutex_);
   authorization_ = std::move(authorization);
+  used_credentials_ = used_credentials_ || credentials.has_value();
   return absl::OkStatus();
 }
 

@@ -10,7 +10,7 @@
 #include "backend/base/mutex.h"
 #include "backend/publish/http_client.h"
 #include "backend/publish/image_source.h"
-#include "backend/publish/reference.h"
+#include "backend/base/image_reference.h"
 #include "backend/publish/registry_auth.h"
 
 namespace slacker {
@@ -28,6 +28,12 @@ class RegistryClient {
   // Ends waits between repetitions; requests that would be repeated fail from now on.
   void Cancel();
 
+  // Whether credentials were sent: what was answered may not be for everybody.
+  bool used_credentials() const {
+    MutexLock lock(&mutex_);
+    return used_credentials_;
+  }
+
   const ImageReference& reference() const { return reference_; }
   const SourceOptions& options() const { return options_; }
 
@@ -44,9 +50,10 @@ class RegistryClient {
   const ImageReference reference_;
   const SourceOptions options_;
   HttpClient http_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar changed_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool used_credentials_ ABSL_GUARDED_BY(mutex_) = false;
   std::string authorization_ ABSL_GUARDED_BY(mutex_);  // a whole header line, or empty
 };
 

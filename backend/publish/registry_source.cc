@@ -73,7 +73,7 @@ class ResumingBlob final : public ByteSource {
 class RegistrySource final : public ImageSource {
  public:
   RegistrySource(const ImageReference& reference, const SourceOptions& options)
-      : client_(reference, options) {}
+      : client_(reference, options), options_(options) {}
 
   std::string Name() const override { return "docker://" + client_.reference().ToString(); }
 
@@ -113,6 +113,19 @@ class RegistrySource final : public ImageSource {
                         "blob " + descriptor.digest.ToString());
   }
 
+  absl::StatusOr<std::string> PrivateRepository() override {
+    if (!client_.used_credentials()) return std::string();
+    SourceOptions nobody = options_;
+    nobody.docker_config_path.clear();
+    RegistryClient anonymous(client_.reference(), nobody);
+    const absl::Status answer =
+        anonymous.Get("manifests/" + client_.reference().TagOrDigest(), {kAccept}).status();
+    if (answer.ok()) return std::string();
+    // Registries also call what one may not see missing.
+    if (!absl::IsPermissionDenied(answer) && !absl::IsNotFound(answer)) return answer;
+    return client_.reference().RepositoryName();
+  }
+
   void Cancel() override { client_.Cancel(); }
 
  private:
@@ -125,6 +138,7 @@ class RegistrySource final : public ImageSource {
   }
 
   RegistryClient client_;
+  const SourceOptions options_;
 };
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "backend/publish/image_source.h"
-#include "backend/publish/reference.h"
+#include "backend/base/image_reference.h"
 
 namespace slacker {
 

@@ -33,6 +33,36 @@ absl::StatusOr<std::set<Digest>> Prefixes(const StoreReader& reader, const Diges
   return chains;
 }
 
+absl::Status WriteIfDifferent(Backend& backend, const std::string& name, const std::string& bytes,
+                              bool* written) {
+  const auto present = backend.ReadWhole(name, bytes.size());
+  *written = !present.ok() || *present != bytes;
+  return *written ? backend.Replace(name, bytes) : absl::OkStatus();
+}
+
+// Every grant of the chain that is proved in the same way as its manifest. Unsigned grants of a
+// chain whose layers were recomputed are what the store's owner says.
+absl::Status SignGrants(Backend& backend, const Digest& chain, const SigningKey& key,
+                        const Trust& trust) {
+  const std::string prefix = std::string(kGrantsPrefix) + chain.ToHex() + "/";
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, backend.List(prefix));
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const std::string bytes, backend.ReadWhole(name, kMaxGrantBytes));
+    const auto found = DecodeUnprovedGrant(bytes);
+    if (!found.ok() || name != GrantName(found->grant, found->key_id)) continue;
+    bool proved = trust.keys.empty() && !found->key_id.has_value();
+    for (const PublicKey& trusted : trust.keys) {
+      proved = proved || DecodeGrant(bytes, found->grant, &trusted).ok();
+    }
+    bool written = false;
+    if (proved) {
+      RETURN_IF_ERROR(WriteIfDifferent(backend, GrantName(found->grant, key.public_key().id()),
+                                       EncodeGrant(found->grant, &key), &written));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend,
@@ -52,15 +82,12 @@ absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend
   report.damages = std::move(verifier.report().damages);
   if (!report.damages.empty()) return report;
   for (const Manifest& manifest : proved) {
-    const std::string name = ManifestName(manifest.chain_id, key.public_key().id());
-    const std::string bytes = EncodeManifest(manifest, &key);
-    const auto present = backend->ReadWhole(name, kMaxManifestBytes);
-    if (present.ok() && *present == bytes) {
-      ++report.signed_already;
-      continue;
-    }
-    RETURN_IF_ERROR(backend->Replace(name, bytes));
-    ++report.manifests;
+    RETURN_IF_ERROR(SignGrants(*backend, manifest.chain_id, key, trust));
+    bool written = false;
+    RETURN_IF_ERROR(WriteIfDifferent(*backend,
+                                     ManifestName(manifest.chain_id, key.public_key().id()),
+                                     EncodeManifest(manifest, &key), &written));
+    ++(written ? report.manifests : report.signed_already);
   }
   return report;
 }

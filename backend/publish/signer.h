@@ -21,7 +21,7 @@ struct SignReport {
   std::vector<Damage> damages;  // if there are any, nothing was signed
 };
 
-// Signs the manifests of one chain and of its prefixes, or all of them (nullopt). What is signed
+// Signs manifests and grants of one chain and of its prefixes, or all of them (nullopt). What is signed
 // has been proved first: by the signature of one of `trust.keys`, or, without such keys, by
 // recomputing every layer's diff ID from the store (verifier.h). Errors: NOT_FOUND (the chain is
 // not published), FAILED_PRECONDITION (not signed by one of `trust.keys`), those of the store.

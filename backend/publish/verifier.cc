@@ -24,6 +24,7 @@ class StoreVerifier {
 
   absl::StatusOr<VerifyReport> Run() {
     RETURN_IF_ERROR(ForEach(kManifestsPrefix, &StoreVerifier::CheckManifest));
+    RETURN_IF_ERROR(ForEach(kGrantsPrefix, &StoreVerifier::CheckGrant));
     RETURN_IF_ERROR(ForEach(kRecordsPrefix, &StoreVerifier::CheckRecord));
     RETURN_IF_ERROR(ForEach(kPacksPrefix, &StoreVerifier::CheckPackIndex));
     RETURN_IF_ERROR(ForEach(kImagesPrefix, &StoreVerifier::CheckImage));
@@ -62,6 +63,18 @@ class StoreVerifier {
     }
     ++layers_.report().unknown_signatures;
     return DecodeManifestOfUnknownKey(bytes, name.chain_id, *name.key_id);
+  }
+
+  absl::Status CheckGrant(const std::string& name) {
+    ASSIGN_OR_RETURN(const std::string bytes, backend_->ReadWhole(name, kMaxGrantBytes));
+    ASSIGN_OR_RETURN(const UnprovedGrant found, DecodeUnprovedGrant(bytes));
+    if (name != GrantName(found.grant, found.key_id)) return DataLoss("it grants something else");
+    for (const PublicKey& key : trust_.keys) {
+      if (key.id() != found.key_id) continue;
+      const absl::Status proved = DecodeGrant(bytes, found.grant, &key);
+      return proved.ok() ? proved : DataLoss(Message(proved));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status CheckRecord(const std::string& name) {

@@ -12,6 +12,7 @@ namespace {
 
 constexpr uint32_t kVersion = 1;
 constexpr std::string_view kManifestPurpose = "slacker manifest v1";
+constexpr std::string_view kGrantPurpose = "slacker grant v1";
 
 std::string ToBytes(const Digest& digest) { return std::string(AsText(digest.bytes)); }
 
@@ -115,6 +116,21 @@ std::string EncodeBody(const Manifest& manifest) {
   return body.SerializeAsString();
 }
 
+std::string EncodeBody(const Grant& grant) {
+  store::v1::GrantBody body;
+  body.set_version(kVersion);
+  body.set_chain_id(ToBytes(grant.chain_id));
+  body.set_repository(grant.repository);
+  return body.SerializeAsString();
+}
+
+// Unsigned if `key` is null.
+std::string Sign(std::string_view purpose, std::string body, const SigningKey* key) {
+  Signed by;
+  if (key != nullptr) by = {ToBytes(key->public_key().id()), key->Sign(purpose, body)};
+  return Wrap(std::move(body), by);
+}
+
 std::string Context(const Digest& chain_id) { return "manifest of " + chain_id.ToString(); }
 
 // A manifest of this chain, whoever signed it.
@@ -133,12 +149,13 @@ absl::StatusOr<Manifest> DecodeAny(std::string_view bytes, const Digest& chain_i
   return manifest;
 }
 
-absl::Status CheckSignature(const std::string& body, const Signed& by, const PublicKey* key) {
+absl::Status CheckSignature(std::string_view purpose, const std::string& body, const Signed& by,
+                            const PublicKey* key) {
   if (key == nullptr) {
     const bool none = by.key_id.empty() && by.signature.empty();
     return none ? absl::OkStatus() : DataLoss("signed, but its name says unsigned");
   }
-  if (by.key_id == ToBytes(key->id()) && key->Verifies(by.signature, kManifestPurpose, body)) {
+  if (by.key_id == ToBytes(key->id()) && key->Verifies(by.signature, purpose, body)) {
     return absl::OkStatus();
   }
   return FailedPrecondition("its signature is not that of the key " + key->id().ToHex());
@@ -147,12 +164,43 @@ absl::Status CheckSignature(const std::string& body, const Signed& by, const Pub
 }  // namespace
 
 std::string EncodeManifest(const Manifest& manifest, const SigningKey* key) {
-  std::string body = EncodeBody(manifest);
+  return Sign(kManifestPurpose, EncodeBody(manifest), key);
+}
+
+std::string EncodeGrant(const Grant& grant, const SigningKey* key) {
+  return Sign(kGrantPurpose, EncodeBody(grant), key);
+}
+
+absl::Status DecodeGrant(std::string_view bytes, const Grant& expected, const PublicKey* key) {
+  const std::string context = "grant of " + expected.chain_id.ToString();
+  if (bytes.size() > kMaxGrantBytes) return DataLoss(context + ": too large");
   Signed by;
-  if (key != nullptr) {
-    by = {ToBytes(key->public_key().id()), key->Sign(kManifestPurpose, body)};
+  const auto body = Unwrap(bytes, &by);
+  if (!body.ok()) return Annotate(body.status(), context);
+  if (*body != EncodeBody(expected)) return DataLoss(context + ": grants something else");
+  if (Wrap(*body, by) != bytes) return DataLoss(context + ": not in canonical form");
+  return Annotate(CheckSignature(kGrantPurpose, *body, by, key), context);
+}
+
+absl::StatusOr<UnprovedGrant> DecodeUnprovedGrant(std::string_view bytes) {
+  if (bytes.size() > kMaxGrantBytes) return DataLoss("grant: too large");
+  Signed by;
+  ASSIGN_OR_RETURN(const std::string encoded, Unwrap(bytes, &by));
+  store::v1::GrantBody body;
+  if (!body.ParseFromString(encoded) || body.version() != kVersion) {
+    return DataLoss("grant: damaged, or of an unknown version");
   }
-  return Wrap(std::move(body), by);
+  UnprovedGrant found;
+  ASSIGN_OR_RETURN(found.grant.chain_id, ToDigest(body.chain_id()));
+  found.grant.repository = body.repository();
+  if (!by.key_id.empty()) {
+    ASSIGN_OR_RETURN(found.key_id, ToDigest(by.key_id));
+  }
+  const bool complete = by.signature.size() == (by.key_id.empty() ? 0 : kSignatureBytes);
+  if (!complete || Wrap(EncodeBody(found.grant), by) != bytes) {
+    return DataLoss("grant: not in canonical form");
+  }
+  return found;
 }
 
 absl::StatusOr<Manifest> DecodeManifest(std::string_view bytes, const Digest& chain_id,
@@ -161,7 +209,7 @@ absl::StatusOr<Manifest> DecodeManifest(std::string_view bytes, const Digest& ch
   Signed by;
   auto manifest = DecodeAny(bytes, chain_id, &body, &by);
   absl::Status status = manifest.status();
-  if (status.ok()) status = CheckSignature(body, by, key);
+  if (status.ok()) status = CheckSignature(kManifestPurpose, body, by, key);
   if (!status.ok()) return Annotate(status, Context(chain_id));
   return manifest;
 }

@@ -1,9 +1,10 @@
-// Manifests and image entries as bytes: protobuf (proto/store.proto) in an envelope, manifests
-// signed or not. Bytes: docs/formats.md, "Envelopes". Equal values (and keys) have equal bytes, and
+// Manifests, grants and image entries as bytes: protobuf (proto/store.proto) in an envelope,
+// manifests and grants signed or not. Bytes: docs/formats.md, "Envelopes". Equal values (and keys) have equal bytes, and
 // decoding accepts no other bytes than those. Thread-safe.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,17 @@ absl::StatusOr<Manifest> DecodeManifest(std::string_view bytes, const Digest& ch
 // The same for a key whose public half is not at hand: what it signed is not proved.
 absl::StatusOr<Manifest> DecodeManifestOfUnknownKey(std::string_view bytes, const Digest& chain_id,
                                                     const Digest& key_id);
+
+// The same for grants. DecodeGrant: DATA_LOSS unless it is a grant for this chain and repository.
+inline constexpr uint64_t kMaxGrantBytes = 4096;
+std::string EncodeGrant(const Grant& grant, const SigningKey* key);
+absl::Status DecodeGrant(std::string_view bytes, const Grant& expected, const PublicKey* key);
+// Whatever it grants, and whoever signed it: for looking at a store.
+struct UnprovedGrant {
+  Grant grant;
+  std::optional<Digest> key_id;
+};
+absl::StatusOr<UnprovedGrant> DecodeUnprovedGrant(std::string_view bytes);
 
 std::string EncodeImageEntry(const ImageEntry& image);
 // DATA_LOSS unless it is an image entry.

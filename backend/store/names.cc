@@ -10,14 +10,22 @@ constexpr std::string_view kIndexSuffix = ".idx";
 constexpr size_t kHexDigits = 64;
 constexpr std::string_view kUnsigned = "unsigned";
 
+std::string KeyPart(const std::optional<Digest>& key_id) {
+  return key_id.has_value() ? key_id->ToHex() : std::string(kUnsigned);
+}
+
 }  // namespace
 
 std::string RecordName(const Digest& record) { return "records/" + record.ToHex(); }
 std::string TarName(const Digest& record) { return "tars/" + record.ToHex(); }
 std::string LocationsName(const Digest& record) { return "locations/" + record.ToHex(); }
 std::string ManifestName(const Digest& chain_id, const std::optional<Digest>& key_id) {
-  return std::string(kManifestsPrefix) + chain_id.ToHex() + "/" +
-         (key_id.has_value() ? key_id->ToHex() : std::string(kUnsigned));
+  return std::string(kManifestsPrefix) + chain_id.ToHex() + "/" + KeyPart(key_id);
+}
+std::string GrantName(const Grant& grant, const std::optional<Digest>& key_id) {
+  const std::string whom =
+      grant.repository.empty() ? "public" : Sha256::Of(grant.repository).ToHex();
+  return std::string(kGrantsPrefix) + grant.chain_id.ToHex() + "/" + whom + "/" + KeyPart(key_id);
 }
 std::string PackName(const Digest& pack) { return std::string(kPacksPrefix) + pack.ToHex(); }
 std::string PackIndexName(const Digest& pack) { return PackName(pack) + std::string(kIndexSuffix); }

@@ -13,6 +13,7 @@ namespace slacker {
 
 inline constexpr std::string_view kPacksPrefix = "packs/";
 inline constexpr std::string_view kManifestsPrefix = "manifests/";
+inline constexpr std::string_view kGrantsPrefix = "grants/";
 inline constexpr std::string_view kImagesPrefix = "images/";
 
 std::string RecordName(const Digest& record);     // records/<hex>
@@ -24,6 +25,8 @@ std::string PackName(const Digest& pack);                                // pack
 std::string PackIndexName(const Digest& pack);                           // packs/<hex>.idx
 std::string ImageName(std::string_view name, const Platform& platform);  // images/<hex>
 
+// grants/<hex>/<SHA-256 of the repository, or "public">/<key ID, or "unsigned">
+std::string GrantName(const Grant& grant, const std::optional<Digest>& key_id);
 // What the name of a manifest says. INVALID_ARGUMENT for any other name.
 struct ParsedManifestName {
   Digest chain_id;

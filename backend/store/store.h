@@ -5,6 +5,7 @@
 //   tars/<digest>               what gives the tar of the record <digest> back
 //   manifests/<chain ID>/<key>  binds a chain ID to its records; <key> = ID of the signing key, or
 //                               "unsigned" (there is always one of these, too)
+//   grants/<chain ID>/<repository>/<key>  who may have that chain
 //   locations/<record digest>   chunk -> pack and offset; replaceable
 //   packs/<id>, packs/<id>.idx  compressed chunks, and their sorted index
 //   images/<hash of the name>   names, platforms, times: for people
@@ -41,6 +42,13 @@ struct Manifest {
   Digest chain_id;
   Platform platform;
   std::vector<ManifestLayer> layers;  // bottom first; ChainId of their diff IDs is chain_id
+};
+
+// Who may have a chain: whoever may read this repository in its registry ("docker.io/library/app",
+// host and path without tag), or anybody ("").
+struct Grant {
+  Digest chain_id;
+  std::string repository;
 };
 
 // An entry of images/: what people called what they published.
@@ -98,6 +106,15 @@ class StoreReader {
   // Asks for all keys at once: one round trip. FAILED_PRECONDITION when there is a manifest, but
   // none that counts.
   absl::StatusOr<Manifest> ReadManifest(const Digest& chain_id) const;
+  // The same with the grants, in the same round trip. `repository`: where the image is pulled from
+  // by somebody who may, as far as the caller knows; "" = it does not know. UNAUTHENTICATED when
+  // the chain is published, but granted neither to anybody nor to `repository`.
+  struct GrantedManifest {
+    Manifest manifest;
+    bool to_anybody = false;
+  };
+  absl::StatusOr<GrantedManifest> ReadGrantedManifest(const Digest& chain_id,
+                                                      const std::string& repository) const;
   absl::StatusOr<RecordObject> ReadRecord(const Digest& record) const;
   // The layer with its tar part.
   absl::StatusOr<Layer> ReadLayerWithTar(const Digest& record) const;
@@ -160,11 +177,13 @@ class StoreWriter {
   // Returns the record's name. Chunks reach the store before the record that needs them.
   virtual absl::StatusOr<Digest> AddLayer(const Layer& layer) = 0;
 
-  // Writes the manifests of all prefixes of `layers` (bottom first in the list, the top's last),
-  // unsigned and, with a key, signed; then the image entry, whose platform and chain ID are those of the other arguments.
+  // Writes grants and manifests of all prefixes of `layers` (bottom first in the list, the top's
+  // last), unsigned and, with a key, signed; then the image entry, whose platform and chain ID are those of the other arguments.
   // INVALID_ARGUMENT: no layer, more than 4096, or an image configuration of more than 8 MiB.
+  // `repository`: whom every prefix is granted to; "" = anybody.
   virtual absl::Status CommitManifests(const std::vector<ManifestLayer>& layers,
-                                       const Platform& platform, const ImageEntry& image) = 0;
+                                       const Platform& platform, const ImageEntry& image,
+                                       const std::string& repository) = 0;
 
   // Written to the store so far, for progress and statistics.
   virtual uint64_t stored_bytes() const = 0;

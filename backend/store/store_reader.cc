@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <functional>
 #include <future>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -44,6 +46,68 @@ std::vector<absl::StatusOr<std::string>> ReadObjects(ReadBackend& backend,
   return objects;
 }
 
+// Names of an object that every key may have signed: one for each key, and the unsigned one.
+using NameBy = std::function<std::string(const std::optional<Digest>& key_id)>;
+
+NameBy ManifestNames(const Digest& chain_id) {
+  return [&chain_id](const auto& key_id) { return ManifestName(chain_id, key_id); };
+}
+
+NameBy GrantNames(const Grant& grant) {
+  return [&grant](const auto& key_id) { return GrantName(grant, key_id); };
+}
+
+std::vector<std::string> NamesOf(const Trust& trust, const NameBy& name_by) {
+  std::vector<std::string> names;
+  for (const PublicKey& key : trust.keys) names.push_back(name_by(key.id()));
+  names.push_back(name_by(std::nullopt));
+  return names;
+}
+
+// Whether one of the objects read under these names counts. NOT_FOUND: there is none of any kind;
+// FAILED_PRECONDITION: there is one, but it does not count.
+absl::Status Pick(const Trust& trust, std::span<const absl::StatusOr<std::string>> objects,
+                  const std::string& what,
+                  const std::function<absl::Status(std::string_view, const PublicKey*)>& accept) {
+  const absl::StatusOr<std::string>& unsigned_one = objects.back();
+  if (trust.keys.empty()) {
+    RETURN_IF_ERROR(unsigned_one.status());
+    return accept(*unsigned_one, nullptr);
+  }
+  absl::Status failed;
+  for (size_t i = 0; i < trust.keys.size(); ++i) {
+    if (absl::IsNotFound(objects[i].status())) continue;
+    const absl::Status accepted =
+        objects[i].ok() ? accept(*objects[i], &trust.keys[i]) : objects[i].status();
+    if (accepted.ok()) return accepted;
+    failed.Update(accepted);
+  }
+  RETURN_IF_ERROR(failed);
+  RETURN_IF_ERROR(unsigned_one.status());
+  return FailedPrecondition(what + " is not signed by a trusted key");
+}
+
+absl::StatusOr<Manifest> PickManifest(const Trust& trust,
+                                      std::span<const absl::StatusOr<std::string>> objects,
+                                      const Digest& chain_id) {
+  Manifest manifest;
+  RETURN_IF_ERROR(
+      Pick(trust, objects, "the manifest of " + chain_id.ToString(),
+           [&](std::string_view bytes, const PublicKey* key) -> absl::Status {
+             ASSIGN_OR_RETURN(manifest, DecodeManifest(bytes, chain_id, key));
+             return absl::OkStatus();
+           }));
+  return manifest;
+}
+
+absl::Status CheckGrant(const Trust& trust, std::span<const absl::StatusOr<std::string>> objects,
+                        const Grant& grant) {
+  return Pick(trust, objects, "the grant of " + grant.chain_id.ToString(),
+              [&](std::string_view bytes, const PublicKey* key) {
+                return DecodeGrant(bytes, grant, key);
+              });
+}
+
 }  // namespace
 
 absl::Status CheckTrust(ReadBackend& backend, const Trust& trust) {
@@ -57,27 +121,35 @@ StoreReader::StoreReader(std::shared_ptr<ReadBackend> backend, Trust trust)
 
 absl::StatusOr<Manifest> StoreReader::ReadManifest(const Digest& chain_id) const {
   RETURN_IF_ERROR(CheckTrust(*backend_, trust_));
-  const size_t keys = trust_.keys.size();
-  std::vector<std::string> names;
-  for (const PublicKey& key : trust_.keys) names.push_back(ManifestName(chain_id, key.id()));
-  names.push_back(ManifestName(chain_id, std::nullopt));
+  const auto objects =
+      ReadObjects(*backend_, NamesOf(trust_, ManifestNames(chain_id)), kMaxManifestBytes);
+  return PickManifest(trust_, objects, chain_id);
+}
+
+absl::StatusOr<StoreReader::GrantedManifest> StoreReader::ReadGrantedManifest(
+    const Digest& chain_id, const std::string& repository) const {
+  RETURN_IF_ERROR(CheckTrust(*backend_, trust_));
+  const Grant to_anybody{chain_id, ""};
+  const Grant to_repository{chain_id, repository};
+  std::vector<std::string> names = NamesOf(trust_, ManifestNames(chain_id));
+  const size_t each = names.size();
+  for (const Grant* grant : {&to_anybody, &to_repository}) {
+    for (std::string& name : NamesOf(trust_, GrantNames(*grant))) names.push_back(std::move(name));
+  }
   const auto objects = ReadObjects(*backend_, names, kMaxManifestBytes);
-  if (keys == 0) {
-    RETURN_IF_ERROR(objects[0].status());
-    return DecodeManifest(*objects[0], chain_id, nullptr);
+  const auto parts = std::span(objects);
+  GrantedManifest found;
+  ASSIGN_OR_RETURN(found.manifest, PickManifest(trust_, parts.first(each), chain_id));
+  const absl::Status anybody = CheckGrant(trust_, parts.subspan(each, each), to_anybody);
+  found.to_anybody = anybody.ok();
+  if (anybody.ok()) return found;
+  const absl::Status one = CheckGrant(trust_, parts.subspan(2 * each, each), to_repository);
+  if (one.ok()) return found;
+  for (const absl::Status& status : {anybody, one}) {
+    if (!absl::IsNotFound(status) && !absl::IsFailedPrecondition(status)) return status;
   }
-  absl::Status failed = absl::OkStatus();
-  for (size_t i = 0; i < keys; ++i) {
-    if (absl::IsNotFound(objects[i].status())) continue;
-    auto manifest = objects[i].ok() ? DecodeManifest(*objects[i], chain_id, &trust_.keys[i])
-                                    : objects[i].status();
-    if (manifest.ok()) return manifest;
-    failed.Update(manifest.status());
-  }
-  RETURN_IF_ERROR(failed);
-  if (!objects[keys].ok()) return objects[keys].status();
-  return FailedPrecondition("the manifest of " + chain_id.ToString() +
-                            " is not signed by a trusted key");
+  return absl::UnauthenticatedError(chain_id.ToString() +
+                                    " is published, but not for everybody: " + Message(one));
 }
 
 absl::StatusOr<RecordObject> StoreReader::ReadRecord(const Digest& record) const {

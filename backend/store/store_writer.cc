@@ -19,6 +19,8 @@
 namespace slacker {
 namespace {
 
+constexpr size_t kMaxRepositoryBytes = 1024;
+
 // Without a key of its own a publisher believes what is there: its manifests prove nothing either.
 Trust WhomToBelieve(const StoreWriter::Options& options) {
   Trust trust{.keys = options.trusted_keys};
@@ -43,7 +45,7 @@ class Writer final : public StoreWriter {
   }
   absl::StatusOr<Digest> AddLayer(const Layer& layer) override;
   absl::Status CommitManifests(const std::vector<ManifestLayer>& layers, const Platform& platform,
-                               const ImageEntry& image) override;
+                               const ImageEntry& image, const std::string& repository) override;
   uint64_t stored_bytes() const override { return packs_.stored_bytes() + other_bytes_; }
 
  private:
@@ -55,6 +57,7 @@ class Writer final : public StoreWriter {
                            const std::function<absl::Status()>& verify);
   absl::Status WriteRecord(const EncodedLayer& encoded);
   absl::Status WriteManifest(const Manifest& manifest);
+  absl::Status WriteGrant(const Grant& grant);
   // Whether a pack is there with at least so many bytes: what a look at it can tell.
   absl::StatusOr<bool> HasPack(const std::string& name, uint64_t min_bytes);
   absl::StatusOr<bool> HasPacks(const Locations& locations);
@@ -192,6 +195,14 @@ absl::Status Writer::ReplaceIfDifferent(const std::string& name, const std::stri
   return absl::OkStatus();
 }
 
+absl::Status Writer::WriteGrant(const Grant& grant) {
+  RETURN_IF_ERROR(
+      ReplaceIfDifferent(GrantName(grant, std::nullopt), EncodeGrant(grant, nullptr)));
+  if (!options_.key.has_value()) return absl::OkStatus();
+  return ReplaceIfDifferent(GrantName(grant, options_.key->public_key().id()),
+                            EncodeGrant(grant, &*options_.key));
+}
+
 // The unsigned one first: a node that finds it alone can say what is missing.
 absl::Status Writer::WriteManifest(const Manifest& manifest) {
   RETURN_IF_ERROR(ReplaceIfDifferent(ManifestName(manifest.chain_id, std::nullopt),
@@ -203,10 +214,12 @@ absl::Status Writer::WriteManifest(const Manifest& manifest) {
 }
 
 absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
-                                     const Platform& platform, const ImageEntry& image) {
+                                     const Platform& platform, const ImageEntry& image,
+                                     const std::string& repository) {
   if (layers.empty() || layers.size() > kMaxLayers) {
     return InvalidArgument("image with " + std::to_string(layers.size()) + " layers");
   }
+  if (repository.size() > kMaxRepositoryBytes) return InvalidArgument("repository name too long");
   if (image.name.size() + image.config_json.size() > kMaxImageEntryBytes / 2) {
     return InvalidArgument("image configuration too large");
   }
@@ -217,6 +230,8 @@ absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
     diff_ids.push_back(layer.diff_id);
     manifest.layers.push_back(layer);
     manifest.chain_id = ChainId(diff_ids);
+    // The grant first: what can be found is complete.
+    RETURN_IF_ERROR(WriteGrant({manifest.chain_id, repository}));
     RETURN_IF_ERROR(WriteManifest(manifest));
     SLACKER_FAILPOINT("publish.after_manifest");
   }

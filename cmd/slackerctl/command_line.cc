@@ -54,6 +54,9 @@ CLI::App* AddPublish(CLI::App* app, CommonArguments* common, PublishArguments* p
   verb->add_option("--zstd-level", publish->zstd_level, "How hard to compress")
       ->check(CLI::Range(1, 19))
       ->capture_default_str();
+  verb->add_option("--private", publish->private_repository,
+                   "Repository whose readers alone may have the images (default: as its registry "
+                   "says; layouts are for everybody)");
   AddKeys(verb, &publish->key, &publish->trusted_keys);
   return verb;
 }

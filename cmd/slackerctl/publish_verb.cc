@@ -6,6 +6,7 @@
 
 #include "backend/base/status.h"
 #include "backend/publish/publisher.h"
+#include "backend/base/image_reference.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/progress.h"
@@ -30,6 +31,11 @@ absl::StatusOr<PublishOptions> MakeOptions(const PublishArguments& arguments) {
   }
   options.chunk_size = static_cast<uint32_t>(arguments.chunk_size);
   options.store.zstd_level = arguments.zstd_level;
+  if (!arguments.private_repository.empty()) {
+    ASSIGN_OR_RETURN(const ImageReference reference,
+                     ParseImageReference(arguments.private_repository));
+    options.private_repository = reference.RepositoryName();
+  }
   ASSIGN_OR_RETURN(options.store.trusted_keys, ReadPublicKeys(arguments.trusted_keys));
   if (!arguments.key.empty()) {
     ASSIGN_OR_RETURN(options.store.key, ReadSigningKey(arguments.key));

@@ -24,6 +24,7 @@ struct PublishArguments {
   std::string platform;  // empty: the host's
   uint64_t chunk_size = Layer().chunk_size;
   int zstd_level = StoreWriter::Options().zstd_level;
+  std::string private_repository;         // empty: as the source says
   std::string key;                        // file; empty: unsigned
   std::vector<std::string> trusted_keys;  // files
 };

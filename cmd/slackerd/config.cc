@@ -73,14 +73,15 @@ auto Texts(std::vector<std::string> Config::*field, absl::Status (*check)(const 
   };
 }
 
-const std::array<Key, 8>& Keys() {
-  static const std::array<Key, 8> keys = {{
+const std::array<Key, 9>& Keys() {
+  static const std::array<Key, 9> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
       {"store", "url", Text(&Config::store_url, CheckStoreUrl)},
       {"store", "budget_ms", Number(&Config::store_budget_ms, kMinBudgetMs, kMaxBudgetMs)},
       {"store", "trusted_keys", Texts(&Config::trusted_keys, CheckPath)},
+      {"store", "private", Text(&Config::store_private, CheckPrivate)},
       {"store", "insecure", Flag(&Config::store_insecure)},
       {"node", "run_dir", Text(&Config::run_dir, CheckPath)},
   }};
@@ -165,6 +166,11 @@ absl::Status CheckLogLevel(const std::string& level) {
   LogLevel parsed;
   if (ParseLogLevel(level, &parsed)) return absl::OkStatus();
   return InvalidArgument("must be debug, info, warn or error");
+}
+
+absl::Status CheckPrivate(const std::string& value) {
+  if (value == "off" || value == kPrivateByCri) return absl::OkStatus();
+  return InvalidArgument("must be off or " + std::string(kPrivateByCri));
 }
 
 absl::Status CheckStoreUrl(const std::string& url) {

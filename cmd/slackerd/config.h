@@ -20,12 +20,14 @@ struct Config {
   std::string store_url;                  // "" = no store: every pull is ordinary
   int64_t store_budget_ms = 500;          // what a Prepare may wait for the store
   std::vector<std::string> trusted_keys;  // files: whose manifests count
+  std::string store_private = "off";      // who gets private images: nobody, "cri-annotations"
   bool store_insecure = false;            // a store on a network without keys is fine
   std::string run_dir = "/run/slacker";
 
   bool operator==(const Config&) const = default;
 };
 
+inline constexpr std::string_view kPrivateByCri = "cri-annotations";
 inline constexpr int64_t kMinBudgetMs = 1, kMaxBudgetMs = 60'000;
 
 // Overrides `config` with the text of a file called `name`. INVALID_ARGUMENT, with file, line and
@@ -41,5 +43,6 @@ absl::Status CheckPath(const std::string& path);        // absolute, usable in m
 absl::Status CheckAddress(const std::string& address);  // absolute, at most 107 bytes
 absl::Status CheckLogLevel(const std::string& level);
 absl::Status CheckStoreUrl(const std::string& url);  // "" or what store_url.h accepts
+absl::Status CheckPrivate(const std::string& value);  // off, cri-annotations
 
 }  // namespace slacker

@@ -20,6 +20,8 @@ std::string OrdinaryReason(const absl::Status& status) {
       return "ordinary: damaged in the store";
     case absl::StatusCode::kPermissionDenied:
       return "ordinary: store refused";
+    case absl::StatusCode::kUnauthenticated:
+      return "ordinary: private";
     case absl::StatusCode::kFailedPrecondition:
       return "ordinary: not signed by a trusted key";
     default:
@@ -58,7 +60,14 @@ absl::Status CoreSnapshotter::TryRemote(const std::string& key, const std::strin
     ASSIGN_OR_RETURN(const Parent found, CheckNew(txn, key, parent));
     ASSIGN_OR_RETURN(there, SnapshotTable::HasRemote(txn, decision->ref, found.id, *chain));
   }
-  if (!there) {
+  if (there) {
+    // Somebody's pull brought it here; that does not entitle this one.
+    if (const absl::Status allowed = images_->CheckAllowed(*chain, labels); !allowed.ok()) {
+      decision->reason = OrdinaryReason(allowed);
+      decision->detail = Message(allowed);
+      return absl::OkStatus();
+    }
+  } else {
     // Held until the row refers to the image.
     const absl::StatusOr<ImagePin> pin = images_->Ensure(*chain, labels);
     if (!pin.ok()) {

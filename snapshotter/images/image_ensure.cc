@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "backend/base/failpoint.h"
+#include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "snapshotter/images/image_manager.h"
 
@@ -11,6 +12,7 @@ namespace {
 
 constexpr size_t kMaxLayers = 4096;
 constexpr char kImageLayersHint[] = "containerd.io/snapshot/cri.image-layers";
+constexpr char kImageRefHint[] = "containerd.io/snapshot/cri.image-ref";
 
 // The CRI plugin lists the layers from this one up to the top.
 bool SaysNotTop(const Labels& hints) {
@@ -53,7 +55,8 @@ struct ImageManager::RecordsHeld {
 
 absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labels& hints) {
   ImagePin pin = Pinned(chain_id);
-  RETURN_IF_ERROR(Annotate(MakePresentOnce(chain_id), chain_id.ToString()));
+  RETURN_IF_ERROR(Annotate(MakePresent(chain_id, RepositoryOf(hints), gateway_.Deadline()),
+                           chain_id.ToString()));
   if (SaysNotTop(hints)) {
     builds_->CallOff(chain_id);
   } else {
@@ -63,7 +66,47 @@ absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labe
   return pin;
 }
 
-absl::Status ImageManager::MakePresentOnce(const Digest& chain_id) {
+absl::Status ImageManager::CheckAllowed(const Digest& chain_id, const Labels& hints) {
+  return Annotate(Allow(chain_id, RepositoryOf(hints), gateway_.Deadline()), chain_id.ToString());
+}
+
+std::string ImageManager::RepositoryOf(const Labels& hints) const {
+  if (!options_.private_by_cri_annotations) return "";
+  const auto hint = hints.find(kImageRefHint);
+  if (hint == hints.end()) return "";
+  const auto reference = ParseImageReference(hint->second);
+  return reference.ok() ? reference->RepositoryName() : "";
+}
+
+absl::Status ImageManager::Allow(const Digest& chain_id, const std::string& repository,
+                                 StoreGateway::TimePoint deadline) {
+  {
+    ASSIGN_OR_RETURN(Txn txn, options_.db->Read());
+    ASSIGN_OR_RETURN(const bool anybody, IsForAnybody(txn, chain_id));
+    if (anybody) return absl::OkStatus();
+  }
+  return gateway_.ReadGrantedManifest(chain_id, repository, deadline).status();
+}
+
+absl::Status ImageManager::MakePresent(const Digest& chain_id, const std::string& repository,
+                                       StoreGateway::TimePoint deadline) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
+  if (image != nullptr) {
+    RETURN_IF_ERROR(Allow(chain_id, repository, deadline));
+    return Once(chain_id, [&] { return BringImage(*image, deadline); });
+  }
+  // Whether this caller may have it is asked for each; the rest is done once for all of them.
+  ASSIGN_OR_RETURN(const StoreReader::GrantedManifest granted,
+                   gateway_.ReadGrantedManifest(chain_id, repository, deadline));
+  RETURN_IF_ERROR(CheckManifest(granted.manifest, chain_id));
+  return Once(chain_id, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> added, FindKnown(chain_id));
+    if (added != nullptr) return BringImage(*added, deadline);
+    return AddImage(granted.manifest, granted.to_anybody, deadline);
+  });
+}
+
+absl::Status ImageManager::Once(const Digest& chain_id, const std::function<absl::Status()>& make) {
   std::shared_ptr<Flight> flight;
   {
     MutexLock lock(&mutex_);
@@ -75,7 +118,7 @@ absl::Status ImageManager::MakePresentOnce(const Digest& chain_id) {
     flight = std::make_shared<Flight>();
     flights_.emplace(chain_id, flight);
   }
-  absl::Status status = MakePresent(chain_id);
+  absl::Status status = make();
   MutexLock lock(&mutex_);
   flight->done = true;
   flight->status = status;
@@ -84,12 +127,9 @@ absl::Status ImageManager::MakePresentOnce(const Digest& chain_id) {
   return status;
 }
 
-absl::Status ImageManager::MakePresent(const Digest& chain_id) {
-  const StoreGateway::TimePoint deadline = gateway_.Deadline();
-  ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
-  if (image == nullptr) return AddImage(chain_id, deadline);
+absl::Status ImageManager::BringImage(const KnownImage& image, StoreGateway::TimePoint deadline) {
   std::vector<Digest> records;
-  for (const BlobRow& layer : image->layers) records.push_back(layer.record);
+  for (const BlobRow& layer : image.layers) records.push_back(layer.record);
   ASSIGN_OR_RETURN(const std::vector<RecordFacts> facts, BringRecords(records, deadline));
   CallOffParent(facts);
   return absl::OkStatus();
@@ -105,9 +145,8 @@ void ImageManager::CallOffParent(const Layers& layers) {
   builds_->CallOff(ChainId(diff_ids));
 }
 
-absl::Status ImageManager::AddImage(const Digest& chain_id, StoreGateway::TimePoint deadline) {
-  ASSIGN_OR_RETURN(const Manifest manifest, gateway_.ReadManifest(chain_id, deadline));
-  RETURN_IF_ERROR(CheckManifest(manifest, chain_id));
+absl::Status ImageManager::AddImage(const Manifest& manifest, bool to_anybody,
+                                    StoreGateway::TimePoint deadline) {
   CallOffParent(manifest.layers);
   std::vector<Digest> records;
   for (const ManifestLayer& layer : manifest.layers) records.push_back(layer.record);
@@ -122,7 +161,7 @@ absl::Status ImageManager::AddImage(const Digest& chain_id, StoreGateway::TimePo
   }
   SLACKER_FAILPOINT("ensure.before_commit");
   ASSIGN_OR_RETURN(Txn txn, options_.db->Write());
-  RETURN_IF_ERROR(InsertImage(txn, chain_id, layers).status());
+  RETURN_IF_ERROR(InsertImage(txn, manifest.chain_id, layers, to_anybody).status());
   RETURN_IF_ERROR(txn.Commit());
   SLACKER_FAILPOINT("ensure.after_commit");
   return absl::OkStatus();

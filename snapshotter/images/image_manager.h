@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -45,6 +46,9 @@ class ImageManager final : public Images {
     // filler.
     std::shared_ptr<ReadBackend> backend;
     StoreGateway::Options gateway;
+    // Private images are run for those whose `cri.image-ref` names a repository that may have them.
+    // Only where containerd itself sets that label, for every puller.
+    bool private_by_cri_annotations = false;
     // How long a build in advance waits for the next layer of its pull to call it off.
     std::chrono::nanoseconds build_delay = std::chrono::milliseconds(20);
   };
@@ -64,6 +68,7 @@ class ImageManager final : public Images {
   absl::Status Start();
 
   absl::StatusOr<ImagePin> Ensure(const Digest& chain_id, const Labels& hints) override;
+  absl::Status CheckAllowed(const Digest& chain_id, const Labels& hints) override;
   absl::StatusOr<std::string> Attach(const Digest& chain_id) override;
   absl::StatusOr<SnapshotUsage> Usage(const Digest& chain_id) override;
   absl::Status Collect() override;
@@ -96,9 +101,17 @@ class ImageManager final : public Images {
   ImagePin Pinned(const Digest& chain_id);
   // Null: not present.
   absl::StatusOr<std::unique_ptr<KnownImage>> FindKnown(const Digest& chain_id);
-  absl::Status MakePresentOnce(const Digest& chain_id);
-  absl::Status MakePresent(const Digest& chain_id);
-  absl::Status AddImage(const Digest& chain_id, StoreGateway::TimePoint deadline);
+  // The repository that containerd vouches for; "" = nobody does.
+  std::string RepositoryOf(const Labels& hints) const;
+  absl::Status Allow(const Digest& chain_id, const std::string& repository,
+                     StoreGateway::TimePoint deadline);
+  absl::Status MakePresent(const Digest& chain_id, const std::string& repository,
+                           StoreGateway::TimePoint deadline);
+  // `make`, unless another thread is at the same chain: then its outcome.
+  absl::Status Once(const Digest& chain_id, const std::function<absl::Status()>& make);
+  absl::Status BringImage(const KnownImage& image, StoreGateway::TimePoint deadline);
+  absl::Status AddImage(const Manifest& manifest, bool to_anybody,
+                        StoreGateway::TimePoint deadline);
   template <typename Layers>
   void CallOffParent(const Layers& layers);
   // Verified records, those that the node lacks fetched and durable; parallel to `records`.

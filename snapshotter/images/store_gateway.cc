@@ -116,9 +116,13 @@ absl::StatusOr<Value> StoreGateway::AskOne(
   return std::move(*value);
 }
 
-absl::StatusOr<Manifest> StoreGateway::ReadManifest(const Digest& chain_id, TimePoint deadline) {
-  return AskOne<Manifest>(
-      [chain_id](const StoreReader& reader) { return reader.ReadManifest(chain_id); }, deadline);
+absl::StatusOr<StoreReader::GrantedManifest> StoreGateway::ReadGrantedManifest(
+    const Digest& chain_id, const std::string& repository, TimePoint deadline) {
+  return AskOne<StoreReader::GrantedManifest>(
+      [chain_id, repository](const StoreReader& reader) {
+        return reader.ReadGrantedManifest(chain_id, repository);
+      },
+      deadline);
 }
 
 absl::StatusOr<Locations> StoreGateway::ReadLocations(const Digest& record, size_t chunk_count,

@@ -44,7 +44,9 @@ class StoreGateway {
   TimePoint Deadline() const { return clock_->Monotonic() + options_.budget; }
 
   // As StoreReader, and DEADLINE_EXCEEDED or UNAVAILABLE as said above.
-  absl::StatusOr<Manifest> ReadManifest(const Digest& chain_id, TimePoint deadline);
+  absl::StatusOr<StoreReader::GrantedManifest> ReadGrantedManifest(const Digest& chain_id,
+                                                                   const std::string& repository,
+                                                                   TimePoint deadline);
   // In parallel; counts as one question. The first error, if there is one.
   absl::StatusOr<std::vector<RecordObject>> ReadRecords(const std::vector<Digest>& records,
                                                         TimePoint deadline);

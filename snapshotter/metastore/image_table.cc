@@ -66,6 +66,12 @@ absl::StatusOr<std::optional<uint64_t>> FindImage(Txn& txn, const Digest& chain_
   return std::optional<uint64_t>(static_cast<uint64_t>(stmt.Int(0)));
 }
 
+absl::StatusOr<bool> IsForAnybody(Txn& txn, const Digest& chain_id) {
+  Stmt stmt(txn, "SELECT 1 FROM images WHERE chain = ? AND to_anybody = 1");
+  stmt.BindText(Raw(chain_id));
+  return stmt.Step();
+}
+
 absl::StatusOr<std::vector<BlobRow>> ImageLayers(Txn& txn, uint64_t image_id) {
   Stmt stmt(txn,
             "SELECT blobs.id, blobs.record, blobs.size FROM image_layers "
@@ -94,10 +100,10 @@ absl::StatusOr<bool> IsReferenced(Txn& txn, const Digest& chain_id) {
 }
 
 absl::StatusOr<uint64_t> InsertImage(Txn& txn, const Digest& chain_id,
-                                     std::span<const NewLayer> layers) {
+                                     std::span<const NewLayer> layers, bool to_anybody) {
   {
-    Stmt insert(txn, "INSERT INTO images(chain) VALUES (?)");
-    RETURN_IF_ERROR(insert.BindText(Raw(chain_id)).Run());
+    Stmt insert(txn, "INSERT INTO images(chain, to_anybody) VALUES (?, ?)");
+    RETURN_IF_ERROR(insert.BindText(Raw(chain_id)).Bind(int64_t{to_anybody ? 1 : 0}).Run());
   }
   const int64_t image = Db::LastInsertId(txn);
   for (size_t position = 0; position < layers.size(); ++position) {

@@ -35,6 +35,8 @@ struct NewLayer {
 };
 
 absl::StatusOr<std::optional<uint64_t>> FindImage(Txn& txn, const Digest& chain_id);
+// Whether it was granted to anybody when it was inserted; false also when there is no such image.
+absl::StatusOr<bool> IsForAnybody(Txn& txn, const Digest& chain_id);
 // Bottom first.
 absl::StatusOr<std::vector<BlobRow>> ImageLayers(Txn& txn, uint64_t image_id);
 absl::StatusOr<std::vector<ImageRow>> AllImages(Txn& txn);
@@ -45,7 +47,7 @@ absl::StatusOr<bool> IsReferenced(Txn& txn, const Digest& chain_id);
 // Inserts an image with its layers (bottom first); blobs that are there already are shared. Returns
 // the image's ID. REQUIRES: FindImage finds nothing.
 absl::StatusOr<uint64_t> InsertImage(Txn& txn, const Digest& chain_id,
-                                     std::span<const NewLayer> layers);
+                                     std::span<const NewLayer> layers, bool to_anybody);
 // With its layers; the blobs stay until DeleteBlob.
 absl::Status DeleteImage(Txn& txn, uint64_t image_id);
 

@@ -57,6 +57,10 @@ constexpr const char* kMigrations[] = {
     -- The first IDs are left to the FUSE root and to what may come.
     INSERT INTO sqlite_sequence(name, seq) VALUES ('blobs', 15);
     )sql",
+    // Whether the store grants the image to anybody; 0 also where it was not asked yet.
+    R"sql(
+    ALTER TABLE images ADD COLUMN to_anybody INTEGER NOT NULL DEFAULT 0;
+    )sql",
 };
 
 absl::StatusOr<int64_t> UserVersion(DbConnection& connection) {

@@ -33,7 +33,7 @@ class BenchNode {
     blob_size_ = image_.layers[0].layer.blob_size_bytes;
     auto txn = db_->Write();
     const NewLayer layer{record, blob_size_};
-    const auto id = InsertImage(*txn, image_.chain(), {&layer, 1});
+    const auto id = InsertImage(*txn, image_.chain(), {&layer, 1}, true);
     blob_ = ImageLayers(*txn, *id)->front().id;
     SLACKER_CHECK(txn->Commit().ok(), "setup");
   }

@@ -36,6 +36,10 @@ class FakeImages final : public Images {
     MutexLock lock(&mutex_);
     usage_ = std::move(usage);
   }
+  void FailAllowed(absl::Status status) {
+    MutexLock lock(&mutex_);
+    allowed_status_ = std::move(status);
+  }
   int ensured() const { return Locked(ensured_); }
   int attached() const { return Locked(attached_); }
   int collected() const { return Locked(collected_); }
@@ -51,6 +55,11 @@ class FakeImages final : public Images {
       MutexLock relock(&mutex_);
       --pins_;
     });
+  }
+
+  absl::Status CheckAllowed(const Digest& /*chain_id*/, const Labels& /*hints*/) override {
+    MutexLock lock(&mutex_);
+    return allowed_status_;
   }
 
   absl::StatusOr<std::string> Attach(const Digest& chain_id) override {
@@ -87,6 +96,7 @@ class FakeImages final : public Images {
   std::map<Digest, int> numbers_;
   absl::Status ensure_status_;
   absl::Status attach_status_;
+  absl::Status allowed_status_;
   absl::StatusOr<SnapshotUsage> usage_ = SnapshotUsage{};
   int ensured_ = 0, attached_ = 0, collected_ = 0, pins_ = 0;
 };

@@ -18,7 +18,8 @@ std::string PublishedImage::BlobContent(size_t layer) const {
   return content;
 }
 
-PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<SampleLayer> layers) {
+PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<SampleLayer> layers,
+                       const std::string& repository) {
   PublishedImage image;
   image.layers = std::move(layers);
   auto writer = StoreWriter::Open(backend, {});
@@ -43,7 +44,7 @@ PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<Samp
   entry.chain_id = image.chain();
   entry.manifest_digest = Sha256::Of(image.chain().ToString()).ToString();
   entry.config_json = "{}";
-  const absl::Status committed = (*writer)->CommitManifests(image.manifest, platform, entry);
+  const absl::Status committed = (*writer)->CommitManifests(image.manifest, platform, entry, repository);
   SLACKER_CHECK(committed.ok(), committed.ToString().c_str());
   return image;
 }

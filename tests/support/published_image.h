@@ -24,8 +24,9 @@ struct PublishedImage {
 // Publishes sample layers with these seeds. Ends the process when the store refuses.
 PublishedImage Publish(const std::shared_ptr<Backend>& backend, const std::vector<uint32_t>& seeds);
 
-// Publishes these layers.
-PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<SampleLayer> layers);
+// Publishes these layers, for the readers of `repository`, or for anybody.
+PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<SampleLayer> layers,
+                       const std::string& repository = "");
 
 // A layer with one file of `chunks` chunks of different random content, and a short one.
 SampleLayer MakeBigLayer(uint32_t chunks, uint32_t seed = 1);

@@ -43,14 +43,15 @@ inline Digest SampleChain(const std::vector<SampleLayer>& samples) {
 // Publishes an image of these layers, as a publisher does.
 inline absl::Status PublishSamples(std::shared_ptr<Backend> backend,
                                    const std::vector<SampleLayer>& samples,
-                                   const StoreWriter::Options& options = {}) {
+                                   const StoreWriter::Options& options = {},
+                                   const std::string& repository = "") {
   ASSIGN_OR_RETURN(auto writer, StoreWriter::Open(std::move(backend), options));
   std::vector<ManifestLayer> layers;
   for (const SampleLayer& sample : samples) {
     ASSIGN_OR_RETURN(const Digest record, AddSample(*writer, sample));
     layers.push_back({sample.layer.diff_id, record});
   }
-  return writer->CommitManifests(layers, SamplePlatform(), SampleImage());
+  return writer->CommitManifests(layers, SamplePlatform(), SampleImage(), repository);
 }
 
 // ReadChunksAsync and wait.

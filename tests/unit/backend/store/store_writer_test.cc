@@ -188,7 +188,7 @@ TEST_F(StoreWriterTest, InvalidArgumentsAreRefused) {
   constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
   EXPECT_THAT(writer->AddChunk(Digest{}, ""), StatusIs(kInvalid));
   EXPECT_THAT(writer->AddChunk(Digest{}, std::string(kMaxChunkSize + 1, 'x')), StatusIs(kInvalid));
-  EXPECT_THAT(writer->CommitManifests({}, SamplePlatform(), SampleImage()), StatusIs(kInvalid));
+  EXPECT_THAT(writer->CommitManifests({}, SamplePlatform(), SampleImage(), ""), StatusIs(kInvalid));
 }
 
 TEST_F(StoreWriterTest, NothingIsVisibleBeforeCommitManifests) {
@@ -219,7 +219,7 @@ TEST_F(StoreWriterTest, ChunksOfManyThreadsAllArrive) {
   for (std::thread& thread : threads) thread.join();
   ASSERT_OK_AND_ASSIGN(const Digest record, writer->AddLayer(sample.layer));
   const std::vector<ManifestLayer> layers = {{sample.layer.diff_id, record}};
-  ASSERT_OK(writer->CommitManifests(layers, SamplePlatform(), SampleImage()));
+  ASSERT_OK(writer->CommitManifests(layers, SamplePlatform(), SampleImage(), ""));
   EXPECT_OK(CheckSamples(backend_, {sample}));
 }
 

@@ -16,6 +16,8 @@ struct ImageReference {
 
   // "docker.io/library/nginx:latest": with everything that was left out.
   std::string ToString() const;
+  // "docker.io/library/nginx".
+  std::string RepositoryName() const { return host + "/" + repository; }
   // What the registry is asked for.
   const std::string& TagOrDigest() const { return digest.empty() ? tag : digest; }
   // Where its API is: "https://registry-1.docker.io", "http://127.0.0.1:5000". Plain HTTP for

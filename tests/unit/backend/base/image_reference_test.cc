@@ -1,4 +1,4 @@
-#include "backend/publish/reference.h"
+#include "backend/base/image_reference.h"
 
 #include <gtest/gtest.h>
 
