@@ -43,6 +43,10 @@ class Publication {
 
   absl::StatusOr<PublishedImage> Run() {
     ASSIGN_OR_RETURN(image_, ResolveImage(*source_, options_.platform));
+    repository_ = options_.private_repository;
+    if (repository_.empty()) {
+      ASSIGN_OR_RETURN(repository_, source_->PrivateRepository());
+    }
     ASSIGN_OR_RETURN(writer_, StoreWriter::Open(backend_, options_.store));
     RETURN_IF_ERROR(FindKnownLayers());
     for (size_t i = 0; i < image_.layers.size(); ++i) {
@@ -54,12 +58,8 @@ class Publication {
     RETURN_IF_ERROR(CheckMerge());
     SLACKER_FAILPOINT("publish.before_manifests");
     PublishedImage published{.entry = MakeEntry(), .totals = {}};
-    std::string repository = options_.private_repository;
-    if (repository.empty()) {
-      ASSIGN_OR_RETURN(repository, source_->PrivateRepository());
-    }
     RETURN_IF_ERROR(
-        writer_->CommitManifests(layers_, image_.platform, published.entry, repository));
+        writer_->CommitManifests(layers_, image_.platform, published.entry, repository_));
     SLACKER_FAILPOINT("publish.done");
     Report();
     published.totals = progress_;
@@ -86,8 +86,8 @@ class Publication {
     for (size_t i = 0; i < progress_.layers; ++i) {
       const Digest chain = ChainId(std::span(image_.diff_ids).first(i + 1));
       layers_[i].diff_id = image_.diff_ids[i];
-      ASSIGN_OR_RETURN(known_[i],
-                       writer_->FindRecord(chain, image_.diff_ids[i], &layers_[i].record));
+      ASSIGN_OR_RETURN(known_[i], writer_->FindRecord(chain, repository_, image_.diff_ids[i],
+                                                      &layers_[i].record));
       if (known_[i]) {
         ++progress_.layers_reused;
       } else {
@@ -180,6 +180,7 @@ class Publication {
   const PublishOptions& options_;
   const PublishObserver& observer_;
   ResolvedImage image_;
+  std::string repository_;  // whose readers alone may have the image; "" = anybody
   std::unique_ptr<StoreWriter> writer_;
   std::vector<ManifestLayer> layers_;  // parallel to image_.layers, as the next two
   std::vector<bool> known_;

@@ -1,6 +1,6 @@
 // Manifests, grants and image entries as bytes: protobuf (proto/store.proto) in an envelope,
-// manifests and grants signed or not. Bytes: docs/formats.md, "Envelopes". Equal values (and keys) have equal bytes, and
-// decoding accepts no other bytes than those. Thread-safe.
+// manifests and grants signed or not. Bytes: docs/formats.md, "Envelopes". Equal values (and keys)
+// have equal bytes, and decoding accepts no other bytes than those. Thread-safe.
 #pragma once
 
 #include <cstdint>

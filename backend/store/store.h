@@ -164,10 +164,11 @@ class StoreWriter {
 
   // True when the store has a record of this layer already, sound and with its tar part and
   // locations, whose packs are there and not cut short (their content is not looked at; that is
-  // what verification is for); fills in its digest. (Known through the manifest of a chain that ends in it; the
-  // caller passes the chain.)
-  virtual absl::StatusOr<bool> FindRecord(const Digest& chain_id, const Digest& diff_id,
-                                          Digest* record) = 0;
+  // what verification is for); fills in its digest. Known through the manifest of a chain that ends
+  // in it, which must be granted to anybody or to `repository` ("" = nobody else): a layer that
+  // somebody else keeps to himself must be shown to be known before it is published again.
+  virtual absl::StatusOr<bool> FindRecord(const Digest& chain_id, const std::string& repository,
+                                          const Digest& diff_id, Digest* record) = 0;
 
   // Stores a chunk's content unless the store, or this publication, has it. Copies it and returns;
   // compressing and writing happen on other threads, and their errors come back from later calls.
@@ -178,9 +179,10 @@ class StoreWriter {
   virtual absl::StatusOr<Digest> AddLayer(const Layer& layer) = 0;
 
   // Writes grants and manifests of all prefixes of `layers` (bottom first in the list, the top's
-  // last), unsigned and, with a key, signed; then the image entry, whose platform and chain ID are those of the other arguments.
-  // INVALID_ARGUMENT: no layer, more than 4096, or an image configuration of more than 8 MiB.
-  // `repository`: whom every prefix is granted to; "" = anybody.
+  // last), unsigned and, with a key, signed; then the image entry, whose platform and chain ID are
+  // those of the other arguments. `repository`: whom every prefix is granted to; "" = anybody.
+  // INVALID_ARGUMENT: no layer, more than 4096, an image configuration of more than 8 MiB, or a
+  // repository of more than 1024 bytes.
   virtual absl::Status CommitManifests(const std::vector<ManifestLayer>& layers,
                                        const Platform& platform, const ImageEntry& image,
                                        const std::string& repository) = 0;

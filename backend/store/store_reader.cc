@@ -91,21 +91,19 @@ absl::StatusOr<Manifest> PickManifest(const Trust& trust,
                                       std::span<const absl::StatusOr<std::string>> objects,
                                       const Digest& chain_id) {
   Manifest manifest;
-  RETURN_IF_ERROR(
-      Pick(trust, objects, "the manifest of " + chain_id.ToString(),
-           [&](std::string_view bytes, const PublicKey* key) -> absl::Status {
-             ASSIGN_OR_RETURN(manifest, DecodeManifest(bytes, chain_id, key));
-             return absl::OkStatus();
-           }));
+  RETURN_IF_ERROR(Pick(trust, objects, "the manifest of " + chain_id.ToString(),
+                       [&](std::string_view bytes, const PublicKey* key) -> absl::Status {
+                         ASSIGN_OR_RETURN(manifest, DecodeManifest(bytes, chain_id, key));
+                         return absl::OkStatus();
+                       }));
   return manifest;
 }
 
 absl::Status CheckGrant(const Trust& trust, std::span<const absl::StatusOr<std::string>> objects,
                         const Grant& grant) {
-  return Pick(trust, objects, "the grant of " + grant.chain_id.ToString(),
-              [&](std::string_view bytes, const PublicKey* key) {
-                return DecodeGrant(bytes, grant, key);
-              });
+  return Pick(
+      trust, objects, "the grant of " + grant.chain_id.ToString(),
+      [&](std::string_view bytes, const PublicKey* key) { return DecodeGrant(bytes, grant, key); });
 }
 
 }  // namespace
@@ -133,9 +131,11 @@ absl::StatusOr<StoreReader::GrantedManifest> StoreReader::ReadGrantedManifest(
   const Grant to_repository{chain_id, repository};
   std::vector<std::string> names = NamesOf(trust_, ManifestNames(chain_id));
   const size_t each = names.size();
-  for (const Grant* grant : {&to_anybody, &to_repository}) {
-    for (std::string& name : NamesOf(trust_, GrantNames(*grant))) names.push_back(std::move(name));
-  }
+  const auto add_grant = [&](const Grant& grant) {
+    for (std::string& name : NamesOf(trust_, GrantNames(grant))) names.push_back(std::move(name));
+  };
+  add_grant(to_anybody);
+  if (!repository.empty()) add_grant(to_repository);
   const auto objects = ReadObjects(*backend_, names, kMaxManifestBytes);
   const auto parts = std::span(objects);
   GrantedManifest found;
@@ -143,7 +143,9 @@ absl::StatusOr<StoreReader::GrantedManifest> StoreReader::ReadGrantedManifest(
   const absl::Status anybody = CheckGrant(trust_, parts.subspan(each, each), to_anybody);
   found.to_anybody = anybody.ok();
   if (anybody.ok()) return found;
-  const absl::Status one = CheckGrant(trust_, parts.subspan(2 * each, each), to_repository);
+  const absl::Status one = repository.empty()
+                               ? anybody
+                               : CheckGrant(trust_, parts.subspan(2 * each, each), to_repository);
   if (one.ok()) return found;
   for (const absl::Status& status : {anybody, one}) {
     if (!absl::IsNotFound(status) && !absl::IsFailedPrecondition(status)) return status;

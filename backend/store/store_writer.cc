@@ -38,8 +38,8 @@ class Writer final : public StoreWriter {
 
   absl::Status LoadPackIndexes();
 
-  absl::StatusOr<bool> FindRecord(const Digest& chain_id, const Digest& diff_id,
-                                  Digest* record) override;
+  absl::StatusOr<bool> FindRecord(const Digest& chain_id, const std::string& repository,
+                                  const Digest& diff_id, Digest* record) override;
   absl::Status AddChunk(const Digest& digest, std::string_view content) override {
     return packs_.Add(digest, content);
   }
@@ -122,16 +122,16 @@ absl::StatusOr<bool> Writer::HasPacks(const Locations& locations) {
   return true;
 }
 
-absl::StatusOr<bool> Writer::FindRecord(const Digest& chain_id, const Digest& diff_id,
-                                        Digest* record) {
-  const auto manifest = reader_.ReadManifest(chain_id);
-  // A manifest that is damaged, or not signed as it should be, is written anew at the end.
-  if (absl::IsNotFound(manifest.status()) || absl::IsDataLoss(manifest.status()) ||
-      absl::IsFailedPrecondition(manifest.status())) {
+absl::StatusOr<bool> Writer::FindRecord(const Digest& chain_id, const std::string& repository,
+                                        const Digest& diff_id, Digest* record) {
+  const auto granted = reader_.ReadGrantedManifest(chain_id, repository);
+  // What is damaged, or not signed as it should be, is written anew at the end.
+  if (absl::IsNotFound(granted.status()) || absl::IsDataLoss(granted.status()) ||
+      absl::IsFailedPrecondition(granted.status()) || absl::IsUnauthenticated(granted.status())) {
     return false;
   }
-  RETURN_IF_ERROR(manifest.status());
-  const ManifestLayer& top = manifest->layers.back();
+  RETURN_IF_ERROR(granted.status());
+  const ManifestLayer& top = granted->manifest.layers.back();
   if (top.diff_id != diff_id) return false;
   auto layer = reader_.ReadLayerWithTar(top.record);
   absl::Status found = layer.status();
@@ -196,8 +196,7 @@ absl::Status Writer::ReplaceIfDifferent(const std::string& name, const std::stri
 }
 
 absl::Status Writer::WriteGrant(const Grant& grant) {
-  RETURN_IF_ERROR(
-      ReplaceIfDifferent(GrantName(grant, std::nullopt), EncodeGrant(grant, nullptr)));
+  RETURN_IF_ERROR(ReplaceIfDifferent(GrantName(grant, std::nullopt), EncodeGrant(grant, nullptr)));
   if (!options_.key.has_value()) return absl::OkStatus();
   return ReplaceIfDifferent(GrantName(grant, options_.key->public_key().id()),
                             EncodeGrant(grant, &*options_.key));

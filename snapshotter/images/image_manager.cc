@@ -133,8 +133,11 @@ absl::StatusOr<std::string> ImageManager::Attach(const Digest& chain_id) {
   PutTree(image->row.id, attached.ok());
   if (absl::IsDataLoss(attached)) {
     ForgetFacts(image->layers);
-    background_->Add([this, chain_id, keep = std::make_shared<ImagePin>(Pinned(chain_id))] {
-      if (const absl::Status again = MakePresentOnce(chain_id); !again.ok()) {
+    background_->Add([this, chain_id, known = *image,
+                      keep = std::make_shared<ImagePin>(Pinned(chain_id))] {
+      const absl::Status again =
+          Once(chain_id, [&] { return BringImage(known, gateway_.Deadline()); });
+      if (!again.ok()) {
         Log(LogLevel::kWarning, "a damaged image cannot be fetched again, ignoring",
             {{"chain", chain_id.ToString()}, {"error", again.ToString()}});
       }

@@ -45,12 +45,14 @@ class Images {
   // Makes the image present: asks the store for its manifest and for the records that are missing,
   // within the budget. `hints` are the labels of the request: they may steer prefetching and decide
   // nothing; but where the node's configuration says that containerd vouches for it, the label
-  // containerd.io/snapshot/cri.image-ref says whose image is pulled. UNAUTHENTICATED: published, but
-  // not for this one. Also begins, in the background, to build what Attach needs. NOT_FOUND: not published.
+  // containerd.io/snapshot/cri.image-ref says whose image is pulled. Also begins, in the
+  // background, to build what Attach needs.
+  //
+  // NOT_FOUND: not published. UNAUTHENTICATED: published, but not for this caller.
   // FAILED_PRECONDITION: published, but not signed by a key that this node trusts. UNAVAILABLE or
   // DEADLINE_EXCEEDED: the store did not answer in time, or the circuit breaker is open. DATA_LOSS:
-  // an object is damaged. In each case the caller takes the ordinary path, with
-  // the reason recorded.
+  // an object is damaged. In each case the caller takes the ordinary path, with the reason
+  // recorded.
   virtual absl::StatusOr<ImagePin> Ensure(const Digest& chain_id, const Labels& hints) = 0;
 
   // Whether who asks with these labels may have the image, which is present. OK without asking the

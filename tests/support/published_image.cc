@@ -44,7 +44,8 @@ PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<Samp
   entry.chain_id = image.chain();
   entry.manifest_digest = Sha256::Of(image.chain().ToString()).ToString();
   entry.config_json = "{}";
-  const absl::Status committed = (*writer)->CommitManifests(image.manifest, platform, entry, repository);
+  const absl::Status committed =
+      (*writer)->CommitManifests(image.manifest, platform, entry, repository);
   SLACKER_CHECK(committed.ok(), committed.ToString().c_str());
   return image;
 }

@@ -36,15 +36,17 @@ inline std::vector<ImageLayer> SampleLayers() {
   return {GzipLayer(tars[0]), ZstdLayer(tars[1]), PlainLayer(tars[2])};
 }
 
-// Publishes oci:<layout>[:tag].
+// Publishes oci:<layout>[:tag], for the readers of `repository` alone if it is not "".
 inline absl::StatusOr<PublishedImage> PublishLayout(const OciLayout& layout,
                                                     const std::shared_ptr<Backend>& store,
                                                     const std::string& tag = "",
-                                                    const Platform& platform = kTestPlatform) {
+                                                    const Platform& platform = kTestPlatform,
+                                                    const std::string& repository = "") {
   auto source = OpenImageSource("oci:" + layout.directory() + (tag.empty() ? "" : ":" + tag), {});
   if (!source.ok()) return source.status();
   PublishOptions options;
   options.platform = platform;
+  options.private_repository = repository;
   return Publish(**source, store, options, nullptr);
 }
 

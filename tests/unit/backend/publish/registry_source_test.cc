@@ -249,6 +249,48 @@ TEST(RegistrySourceTest, BasicCredentialsComeFromDockersConfiguration) {
   EXPECT_EQ(Open(server.Host(), options)->Root()->content, kManifest);
 }
 
+TEST(RegistrySourceTest, AnImageIsPrivateWhenNobodyMayReadItWithoutAPassword) {
+  std::atomic<bool> open_to_all = false;
+  HttpServer server([&open_to_all](const HttpRequest& request) {
+    const auto it = request.headers.find("authorization");
+    const bool anonymous = it == request.headers.end();
+    if (open_to_all && anonymous) return HttpAnswer{.body = kManifest};
+    if (!anonymous && it->second == "Basic dTpw") return HttpAnswer{.body = kManifest};
+    return HttpAnswer{.status = 401, .headers = {"WWW-Authenticate: Basic realm=\"x\""}};
+  });
+  const testing::TempDir dir;
+  testing::WriteFileOrDie(dir / "config.json",
+                          R"({"auths":{")" + server.Host() + R"(":{"auth":"dTpw"}}})");
+  SourceOptions options = Quick();
+  options.docker_config_path = dir / "config.json";
+  const auto source = Open(server.Host(), options);
+  ASSERT_OK(source->Root());
+  EXPECT_EQ(source->PrivateRepository().value(), server.Host() + "/app");
+  open_to_all = true;
+  EXPECT_EQ(source->PrivateRepository().value(), "") << "asked with credentials without need";
+  const auto without = Open(server.Host());
+  ASSERT_OK(without->Root());
+  EXPECT_EQ(without->PrivateRepository().value(), "");
+}
+
+TEST(RegistrySourceTest, ARegistryThatDoesNotSayWhoMayReadIsAnError) {
+  std::atomic<bool> gone = false;
+  HttpServer server([&gone](const HttpRequest& request) {
+    if (gone) return HttpAnswer{.status = 503};
+    if (request.headers.contains("authorization")) return HttpAnswer{.body = kManifest};
+    return HttpAnswer{.status = 401, .headers = {"WWW-Authenticate: Basic realm=\"x\""}};
+  });
+  const testing::TempDir dir;
+  testing::WriteFileOrDie(dir / "config.json",
+                          R"({"auths":{")" + server.Host() + R"(":{"auth":"dTpw"}}})");
+  SourceOptions options = Quick();
+  options.docker_config_path = dir / "config.json";
+  const auto source = Open(server.Host(), options);
+  ASSERT_OK(source->Root());
+  gone = true;
+  EXPECT_THAT(source->PrivateRepository(), StatusIs(absl::StatusCode::kUnavailable));
+}
+
 TEST(RegistrySourceTest, ARefusedTokenIsPermissionDenied) {
   HttpServer server([](const HttpRequest& request) {
     return HttpAnswer{.status = 401,

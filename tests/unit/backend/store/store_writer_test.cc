@@ -113,7 +113,7 @@ TEST_F(StoreWriterTest, LayerWhosePackIsGoneOrCutShortIsNotFoundAndRepairedByPub
     {
       ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
       Digest found;
-      EXPECT_FALSE(writer->FindRecord(chain, samples_[0].layer.diff_id, &found).value());
+      EXPECT_FALSE(writer->FindRecord(chain, "", samples_[0].layer.diff_id, &found).value());
     }
     ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
     EXPECT_OK(CheckSamples(backend_, {samples_[0]}));
@@ -150,13 +150,13 @@ TEST_F(StoreWriterTest, RecordIsFoundThroughItsChain) {
   ASSERT_OK(PublishSamples(backend_, samples_));
   ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
   Digest record;
-  ASSERT_OK_AND_ASSIGN(const bool found, writer->FindRecord(SampleChain(samples_),
+  ASSERT_OK_AND_ASSIGN(const bool found, writer->FindRecord(SampleChain(samples_), "",
                                                             samples_[1].layer.diff_id, &record));
   EXPECT_TRUE(found);
   EXPECT_OK(StoreReader(backend_).ReadRecord(record));
   EXPECT_FALSE(
-      writer->FindRecord(SampleChain(samples_), samples_[0].layer.diff_id, &record).value());
-  EXPECT_FALSE(writer->FindRecord(Digest{}, samples_[0].layer.diff_id, &record).value());
+      writer->FindRecord(SampleChain(samples_), "", samples_[0].layer.diff_id, &record).value());
+  EXPECT_FALSE(writer->FindRecord(Digest{}, "", samples_[0].layer.diff_id, &record).value());
 }
 
 TEST_F(StoreWriterTest, IncompleteOrDamagedRecordIsNotFoundAndRepairedByPublishing) {
@@ -170,7 +170,7 @@ TEST_F(StoreWriterTest, IncompleteOrDamagedRecordIsNotFoundAndRepairedByPublishi
       ASSERT_OK(remove ? backend_->Remove(name) : backend_->Replace(name, "damaged"));
       ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
       Digest found;
-      EXPECT_FALSE(writer->FindRecord(chain, samples_[0].layer.diff_id, &found).value());
+      EXPECT_FALSE(writer->FindRecord(chain, "", samples_[0].layer.diff_id, &found).value());
       ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
       EXPECT_OK(CheckSamples(backend_, {samples_[0]}));
     }

@@ -124,9 +124,9 @@ TEST_F(TrustTest, APublisherWithAKeyDoesNotBelieveUnsignedManifests) {
   Digest record;
   const Digest& diff_id = samples_[1].layer.diff_id;
   ASSERT_OK_AND_ASSIGN(auto unsigned_writer, StoreWriter::Open(backend_, {}));
-  EXPECT_TRUE(unsigned_writer->FindRecord(chain_, diff_id, &record).value());
+  EXPECT_TRUE(unsigned_writer->FindRecord(chain_, "", diff_id, &record).value());
   ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {.key = key_}));
-  EXPECT_FALSE(writer->FindRecord(chain_, diff_id, &record).value());
+  EXPECT_FALSE(writer->FindRecord(chain_, "", diff_id, &record).value());
 }
 
 TEST_F(TrustTest, APublisherBelievesItselfAndThoseItTrusts) {
@@ -134,13 +134,13 @@ TEST_F(TrustTest, APublisherBelievesItselfAndThoseItTrusts) {
   Digest record;
   const Digest& diff_id = samples_[1].layer.diff_id;
   ASSERT_OK_AND_ASSIGN(auto stranger, StoreWriter::Open(backend_, {.key = key_}));
-  EXPECT_FALSE(stranger->FindRecord(chain_, diff_id, &record).value());
+  EXPECT_FALSE(stranger->FindRecord(chain_, "", diff_id, &record).value());
   ASSERT_OK_AND_ASSIGN(
       auto friendly, StoreWriter::Open(backend_, {.key = key_, .trusted_keys = Public({other_})}));
-  EXPECT_TRUE(friendly->FindRecord(chain_, diff_id, &record).value());
+  EXPECT_TRUE(friendly->FindRecord(chain_, "", diff_id, &record).value());
   ASSERT_OK(Publish(key_));
   ASSERT_OK_AND_ASSIGN(auto itself, StoreWriter::Open(backend_, {.key = key_}));
-  EXPECT_TRUE(itself->FindRecord(chain_, diff_id, &record).value());
+  EXPECT_TRUE(itself->FindRecord(chain_, "", diff_id, &record).value());
 }
 
 TEST_F(TrustTest, ASecondSignedPublicationWritesNothing) {

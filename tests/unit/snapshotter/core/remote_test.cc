@@ -80,6 +80,7 @@ TEST_F(RemoteTest, WhateverTheStoreAnswersThePullGoesOn) {
       {DataLoss("x"), "ordinary: damaged in the store"},
       {FailedPrecondition("x"), "ordinary: not signed by a trusted key"},
       {PermissionDenied("x"), "ordinary: store refused"},
+      {absl::UnauthenticatedError("x"), "ordinary: private"},
       {Internal("x"), "ordinary: error"},
       {AlreadyExists("x"), "ordinary: error"},
   };
@@ -96,6 +97,15 @@ TEST_F(RemoteTest, WhateverTheStoreAnswersThePullGoesOn) {
     EXPECT_EQ(row->reason, reason);
   }
   EXPECT_EQ(decisions_.size(), cases.size());
+}
+
+TEST_F(RemoteTest, WhoMayNotHaveAnImageThatIsHereTakesTheOrdinaryPath) {
+  MakeRemote(chain_);
+  images_.FailAllowed(absl::UnauthenticatedError("x"));
+  ASSERT_OK(core_->Prepare("k", "", RefTo(chain_)));
+  EXPECT_EQ(decisions_.back().reason, "ordinary: private");
+  images_.FailAllowed(absl::OkStatus());
+  EXPECT_THAT(core_->Prepare("k2", "", RefTo(chain_)), StatusIs(kExists));
 }
 
 TEST_F(RemoteTest, AReferenceThatIsNoChainIdIsOrdinary) {

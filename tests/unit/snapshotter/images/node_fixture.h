@@ -57,6 +57,7 @@ class NodeTest : public ::testing::Test {
     options.mounter = &mounter_;
     options.backend = faulty_;
     options.build_delay = build_delay_;
+    options.private_by_cri_annotations = private_by_cri_annotations_;
     auto images = ImageManager::Open(options);
     ASSERT_OK(images);
     images_ = *std::move(images);
@@ -121,6 +122,7 @@ class NodeTest : public ::testing::Test {
   std::shared_ptr<FaultyBackend> faulty_ = std::make_shared<FaultyBackend>(store_);
   FillEngine::Options fill_options_;
   std::chrono::nanoseconds build_delay_ = std::chrono::nanoseconds::zero();
+  bool private_by_cri_annotations_ = false;
   std::unique_ptr<Db> db_;
   std::unique_ptr<BlobFiller> filler_;
   std::unique_ptr<ImageManager> images_;

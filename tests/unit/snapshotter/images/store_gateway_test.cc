@@ -16,7 +16,9 @@ class StoreGatewayTest : public ::testing::Test {
   StoreGatewayTest() : image_(testing::Publish(store_, std::vector<uint32_t>{1, 2})) {}
   ~StoreGatewayTest() override { store_->ReleaseReads(); }
 
-  absl::Status Ask() { return gateway_.ReadManifest(image_.chain(), gateway_.Deadline()).status(); }
+  absl::Status Ask() {
+    return gateway_.ReadGrantedManifest(image_.chain(), "", gateway_.Deadline()).status();
+  }
   // A question that the store keeps until its budget is over.
   absl::Status AskInVain() {
     auto answer = std::async(std::launch::async, [this] { return Ask(); });
@@ -35,8 +37,10 @@ class StoreGatewayTest : public ::testing::Test {
 };
 
 TEST_F(StoreGatewayTest, AnswersOfTheStoreComeThrough) {
-  ASSERT_OK_AND_ASSIGN(const Manifest manifest,
-                       gateway_.ReadManifest(image_.chain(), gateway_.Deadline()));
+  ASSERT_OK_AND_ASSIGN(const auto granted,
+                       gateway_.ReadGrantedManifest(image_.chain(), "", gateway_.Deadline()));
+  EXPECT_TRUE(granted.to_anybody);
+  const Manifest& manifest = granted.manifest;
   ASSERT_EQ(manifest.layers.size(), 2U);
   ASSERT_OK_AND_ASSIGN(const auto records,
                        gateway_.ReadRecords({manifest.layers[0].record, manifest.layers[1].record},
@@ -74,7 +78,7 @@ TEST_F(StoreGatewayTest, AFailureAfterThePauseClosesTheStoreAgainAtOnce) {
 
 TEST_F(StoreGatewayTest, NotFoundIsAnAnswerAndResetsTheCount) {
   const auto ask_unknown = [this] {
-    return gateway_.ReadManifest(Sha256::Of("unknown"), gateway_.Deadline()).status();
+    return gateway_.ReadGrantedManifest(Sha256::Of("unknown"), "", gateway_.Deadline()).status();
   };
   for (int round = 0; round < 3; ++round) {
     faulty_->FailFrom(1, Unavailable("down"));
@@ -87,7 +91,7 @@ TEST_F(StoreGatewayTest, NotFoundIsAnAnswerAndResetsTheCount) {
 
 TEST_F(StoreGatewayTest, WithoutAStoreNothingIsPublished) {
   StoreGateway gateway(nullptr, &clock_, {});
-  EXPECT_THAT(gateway.ReadManifest(image_.chain(), gateway.Deadline()),
+  EXPECT_THAT(gateway.ReadGrantedManifest(image_.chain(), "", gateway.Deadline()),
               StatusIs(absl::StatusCode::kNotFound));
 }
 
@@ -99,7 +103,7 @@ TEST_F(StoreGatewayTest, ThreadsThatHangAreNotJoinedByMore) {
   store_->HoldReads();
   const auto ask = [&] {
     auto answer = std::async(std::launch::async, [&] {
-      return gateway.ReadManifest(image_.chain(), gateway.Deadline()).status();
+      return gateway.ReadGrantedManifest(image_.chain(), "", gateway.Deadline()).status();
     });
     while (answer.wait_for(milliseconds(1)) != std::future_status::ready) {
       clock_.Advance(milliseconds(100));
@@ -108,10 +112,11 @@ TEST_F(StoreGatewayTest, ThreadsThatHangAreNotJoinedByMore) {
   };
   EXPECT_THAT(ask(), StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_THAT(ask(), StatusIs(absl::StatusCode::kDeadlineExceeded));
-  EXPECT_THAT(gateway.ReadManifest(image_.chain(), gateway.Deadline()),
+  EXPECT_THAT(gateway.ReadGrantedManifest(image_.chain(), "", gateway.Deadline()),
               StatusIs(absl::StatusCode::kUnavailable, "every thread"));
   store_->ReleaseReads();
-  testing::WaitUntil([&] { return gateway.ReadManifest(image_.chain(), gateway.Deadline()).ok(); });
+  testing::WaitUntil(
+      [&] { return gateway.ReadGrantedManifest(image_.chain(), "", gateway.Deadline()).ok(); });
 }
 
 }  // namespace

@@ -18,10 +18,10 @@ class ImageTableTest : public ::testing::Test {
     ASSERT_OK(db);
     db_ = *std::move(db);
   }
-  uint64_t Insert(std::string_view chain, std::vector<NewLayer> layers) {
+  uint64_t Insert(std::string_view chain, std::vector<NewLayer> layers, bool to_anybody = true) {
     auto txn = db_->Write();
     EXPECT_OK(txn);
-    auto id = InsertImage(*txn, Named(chain), layers);
+    auto id = InsertImage(*txn, Named(chain), layers, to_anybody);
     EXPECT_OK(id);
     EXPECT_OK(txn->Commit());
     return *id;
@@ -48,6 +48,15 @@ TEST_F(ImageTableTest, AnImageIsFoundWithItsLayersInOrder) {
   EXPECT_EQ(layers[0].record, Named("bottom"));
   EXPECT_EQ(layers[0].size_bytes, 4096U);
   EXPECT_EQ(layers[1].record, Named("top"));
+}
+
+TEST_F(ImageTableTest, WhetherAnImageIsForAnybodyIsKept) {
+  Insert("public", {{Named("bottom"), 0}}, true);
+  Insert("private", {{Named("bottom"), 0}}, false);
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Read());
+  EXPECT_EQ(IsForAnybody(txn, Named("public")).value(), true);
+  EXPECT_EQ(IsForAnybody(txn, Named("private")).value(), false);
+  EXPECT_EQ(IsForAnybody(txn, Named("unknown")).value(), false);
 }
 
 TEST_F(ImageTableTest, AnUnknownChainIsNotFound) {
