@@ -1,4 +1,4 @@
-// Manifests and image entries: the input as an object, and as the body of a sound envelope.
+// Manifests, grants and image entries: the input as an object, and as the body of a sound envelope.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -14,6 +14,10 @@ namespace {
 void Decode(const std::string& bytes, const slacker::Digest& chain_id) {
   if (const auto manifest = slacker::DecodeManifest(bytes, chain_id, nullptr); manifest.ok()) {
     SLACKER_CHECK(slacker::EncodeManifest(*manifest, nullptr) == bytes, "one encoding only");
+  }
+  if (const auto grant = slacker::DecodeUnprovedGrant(bytes);
+      grant.ok() && !grant->key_id.has_value()) {
+    SLACKER_CHECK(slacker::EncodeGrant(grant->grant, nullptr) == bytes, "one encoding only");
   }
   if (const auto image = slacker::DecodeImageEntry(bytes); image.ok()) {
     SLACKER_CHECK(slacker::EncodeImageEntry(*image) == bytes, "one encoding only");

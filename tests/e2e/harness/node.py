@@ -32,14 +32,15 @@ class Tools:
 
 
 class Node:
-    """`snapshotter` is "slacker" or one of containerd's own; `store` is slackerd's store URL.
+    """`snapshotter` is "slacker" or one of containerd's own; `store` is slackerd's store URL, and
+    `settings` are further ones of its configuration, as TOML.
 
     A direct node is for measurements: it shares the test's own network, and nothing stands between it
     and the registry (`registry` is None).
     """
 
     def __init__(self, tools, directory, containerd_version, store, snapshotter=PLUGIN,
-                 direct=False):
+                 direct=False, settings=""):
         self.tools, self.directory, self.version = tools, directory, containerd_version
         self.store, self.snapshotter = store, snapshotter
         self.root = f"{directory}/s"  # slackerd's
@@ -50,7 +51,7 @@ class Node:
         self._network = self.registry = None
         if not direct:
             self._separate_network()
-        self._write_configuration()
+        self._write_configuration(settings)
 
     def _separate_network(self):
         # Holds the network namespace while the node is "off".
@@ -68,9 +69,9 @@ class Node:
     def _inside(self, *command):
         return run(*self._enter(*command))
 
-    def _write_configuration(self):
-        with open(f"{self.directory}/slackerd.toml", "w"):
-            pass
+    def _write_configuration(self, settings):
+        with open(f"{self.directory}/slackerd.toml", "w") as file:
+            file.write(settings)
         hosts = f"{self.directory}/certs.d/_default"
         os.makedirs(hosts)
         server = f"http://{ADDRESS[0]}:{ADDRESS[1]}"

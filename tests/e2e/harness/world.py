@@ -45,9 +45,9 @@ class World:
     def image(self, name):
         return self.catalog.image(name)
 
-    def publish(self, image):
+    def publish(self, image, *options):
         return run(self.tools.ours("slackerctl"), "publish", f"docker://{image.reference}",
-                   "--store", self.store)
+                   "--store", self.store, *options)
 
     def _check_leaks(self):
         def left():

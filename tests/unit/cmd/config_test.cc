@@ -20,7 +20,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
   ASSERT_OK(
       ApplyToml("address = '/a'\nroot = '/r'\nlog_level = 'debug'\n"
                 "[store]\nurl = 'loopback:/s'\nbudget_ms = 7\ntrusted_keys = ['/k', '/l']\n"
-                "insecure = true\n[node]\nrun_dir = '/n'\n",
+                "insecure = true\nprivate = 'cri-annotations'\n[node]\nrun_dir = '/n'\n",
                 "f", &config));
   EXPECT_EQ(config.address, "/a");
   EXPECT_EQ(config.root, "/r");
@@ -30,6 +30,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(config.run_dir, "/n");
   EXPECT_EQ(config.trusted_keys, (std::vector<std::string>{"/k", "/l"}));
   EXPECT_TRUE(config.store_insecure);
+  EXPECT_EQ(config.store_private, "cri-annotations");
 }
 
 TEST(ConfigTest, AnEmptyFileLeavesTheDefaults) {
@@ -82,6 +83,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"NumberAsFloat", "[store]\nbudget_ms = 5.0",
                 "f.toml:3: store.budget_ms: must be an integer"},
         BadCase{"NumberOutOfRange", "[store]\nbudget_ms = 0", "f.toml:3: store.budget_ms: must be"},
+        BadCase{"UnknownPrivate", "[store]\nprivate = 'all'", "f.toml:3: store.private: "},
         BadCase{"ListAsString", "[store]\ntrusted_keys = '/k'",
                 "f.toml:3: store.trusted_keys: must be a list of strings"},
         BadCase{"ListOfNumbers", "[store]\ntrusted_keys = [1]",
