@@ -81,6 +81,24 @@ TEST_F(DbTest, ADatabaseOfANewerProgramIsRefused) {
   EXPECT_THAT(Db::Open(dir_ / "x.db"), StatusIs(absl::StatusCode::kFailedPrecondition, "1000"));
 }
 
+TEST_F(DbTest, ADatabaseOfTheFirstVersionIsMigratedWithWhatItHolds) {
+  {
+    ASSERT_OK_AND_ASSIGN(auto db, Db::Open(dir_ / "x.db"));
+    ASSERT_OK(AddBlob(*db, "kept"));
+    ASSERT_OK_AND_ASSIGN(Txn txn, db->Write());
+    ASSERT_OK(Stmt(txn, "ALTER TABLE images DROP COLUMN to_anybody").Run());
+    ASSERT_OK(Stmt(txn, "INSERT INTO images(chain) VALUES (x'01')").Run());
+    ASSERT_OK(Stmt(txn, "PRAGMA user_version=1").Run());
+    ASSERT_OK(txn.Commit());
+  }
+  ASSERT_OK_AND_ASSIGN(auto db, Db::Open(dir_ / "x.db"));
+  EXPECT_EQ(CountBlobs(*db), 1);
+  ASSERT_OK_AND_ASSIGN(Txn txn, db->Read());
+  Stmt image(txn, "SELECT to_anybody FROM images");
+  ASSERT_TRUE(*image.Step());
+  EXPECT_EQ(image.Int(0), 0) << "nobody said yet that anybody may have it";
+}
+
 TEST_F(DbTest, AFileThatIsNoDatabaseIsDataLoss) {
   std::ofstream(dir_ / "x.db") << std::string(8192, 'x');
   EXPECT_THAT(Db::Open(dir_ / "x.db"), StatusIs(absl::StatusCode::kDataLoss));
