@@ -8,7 +8,8 @@
 #define SLACKER_CHECK(condition, why)                                                              \
   do {                                                                                             \
     if (!(condition)) {                                                                            \
-      std::fprintf(stderr, "%s:%d: check failed: %s (%s)\n", __FILE__, __LINE__, #condition, why); \
+      (void)std::fprintf(stderr, "%s:%d: check failed: %s (%s)\n", __FILE__, __LINE__, #condition, \
+                         why);                                                                     \
       std::abort();                                                                                \
     }                                                                                              \
   } while (false)

@@ -29,7 +29,7 @@ ChunkLayout LayOutFile(const Layer& layer, const File& file) {
   borders *= layer_chunk_blocks;
 
   const uint64_t blocks = Blocks(file.size_bytes);
-  uint32_t bits = static_cast<uint32_t>(std::bit_width(blocks - 1));
+  auto bits = static_cast<uint32_t>(std::bit_width(blocks - 1));
   if (borders != 0) bits = std::min(bits, static_cast<uint32_t>(std::countr_zero(borders)));
   bits = std::min(bits, kMaxChunkBlockBits);
   return {bits, ((blocks - 1) >> bits) + 1};

@@ -23,7 +23,7 @@ std::vector<TreeEntry> StoredEntries(const ImageTree& tree, uint32_t directory) 
 std::vector<DirectoryBlock> PackDirectory(std::span<const TreeEntry> entries) {
   std::vector<DirectoryBlock> blocks(1);
   for (size_t i = 0; i < entries.size(); ++i) {
-    const uint32_t bytes = static_cast<uint32_t>(sizeof(DirectoryEntry) + entries[i].name.size());
+    const auto bytes = static_cast<uint32_t>(sizeof(DirectoryEntry) + entries[i].name.size());
     if (blocks.back().bytes + bytes > kBlockSize) {
       blocks.push_back({.first = static_cast<uint32_t>(i)});
     }

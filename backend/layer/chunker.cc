@@ -26,7 +26,7 @@ absl::Status Chunker::Write(uint64_t offset, std::string_view data) {
   const uint64_t chunk_size = layer_->chunk_size;
   const uint64_t file_size = layer_->files.back().size_bytes;
   while (!data.empty()) {
-    const uint32_t index = static_cast<uint32_t>(offset / chunk_size);
+    const auto index = static_cast<uint32_t>(offset / chunk_size);
     const size_t within = offset % chunk_size;
     const size_t full = std::min(chunk_size, file_size - index * chunk_size);
     const size_t taken = std::min(full - within, data.size());

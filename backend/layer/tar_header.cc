@@ -122,7 +122,7 @@ absl::Status MergeRecords(const PaxRecords& pax, TarHeader* header, int64_t* siz
 // The map of the formats 0.0 and 0.1 must have as many pairs of numbers as it says.
 bool IsSparseMapValid(const PaxRecords& pax) {
   TarNumbers numbers;
-  int64_t found = static_cast<int64_t>(pax.sparse_numbers);
+  auto found = static_cast<int64_t>(pax.sparse_numbers);
   if (found == 0) {
     std::string_view map = pax.Get("GNU.sparse.map");
     while (!map.empty()) {

@@ -120,7 +120,7 @@ absl::Status LayerReader::CountEntry() {
 }
 
 absl::Status LayerReader::ReadEntry(archive_entry* entry) {
-  const uint64_t payload_start = static_cast<uint64_t>(archive_filter_bytes(archive_.get(), 0));
+  const auto payload_start = static_cast<uint64_t>(archive_filter_bytes(archive_.get(), 0));
   ASSIGN_OR_RETURN(const TarHeader header, ReadHeader(payload_start));
   const auto annotate = [&header](const absl::Status& status) {
     return status.code() == absl::StatusCode::kInvalidArgument
@@ -178,7 +178,7 @@ absl::StatusOr<uint32_t> LayerReader::ReadPayload(const TarHeader& header, uint6
     if (result == ARCHIVE_EOF) break;
     RETURN_IF_ERROR(Error(result, "content"));
     if (size == 0) continue;
-    const uint64_t offset = static_cast<uint64_t>(signed_offset);
+    const auto offset = static_cast<uint64_t>(signed_offset);
     if (offset < position || offset > header.size_bytes || size > header.size_bytes - offset) {
       return InvalidArgument("content beyond the end of the file");
     }

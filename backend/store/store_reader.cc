@@ -31,10 +31,10 @@ std::vector<absl::StatusOr<std::string>> ReadObjects(ReadBackend& backend,
                                                      const std::vector<std::string>& names,
                                                      uint64_t limit) {
   std::vector<std::promise<absl::StatusOr<std::string>>> promises(names.size());
-  for (size_t i = 0; i < names.size(); ++i) {
-    backend.ReadAsync(names[i], 0, limit + 1, [&promise = promises[i]](auto bytes) {
-      promise.set_value(std::move(bytes));
-    });
+  auto next = promises.begin();
+  for (const std::string& name : names) {
+    backend.ReadAsync(name, 0, limit + 1,
+                      [promise = &*next++](auto bytes) { promise->set_value(std::move(bytes)); });
   }
   std::vector<absl::StatusOr<std::string>> objects;
   for (size_t i = 0; i < names.size(); ++i) {

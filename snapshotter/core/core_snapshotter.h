@@ -84,7 +84,7 @@ class CoreSnapshotter final : public Snapshotter {
   absl::StatusOr<std::vector<MountSpec>> Create(Kind kind, const std::string& key,
                                                 const std::string& parent, Labels labels,
                                                 std::string reason);
-  absl::Status InsertNew(SnapshotRow row);
+  absl::Status InsertNew(const SnapshotRow& row);
   absl::Status MakeDirectory(const SnapshotRow& row, const std::vector<std::string>& lowers);
   absl::StatusOr<std::vector<std::string>> LowersOf(const std::vector<ChainLink>& chain);
   MountPlan PlanFor(const SnapshotRow& row, std::vector<std::string> lowers) const;

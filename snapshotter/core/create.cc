@@ -139,7 +139,7 @@ absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::Create(Kind kind, const 
   SLACKER_FAILPOINT("create.made");
   const int64_t id = row.id;
   const bool has_directory = row.HasDirectory();
-  if (absl::Status inserted = InsertNew(std::move(row)); !inserted.ok()) {
+  if (absl::Status inserted = InsertNew(row); !inserted.ok()) {
     if (has_directory) directories_.Discard(id);
     return inserted;
   }
@@ -158,7 +158,7 @@ absl::Status CoreSnapshotter::MakeDirectory(const SnapshotRow& row,
   return directories_.Create(row.id, owner, /*with_work=*/row.info.kind == Kind::kActive);
 }
 
-absl::Status CoreSnapshotter::InsertNew(SnapshotRow row) {
+absl::Status CoreSnapshotter::InsertNew(const SnapshotRow& row) {
   ASSIGN_OR_RETURN(Txn txn, db_->Write());
   ASSIGN_OR_RETURN(const Parent found, CheckNew(txn, row.info.name, row.info.parent));
   if (found.id != row.parent_id) {

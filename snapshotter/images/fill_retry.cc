@@ -82,12 +82,10 @@ void FillEngine::Failed(const Run& run, std::vector<std::pair<uint32_t, absl::St
   };
   for (const auto& [chunk, status] : failed) {
     NoteStoreState(status);
-    if (reader_ == nullptr) {
-      GiveUp(run, chunk, status);
-    } else if (MayAnswerLater(status)) {
+    if (reader_ != nullptr && MayAnswerLater(status)) {
       ++counters_.retries;
       add(later, chunk);
-    } else if (MayBeElsewhere(status) && !run.relocated) {
+    } else if (reader_ != nullptr && MayBeElsewhere(status) && !run.relocated) {
       add(elsewhere, chunk);
     } else {
       GiveUp(run, chunk, status);

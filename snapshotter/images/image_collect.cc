@@ -32,8 +32,8 @@ absl::Status ImageManager::Collect() {
   std::vector<ImageRow> candidates;
   if (auto txn = options_.db->Read(); txn.ok()) {
     auto unreferenced = UnreferencedImages(*txn);
-    if (unreferenced.ok()) candidates = *std::move(unreferenced);
     note(unreferenced.status());
+    if (unreferenced.ok()) candidates = *std::move(unreferenced);
   } else {
     note(txn.status());
   }

@@ -140,6 +140,7 @@ template <typename Layers>
 void ImageManager::CallOffParent(const Layers& layers) {
   if (layers.size() < 2) return;
   std::vector<Digest> diff_ids;
+  diff_ids.reserve(layers.size());
   for (const auto& layer : layers) diff_ids.push_back(layer.diff_id);
   diff_ids.pop_back();
   builds_->CallOff(ChainId(diff_ids));

@@ -92,6 +92,7 @@ absl::StatusOr<MetadataImage> MetadataImages::Build(const ImageRow& image,
     decoded.push_back(*std::move(layer));
   }
   std::vector<const Layer*> pointers;
+  pointers.reserve(decoded.size());
   for (const Layer& layer : decoded) pointers.push_back(&layer);
   ASSIGN_OR_RETURN(ErofsImage built, BuildErofsImage(pointers));
   RETURN_IF_ERROR(WriteFileAtomically(ImagePath(image.id), built.metadata));
