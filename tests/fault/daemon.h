@@ -1,20 +1,25 @@
-// A slackerd of its own for one test: started on a root and a socket below a directory, with
-// environment variables, and killed at the end. One thread.
+// A slackerd of its own for one test, and the directory for it: its root, socket, log and run
+// directory. One thread.
 #pragma once
 
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "snapshots.grpc.pb.h"
+#include "tests/support/kernel_leak_check.h"
+#include "tests/support/temp_dir.h"
 
 namespace slacker::testing {
 
@@ -23,11 +28,10 @@ namespace api = ::containerd::services::snapshots::v1;
 class Daemon {
  public:
   // Waits until it serves, or has ended (see running()).
-  Daemon(const std::string& root, const std::string& socket, const std::string& log,
-         const std::vector<std::string>& environment = {},
-         const std::vector<std::string>& flags = {}) {
-    std::vector<std::string> arguments = {SLACKERD_PATH, "--root", root, "--address", socket};
-    arguments.insert(arguments.end(), flags.begin(), flags.end());
+  Daemon(const std::string& root, const std::string& socket, const std::string& config,
+         const std::string& log, const std::vector<std::string>& environment) {
+    std::vector<std::string> arguments = {SLACKERD_PATH, "--root",   root,  "--address",
+                                          socket,        "--config", config};
     std::vector<std::string> variables = environment;
     for (char** variable = environ; *variable != nullptr; ++variable)
       variables.push_back(*variable);
@@ -52,8 +56,10 @@ class Daemon {
                                                     std::chrono::milliseconds(20))) {
     }
   }
+  // Stops it cleanly, which ends its keeper.
   ~Daemon() {
-    if (running()) End(SIGKILL);
+    if (!running()) return;
+    EXPECT_EQ(End(SIGTERM), 0);
   }
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -147,6 +153,40 @@ class Daemon {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<api::Snapshots::Stub> stub_;
   std::vector<api::Mount> mounts_;
+};
+
+// A test that leaves a process, a mount, a loop device or a descriptor behind fails.
+class DaemonFixture : public ::testing::Test {
+ protected:
+  DaemonFixture() { Configure("node.run_dir", run_dir_); }
+  void TearDown() override {
+    // A daemon that a failed test left in the middle cannot be waited for.
+    if (HasFailure()) EndLeftovers(dir_.path());
+  }
+
+  // Of the daemons that are started from now on.
+  void Configure(const std::string& key, const std::string& value) {
+    std::ofstream(config_, std::ios::app) << key << " = \"" << value << "\"\n";
+  }
+  std::unique_ptr<Daemon> Start(const std::vector<std::string>& environment = {}) {
+    return StartOn(root_, sock_, environment);
+  }
+  std::unique_ptr<Daemon> StartOn(const std::string& root, const std::string& socket,
+                                  const std::vector<std::string>& environment = {}) {
+    return std::make_unique<Daemon>(root, socket, config_, dir_ / "log", environment);
+  }
+  std::string Log() {
+    std::ifstream file(dir_ / "log");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  TempDir dir_;
+  // gRPC has descriptors of its own while there is a channel.
+  const std::shared_ptr<grpc::Channel> channel_ =
+      grpc::CreateChannel("unix:/", grpc::InsecureChannelCredentials());
+  KernelLeakCheck leaks_{dir_.path()};
+  const std::string root_ = dir_ / "root", sock_ = dir_ / "sock", run_dir_ = dir_ / "run";
+  const std::string config_ = dir_ / "config.toml";
 };
 
 }  // namespace slacker::testing

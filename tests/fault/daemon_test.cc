@@ -13,64 +13,53 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
-
-#include "tests/support/temp_dir.h"
 
 namespace slacker::testing {
 namespace {
 
-class DaemonTest : public ::testing::Test {
- protected:
-  std::string Log() {
-    std::ifstream file(dir_ / "log");
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  TempDir dir_;
-  const std::string root_ = dir_ / "root", sock_ = dir_ / "sock";
-};
+using DaemonTest = DaemonFixture;
 
 TEST_F(DaemonTest, TerminationIsClean) {
   for (const int signal : {SIGTERM, SIGINT}) {
-    Daemon daemon(root_, sock_, dir_ / "log");
-    ASSERT_TRUE(daemon.running()) << Log();
-    EXPECT_EQ(daemon.End(signal), 0);
+    const auto daemon = Start();
+    ASSERT_TRUE(daemon->running()) << Log();
+    EXPECT_EQ(daemon->End(signal), 0);
   }
   EXPECT_THAT(Log(), ::testing::HasSubstr(R"("msg":"stopping")"));
 }
 
 TEST_F(DaemonTest, ASecondDaemonOnTheRootIsRefused) {
-  Daemon first(root_, sock_, dir_ / "log");
-  ASSERT_TRUE(first.running());
-  Daemon second(root_, dir_ / "other", dir_ / "log");
-  EXPECT_EQ(WEXITSTATUS(second.Wait()), 1);
+  const auto first = Start();
+  ASSERT_TRUE(first->running());
+  const auto second = StartOn(root_, dir_ / "other");
+  EXPECT_EQ(WEXITSTATUS(second->Wait()), 1);
   EXPECT_THAT(Log(), ::testing::HasSubstr("is in use by PID"));
-  EXPECT_TRUE(first.Prepare("k", "").ok());
+  EXPECT_TRUE(first->Prepare("k", "").ok());
 }
 
 TEST_F(DaemonTest, ASecondDaemonOnTheSocketIsRefused) {
-  Daemon first(root_, sock_, dir_ / "log");
-  ASSERT_TRUE(first.running());
-  Daemon second(dir_ / "other", sock_, dir_ / "log");
-  EXPECT_EQ(WEXITSTATUS(second.Wait()), 1);
+  const auto first = Start();
+  ASSERT_TRUE(first->running());
+  const auto second = StartOn(dir_ / "other", sock_);
+  EXPECT_EQ(WEXITSTATUS(second->Wait()), 1);
   EXPECT_THAT(Log(), ::testing::HasSubstr("another daemon serves this address"));
-  EXPECT_TRUE(first.Prepare("k", "").ok());
+  EXPECT_TRUE(first->Prepare("k", "").ok());
 }
 
 TEST_F(DaemonTest, ARestartAfterSigkillServesTheSameState) {
-  Daemon first(root_, sock_, dir_ / "log");
-  ASSERT_TRUE(first.Prepare("k", "").ok());
-  first.End(SIGKILL);
-  Daemon second(root_, sock_, dir_ / "log");
-  ASSERT_TRUE(second.running()) << Log();
-  EXPECT_EQ(second.List().size(), 1U);
-  EXPECT_EQ(second.Prepare("k", "").error_code(), grpc::StatusCode::ALREADY_EXISTS);
+  const auto first = Start();
+  ASSERT_TRUE(first->Prepare("k", "").ok());
+  first->End(SIGKILL);
+  const auto second = Start();
+  ASSERT_TRUE(second->running()) << Log();
+  EXPECT_EQ(second->List().size(), 1U);
+  EXPECT_EQ(second->Prepare("k", "").error_code(), grpc::StatusCode::ALREADY_EXISTS);
 }
 
 TEST_F(DaemonTest, AnUnusableRootIsAClearError) {
   std::ofstream(root_) << "a file";
-  Daemon daemon(root_, sock_, dir_ / "log");
-  EXPECT_EQ(WEXITSTATUS(daemon.Wait()), 1);
+  const auto daemon = Start();
+  EXPECT_EQ(WEXITSTATUS(daemon->Wait()), 1);
   EXPECT_THAT(Log(), ::testing::HasSubstr("cannot serve"));
   EXPECT_THAT(Log(), ::testing::HasSubstr(root_));
 }
@@ -100,21 +89,21 @@ class NotifySocket {
 
 TEST_F(DaemonTest, SystemdIsToldOfReadinessAndOfTheStop) {
   const NotifySocket notify(dir_ / "notify");
-  Daemon daemon(root_, sock_, dir_ / "log", {"NOTIFY_SOCKET=" + (dir_ / "notify")});
-  ASSERT_TRUE(daemon.running()) << Log();
+  const auto daemon = Start({"NOTIFY_SOCKET=" + (dir_ / "notify")});
+  ASSERT_TRUE(daemon->running()) << Log();
   EXPECT_EQ(notify.Next(), "READY=1");
-  EXPECT_TRUE(daemon.Prepare("k", "").ok()) << "it serves when it says so";
-  EXPECT_EQ(daemon.End(SIGTERM), 0);
+  EXPECT_TRUE(daemon->Prepare("k", "").ok()) << "it serves when it says so";
+  EXPECT_EQ(daemon->End(SIGTERM), 0);
   EXPECT_EQ(notify.Next(), "STOPPING=1");
 }
 
 TEST_F(DaemonTest, TheSocketIsPrivateAndAStaleOneIsReplaced) {
-  Daemon first(root_, sock_, dir_ / "log");
-  first.End(SIGKILL);
+  const auto first = Start();
+  first->End(SIGKILL);
   ASSERT_TRUE(std::filesystem::is_socket(sock_)) << "the dead daemon's";
-  Daemon second(root_, sock_, dir_ / "log");
-  ASSERT_TRUE(second.running()) << Log();
-  EXPECT_TRUE(second.Prepare("k", "").ok());
+  const auto second = Start();
+  ASSERT_TRUE(second->running()) << Log();
+  EXPECT_TRUE(second->Prepare("k", "").ok());
   EXPECT_EQ(std::filesystem::status(sock_).permissions(), std::filesystem::perms(0600));
 }
 
@@ -129,7 +118,10 @@ class FullDiskTest : public DaemonTest {
     ASSERT_EQ(std::system(("mkfs.ext4 -q -m 0 -F " + image).c_str()), 0);
     ASSERT_EQ(std::system(("mount -o loop " + image + " " + root_).c_str()), 0);
   }
-  void TearDown() override { EXPECT_EQ(umount2(root_.c_str(), 0), 0); }
+  void TearDown() override {
+    EXPECT_EQ(umount2(root_.c_str(), 0), 0);
+    DaemonTest::TearDown();
+  }
   void FillDisk() {
     std::ofstream filler(root_ + "/filler", std::ios::app);
     const std::string block(4096, 'x');
@@ -139,29 +131,29 @@ class FullDiskTest : public DaemonTest {
 };
 
 TEST_F(FullDiskTest, PrepareIsRefusedRemoveWorksAndNothingIsLost) {
-  Daemon daemon(root_, sock_, dir_ / "log");
-  ASSERT_TRUE(daemon.running()) << Log();
+  const auto daemon = Start();
+  ASSERT_TRUE(daemon->running()) << Log();
   constexpr int kSnapshots = 50;
   for (int i = 0; i < kSnapshots; ++i) {
-    ASSERT_TRUE(daemon.Prepare("before " + std::to_string(i), "").ok());
+    ASSERT_TRUE(daemon->Prepare("before " + std::to_string(i), "").ok());
   }
   FillDisk();
   grpc::Status refused;
   int prepared = 0;
-  while ((refused = daemon.Prepare("full " + std::to_string(prepared), "")).ok()) ++prepared;
+  while ((refused = daemon->Prepare("full " + std::to_string(prepared), "")).ok()) ++prepared;
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << refused.error_message();
-  EXPECT_EQ(daemon.List().size(), static_cast<size_t>(kSnapshots + prepared));
+  EXPECT_EQ(daemon->List().size(), static_cast<size_t>(kSnapshots + prepared));
 
   // The collector must be able to make room: removing works on a full disk.
   for (int i = 0; i < kSnapshots; ++i) {
-    const grpc::Status removed = daemon.Remove("before " + std::to_string(i));
+    const grpc::Status removed = daemon->Remove("before " + std::to_string(i));
     EXPECT_TRUE(removed.ok()) << removed.error_message();
   }
-  EXPECT_TRUE(daemon.Cleanup().ok());
-  EXPECT_EQ(daemon.List().size(), static_cast<size_t>(prepared));
+  EXPECT_TRUE(daemon->Cleanup().ok());
+  EXPECT_EQ(daemon->List().size(), static_cast<size_t>(prepared));
   std::filesystem::remove(root_ + "/filler");
-  EXPECT_TRUE(daemon.Prepare("after", "").ok());
-  EXPECT_EQ(daemon.End(SIGTERM), 0);
+  EXPECT_TRUE(daemon->Prepare("after", "").ok());
+  EXPECT_EQ(daemon->End(SIGTERM), 0);
 }
 
 }  // namespace

@@ -11,12 +11,7 @@
 #include <fstream>
 #include <map>
 
-#include "backend/loopback/loopback_backend.h"
-#include "tests/fault/daemon.h"
-#include "tests/support/kernel_leak_check.h"
-#include "tests/support/published_image.h"
-#include "tests/support/status_matchers.h"
-#include "tests/support/temp_dir.h"
+#include "tests/fault/remote_fixture.h"
 
 namespace slacker::testing {
 namespace {
@@ -24,51 +19,8 @@ namespace {
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-class RemoteCrashTest : public ::testing::Test {
+class RemoteCrashTest : public RemoteFixture {
  protected:
-  void SetUp() override {
-    auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
-    ASSERT_OK(store);
-    image_ = Publish(std::shared_ptr<Backend>(*std::move(store)), {1, 2});
-    std::ofstream(dir_ / "config.toml") << "store.url = \"loopback:" << dir_ / "store"
-                                        << "\"\nnode.run_dir = \"" << dir_ / "run"
-                                        << "\"\n";
-  }
-
-  std::unique_ptr<Daemon> Start(const std::vector<std::string>& environment = {}) {
-    return std::make_unique<Daemon>(root_, dir_ / "sock", dir_ / "log", environment,
-                                    std::vector<std::string>{"--config", dir_ / "config.toml"});
-  }
-
-  std::string RefOf(size_t layer) const { return image_.chains[layer].ToString(); }
-
-  std::vector<api::Info> RemoteSnapshots(Daemon& daemon, size_t layer, const std::string& parent) {
-    return daemon.List("labels.\"containerd.io/snapshot.ref\"==" + RefOf(layer) + ",parent==\"" +
-                       parent + "\"");
-  }
-
-  // As containerd does for a pull; the name of the top, empty when a step failed.
-  std::string Pull(Daemon& daemon, const std::string& key) {
-    std::string top;
-    for (size_t layer = 0; layer < image_.layers.size(); ++layer) {
-      const grpc::Status status = daemon.Prepare(key + std::to_string(layer), top, RefOf(layer));
-      if (status.error_code() != grpc::StatusCode::ALREADY_EXISTS) return "";
-      const std::vector<api::Info> found = RemoteSnapshots(daemon, layer, top);
-      if (found.size() != 1) return "";
-      top = found.front().name();
-    }
-    return top;
-  }
-
-  static grpc::Status RemoveAll(Daemon& daemon) {
-    for (size_t before = SIZE_MAX;;) {
-      const std::vector<api::Info> infos = daemon.List();
-      if (infos.empty() || infos.size() >= before) return daemon.Cleanup();
-      before = infos.size();
-      for (const api::Info& info : infos) (void)daemon.Remove(info.name());  // parents come later
-    }
-  }
-
   // Everything under test; goes on where the daemon is gone.
   void Exercise(Daemon& daemon) {
     const std::string top = Pull(daemon, "extract ");
@@ -110,24 +62,6 @@ class RemoteCrashTest : public ::testing::Test {
     EXPECT_THAT(daemon.List(), IsEmpty());
     ExpectNothingLeft();
   }
-
-  void ExpectNothingLeft() {
-    for (const char* name : {"/snapshots", "/images", "/records", "/blobs"}) {
-      std::vector<std::string> left;
-      for (const auto& entry : std::filesystem::directory_iterator(root_ + name)) {
-        left.push_back(entry.path());
-      }
-      EXPECT_THAT(left, IsEmpty());
-    }
-  }
-
-  TempDir dir_;
-  // gRPC has descriptors of its own while there is a channel.
-  const std::shared_ptr<grpc::Channel> channel_ =
-      grpc::CreateChannel("unix:/", grpc::InsecureChannelCredentials());
-  KernelLeakCheck leaks_{dir_.path()};
-  const std::string root_ = dir_ / "root";
-  PublishedImage image_;
 };
 
 TEST_F(RemoteCrashTest, EveryStepLeavesAnImageThatCanBePulledAttachedAndRemoved) {

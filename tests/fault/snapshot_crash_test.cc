@@ -11,17 +11,12 @@
 #include <set>
 
 #include "tests/fault/daemon.h"
-#include "tests/support/temp_dir.h"
 
 namespace slacker::testing {
 namespace {
 
-class SnapshotCrashTest : public ::testing::Test {
+class SnapshotCrashTest : public DaemonFixture {
  protected:
-  std::unique_ptr<Daemon> Start(const std::vector<std::string>& environment = {}) {
-    return std::make_unique<Daemon>(root_, dir_ / "sock", dir_ / "log", environment);
-  }
-
   // What every test begins with.
   static void Populate(Daemon& daemon) {
     ASSERT_TRUE(daemon.Prepare("making", "").ok());
@@ -101,9 +96,6 @@ class SnapshotCrashTest : public ::testing::Test {
     }
     EXPECT_TRUE(names.contains("committed") || names.contains("doomed"));
   }
-
-  TempDir dir_;
-  std::string root_ = dir_ / "root";
 };
 
 TEST_F(SnapshotCrashTest, EveryStepLeavesEachCallDoneOrNotDone) {

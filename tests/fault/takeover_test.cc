@@ -20,6 +20,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
+constexpr int kFewFiles = 8;
+
 class TakeoverTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -74,6 +76,24 @@ class TakeoverTest : public ::testing::Test {
   std::vector<pid_t> Keepers() { return ProcessesWith(run_dir_ + "/keeper.sock"); }
   void KillKeeper() {
     for (const pid_t pid : Keepers()) (void)kill(pid, SIGKILL);
+  }
+  // For a server that ends itself on its way, or not: kills it when it is ready, and expects that its
+  // successor can attach and serve.
+  void KillAndExpectASuccessor(const ErofsSample& sample, std::unique_ptr<LineProcess> server) {
+    std::string line;
+    do {
+      line = server->Line();
+    } while (!line.empty() && !line.starts_with("ready"));
+    ExpectASuccessor(sample, std::move(server));
+  }
+  // The same for a server that may be anywhere.
+  void ExpectASuccessor(const ErofsSample& sample, std::unique_ptr<LineProcess> server) {
+    server->Kill();
+    server = Start(sample);
+    ASSERT_EQ(server->Line(), "connected");
+    ASSERT_THAT(server->Line(), StartsWith("ready adopted="));
+    EXPECT_EQ(CountWrong(sample, kFewFiles), 0);
+    Finish(server.get());
   }
   // Reads every file and compares; the number of files that came out otherwise.
   int CountWrong(const ErofsSample& sample, int files) {
@@ -186,16 +206,16 @@ TEST_F(TakeoverTest, KeeperAbortsAtItsDeadline) {
 }
 
 TEST_F(TakeoverTest, SecondServerIsRefusedAndDisturbsNothing) {
-  const ErofsSample sample(directory_.path(), 8, 20000);
+  const ErofsSample sample(directory_.path(), kFewFiles, 20000);
   auto first = StartReady(sample, false);
   auto second = Start(sample);
   EXPECT_THAT(second->Line(), HasSubstr("is in use by PID " + std::to_string(first->pid())));
-  EXPECT_EQ(CountWrong(sample, 8), 0);
+  EXPECT_EQ(CountWrong(sample, kFewFiles), 0);
   Finish(first.get());
 }
 
 TEST_F(TakeoverTest, KilledHelperIsReplaced) {
-  const ErofsSample sample(directory_.path(), 8, 20000);
+  const ErofsSample sample(directory_.path(), kFewFiles, 20000);
   auto server = StartReady(sample, false);
   // A child may still be ending.
   std::vector<pid_t> helpers;
@@ -208,14 +228,14 @@ TEST_F(TakeoverTest, KilledHelperIsReplaced) {
     server->Say("attach");
     return server->Line() == "attach" && ProcessesWith(run_dir_ + "/attach.lock") != helpers;
   }));
-  EXPECT_EQ(CountWrong(sample, 8), 0);
+  EXPECT_EQ(CountWrong(sample, kFewFiles), 0);
   Finish(server.get());
 }
 
 // Every failpoint that attaching passes, in the server and in the helper: whoever passes it dies
 // there, then the server, and its successor must find a usable root.
 TEST_F(TakeoverTest, DeathAtEveryStepOfAttachingLeavesNothingInTheWay) {
-  const ErofsSample sample(directory_.path(), 8, 20000);
+  const ErofsSample sample(directory_.path(), kFewFiles, 20000);
   const std::string trace = directory_ / "trace";
   auto server = Start(sample, 1'000'000'000, 60, "", trace);
   ASSERT_EQ(server->Line(), "connected");
@@ -233,24 +253,15 @@ TEST_F(TakeoverTest, DeathAtEveryStepOfAttachingLeavesNothingInTheWay) {
   for (const std::string& step : steps) {
     for (const char* passage : {":1", ":2"}) {
       SCOPED_TRACE(step + passage);
-      server = Start(sample, 1'000'000'000, 60, step + passage);
-      while (true) {
-        const std::string line = server->Line();
-        if (line.empty() || line.starts_with("ready")) break;
-      }
-      server->Kill();
-      server = Start(sample);
-      ASSERT_EQ(server->Line(), "connected");
-      ASSERT_THAT(server->Line(), StartsWith("ready adopted="));
-      EXPECT_EQ(CountWrong(sample, 8), 0);
-      Finish(server.get());
+      KillAndExpectASuccessor(sample, Start(sample, 1'000'000'000, 60, step + passage));
+      if (HasFatalFailure()) return;
     }
   }
 }
 
 // The same for the steps by which a lost connection is replaced.
 TEST_F(TakeoverTest, DeathAtEveryStepOfHealingLeavesNothingInTheWay) {
-  const ErofsSample sample(directory_.path(), 8, 20000);
+  const ErofsSample sample(directory_.path(), kFewFiles, 20000);
   for (const char* step :
        {"attach.fuse_directory_made", "attach.fuse_mounted", "attach.fuse_kept", "attach.serving",
         "fuse.lookup", "fuse.open", "attach.before_change", "attach.changed", "attach.healed"}) {
@@ -258,17 +269,8 @@ TEST_F(TakeoverTest, DeathAtEveryStepOfHealingLeavesNothingInTheWay) {
     auto server = StartReady(sample, false);
     server->Kill();  // first, or it would replace its keeper
     KillKeeper();
-    server = Start(sample, 1'000'000'000, 60, step);
-    while (true) {
-      const std::string line = server->Line();
-      if (line.empty() || line.starts_with("ready")) break;
-    }
-    server->Kill();
-    server = Start(sample);
-    ASSERT_EQ(server->Line(), "connected");
-    ASSERT_THAT(server->Line(), StartsWith("ready adopted="));
-    EXPECT_EQ(CountWrong(sample, 8), 0);
-    Finish(server.get());
+    KillAndExpectASuccessor(sample, Start(sample, 1'000'000'000, 60, step));
+    if (HasFatalFailure()) return;
   }
 }
 
@@ -296,18 +298,14 @@ TEST_F(TakeoverTest, SuccessorServesWhileItsPredecessorIsStillDying) {
 
 // Between the failpoints: the server is killed after a growing time.
 TEST_F(TakeoverTest, DeathAtAnyMomentOfAttachingLeavesNothingInTheWay) {
-  const ErofsSample sample(directory_.path(), 8, 20000);
+  const ErofsSample sample(directory_.path(), kFewFiles, 20000);
   for (int step = 0; step < 40; ++step) {
     SCOPED_TRACE(step);
     auto server = Start(sample);
     const auto end = std::chrono::steady_clock::now() + step * std::chrono::milliseconds(1);
     while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
-    server->Kill();
-    server = Start(sample);
-    ASSERT_EQ(server->Line(), "connected");
-    ASSERT_THAT(server->Line(), StartsWith("ready adopted="));
-    EXPECT_EQ(CountWrong(sample, 8), 0);
-    Finish(server.get());
+    ExpectASuccessor(sample, std::move(server));
+    if (HasFatalFailure()) return;
   }
 }
 

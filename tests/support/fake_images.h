@@ -44,9 +44,12 @@ class FakeImages final : public Images {
   int attached() const { return Locked(attached_); }
   int collected() const { return Locked(collected_); }
   int pins() const { return Locked(pins_); }
+  // Calls of any method.
+  int asked() const { return Locked(asked_); }
 
   absl::StatusOr<ImagePin> Ensure(const Digest& chain_id, const Labels& /*hints*/) override {
     MutexLock lock(&mutex_);
+    ++asked_;
     ++ensured_;
     RETURN_IF_ERROR(ensure_status_);
     if (!published_.contains(chain_id)) return NotFound("not published");
@@ -64,6 +67,7 @@ class FakeImages final : public Images {
 
   absl::StatusOr<std::string> Attach(const Digest& chain_id) override {
     MutexLock lock(&mutex_);
+    ++asked_;
     ++attached_;
     RETURN_IF_ERROR(attach_status_);
     const int number =
@@ -75,11 +79,13 @@ class FakeImages final : public Images {
 
   absl::StatusOr<SnapshotUsage> Usage(const Digest& /*chain_id*/) override {
     MutexLock lock(&mutex_);
+    ++asked_;
     return usage_;
   }
 
   absl::Status Collect() override {
     MutexLock lock(&mutex_);
+    ++asked_;
     ++collected_;
     return absl::OkStatus();
   }
@@ -98,7 +104,7 @@ class FakeImages final : public Images {
   absl::Status attach_status_;
   absl::Status allowed_status_;
   absl::StatusOr<SnapshotUsage> usage_ = SnapshotUsage{};
-  int ensured_ = 0, attached_ = 0, collected_ = 0, pins_ = 0;
+  int ensured_ = 0, attached_ = 0, collected_ = 0, pins_ = 0, asked_ = 0;
 };
 
 }  // namespace slacker::testing

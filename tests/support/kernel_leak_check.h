@@ -1,8 +1,10 @@
-// Fails the test when loop devices, mounts or descriptors that belong to it are left at its end.
+// Fails the test when processes, loop devices, mounts or descriptors that belong to it are left at
+// its end, and ends and unmounts them.
 #pragma once
 
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 
 #include <chrono>
@@ -13,6 +15,7 @@
 
 #include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
+#include "tests/support/processes.h"
 
 namespace slacker::testing {
 
@@ -27,9 +30,13 @@ bool Eventually(Condition condition) {
   return true;
 }
 
-// Everything below `directory` that the kernel still has.
+// Processes that were started for something below `directory`, and everything there that the kernel
+// still has.
 inline std::vector<std::string> Leftovers(const std::string& directory) {
   std::vector<std::string> found;
+  for (const pid_t pid : ProcessesBelow(directory)) {
+    found.push_back("process " + ReadWholeFile("/proc/" + std::to_string(pid) + "/cmdline"));
+  }
   if (const auto loops = ListLoopDevices(); loops.ok()) {
     for (const LoopBacking& loop : *loops) {
       if (loop.backing_path.starts_with(directory)) {
@@ -43,6 +50,18 @@ inline std::vector<std::string> Leftovers(const std::string& directory) {
     }
   }
   return found;
+}
+
+// Ends those processes and takes those mounts away; loop devices follow.
+inline void EndLeftovers(const std::string& directory) {
+  for (const pid_t pid : ProcessesBelow(directory)) (void)kill(pid, SIGKILL);
+  const auto mounts = ListMounts();
+  if (!mounts.ok()) return;
+  for (const MountEntry& mount : *mounts) {
+    if (mount.mount_point.starts_with(directory)) {
+      (void)umount2(mount.mount_point.c_str(), MNT_DETACH);
+    }
+  }
 }
 
 inline size_t OpenDescriptors() {
@@ -69,6 +88,7 @@ class KernelLeakCheck {
     // A loop device clears itself after its last user has gone, in the kernel's own time.
     EXPECT_TRUE(Eventually([this] { return Leftovers(directory_).empty(); }))
         << ::testing::PrintToString(Leftovers(directory_));
+    EndLeftovers(directory_);
     EXPECT_EQ(OpenDescriptors(), descriptors_);
   }
   KernelLeakCheck(const KernelLeakCheck&) = delete;

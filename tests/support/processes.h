@@ -19,20 +19,30 @@
 
 namespace slacker::testing {
 
-// PIDs of processes that have `argument` among their arguments.
-inline std::vector<pid_t> ProcessesWith(const std::string& argument) {
+// PIDs of processes whose arguments, each followed by a NUL and the first preceded by one, contain
+// `text`.
+inline std::vector<pid_t> ProcessesWithText(const std::string& text) {
   std::vector<pid_t> found;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     const std::string arguments = ReadWholeFile(entry.path() / "cmdline");
-    if (("\0" + arguments).find(std::string(1, '\0') + argument + std::string(1, '\0')) !=
-        std::string::npos) {
+    if ((std::string(1, '\0') + arguments).find(text) != std::string::npos) {
       found.push_back(std::stoi(name));
     }
   }
   return found;
+}
+
+// PIDs of processes that have `argument` among their arguments.
+inline std::vector<pid_t> ProcessesWith(const std::string& argument) {
+  return ProcessesWithText(std::string(1, '\0') + argument + std::string(1, '\0'));
+}
+
+// PIDs of processes that have a path below `directory` among their arguments.
+inline std::vector<pid_t> ProcessesBelow(const std::string& directory) {
+  return ProcessesWithText(std::string(1, '\0') + directory + "/");
 }
 
 // A child process with pipes at its standard input and output. Killed when destroyed.

@@ -17,19 +17,10 @@ import (
 func TestSuite(t *testing.T) {
 	testsuite.SnapshotterSuite(t, suiteName,
 		func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
-			p, err := startPlugin(root)
+			connection, stop, err := connect(root, grpc.WithInsecure())
 			if err != nil {
 				return nil, nil, err
 			}
-			connection, err := grpc.Dial("unix://"+p.socket, grpc.WithInsecure())
-			if err != nil {
-				return nil, nil, err
-			}
-			client := proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(connection), suiteName)
-			return client, func() error {
-				_ = client.Close()
-				_ = connection.Close()
-				return p.stop()
-			}, nil
+			return proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(connection), suiteName), stop, nil
 		})
 }

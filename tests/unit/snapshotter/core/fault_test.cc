@@ -65,6 +65,23 @@ TEST_F(CoreFaultTest, AFailedCommitKeepsTheActive) {
                [this] { return core_->Commit("n", "k", {}, ""); });
 }
 
+// A mount below it, an open file of another file system: whatever keeps its directory.
+TEST_F(CoreFaultTest, RemoveOfABusySnapshotSucceedsAndCleanupDeletesItLater) {
+  ASSERT_OK(core_->Prepare("busy", "", {}));
+  const auto directories = files_.Directories();
+  faulty_.FailChanges(EBUSY);
+  ASSERT_OK(core_->Remove("busy"));
+  EXPECT_THAT(core_->Stat("busy"), StatusIs(kNotFound));
+  EXPECT_THAT(core_->Cleanup(), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(files_.Directories(), directories);
+  faulty_.FailChanges(0);
+  ASSERT_OK(core_->Prepare("busy", "", {})) << "the key is free";
+  ASSERT_OK(core_->Remove("busy"));
+  ASSERT_OK(core_->Cleanup());
+  ASSERT_OK_AND_ASSIGN(const auto names, files_.List(dir_ / "snapshots"));
+  EXPECT_TRUE(names.empty());
+}
+
 TEST_F(CoreFaultTest, WhatCleanupCannotDeleteItDeletesTheNextTime) {
   ASSERT_OK(core_->Prepare("a", "", {}));
   ASSERT_OK(core_->Prepare("b", "", {}));

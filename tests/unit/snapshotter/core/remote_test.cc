@@ -6,8 +6,10 @@
 namespace slacker::testing {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 class RemoteTest : public CoreTest {
  protected:
@@ -106,6 +108,18 @@ TEST_F(RemoteTest, WhoMayNotHaveAnImageThatIsHereTakesTheOrdinaryPath) {
   EXPECT_EQ(decisions_.back().reason, "ordinary: private");
   images_.FailAllowed(absl::OkStatus());
   EXPECT_THAT(core_->Prepare("k2", "", RefTo(chain_)), StatusIs(kExists));
+}
+
+// containerd takes read-only mounts of an extraction for content that is there.
+TEST_F(RemoteTest, AnExtractionThatGoesOnIsWritable) {
+  MakeCommitted("base");
+  ASSERT_OK_AND_ASSIGN(const auto first, core_->Prepare("first", "", RefTo(chain_)));
+  ASSERT_EQ(first.size(), 1U);
+  EXPECT_THAT(first[0].options, ElementsAre("rw", "rbind"));
+  ASSERT_OK_AND_ASSIGN(const auto next, core_->Prepare("next", "base", RefTo(other_)));
+  ASSERT_EQ(next.size(), 1U);
+  EXPECT_THAT(next[0].options, Contains("upperdir=" + Path("3/fs")));
+  EXPECT_THAT(next[0].options, Not(Contains("ro")));
 }
 
 TEST_F(RemoteTest, AReferenceThatIsNoChainIdIsOrdinary) {

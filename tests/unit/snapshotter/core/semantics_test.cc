@@ -1,4 +1,4 @@
-// Kinds, codes, labels, times, usage: containerd's contract without the remote part.
+// Keys, labels, times, usage: containerd's contract without the remote part and the codes.
 #include <gmock/gmock.h>
 
 #include "snapshotter/core/requests.h"
@@ -12,47 +12,6 @@ using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
 using SemanticsTest = CoreTest;
-
-TEST_F(SemanticsTest, UnknownKeysAreNotFoundEverywhere) {
-  EXPECT_THAT(core_->Stat("x"), StatusIs(kNotFound));
-  EXPECT_THAT(core_->Mounts("x"), StatusIs(kNotFound));
-  EXPECT_THAT(core_->Usage("x"), StatusIs(kNotFound));
-  EXPECT_THAT(core_->Update("x", {}, {}), StatusIs(kNotFound));
-  EXPECT_THAT(core_->Remove("x"), StatusIs(kNotFound));
-  EXPECT_THAT(core_->Commit("y", "x", {}, ""), StatusIs(kNotFound));
-  EXPECT_THAT(core_->Prepare("k", "x", {}), StatusIs(kNotFound));
-  EXPECT_THAT(core_->View("k", "x", {}), StatusIs(kNotFound));
-  EXPECT_THAT(ListAll(), IsEmpty());
-}
-
-TEST_F(SemanticsTest, TakenKeysOfAnyKindAreRefusedAndChangeNothing) {
-  MakeCommitted("committed");
-  ASSERT_OK(core_->Prepare("active", "", {}));
-  ASSERT_OK(core_->View("view", "committed", {}));
-  const auto before = ListAll();
-  const auto directories = files_.Directories();
-  for (const char* key : {"committed", "active", "view"}) {
-    EXPECT_THAT(core_->Prepare(key, "", {}), StatusIs(kExists)) << key;
-    EXPECT_THAT(core_->View(key, "", {}), StatusIs(kExists)) << key;
-  }
-  EXPECT_THAT(core_->Commit("committed", "active", {}, ""), StatusIs(kExists));
-  EXPECT_THAT(core_->Commit("view", "active", {}, ""), StatusIs(kExists));
-  EXPECT_THAT(core_->Commit("active", "active", {}, ""), StatusIs(kExists));
-  EXPECT_EQ(ListAll(), before);
-  EXPECT_EQ(files_.Directories(), directories);
-}
-
-TEST_F(SemanticsTest, WrongKindsGetTheCodesOfTheContract) {
-  MakeCommitted("base");
-  ASSERT_OK(core_->Prepare("active", "base", {}));
-  ASSERT_OK(core_->View("view", "base", {}));
-  EXPECT_THAT(core_->Prepare("k", "active", {}), StatusIs(kInvalid));
-  EXPECT_THAT(core_->View("k", "view", {}), StatusIs(kInvalid));
-  EXPECT_THAT(core_->Mounts("base"), StatusIs(kPrecondition));
-  EXPECT_THAT(core_->Commit("n", "view", {}, ""), StatusIs(kPrecondition));
-  EXPECT_THAT(core_->Commit("n", "base", {}, ""), StatusIs(kPrecondition));
-  EXPECT_THAT(core_->Remove("base"), StatusIs(kPrecondition, "remove"));
-}
 
 TEST_F(SemanticsTest, KeysAreOpaqueBytes) {
   const std::vector<std::string> keys = {"k8s.io/1/extract-1-a b sha256:00",
@@ -75,28 +34,6 @@ TEST_F(SemanticsTest, KeysAreOpaqueBytes) {
     EXPECT_EQ(path.find(".."), std::string::npos) << path;
   }
   for (const std::string& key : keys) EXPECT_OK(core_->Remove(key)) << key;
-}
-
-TEST_F(SemanticsTest, EmptyAndOversizedRequestsAreInvalid) {
-  const std::string longer(kMaxKeyBytes + 1, 'k');
-  for (const std::string& key : {std::string(), longer}) {
-    EXPECT_THAT(core_->Prepare(key, "", {}), StatusIs(kInvalid));
-    EXPECT_THAT(core_->View(key, "", {}), StatusIs(kInvalid));
-    EXPECT_THAT(core_->Mounts(key), StatusIs(kInvalid));
-    EXPECT_THAT(core_->Commit("n", key, {}, ""), StatusIs(kInvalid));
-    EXPECT_THAT(core_->Commit(key, "k", {}, ""), StatusIs(kInvalid));
-    EXPECT_THAT(core_->Remove(key), StatusIs(kInvalid));
-    EXPECT_THAT(core_->Stat(key), StatusIs(kInvalid));
-    EXPECT_THAT(core_->Update(key, {}, {}), StatusIs(kInvalid));
-    EXPECT_THAT(core_->Usage(key), StatusIs(kInvalid));
-  }
-  EXPECT_THAT(core_->Prepare("k", longer, {}), StatusIs(kInvalid));
-  EXPECT_THAT(core_->Prepare("k", "", {{"l", std::string(kMaxLabelsBytes, 'v')}}),
-              StatusIs(kInvalid));
-  Labels many;
-  for (size_t i = 0; i <= kMaxLabels; ++i) many[std::to_string(i)] = "v";
-  EXPECT_THAT(core_->View("k", "", many), StatusIs(kInvalid));
-  EXPECT_THAT(ListAll(), IsEmpty());
 }
 
 TEST_F(SemanticsTest, CommitReplacesLabelsAndTimesAndKeepsTheParent) {

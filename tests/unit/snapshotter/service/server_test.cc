@@ -190,6 +190,22 @@ TEST_F(ServerTest, ServesOnAPrivateSocket) {
   EXPECT_EQ(response.mounts_size(), 1);
 }
 
+// containerd sends the header or not, depending on who asks; the namespace is in the key.
+TEST_F(ServerTest, TheNamespaceHeaderIsNeitherNeededNorUsed) {
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_TRUE(Prepare("k").ok());
+  const auto stub = Connect();
+  for (const char* name : {"a", "b"}) {
+    grpc::ClientContext context;
+    context.AddMetadata("containerd-namespace", name);
+    snapshots_v1::StatSnapshotRequest request;
+    request.set_key("k");
+    snapshots_v1::StatSnapshotResponse response;
+    EXPECT_TRUE(stub->Stat(&context, request, &response).ok()) << name;
+    EXPECT_EQ(response.info().name(), "k");
+  }
+}
+
 TEST_F(ServerTest, ListStreamsInBatchesOfAHundred) {
   for (int i = 0; i < 250; ++i) ASSERT_OK(core_->View(std::to_string(i), "", {}));
   ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));

@@ -190,6 +190,12 @@ TEST_F(ServiceTest, CommitPassesNameKeyAndParent) {
   EXPECT_THAT(snapshotter_.arguments, ::testing::ElementsAre("n", "k", "p"));
 }
 
+TEST_F(ServiceTest, CommitsParentIsField5OfTheWire) {
+  ASSERT_TRUE(commit_.ParseFromString("\x12\x01n\x1a\x01k\x2a\x01p"));
+  ASSERT_TRUE(service_.Commit(&context_, &commit_, &empty_).ok());
+  EXPECT_THAT(snapshotter_.arguments, ::testing::ElementsAre("n", "k", "p"));
+}
+
 TEST_F(ServiceTest, UpdatePassesTheMaskAndAnswersTheInfo) {
   update_.mutable_info()->set_name("n");
   (*update_.mutable_info()->mutable_labels())["l"] = "v";
