@@ -60,16 +60,17 @@ bool IsBeyondActing(pid_t pid) {
   return (TaskFlags(ReadSmallFile(process + "/stat")) & kExiting) != 0;
 }
 
+std::chrono::milliseconds OwnerDeadline::Left(TimePoint now) const {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(unserved_since_ + deadline_ - now);
+  return std::max(left, std::chrono::milliseconds::zero());
+}
+
 Keeper::Keeper(UniqueFd listener, std::chrono::seconds deadline)
-    : listener_(std::move(listener)),
-      deadline_(deadline),
-      ownerless_since_(std::chrono::steady_clock::now()) {}
+    : listener_(std::move(listener)), deadline_(deadline, std::chrono::steady_clock::now()) {}
 
 int Keeper::MillisecondsLeft() const {
   if (owner_ != clients_.end()) return -1;
-  const auto left = ownerless_since_ + deadline_ - std::chrono::steady_clock::now();
-  const auto whole = std::chrono::ceil<std::chrono::milliseconds>(left).count();
-  return static_cast<int>(std::max<decltype(whole)>(whole, 0));
+  return static_cast<int>(deadline_.Left(std::chrono::steady_clock::now()).count());
 }
 
 int Keeper::Run() {
@@ -110,7 +111,7 @@ void Keeper::Accept() {
 void Keeper::Disconnect(Clients::iterator client) {
   if (client == owner_) {
     owner_ = clients_.end();
-    ownerless_since_ = std::chrono::steady_clock::now();
+    deadline_.OwnerWent(std::chrono::steady_clock::now());
   }
   clients_.erase(client);
 }
@@ -179,7 +180,9 @@ Reply Keeper::Acquire(Clients::iterator client) {
     // Whatever it still has in the socket is not to be obeyed any more. The poll above may have
     // listed this client: shut down, it reads as ended and is disconnected in its turn.
     (void)shutdown(owner_->socket.get(), SHUT_RDWR);
+    deadline_.OwnerWent(std::chrono::steady_clock::now());
   }
+  if (owner_ != client) deadline_.OwnerCame(std::chrono::steady_clock::now());
   owner_ = client;
   return reply;
 }

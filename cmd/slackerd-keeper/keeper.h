@@ -19,6 +19,29 @@ namespace slacker::keeper {
 // pending.
 bool IsBeyondActing(pid_t pid);
 
+// How long the keeper goes on without anybody who serves. An owner that lived for less than
+// kProvedAfter has not served: a slackerd that ends over and over at its start leaves the deadline
+// where it was, so that readers do not wait for ever.
+class OwnerDeadline {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  static constexpr std::chrono::seconds kProvedAfter{10};
+
+  OwnerDeadline(std::chrono::seconds deadline, TimePoint now)
+      : deadline_(deadline), unserved_since_(now) {}
+  void OwnerCame(TimePoint now) { owned_since_ = now; }
+  void OwnerWent(TimePoint now) {
+    if (now - owned_since_ >= kProvedAfter) unserved_since_ = now;
+  }
+  // While there is no owner; zero when it is over.
+  std::chrono::milliseconds Left(TimePoint now) const;
+
+ private:
+  const std::chrono::seconds deadline_;
+  TimePoint unserved_since_;
+  TimePoint owned_since_;
+};
+
 // One thread.
 class Keeper {
  public:
@@ -42,8 +65,7 @@ class Keeper {
   int MillisecondsLeft() const;
 
   const UniqueFd listener_;
-  const std::chrono::seconds deadline_;
-  std::chrono::steady_clock::time_point ownerless_since_;
+  OwnerDeadline deadline_;
   Clients clients_;
   Clients::iterator owner_ = clients_.end();
   std::map<std::string, UniqueFd> kept_;

@@ -101,10 +101,10 @@ absl::Status Daemon::OpenImages(const Config& config) {
   return absl::OkStatus();
 }
 
-Daemon::~Daemon() {
+void Daemon::Stop() {
   if (cleanup_.joinable()) cleanup_.join();
   snapshotter_.reset();
-  images_.reset();
+  if (images_ != nullptr) images_->Stop();
   if (mounter_ != nullptr) {
     if (const auto ended = mounter_->EndIfIdle(); !ended.ok()) {
       Log(LogLevel::kWarning, "the keeper was left running, ignoring",
@@ -113,8 +113,10 @@ Daemon::~Daemon() {
   }
   mounter_.reset();
   connection_.reset();
-  filler_.reset();
+  if (filler_ != nullptr) filler_->Stop();
 }
+
+Daemon::~Daemon() { Stop(); }
 
 void Daemon::LogCounters() const {
   const FillStats fill = filler_->Stats();

@@ -21,11 +21,15 @@ class Daemon {
   // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is), takes over what
   // a predecessor left attached, and begins to clean up behind it. Asks no store.
   static absl::StatusOr<std::unique_ptr<Daemon>> Open(const Config& config);
-  // A clean stop: with nothing attached, the FUSE connection and the keeper end too; otherwise both
-  // stay for the successor.
+  // Stops, and waits for what is still with the store.
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
+
+  // A clean stop: with nothing attached, the FUSE connection and the keeper end too; otherwise both
+  // stay for the successor. Leaves nothing to do but to wait for threads that ask the store.
+  // REQUIRES: no call of snapshotter() is under way, and none comes.
+  void Stop();
 
   Snapshotter& snapshotter() { return *snapshotter_; }
 

@@ -1,11 +1,14 @@
 // slackerd: wiring. What it does is described in docs/operations.md.
 #include <malloc.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <future>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "backend/base/log.h"
@@ -18,6 +21,7 @@ namespace slacker {
 namespace {
 
 constexpr std::chrono::seconds kShutdownGrace{30};
+constexpr std::chrono::seconds kStoreGrace{2};
 constexpr int kMallocArenas = 2;  // one per thread would cost more memory than it saves time
 
 // Blocked before any thread exists, so that all of them inherit it and sigwait gets the signals.
@@ -32,10 +36,23 @@ sigset_t BlockSignals() {
   return signals;
 }
 
+// All that had to be done is done; threads that a store keeps can only be waited for, and not for
+// long.
+void EndDespiteTheStore(std::unique_ptr<Daemon> daemon) {
+  std::promise<void> ended;
+  std::thread([&ended, daemon = std::move(daemon)]() mutable {
+    daemon.reset();
+    ended.set_value();
+  }).detach();
+  if (ended.get_future().wait_for(kStoreGrace) == std::future_status::ready) return;
+  Log(LogLevel::kWarning, "the store keeps its questions; ending without the answers, ignoring");
+  _exit(0);
+}
+
 absl::Status Run(const Config& config) {
   const sigset_t signals = BlockSignals();
-  ASSIGN_OR_RETURN(const std::unique_ptr<Daemon> daemon, Daemon::Open(config));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
+  ASSIGN_OR_RETURN(std::unique_ptr<Daemon> daemon, Daemon::Open(config));
+  ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
                    Server::Listen(config.address, &daemon->snapshotter()));
   Log(LogLevel::kInfo, "serving",
       {{"address", config.address}, {"root", config.root}, {"version", SLACKER_VERSION}});
@@ -46,7 +63,10 @@ absl::Status Run(const Config& config) {
   Log(LogLevel::kInfo, "stopping", {{"signal", std::to_string(received)}});
   (void)sd_notify(0, "STOPPING=1");
   server->Shutdown(kShutdownGrace);
+  server.reset();
   daemon->LogCounters();
+  daemon->Stop();
+  EndDespiteTheStore(std::move(daemon));
   return absl::OkStatus();
 }
 

@@ -1,5 +1,7 @@
 #include "snapshotter/attach/kernel_tree_mounter.h"
 
+#include <sys/stat.h>
+
 #include <utility>
 #include <vector>
 
@@ -55,6 +57,14 @@ absl::Status KernelTreeMounter::Attach(const TreeSpec& spec) {
   request.read_ahead_kib = options_.read_ahead_kib;
   request.tree = spec;
   return AsMounterError(helper_->Call(std::move(request)));
+}
+
+// A mount point is on another device than the directory that it is in.
+bool KernelTreeMounter::IsMounted(const std::string& mount_path) {
+  struct stat self {
+  }, parent{};
+  return stat(mount_path.c_str(), &self) == 0 && stat((mount_path + "/..").c_str(), &parent) == 0 &&
+         self.st_dev != parent.st_dev;
 }
 
 absl::Status KernelTreeMounter::Detach(const std::string& mount_path) {

@@ -32,6 +32,7 @@ class KernelTreeMounter final : public TreeMounter {
                                                                  KeeperClient* keeper);
 
   absl::Status Attach(const TreeSpec& spec) override;
+  bool IsMounted(const std::string& mount_path) override;
   absl::Status Detach(const std::string& mount_path) override;
   absl::StatusOr<std::set<uint64_t>> BlobsInUse() override;
 

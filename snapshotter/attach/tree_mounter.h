@@ -37,6 +37,10 @@ class TreeMounter {
   // not overlap.
   virtual absl::Status Attach(const TreeSpec& spec) = 0;
 
+  // Whether something is mounted at mount_path: two stat(2), for those who remember that they have
+  // attached it. Anybody may have unmounted it since.
+  virtual bool IsMounted(const std::string& mount_path) = 0;
+
   // Unmounts what is at mount_path; OK when nothing is. Containers that still have the tree in
   // their overlay keep it, with its loop devices, until they end.
   virtual absl::Status Detach(const std::string& mount_path) = 0;

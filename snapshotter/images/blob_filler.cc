@@ -35,9 +35,14 @@ BlobFiller::BlobFiller(Options options)
 }
 
 BlobFiller::~BlobFiller() {
+  Stop();
+  engine_->WaitForStore();
+}
+
+void BlobFiller::Stop() {
   {
     MutexLock lock(&mutex_);
-    stopping_ = true;
+    if (std::exchange(stopping_, true)) return;
     changed_.SignalAll();
   }
   flusher_.join();
@@ -86,12 +91,22 @@ void BlobFiller::ReadAsync(uint64_t blob_id, uint64_t offset, uint32_t size, Rea
   if (const auto blob = FindLoaded(blob_id); blob != nullptr) {
     return Read(blob, offset, size, std::move(done));
   }
+  LoadAndRead(blob_id, offset, size, std::move(done), false);
+}
+
+void BlobFiller::LoadAndRead(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done,
+                             bool fetched) {
   // Shared: std::function wants what it holds to be copyable, and a refusal still needs `done`.
   auto answer = std::make_shared<ReadCallback>(std::move(done));
-  const bool accepted = engine_->RunOnDiskThread([this, blob_id, offset, size, answer] {
+  const bool accepted = engine_->RunOnDiskThread([this, blob_id, offset, size, answer, fetched] {
     auto blob = Load(blob_id);
-    if (!blob.ok()) return (*answer)(blob.status());
-    Read(*blob, offset, size, std::move(*answer));
+    if (blob.ok()) return Read(*blob, offset, size, std::move(*answer));
+    const auto row = FindRow(blob_id);
+    if (fetched || !row.ok() || !absl::IsDataLoss(blob.status())) return (*answer)(blob.status());
+    engine_->FetchRecord(row->record, [this, blob_id, offset, size, answer](const auto& status) {
+      if (!status.ok()) return (*answer)(status);
+      LoadAndRead(blob_id, offset, size, std::move(*answer), true);
+    });
   });
   if (!accepted) (*answer)(Cancelled("the daemon stops"));
 }

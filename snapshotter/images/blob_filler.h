@@ -51,8 +51,11 @@ class BlobFiller final : public BlobSource {
 
   // Creates the directories that are missing.
   static absl::StatusOr<std::unique_ptr<BlobFiller>> Open(Options options);
-  // Answers what waits with CANCELLED, then flushes.
+  // Stops, and waits for what is still with the store.
   ~BlobFiller() override;
+  // Answers what waits for the store with CANCELLED, then flushes; nothing else may be called after
+  // it. Does not wait for a store that hangs.
+  void Stop();
 
   absl::StatusOr<uint64_t> BlobSize(uint64_t blob_id) override;
   void ReadAsync(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done) override;
@@ -78,6 +81,10 @@ class BlobFiller final : public BlobSource {
   absl::StatusOr<BlobRow> FindRow(uint64_t blob_id);
   std::shared_ptr<LayerBlob> FindLoaded(uint64_t blob_id);
   absl::StatusOr<std::shared_ptr<LayerBlob>> Load(uint64_t blob_id);
+  // Loads the blob on a disk thread and reads; a record that is damaged on the node is fetched
+  // again, once.
+  void LoadAndRead(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done,
+                   bool fetched);
   void Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, uint32_t size,
             ReadCallback done);
   bool ReadCached(LayerBlob& blob, uint32_t first, uint32_t last, ReadOperation& operation);

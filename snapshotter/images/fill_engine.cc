@@ -44,11 +44,13 @@ FillEngine::~FillEngine() = default;
 
 void FillEngine::Stop() {
   std::deque<Watched> open;
+  std::unordered_map<Digest, RecordFetch> records;
   {
     MutexLock lock(&mutex_);
     if (stopping_) return;
     stopping_ = true;
     open.swap(watched_);
+    records.swap(record_fetches_);
     queue_.clear();
     retries_.clear();
     changed_.SignalAll();
@@ -60,9 +62,13 @@ void FillEngine::Stop() {
                        Cancelled("the daemon stops"), watched.fills[i].get());
     }
   }
-  fetch_pool_.reset();
+  for (const auto& [record, fetch] : records) {
+    for (const auto& done : fetch.waiters) done(Cancelled("the daemon stops"));
+  }
   disk_pool_.reset();
 }
+
+void FillEngine::WaitForStore() { fetch_pool_.reset(); }
 
 bool FillEngine::RunOnDiskThread(std::function<void()> task) {
   MutexLock lock(&mutex_);

@@ -8,6 +8,9 @@
 // verification, is looked for once more at its newest location: then DATA_LOSS, with one line in
 // the log that names it. A cache file that cannot be written costs nothing but the next fetch.
 //
+// A layer record that the node has lost or damaged is fetched again in the same way, with the same
+// failures.
+//
 // Memory: at most `max_bytes_in_flight` of chunks between request and cache file (one request may
 // exceed it alone); what is beyond waits its turn.
 //
@@ -17,8 +20,10 @@
 
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "backend/base/clock.h"
@@ -59,8 +64,17 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   std::vector<uint32_t> Want(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
                              const std::shared_ptr<ReadOperation>& operation);
 
-  // Answers everything that waits with CANCELLED and ends the threads, after what they are at.
+  // Fetches a record, verifies it and keeps it on the node; `done` is told on a thread of the engine,
+  // or within this call. One fetch for each record, however many ask. UNAVAILABLE: the store did not
+  // answer within the stall timeout, or there is none. DATA_LOSS: it has no sound one. CANCELLED:
+  // stopped.
+  void FetchRecord(const Digest& record, std::function<void(const absl::Status&)> done);
+
+  // Answers everything that waits with CANCELLED and ends the threads, after what they are at; but
+  // those that ask the store, which may hang, go on.
   void Stop();
+  // After Stop: waits for those too.
+  void WaitForStore();
 
   // Runs `task` on one of the threads that write: short disk work. False after Stop.
   bool RunOnDiskThread(std::function<void()> task);
@@ -79,9 +93,23 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
     FillList fills;
   };
 
+  struct RecordFetch {
+    TimePoint deadline;
+    TimePoint due;  // of the next try
+    int attempt = 0;
+    bool running = true;
+    std::vector<std::function<void(const absl::Status&)>> waiters;
+  };
+
   FillEngine(std::shared_ptr<ReadBackend> backend, RecordFiles* records, const Clock* clock,
              const Options& options);
 
+  std::chrono::nanoseconds PauseAfter(int attempts) const;
+  void TryRecord(const Digest& record);
+  absl::Status BringRecord(const Digest& record);
+  void FinishRecord(const Digest& record, const absl::Status& status);
+  std::vector<RecordFetch> TakeExpiredRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TryDueRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Submit(std::shared_ptr<Run> run, FillList fills);
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Release(uint64_t bytes);
@@ -116,6 +144,7 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   std::deque<std::shared_ptr<Run>> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::pair<TimePoint, std::shared_ptr<Run>>> retries_ ABSL_GUARDED_BY(mutex_);
   std::deque<Watched> watched_ ABSL_GUARDED_BY(mutex_);  // by deadline
+  std::unordered_map<Digest, RecordFetch> record_fetches_ ABSL_GUARDED_BY(mutex_);
 
   std::thread watcher_;
   std::unique_ptr<ThreadPool> fetch_pool_;

@@ -12,12 +12,6 @@ namespace {
 // Waiting is cut into slices, so that a clock that is not the system's is looked at too.
 constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(20);
 
-bool MayAnswerLater(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsInternal(status) || absl::IsResourceExhausted(status) ||
-         absl::IsPermissionDenied(status);
-}
-
 // Compaction may have moved it, or the table was wrong: what the store says now decides.
 bool MayBeElsewhere(const absl::Status& status) {
   return absl::IsNotFound(status) || absl::IsDataLoss(status);
@@ -26,6 +20,12 @@ bool MayBeElsewhere(const absl::Status& status) {
 bool IsSettled(const std::shared_ptr<Fill>& fill) { return fill->settled; }
 
 }  // namespace
+
+bool MayAnswerLater(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsInternal(status) || absl::IsResourceExhausted(status) ||
+         absl::IsPermissionDenied(status);
+}
 
 bool SettleFill(LayerBlob& blob, uint32_t chunk,
                 const absl::StatusOr<std::shared_ptr<const std::string>>& bytes,
@@ -95,13 +95,15 @@ void FillEngine::Failed(const Run& run, std::vector<std::pair<uint32_t, absl::St
   if (elsewhere.count > 0) TryAgain(std::move(elsewhere));
 }
 
+std::chrono::nanoseconds FillEngine::PauseAfter(int attempts) const {
+  if (attempts == 0) return std::chrono::nanoseconds::zero();
+  constexpr int kMaxDoublings = 16;
+  return std::min(options_.retry_max,
+                  options_.retry_min * (1 << std::min(attempts - 1, kMaxDoublings)));
+}
+
 void FillEngine::TryAgain(Run run) {
-  std::chrono::nanoseconds pause = std::chrono::nanoseconds::zero();
-  if (run.attempt > 0) {
-    constexpr int kMaxDoublings = 16;
-    pause = std::min(options_.retry_max,
-                     options_.retry_min * (1 << std::min(run.attempt - 1, kMaxDoublings)));
-  }
+  const std::chrono::nanoseconds pause = PauseAfter(run.attempt);
   MutexLock lock(&mutex_);
   if (stopping_) return;  // Stop has answered its waiters
   retries_.emplace_back(clock_->Monotonic() + pause, std::make_shared<Run>(std::move(run)));
@@ -150,13 +152,16 @@ void FillEngine::RequeueDue() {
 void FillEngine::Watch() {
   for (;;) {
     std::vector<Watched> expired;
+    std::vector<RecordFetch> expired_records;
     {
       MutexLock lock(&mutex_);
       if (stopping_) return;
       expired = TakeExpired();
+      expired_records = TakeExpiredRecords();
       RequeueDue();
-      if (expired.empty()) {
-        if (retries_.empty() && watched_.empty()) {
+      TryDueRecords();
+      if (expired.empty() && expired_records.empty()) {
+        if (retries_.empty() && watched_.empty() && record_fetches_.empty()) {
           changed_.Wait(&mutex_);
         } else {
           (void)changed_.WaitFor(&mutex_, kSlice);
@@ -172,6 +177,10 @@ void FillEngine::Watch() {
           ++counters_.stalled;
         }
       }
+    }
+    for (const RecordFetch& fetch : expired_records) {
+      ++counters_.stalled;
+      for (const auto& done : fetch.waiters) done(Unavailable("the store did not answer in time"));
     }
   }
 }

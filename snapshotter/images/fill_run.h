@@ -16,6 +16,9 @@ inline uint32_t ChunkSize(const LayerBlob& blob, uint32_t chunk) {
   return blob.layer().chunks[chunk].size_bytes;
 }
 
+// Whether asking the store again may help.
+bool MayAnswerLater(const absl::Status& status);
+
 // Answers the waiters of a chunk with its bytes or an error; false when that was done before.
 // `expected`: only if this fill is the one under way. After bytes the fill stays in the table until
 // ForgetFill, so that readers who come meanwhile find them.

@@ -62,7 +62,7 @@ absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labe
   } else {
     builds_->Schedule(chain_id);
   }
-  background_->Add([this, chain_id] { FetchLocations(chain_id); });
+  RunInBackground([this, chain_id] { FetchLocations(chain_id); });
   return pin;
 }
 

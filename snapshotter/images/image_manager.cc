@@ -1,8 +1,6 @@
 #include "snapshotter/images/image_manager.h"
 
 #include <malloc.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -20,14 +18,6 @@ std::shared_ptr<ReadBackend> Counted(ReadBackend* backend,
                                      std::shared_ptr<TransferCounters> counters) {
   if (backend == nullptr) return nullptr;
   return std::make_shared<CountingBackend>(backend, std::move(counters));
-}
-
-// A mount point is on another device than the directory that it is in.
-bool IsMountPoint(const std::string& path) {
-  struct stat self {
-  }, parent{};
-  return stat(path.c_str(), &self) == 0 && stat((path + "/..").c_str(), &parent) == 0 &&
-         self.st_dev != parent.st_dev;
 }
 
 }  // namespace
@@ -50,7 +40,13 @@ ImageManager::ImageManager(Options options)
           [this](const Digest& chain_id) { return FindOrBuild(chain_id); }, options_.build_delay)),
       background_(std::make_unique<ThreadPool>("slk-images", 1)) {}
 
-ImageManager::~ImageManager() {
+ImageManager::~ImageManager() { Stop(); }
+
+void ImageManager::Stop() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
   background_.reset();
   builds_.reset();
 }
@@ -97,14 +93,19 @@ absl::Status ImageManager::RemoveStrayTrees(const std::vector<ImageRow>& images)
 
 void ImageManager::AttachMountedAgain(const std::vector<ImageRow>& images) {
   for (const ImageRow& image : images) {
-    if (!IsMountPoint(TreeDirectory(image.id) + "/fs")) continue;
-    background_->Add([this, chain_id = image.chain_id] {
+    if (!options_.mounter->IsMounted(TreeDirectory(image.id) + "/fs")) continue;
+    RunInBackground([this, chain_id = image.chain_id] {
       if (const auto attached = Attach(chain_id); !attached.ok()) {
         Log(LogLevel::kWarning, "a mounted image cannot be connected again, ignoring",
             {{"chain", chain_id.ToString()}, {"error", attached.status().ToString()}});
       }
     });
   }
+}
+
+void ImageManager::RunInBackground(std::function<void()> task) {
+  MutexLock lock(&mutex_);
+  if (!stopping_) background_->Add(std::move(task));
 }
 
 ImagePin ImageManager::Pinned(const Digest& chain_id) {
@@ -128,20 +129,23 @@ absl::StatusOr<std::string> ImageManager::Attach(const Digest& chain_id) {
   ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
   if (image == nullptr) return Internal("image " + chain_id.ToString() + " is not on this node");
   const std::string path = TreeDirectory(image->row.id) + "/fs";
-  if (!TakeTree(image->row.id)) return path;
+  while (!TakeTree(image->row.id)) {
+    if (options_.mounter->IsMounted(path)) return path;
+    ForgetTree(image->row.id);  // unmounted by somebody else
+  }
   const absl::Status attached = AttachTree(*image);
   PutTree(image->row.id, attached.ok());
   if (absl::IsDataLoss(attached)) {
     ForgetFacts(image->layers);
-    background_->Add([this, chain_id, known = *image,
-                      keep = std::make_shared<ImagePin>(Pinned(chain_id))] {
-      const absl::Status again =
-          Once(chain_id, [&] { return BringImage(known, gateway_.Deadline()); });
-      if (!again.ok()) {
-        Log(LogLevel::kWarning, "a damaged image cannot be fetched again, ignoring",
-            {{"chain", chain_id.ToString()}, {"error", again.ToString()}});
-      }
-    });
+    RunInBackground(
+        [this, chain_id, known = *image, keep = std::make_shared<ImagePin>(Pinned(chain_id))] {
+          const absl::Status again =
+              Once(chain_id, [&] { return BringImage(known, gateway_.Deadline()); });
+          if (!again.ok()) {
+            Log(LogLevel::kWarning, "a damaged image cannot be fetched again, ignoring",
+                {{"chain", chain_id.ToString()}, {"error", again.ToString()}});
+          }
+        });
   }
   RETURN_IF_ERROR(Annotate(attached, "attach " + chain_id.ToString()));
   return path;
@@ -181,6 +185,11 @@ bool ImageManager::TakeTree(uint64_t image_id) {
   if (trees_[image_id].attached) return false;
   trees_[image_id].busy = true;
   return true;
+}
+
+void ImageManager::ForgetTree(uint64_t image_id) {
+  MutexLock lock(&mutex_);
+  if (!trees_[image_id].busy) trees_.erase(image_id);
 }
 
 void ImageManager::PutTree(uint64_t image_id, bool attached) {

@@ -66,6 +66,9 @@ class ImageManager final : public Images {
   // background, gives trees that are still mounted to the mounter again, which connects those that
   // lost their FUSE. Asks no store. Call once, before anything else.
   absl::Status Start();
+  // Ends what is done in the background; nothing may be called after it. Only questions that a store
+  // keeps may still be under way then: the destructor waits for those.
+  void Stop();
 
   absl::StatusOr<ImagePin> Ensure(const Digest& chain_id, const Labels& hints) override;
   absl::Status CheckAllowed(const Digest& chain_id, const Labels& hints) override;
@@ -121,10 +124,12 @@ class ImageManager final : public Images {
   void ForgetFacts(const std::vector<BlobRow>& layers);
   void FetchLocations(const Digest& chain_id);
 
+  void RunInBackground(std::function<void()> task);
   absl::StatusOr<MetadataImage> FindOrBuild(const Digest& chain_id);
   absl::Status AttachTree(const KnownImage& image);
   std::string TreeDirectory(uint64_t image_id) const;
   bool TakeTree(uint64_t image_id);
+  void ForgetTree(uint64_t image_id);
   void PutTree(uint64_t image_id, bool attached);
 
   absl::Status CollectImage(const ImageRow& image);
@@ -144,6 +149,7 @@ class ImageManager final : public Images {
   Mutex mutex_;
   CondVar changed_;
   bool collecting_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::unordered_map<Digest, RecordFacts> facts_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<Digest, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<uint64_t, Tree> trees_ ABSL_GUARDED_BY(mutex_);

@@ -21,7 +21,8 @@
 //   kList     -     reply.names: every name, each with its NUL
 //   kBye      -     nothing is attached: the keeper closes everything and ends
 //
-// While there is no owner the keeper waits for one, at most its deadline; then it closes everything
+// While there is no owner the keeper waits for one, at most its deadline, counted from the end of
+// the last owner that lived for 10 seconds (or else from its own start); then it closes everything
 // (whereupon the kernel aborts the FUSE connection: its readers get errors) and ends. Clients must
 // have the keeper's effective user ID; others are disconnected.
 #pragma once

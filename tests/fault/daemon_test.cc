@@ -13,6 +13,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+
+#include "backend/base/unique_fd.h"
+#include "backend/os/mount.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 namespace {
@@ -86,6 +91,23 @@ class NotifySocket {
  private:
   const int fd_;
 };
+
+// A store whose every file hangs: a FUSE file system that nobody serves.
+TEST_F(DaemonTest, AStoreThatHangsDoesNotKeepItFromEnding) {
+  const std::string store = dir_ / "store";
+  std::filesystem::create_directories(store);
+  Configure("store.url", "loopback:" + store);
+  const auto daemon = Start();
+  ASSERT_TRUE(daemon->running()) << Log();
+  const UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(device.valid());
+  ASSERT_OK(MountFuse(device.get(), "hangs", store));
+  const std::string chain = "sha256:" + std::string(64, 'a');
+  EXPECT_TRUE(daemon->Prepare("k", "", chain).ok()) << "not the ordinary path: " << Log();
+  EXPECT_EQ(daemon->End(SIGTERM), 0);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("ending without the answers"));
+  EXPECT_EQ(umount2(store.c_str(), MNT_DETACH), 0);
+}
 
 TEST_F(DaemonTest, SystemdIsToldOfReadinessAndOfTheStop) {
   const NotifySocket notify(dir_ / "notify");

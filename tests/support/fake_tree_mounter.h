@@ -26,6 +26,10 @@ class FakeTreeMounter final : public TreeMounter {
     attached_[spec.mount_path] = spec;
     return absl::OkStatus();
   }
+  bool IsMounted(const std::string& mount_path) override {
+    MutexLock lock(&mutex_);
+    return attached_.contains(mount_path);
+  }
   absl::Status Detach(const std::string& mount_path) override {
     MutexLock lock(&mutex_);
     ++detach_calls_;

@@ -246,11 +246,79 @@ TEST_F(BlobFillerTest, ALocationsFileWithADamagedByteIsNotUsed) {
   EXPECT_TRUE(bytes == content_);
 }
 
-TEST_F(BlobFillerTest, AMissingRecordIsDataLoss) {
-  StopNode();
-  StartNode();
-  ASSERT_EQ(unlink((dir_ / ("records/" + image_.manifest[0].record.ToHex())).c_str()), 0);
+// What is in the store and what is on the node of the record of the only layer.
+class LostRecordTest : public BlobFillerTest {
+ protected:
+  void SetUp() override {
+    BlobFillerTest::SetUp();
+    RestartNode();
+  }
+  std::string OnNode() const { return dir_ / ("records/" + image_.manifest[0].record.ToHex()); }
+  std::string InStore() const { return "records/" + image_.manifest[0].record.ToHex(); }
+};
+
+TEST_F(LostRecordTest, AMissingOneIsFetchedAgain) {
+  ASSERT_EQ(unlink(OnNode().c_str()), 0);
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, Read(blob_, 0, size()));
+  EXPECT_TRUE(bytes == content_);
+  EXPECT_OK(RecordFiles(dir_ / "records").Load(image_.manifest[0].record));
+}
+
+TEST_F(LostRecordTest, ADamagedOneIsFetchedOnceForManyReaders) {
+  const UniqueFd fd(open(OnNode().c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(pwrite(fd.get(), "\xff\xff", 2, 20), 2);
+  store_->HoldReads();
+  const uint64_t before = store_->ReadsOf(InStore());
+  std::vector<std::future<ReadResult>> reads;
+  for (int i = 0; i < 8; ++i) reads.push_back(StartRead(blob_, 0, 1));
+  store_->WaitForHeldReads(1);
+  store_->ReleaseReads();
+  for (auto& read : reads) {
+    ASSERT_OK_AND_ASSIGN(const std::string bytes, read.get());
+    EXPECT_EQ(bytes[0], content_[0]);
+  }
+  // Whoever looked after it was there again has not asked.
+  EXPECT_EQ(store_->ReadsOf(InStore()) - before, 1U);
+}
+
+TEST_F(LostRecordTest, ReadsWaitForAStoreThatIsAway) {
+  ASSERT_EQ(unlink(OnNode().c_str()), 0);
+  faulty_->FailFrom(1, Unavailable("down"));
+  auto read = StartRead(blob_, 0, 1);
+  // Slowly enough for the tries, and long before the stall timeout.
+  while (filler_->Stats().retries < 3) {
+    ASSERT_EQ(read.wait_for(std::chrono::milliseconds(1)), std::future_status::timeout);
+    clock_.Advance(std::chrono::milliseconds(50));
+  }
+  faulty_->Heal();
+  while (read.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+    clock_.Advance(std::chrono::milliseconds(50));
+  }
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, read.get());
+  EXPECT_EQ(bytes[0], content_[0]);
+}
+
+TEST_F(LostRecordTest, AStoreThatStaysAwayIsUnavailableAfterTheStallTimeout) {
+  ASSERT_EQ(unlink(OnNode().c_str()), 0);
+  faulty_->FailFrom(1, Unavailable("down"));
+  EXPECT_THAT(ReadWhileTimePasses(blob_, 0, 1), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_GE(filler_->Stats().stalled, 1U);
+}
+
+TEST_F(LostRecordTest, OneThatTheStoreHasNotEitherIsDataLoss) {
+  ASSERT_EQ(unlink(OnNode().c_str()), 0);
+  ASSERT_OK(store_->Remove(InStore()));
   EXPECT_THAT(Read(blob_, 0, 1), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(LostRecordTest, StoppingDoesNotWaitForAStoreThatHangs) {
+  ASSERT_EQ(unlink(OnNode().c_str()), 0);
+  store_->HoldReads();
+  auto read = StartRead(blob_, 0, 1);
+  store_->WaitForHeldReads(1);
+  filler_->Stop();
+  EXPECT_THAT(read.get(), StatusIs(absl::StatusCode::kCancelled));
+  store_->ReleaseReads();
 }
 
 TEST_F(BlobFillerTest, AFullDiskCostsNothingButTheNextFetch) {

@@ -40,6 +40,17 @@ TEST_F(ImageAttachTest, AttachMountsOnceAndAnswersTheSamePathAfterARestart) {
   EXPECT_EQ(mounter_.attached().at(path).blobs.size(), 3U);
 }
 
+TEST_F(ImageAttachTest, ATreeThatSomebodyUnmountedIsAttachedAgain) {
+  ASSERT_OK(images_->Ensure(image_.chain(), {}));
+  AddSnapshot(image_.chain());
+  ASSERT_OK_AND_ASSIGN(const std::string path, images_->Attach(image_.chain()));
+  mounter_.Forget();
+  ASSERT_OK_AND_ASSIGN(const std::string again, images_->Attach(image_.chain()));
+  EXPECT_EQ(path, again);
+  EXPECT_TRUE(mounter_.attached().contains(path));
+  EXPECT_EQ(mounter_.attach_calls(), 2);
+}
+
 TEST_F(ImageAttachTest, AttachesOfOneImageDoNotOverlap) {
   ASSERT_OK(images_->Ensure(image_.chain(), {}));
   AddSnapshot(image_.chain());

@@ -120,5 +120,19 @@ TEST_F(ImageEnsureTest, ADamagedRecordOnTheNodeIsFetchedAgainByEnsure) {
   EXPECT_OK(records.Load(image_.manifest[1].record));
 }
 
+TEST_F(ImageEnsureTest, StoppingDoesNotWaitForAStoreThatHangs) {
+  store_->HoldReads();
+  auto ensure =
+      std::async(std::launch::async, [&] { return images_->Ensure(image_.chain(), {}).status(); });
+  store_->WaitForHeldReads(1);
+  while (ensure.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+    clock_.Advance(std::chrono::milliseconds(100));
+  }
+  EXPECT_THAT(ensure.get(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  images_->Stop();
+  filler_->Stop();
+  store_->ReleaseReads();
+}
+
 }  // namespace
 }  // namespace slacker

@@ -36,6 +36,43 @@ TEST(IsBeyondActingTest, FollowsTheLifeOfAProcess) {
   EXPECT_TRUE(keeper::IsBeyondActing(pid));
 }
 
+class OwnerDeadlineTest : public ::testing::Test {
+ protected:
+  void PassSeconds(int seconds) { now_ += std::chrono::seconds(seconds); }
+  // An owner that lives for so long.
+  void Own(int seconds) {
+    deadline_.OwnerCame(now_);
+    PassSeconds(seconds);
+    deadline_.OwnerWent(now_);
+  }
+  int64_t SecondsLeft() const {
+    return std::chrono::duration_cast<std::chrono::seconds>(deadline_.Left(now_)).count();
+  }
+
+  keeper::OwnerDeadline::TimePoint now_{std::chrono::hours(1)};
+  keeper::OwnerDeadline deadline_{std::chrono::seconds(300), now_};
+};
+
+TEST_F(OwnerDeadlineTest, CountsFromTheStartAndFromTheEndOfAnOwner) {
+  PassSeconds(100);
+  EXPECT_EQ(SecondsLeft(), 200);
+  Own(1000);
+  EXPECT_EQ(SecondsLeft(), 300);
+  PassSeconds(301);
+  EXPECT_EQ(SecondsLeft(), 0);
+}
+
+TEST_F(OwnerDeadlineTest, OwnersThatEndAtTheirStartDoNotMoveIt) {
+  Own(1000);
+  for (int i = 0; i < 29; ++i) {
+    Own(9);
+    PassSeconds(1);
+  }
+  EXPECT_EQ(SecondsLeft(), 10);
+  Own(10);
+  EXPECT_EQ(SecondsLeft(), 300);
+}
+
 class KeeperTest : public ::testing::Test {
  protected:
   void SetUp() override { std::filesystem::create_directories(root_); }
