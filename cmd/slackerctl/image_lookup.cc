@@ -4,9 +4,9 @@
 #include <utility>
 #include <vector>
 
+#include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "backend/publish/platform.h"
-#include "backend/base/image_reference.h"
 
 namespace slacker::ctl {
 namespace {

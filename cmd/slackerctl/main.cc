@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cmd/slackerctl/verbs.h"
+#include "cmd/slackerctl/command_line.h"
 
 int main(int argc, char** argv) {
   // Chunks are allocated on one thread and freed on another: with an arena for each thread the

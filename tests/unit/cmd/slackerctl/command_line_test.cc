@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "cmd/slackerctl/verbs.h"
+#include "cmd/slackerctl/command_line.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/tar_builder.h"
 #include "tests/support/temp_dir.h"

@@ -1,4 +1,5 @@
 // keygen and sign.
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -9,16 +10,25 @@
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
-#include "cmd/slackerctl/verbs.h"
+#include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
 namespace {
 
-absl::StatusOr<SignReport> Sign(const std::string& url, const SignArguments& arguments) {
+struct SignArguments {
+  CommonArguments common;
+  std::string image;  // empty: everything
+  std::string platform;
+  std::string key;                        // file
+  std::vector<std::string> trusted_keys;  // files
+};
+
+absl::StatusOr<SignReport> Sign(const SignArguments& arguments) {
   ASSIGN_OR_RETURN(const SigningKey key, ReadSigningKey(arguments.key));
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
-  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(url));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
+                   OpenExistingBackend(arguments.common.store));
   std::optional<Digest> chain;
   if (!arguments.image.empty()) {
     ASSIGN_OR_RETURN(const FoundImage found,
@@ -51,8 +61,7 @@ void PrintReport(const SignReport& report, const Console& console) {
               << " had this signature already\n";
 }
 
-}  // namespace
-
+// A new key pair: `path` and `path`.pub.
 int RunKeygen(const std::string& path, const Console& console) {
   const SigningKey key = SigningKey::Generate();
   if (const absl::Status written = WriteKeyPair(key, path); !written.ok()) {
@@ -65,18 +74,42 @@ int RunKeygen(const std::string& path, const Console& console) {
   return kExitOk;
 }
 
-int RunSign(const CommonArguments& common, const SignArguments& arguments, const Console& console) {
-  const absl::StatusOr<SignReport> report = Sign(common.store, arguments);
+int RunSign(const SignArguments& arguments, const Console& console) {
+  const absl::StatusOr<SignReport> report = Sign(arguments);
   if (!report.ok()) {
     PrintError(console.err, report.status());
     return kExitFailed;
   }
-  if (common.json) {
+  if (arguments.common.json) {
     PrintJson(console.out, ReportJson(*report));
   } else {
     PrintReport(*report, console);
   }
   return report->damages.empty() ? kExitOk : kExitFailed;
 }
+
+Action DeclareKeygen(CLI::App* command) {
+  auto path = std::make_shared<std::string>();
+  command->add_option("FILE", *path, "Where the signing key goes; FILE.pub is its public half")
+      ->required();
+  return [path](const Console& console) { return RunKeygen(*path, console); };
+}
+
+Action DeclareSign(CLI::App* command) {
+  auto arguments = std::make_shared<SignArguments>();
+  command->add_option("IMAGE", arguments->image,
+                      "Image name or chain ID (default: the whole store)");
+  AddCommon(command, &arguments->common);
+  AddPlatform(command, &arguments->platform);
+  AddSigningKey(command, &arguments->key);
+  command->get_option("--key")->required();
+  AddTrustedKeys(command, &arguments->trusted_keys);
+  return [arguments](const Console& console) { return RunSign(*arguments, console); };
+}
+
+}  // namespace
+
+const Verb kKeygenVerb = {"keygen", "Make a key pair for signing", DeclareKeygen};
+const Verb kSignVerb = {"sign", "Sign what is published, after proving it", DeclareSign};
 
 }  // namespace slacker::ctl

@@ -1,3 +1,4 @@
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -7,12 +8,18 @@
 #include "backend/publish/platform.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
-#include "cmd/slackerctl/verbs.h"
+#include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
 namespace {
 
 using Json = nlohmann::json;
+
+struct Arguments {
+  CommonArguments common;
+  std::string image;
+  std::string platform;
+};
 
 struct LayerDetails {
   ManifestLayer names;
@@ -109,21 +116,31 @@ void PrintDetails(const Details& details, std::ostream& out) {
              rows);
 }
 
-}  // namespace
-
-int RunInspect(const CommonArguments& common, const std::string& image, const std::string& platform,
-               const Console& console) {
-  const absl::StatusOr<Details> details = Inspect(common.store, image, platform);
+int RunInspect(const Arguments& arguments, const Console& console) {
+  const absl::StatusOr<Details> details =
+      Inspect(arguments.common.store, arguments.image, arguments.platform);
   if (!details.ok()) {
     PrintError(console.err, details.status());
     return kExitFailed;
   }
-  if (common.json) {
+  if (arguments.common.json) {
     PrintJson(console.out, DetailsJson(*details));
   } else {
     PrintDetails(*details, console.out);
   }
   return kExitOk;
 }
+
+Action DeclareInspect(CLI::App* command) {
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("IMAGE", arguments->image, "Image name or chain ID")->required();
+  AddCommon(command, &arguments->common);
+  AddPlatform(command, &arguments->platform);
+  return [arguments](const Console& console) { return RunInspect(*arguments, console); };
+}
+
+}  // namespace
+
+const Verb kInspectVerb = {"inspect", "Show one image and its layers", DeclareInspect};
 
 }  // namespace slacker::ctl

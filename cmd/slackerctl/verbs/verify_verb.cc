@@ -1,3 +1,4 @@
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -7,15 +8,23 @@
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
-#include "cmd/slackerctl/verbs.h"
+#include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
 namespace {
 
-absl::StatusOr<VerifyReport> Verify(const std::string& url, const VerifyArguments& arguments) {
+struct Arguments {
+  CommonArguments common;
+  std::string image;  // empty: the whole store
+  std::string platform;
+  std::vector<std::string> trusted_keys;  // files
+};
+
+absl::StatusOr<VerifyReport> Verify(const Arguments& arguments) {
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
-  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(url));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
+                   OpenExistingBackend(arguments.common.store));
   if (arguments.image.empty()) return VerifyStore(store, trust);
   ASSIGN_OR_RETURN(const FoundImage found, FindImage(*store, arguments.image, arguments.platform));
   return VerifyChain(store, found.chain_id, trust);
@@ -56,21 +65,35 @@ nlohmann::json ReportJson(const VerifyReport& report) {
           {"damages", damages}};
 }
 
-}  // namespace
-
-int RunVerify(const CommonArguments& common, const VerifyArguments& arguments,
-              const Console& console) {
-  const absl::StatusOr<VerifyReport> report = Verify(common.store, arguments);
+// Damage is a failure.
+int RunVerify(const Arguments& arguments, const Console& console) {
+  const absl::StatusOr<VerifyReport> report = Verify(arguments);
   if (!report.ok()) {
     PrintError(console.err, report.status());
     return kExitFailed;
   }
-  if (common.json) {
+  if (arguments.common.json) {
     PrintJson(console.out, ReportJson(*report));
   } else {
     PrintReport(*report, console);
   }
   return report->damages.empty() ? kExitOk : kExitFailed;
 }
+
+Action DeclareVerify(CLI::App* command) {
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("IMAGE", arguments->image,
+                      "Image name or chain ID (default: the whole store)");
+  AddCommon(command, &arguments->common);
+  AddPlatform(command, &arguments->platform);
+  AddTrustedKeys(command, &arguments->trusted_keys);
+  return [arguments](const Console& console) { return RunVerify(*arguments, console); };
+}
+
+}  // namespace
+
+const Verb kVerifyVerb = {"verify",
+                          "Recompute every layer from the store and compare it with its diff ID",
+                          DeclareVerify};
 
 }  // namespace slacker::ctl

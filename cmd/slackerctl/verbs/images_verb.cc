@@ -1,9 +1,10 @@
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "backend/base/status.h"
 #include "backend/publish/platform.h"
 #include "cmd/common/store_url.h"
-#include "cmd/slackerctl/verbs.h"
+#include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
 namespace {
@@ -12,8 +13,6 @@ absl::StatusOr<std::vector<ImageEntry>> ReadImages(const std::string& url) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(url));
   return ListImages(*store);
 }
-
-}  // namespace
 
 int RunImages(const CommonArguments& common, const Console& console) {
   const absl::StatusOr<std::vector<ImageEntry>> images = ReadImages(common.store);
@@ -37,5 +36,15 @@ int RunImages(const CommonArguments& common, const Console& console) {
              rows);
   return kExitOk;
 }
+
+Action DeclareImages(CLI::App* command) {
+  auto common = std::make_shared<CommonArguments>();
+  AddCommon(command, common.get());
+  return [common](const Console& console) { return RunImages(*common, console); };
+}
+
+}  // namespace
+
+const Verb kImagesVerb = {"images", "List the published images", DeclareImages};
 
 }  // namespace slacker::ctl

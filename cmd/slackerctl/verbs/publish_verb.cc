@@ -1,19 +1,31 @@
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <utility>
 
+#include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "backend/publish/publisher.h"
-#include "backend/base/image_reference.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/progress.h"
-#include "cmd/slackerctl/verbs.h"
+#include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
 namespace {
+
+struct Arguments {
+  CommonArguments common;
+  std::vector<std::string> sources;
+  std::string platform;  // empty: the host's
+  uint64_t chunk_size = Layer().chunk_size;
+  int zstd_level = StoreWriter::Options().zstd_level;
+  std::string private_repository;         // empty: as the source says
+  std::string key;                        // file; empty: unsigned
+  std::vector<std::string> trusted_keys;  // files
+};
 
 // Where docker keeps credentials; empty when there is no home directory.
 std::string DockerConfigPath() {
@@ -24,7 +36,7 @@ std::string DockerConfigPath() {
   return home == nullptr ? "" : std::string(home) + "/.docker/config.json";
 }
 
-absl::StatusOr<PublishOptions> MakeOptions(const PublishArguments& arguments) {
+absl::StatusOr<PublishOptions> MakeOptions(const Arguments& arguments) {
   PublishOptions options;
   if (!arguments.platform.empty()) {
     ASSIGN_OR_RETURN(options.platform, ParsePlatform(arguments.platform));
@@ -67,16 +79,14 @@ void PrintPublished(const PublishedImage& image, const Console& console) {
               << HumanSize(totals.stored_bytes) << " stored" << std::endl;
 }
 
-}  // namespace
-
-int RunPublish(const CommonArguments& common, const PublishArguments& arguments,
-               const Console& console) {
+// One after the other; a source that fails does not keep the others from being published.
+int RunPublish(const Arguments& arguments, const Console& console) {
   const absl::StatusOr<PublishOptions> options = MakeOptions(arguments);
   if (!options.ok()) {
     PrintError(console.err, options.status());
     return kExitUsage;
   }
-  const absl::StatusOr<std::shared_ptr<Backend>> store = OpenBackend(common.store);
+  const absl::StatusOr<std::shared_ptr<Backend>> store = OpenBackend(arguments.common.store);
   if (!store.ok()) {
     PrintError(console.err, store.status());
     return kExitFailed;
@@ -93,7 +103,7 @@ int RunPublish(const CommonArguments& common, const PublishArguments& arguments,
     if (!image.ok()) {
       PrintError(console.err, image.status());
       exit_code = kExitFailed;
-    } else if (common.json) {
+    } else if (arguments.common.json) {
       nlohmann::json result = ImageJson(image->entry);
       result["layers"] = image->totals.layers;
       result["layers_reused"] = image->totals.layers_reused;
@@ -104,8 +114,40 @@ int RunPublish(const CommonArguments& common, const PublishArguments& arguments,
       PrintPublished(*image, console);
     }
   }
-  if (common.json) PrintJson(console.out, results);
+  if (arguments.common.json) PrintJson(console.out, results);
   return exit_code;
 }
+
+std::string CheckChunkSize(const std::string& text) {
+  uint64_t size = 0;
+  const bool number = CLI::detail::lexical_cast(text, size);
+  const bool good =
+      number && size >= kMinChunkSize && size <= kMaxChunkSize && (size & (size - 1)) == 0;
+  return good ? "" : "the chunk size must be a power of two from 4096 to 262144";
+}
+
+Action DeclarePublish(CLI::App* command) {
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("SOURCE", arguments->sources, "docker://REFERENCE or oci:DIRECTORY[:TAG]")
+      ->required();
+  AddCommon(command, &arguments->common);
+  AddPlatform(command, &arguments->platform);
+  command->add_option("--chunk-size", arguments->chunk_size, "Bytes in a chunk")
+      ->check(CLI::Validator(CheckChunkSize, "BYTES"))
+      ->capture_default_str();
+  command->add_option("--zstd-level", arguments->zstd_level, "How hard to compress")
+      ->check(CLI::Range(1, 19))
+      ->capture_default_str();
+  command->add_option("--private", arguments->private_repository,
+                      "Repository whose readers alone may have the images (default: as its "
+                      "registry says; layouts are for everybody)");
+  AddSigningKey(command, &arguments->key);
+  AddTrustedKeys(command, &arguments->trusted_keys);
+  return [arguments](const Console& console) { return RunPublish(*arguments, console); };
+}
+
+}  // namespace
+
+const Verb kPublishVerb = {"publish", "Put images into the store", DeclarePublish};
 
 }  // namespace slacker::ctl

@@ -1,0 +1,43 @@
+// What a verb of slackerctl is. A verb is a file of its own: it declares its options beside what it
+// does with them, and has one line in the table of verbs/verbs.cc.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cmd/slackerctl/output.h"
+
+namespace CLI {
+class App;
+}  // namespace CLI
+
+namespace slacker::ctl {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+
+// Does a verb's work, writes its result to the console and returns the exit code: kExitFailed with
+// the reason on `err`, kExitUsage for arguments that can be seen to be wrong.
+using Action = std::function<int(const Console&)>;
+
+struct Verb {
+  const char* name;
+  const char* help;  // one line, without a full stop
+  // Adds the options to the verb's own command and returns what is to be done once they have been
+  // parsed. The action owns what they are parsed into.
+  Action (*declare)(CLI::App* command);
+};
+
+// What nearly every verb takes.
+struct CommonArguments {
+  std::string store;  // URL
+  bool json = false;
+};
+void AddCommon(CLI::App* command, CommonArguments* common);
+void AddPlatform(CLI::App* command, std::string* platform);
+void AddSigningKey(CLI::App* command, std::string* key);
+void AddTrustedKeys(CLI::App* command, std::vector<std::string>* keys);
+
+}  // namespace slacker::ctl

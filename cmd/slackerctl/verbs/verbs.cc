@@ -1,0 +1,14 @@
+#include "cmd/slackerctl/verbs/verbs.h"
+
+#include <array>
+
+namespace slacker::ctl {
+
+std::span<const Verb* const> Verbs() {
+  static constexpr std::array kVerbs = {
+      &kPublishVerb, &kImagesVerb, &kInspectVerb, &kVerifyVerb, &kKeygenVerb, &kSignVerb,
+  };
+  return kVerbs;
+}
+
+}  // namespace slacker::ctl

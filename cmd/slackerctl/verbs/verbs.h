@@ -1,0 +1,20 @@
+// The verbs of slackerctl, each in the file of its name.
+#pragma once
+
+#include <span>
+
+#include "cmd/slackerctl/verb.h"
+
+namespace slacker::ctl {
+
+// All of them, in the order in which --help shows them.
+std::span<const Verb* const> Verbs();
+
+extern const Verb kPublishVerb;
+extern const Verb kImagesVerb;
+extern const Verb kInspectVerb;
+extern const Verb kVerifyVerb;
+extern const Verb kKeygenVerb;
+extern const Verb kSignVerb;
+
+}  // namespace slacker::ctl
