@@ -30,13 +30,9 @@ bool Eventually(Condition condition) {
   return true;
 }
 
-// Processes that were started for something below `directory`, and everything there that the kernel
-// still has.
-inline std::vector<std::string> Leftovers(const std::string& directory) {
+// Loop devices and mounts on and of what is below `directory`.
+inline std::vector<std::string> KernelObjects(const std::string& directory) {
   std::vector<std::string> found;
-  for (const pid_t pid : ProcessesBelow(directory)) {
-    found.push_back("process " + ReadWholeFile("/proc/" + std::to_string(pid) + "/cmdline"));
-  }
   if (const auto loops = ListLoopDevices(); loops.ok()) {
     for (const LoopBacking& loop : *loops) {
       if (loop.backing_path.starts_with(directory)) {
@@ -48,6 +44,15 @@ inline std::vector<std::string> Leftovers(const std::string& directory) {
     for (const MountEntry& mount : *mounts) {
       if (mount.mount_point.starts_with(directory)) found.push_back("mount " + mount.mount_point);
     }
+  }
+  return found;
+}
+
+// These, and processes that were started for something below `directory`.
+inline std::vector<std::string> Leftovers(const std::string& directory) {
+  std::vector<std::string> found = KernelObjects(directory);
+  for (const pid_t pid : ProcessesBelow(directory)) {
+    found.push_back("process " + ReadWholeFile("/proc/" + std::to_string(pid) + "/cmdline"));
   }
   return found;
 }

@@ -74,9 +74,9 @@ TEST_F(KernelTreeMounterTest, AttachedTreeReadsAsItsSource) {
 
 TEST_F(KernelTreeMounterTest, AttachTwiceMountsOnce) {
   ASSERT_OK(mounter_->Attach(Spec()));
-  const size_t after_one = testing::Leftovers(directory_.path()).size();
+  const auto after_one = testing::KernelObjects(directory_.path());
   ASSERT_OK(mounter_->Attach(Spec()));
-  EXPECT_EQ(testing::Leftovers(directory_.path()).size(), after_one);
+  EXPECT_EQ(testing::KernelObjects(directory_.path()), after_one);
 }
 
 TEST_F(KernelTreeMounterTest, DetachOfNothingIsOk) {
@@ -85,22 +85,22 @@ TEST_F(KernelTreeMounterTest, DetachOfNothingIsOk) {
 }
 
 TEST_F(KernelTreeMounterTest, UnknownBlobIsInternalAndLeavesNothing) {
-  const size_t before = testing::Leftovers(directory_.path()).size();
+  const auto before = testing::KernelObjects(directory_.path());
   TreeSpec spec = Spec();
   spec.blobs[0].id = 77;
   EXPECT_THAT(mounter_->Attach(spec), StatusIs(absl::StatusCode::kInternal, "/77"));
   EXPECT_TRUE(
-      testing::Eventually([&] { return testing::Leftovers(directory_.path()).size() == before; }));
+      testing::Eventually([&] { return testing::KernelObjects(directory_.path()) == before; }));
 }
 
 TEST_F(KernelTreeMounterTest, DamagedMetadataIsInternalAndLeavesNothing) {
-  const size_t before = testing::Leftovers(directory_.path()).size();
+  const auto before = testing::KernelObjects(directory_.path());
   TreeSpec spec = Spec();
   spec.metadata_path = directory_ / "damaged";
   testing::WriteWholeFile(spec.metadata_path, std::string(65536, 'x'));
   EXPECT_THAT(mounter_->Attach(spec), StatusIs(absl::StatusCode::kInternal));
   EXPECT_TRUE(
-      testing::Eventually([&] { return testing::Leftovers(directory_.path()).size() == before; }));
+      testing::Eventually([&] { return testing::KernelObjects(directory_.path()) == before; }));
 }
 
 TEST_F(KernelTreeMounterTest, OneBlobServesManyReadsAtOnce) {
