@@ -36,7 +36,7 @@ class Node:
     `settings` are further ones of its configuration, as TOML.
 
     A direct node is for measurements: it shares the test's own network, and nothing stands between it
-    and the registry (`registry` is None).
+    and the registry (`registry` and `network`, a namespace's path, are None).
     """
 
     def __init__(self, tools, directory, containerd_version, store, snapshotter=PLUGIN,
@@ -48,7 +48,7 @@ class Node:
         self.slackerd_socket = f"{directory}/s.sock"
         self.slackerd = self.containerd = None
         os.makedirs(self.root)
-        self._network = self.registry = None
+        self._network = self.network = self.registry = None
         if not direct:
             self._separate_network()
         self._write_configuration(settings)
@@ -59,7 +59,8 @@ class Node:
         own = os.readlink("/proc/self/ns/net")
         wait_for(lambda: os.readlink(f"/proc/{self._network.pid}/ns/net") != own, "a namespace")
         self._inside("ip", "link", "set", "lo", "up")
-        self.registry = CountingProxy(f"/proc/{self._network.pid}/ns/net")
+        self.network = f"/proc/{self._network.pid}/ns/net"
+        self.registry = CountingProxy(self.network)
 
     def _enter(self, *command):
         if self._network is None:

@@ -6,19 +6,23 @@ from harness.images import Catalog
 from harness.node import Node, loop_devices, mount_points
 from harness.process import Failure, check, processes, run, wait_for
 from harness.registry import Registry
+from harness.store import STORES
 
 
 class World:
-    """Use as a context manager, inside isolation.isolate(). Leaving it fails on any leak."""
+    """Use as a context manager, inside isolation.isolate(). Leaving it fails on any leak.
 
-    def __init__(self, tools, cache, containerd_version):
+    `store` names one of harness.store.STORES.
+    """
+
+    def __init__(self, tools, cache, containerd_version, store="loopback"):
         self.tools, self.version = tools, containerd_version
         self.catalog = Catalog(cache)
         self.directory = tempfile.gettempdir()
-        self.store_directory = f"{self.directory}/store"
-        self.store = f"loopback:{self.store_directory}"
         self._nodes = []
         self._before_mounts, self._before_processes = mount_points(), set(processes())
+        self.home = STORES[store](tools, self.directory)
+        self.store, self.store_directory = self.home.url, self.home.directory
         self.registry = Registry(self.catalog.storage, self.directory)
 
     def __enter__(self):
@@ -32,13 +36,17 @@ class World:
         for node in self._nodes:
             node.destroy()
         self.registry.stop()
+        self.home.stop()
         self._check_leaks()
 
     def node(self, **options):
         """A fresh node, started; options as Node's."""
-        node = Node(self.tools, f"{self.directory}/{len(self._nodes)}", self.version, self.store,
-                    **options)
+        options = {"settings": self.home.settings, **options}
+        node = Node(self.tools, f"{self.directory}/{len(self._nodes)}", self.version,
+                    self.home.node_url, **options)
         self._nodes.append(node)
+        if node.network:
+            self.home.join(node.network)
         node.start()
         return node
 
@@ -47,7 +55,7 @@ class World:
 
     def publish(self, image, *options):
         return run(self.tools.ours("slackerctl"), "publish", f"docker://{image.reference}",
-                   "--store", self.store, *options)
+                   "--store", self.store, *self.home.publish_options, *options)
 
     def _check_leaks(self):
         def left():
