@@ -1,6 +1,8 @@
-// What every Backend must do (backend/backend.h), whatever it stands on. A program links
+// What every Backend must do (backend/backend.h), whatever it stands on: ReadBackendSuite for every
+// ReadBackend, and BackendSuite for those that can write, too. A program links read_suite.cc and
 // backend_suite.cc and names its backends:
 //
+//   INSTANTIATE_TEST_SUITE_P(Memory, ReadBackendSuite, ::testing::Values(BackendCase{…}));
 //   INSTANTIATE_TEST_SUITE_P(Memory, BackendSuite, ::testing::Values(BackendCase{…}));
 #pragma once
 
@@ -9,6 +11,8 @@
 #include <functional>
 #include <memory>
 #include <ostream>
+#include <string>
+#include <vector>
 
 #include "backend/backend.h"
 
@@ -19,6 +23,8 @@ class StoreUnderTest {
  public:
   virtual ~StoreUnderTest() = default;
   virtual Backend& backend() = 0;
+  // What nodes open, where that is something else.
+  virtual ReadBackend& reader() { return backend(); }
 };
 
 struct BackendCase {
@@ -31,9 +37,15 @@ class BackendSuite : public ::testing::TestWithParam<BackendCase> {
  protected:
   BackendSuite() : store_(GetParam().make()) {}
   Backend& backend() { return store_->backend(); }
+  ReadBackend& reader() { return store_->reader(); }
 
  private:
   std::unique_ptr<StoreUnderTest> store_;
 };
+
+class ReadBackendSuite : public BackendSuite {};
+
+// Of every kind that there is.
+std::vector<std::string> BadNames();
 
 }  // namespace slacker::testing

@@ -26,11 +26,13 @@ class LoopbackStore final : public StoreUnderTest {
       LoopbackBackend::Open(directory_ / "store", LoopbackBackend::Missing::kCreate).value();
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    Local, BackendSuite,
+const auto kLocal =
     ::testing::Values(BackendCase{"Memory", [] { return std::make_unique<MemoryStore>(); }},
-                      BackendCase{"Loopback", [] { return std::make_unique<LoopbackStore>(); }}),
-    [](const auto& test) { return test.param.name; });
+                      BackendCase{"Loopback", [] { return std::make_unique<LoopbackStore>(); }});
+const auto kNameOf = [](const auto& test) { return test.param.name; };
+
+INSTANTIATE_TEST_SUITE_P(Local, ReadBackendSuite, kLocal, kNameOf);
+INSTANTIATE_TEST_SUITE_P(Local, BackendSuite, kLocal, kNameOf);
 
 }  // namespace
 }  // namespace slacker::testing
