@@ -3,6 +3,7 @@
 #include <string>
 
 #include "backend/base/status.h"
+#include "backend/https/https_backend.h"
 #include "backend/loopback/loopback_backend.h"
 #include "backend/memory/memory_backend.h"
 
@@ -30,15 +31,25 @@ Opened OpenMemory(std::string_view /*rest*/, Missing /*missing*/) {
   return std::shared_ptr<Backend>(std::make_shared<MemoryBackend>());
 }
 
+absl::Status CheckHttps(std::string_view rest) {
+  return HttpsBackend::CheckUrl("https:" + std::string(rest));
+}
+
+absl::Status CheckHttp(std::string_view rest) {
+  return HttpsBackend::CheckUrl("http:" + std::string(rest));
+}
+
 struct Scheme {
   std::string_view name;
   absl::Status (*check)(std::string_view rest);
-  Opened (*open)(std::string_view rest, Missing missing);
+  Opened (*open)(std::string_view rest, Missing missing);  // null: can only be read
 };
 
 constexpr Scheme kSchemes[] = {
     {"loopback", CheckLoopback, OpenLoopback},
     {"memory", CheckMemory, OpenMemory},
+    {"https", CheckHttps, nullptr},
+    {"http", CheckHttp, nullptr},
 };
 
 struct Parsed {
@@ -57,11 +68,16 @@ absl::StatusOr<Parsed> Parse(std::string_view url) {
     return Parsed{&scheme, rest};
   }
   return InvalidArgument("store URL \"" + std::string(url) +
-                         "\": must be loopback:/ABSOLUTE/PATH or memory:");
+                         "\": must be loopback:/ABSOLUTE/PATH, https://HOST[:PORT][/PATH] or "
+                         "memory:");
 }
 
 Opened Open(std::string_view url, Missing missing) {
   ASSIGN_OR_RETURN(const Parsed parsed, Parse(url));
+  if (parsed.scheme->open == nullptr) {
+    return PermissionDenied("a store behind a web server can only be read, and not be listed (" +
+                            std::string(url) + "): open it where its server has it");
+  }
   return parsed.scheme->open(parsed.rest, missing);
 }
 
@@ -77,8 +93,19 @@ absl::StatusOr<std::shared_ptr<Backend>> OpenExistingBackend(std::string_view ur
   return Open(url, Missing::kFail);
 }
 
-absl::StatusOr<std::shared_ptr<ReadBackend>> OpenReadBackend(std::string_view url) {
-  ASSIGN_OR_RETURN(std::shared_ptr<Backend> backend, Open(url, Missing::kAllow));
+absl::StatusOr<std::shared_ptr<ReadBackend>> OpenReadBackend(std::string_view url,
+                                                             const StoreAccess& access) {
+  ASSIGN_OR_RETURN(const Parsed parsed, Parse(url));
+  if (parsed.scheme->open == nullptr) {
+    ASSIGN_OR_RETURN(auto backend,
+                     HttpsBackend::Open(url, {.ca_file = access.ca_file,
+                                              .client_certificate = access.client_certificate,
+                                              .client_key = access.client_key,
+                                              .token_file = access.token_file}));
+    return std::shared_ptr<ReadBackend>(std::move(backend));
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<Backend> backend,
+                   parsed.scheme->open(parsed.rest, Missing::kAllow));
   return std::shared_ptr<ReadBackend>(std::move(backend));
 }
 

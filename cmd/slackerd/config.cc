@@ -36,6 +36,17 @@ auto Text(std::string Config::*field, absl::Status (*check)(const std::string&))
   };
 }
 
+// A file of store_access; "" = none.
+auto AccessFile(std::string StoreAccess::*field) {
+  return [field](const toml::node& node, Config* config) -> absl::Status {
+    const auto value = node.value_exact<std::string>();
+    if (!value.has_value()) return InvalidArgument("must be a string");
+    if (!value->empty()) RETURN_IF_ERROR(CheckPath(*value));
+    config->store_access.*field = *value;
+    return absl::OkStatus();
+  };
+}
+
 auto Number(int64_t Config::*field, int64_t min, int64_t max) {
   return [field, min, max](const toml::node& node, Config* config) -> absl::Status {
     const auto value = node.value_exact<int64_t>();
@@ -73,12 +84,16 @@ auto Texts(std::vector<std::string> Config::*field, absl::Status (*check)(const 
   };
 }
 
-const std::array<Key, 9>& Keys() {
-  static const std::array<Key, 9> keys = {{
+const std::array<Key, 13>& Keys() {
+  static const std::array<Key, 13> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
       {"store", "url", Text(&Config::store_url, CheckStoreUrl)},
+      {"store", "ca_file", AccessFile(&StoreAccess::ca_file)},
+      {"store", "client_certificate", AccessFile(&StoreAccess::client_certificate)},
+      {"store", "client_key", AccessFile(&StoreAccess::client_key)},
+      {"store", "token_file", AccessFile(&StoreAccess::token_file)},
       {"store", "budget_ms", Number(&Config::store_budget_ms, kMinBudgetMs, kMaxBudgetMs)},
       {"store", "trusted_keys", Texts(&Config::trusted_keys, CheckPath)},
       {"store", "private", Text(&Config::store_private, CheckPrivate)},

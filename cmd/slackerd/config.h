@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "backend/base/log.h"
+#include "cmd/common/store_url.h"
 
 namespace slacker {
 
@@ -18,6 +19,7 @@ struct Config {
   std::string root = "/var/lib/containerd/io.containerd.snapshotter.v1.slacker";
   std::string log_level = "info";
   std::string store_url;                  // "" = no store: every pull is ordinary
+  StoreAccess store_access;               // files that a network store is asked with
   int64_t store_budget_ms = 500;          // what a Prepare may wait for the store
   std::vector<std::string> trusted_keys;  // files: whose manifests count
   std::string store_private = "off";      // who gets private images: nobody, "cri-annotations"
@@ -42,7 +44,7 @@ absl::Status ApplyTomlFile(const std::string& path, Config* config);
 absl::Status CheckPath(const std::string& path);        // absolute, usable in mount options
 absl::Status CheckAddress(const std::string& address);  // absolute, at most 107 bytes
 absl::Status CheckLogLevel(const std::string& level);
-absl::Status CheckStoreUrl(const std::string& url);  // "" or what store_url.h accepts
+absl::Status CheckStoreUrl(const std::string& url);   // "" or what store_url.h accepts
 absl::Status CheckPrivate(const std::string& value);  // off, cri-annotations
 
 }  // namespace slacker

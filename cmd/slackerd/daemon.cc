@@ -65,7 +65,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
 
 absl::Status Daemon::OpenStore(const Config& config) {
   if (!config.store_url.empty()) {
-    ASSIGN_OR_RETURN(backend_, OpenReadBackend(config.store_url));
+    ASSIGN_OR_RETURN(backend_, OpenReadBackend(config.store_url, config.store_access));
     ASSIGN_OR_RETURN(trust_.keys, ReadPublicKeys(config.trusted_keys));
     trust_.insecure = config.store_insecure;
     RETURN_IF_ERROR(Annotate(CheckTrust(*backend_, trust_),

@@ -50,7 +50,7 @@ absl::StatusOr<std::optional<Config>> ReadFlags(int argc, const char* const* arg
   app.add_option("--config", flags.config,
                  std::string("configuration file (default: ") + kDefaultConfig + ", if it exists)");
   app.add_option("--root", flags.root, "directory of this node's state");
-  app.add_option("--store", flags.store, "URL of the store: loopback:/path");
+  app.add_option("--store", flags.store, "URL of the store: loopback:/path, https://host/path");
   app.add_option("--log-level", flags.log_level, "debug, info, warn or error");
   try {
     app.parse(argc, argv);

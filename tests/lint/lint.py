@@ -23,7 +23,7 @@ TOP_LEVEL = {
 HEADER_HOMES = [
     (r"sqlite3\.h", ["snapshotter/metastore"]),
     (r"archive(_entry)?\.h", ["backend/layer"]),
-    (r"curl/.*", ["backend/publish"]),
+    (r"curl/.*", ["backend/publish", "backend/https"]),
     (r"zlib\.h", ["backend/publish"]),
     (r"zstd(_errors)?\.h", ["backend/record", "backend/publish"]),
     (r"nfsc/.*", ["backend/nfs"]),

@@ -17,8 +17,7 @@ namespace {
 HttpRequest ParseRequest(const std::string& text) {
   HttpRequest request;
   std::istringstream lines(text);
-  std::string method;
-  lines >> method >> request.path;
+  lines >> request.method >> request.path;
   std::string line;
   std::getline(lines, line);
   while (std::getline(lines, line) && line != "\r") {
@@ -102,12 +101,17 @@ void HttpServer::Serve(int connection) {
     requests_.push_back(request);
   }
   const HttpAnswer answer = handler_(request);
-  std::string head = "HTTP/1.1 " + std::to_string(answer.status) +
-                     " Status\r\nContent-Length: " + std::to_string(answer.body.size()) +
-                     "\r\nConnection: close\r\n";
+  std::string head =
+      "HTTP/1.1 " + std::to_string(answer.status) + " Status\r\nConnection: close\r\n";
+  if (answer.content_length) {
+    head += "Content-Length: " + std::to_string(answer.body.size()) + "\r\n";
+  }
   for (const std::string& header : answer.headers) head += header + "\r\n";
   if (!SendAll(connection, head + "\r\n")) return;
-  if (!SendAll(connection, std::string_view(answer.body).substr(0, answer.send_bytes))) return;
+  if (request.method == "HEAD") return;
+  do {
+    if (!SendAll(connection, std::string_view(answer.body).substr(0, answer.send_bytes))) return;
+  } while (answer.then == HttpAnswer::Then::kRepeat);
   if (answer.then == HttpAnswer::Then::kReset) {
     const linger now = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(connection, SOL_SOCKET, SO_LINGER, &now, sizeof now);

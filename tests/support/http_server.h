@@ -14,6 +14,7 @@
 namespace slacker::testing {
 
 struct HttpRequest {
+  std::string method;
   std::string path;                            // with its query
   std::map<std::string, std::string> headers;  // lower-case names
 };
@@ -24,7 +25,10 @@ struct HttpAnswer {
   std::string body = {};
   // Content-Length is the body's size, but only this much of it is sent; then:
   size_t send_bytes = std::string::npos;
-  enum class Then { kClose, kReset, kHang } then = Then::kClose;
+  // kRepeat: the body again and again, until the client has gone.
+  enum class Then { kClose, kReset, kHang, kRepeat } then = Then::kClose;
+  // False: the end of the connection is the end of the body.
+  bool content_length = true;
 };
 
 class HttpServer {

@@ -17,15 +17,20 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 
 TEST(ConfigTest, EveryKeyIsRead) {
   Config config;
-  ASSERT_OK(
-      ApplyToml("address = '/a'\nroot = '/r'\nlog_level = 'debug'\n"
-                "[store]\nurl = 'loopback:/s'\nbudget_ms = 7\ntrusted_keys = ['/k', '/l']\n"
-                "insecure = true\nprivate = 'cri-annotations'\n[node]\nrun_dir = '/n'\n",
-                "f", &config));
+  ASSERT_OK(ApplyToml(
+      "address = '/a'\nroot = '/r'\nlog_level = 'debug'\n"
+      "[store]\nurl = 'loopback:/s'\nca_file = '/c'\nclient_certificate = '/cc'\n"
+      "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\ntrusted_keys = ['/k', '/l']\n"
+      "insecure = true\nprivate = 'cri-annotations'\n[node]\nrun_dir = '/n'\n",
+      "f", &config));
   EXPECT_EQ(config.address, "/a");
   EXPECT_EQ(config.root, "/r");
   EXPECT_EQ(config.log_level, "debug");
   EXPECT_EQ(config.store_url, "loopback:/s");
+  EXPECT_EQ(
+      config.store_access,
+      (StoreAccess{
+          .ca_file = "/c", .client_certificate = "/cc", .client_key = "/ck", .token_file = "/t"}));
   EXPECT_EQ(config.store_budget_ms, 7);
   EXPECT_EQ(config.run_dir, "/n");
   EXPECT_EQ(config.trusted_keys, (std::vector<std::string>{"/k", "/l"}));
@@ -45,6 +50,7 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   config.store_budget_ms = 1;
   config.store_insecure = true;
   config.trusted_keys = {"/changed"};
+  config.store_access = {.ca_file = "/a", .client_key = "/b", .token_file = "/c"};
   ASSERT_OK(ApplyTomlFile(SLACKER_SOURCE_DIR "/deploy/config.toml", &config));
   const Config defaults;
   EXPECT_EQ(config.address, defaults.address);
@@ -53,6 +59,7 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   EXPECT_EQ(config.store_budget_ms, defaults.store_budget_ms);
   EXPECT_EQ(config.store_insecure, defaults.store_insecure);
   EXPECT_EQ(config.trusted_keys, defaults.trusted_keys);
+  EXPECT_EQ(config.store_access, defaults.store_access);
 }
 
 struct BadCase {
@@ -90,6 +97,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "f.toml:3: store.trusted_keys: must be a list of strings"},
         BadCase{"RelativeKey", "[store]\ntrusted_keys = ['k']",
                 "f.toml:3: store.trusted_keys: must be an absolute path"},
+        BadCase{"RelativeFile", "[store]\ntoken_file = 't'",
+                "f.toml:3: store.token_file: must be an absolute path"},
         BadCase{"FlagAsNumber", "[store]\ninsecure = 1",
                 "f.toml:3: store.insecure: must be true or false"},
         BadCase{"TableAsValue", "store = 'x'", "f.toml:2: store: must be a table"},

@@ -31,7 +31,7 @@ TEST(StoreUrlTest, MissingLoopbackIsUnavailableToTools) {
 
 TEST(StoreUrlTest, MissingLoopbackIsOpenedForNodes) {
   const TempDir directory;
-  ASSERT_OK_AND_ASSIGN(auto backend, OpenReadBackend("loopback:" + directory / "none"));
+  ASSERT_OK_AND_ASSIGN(auto backend, OpenReadBackend("loopback:" + directory / "none", {}));
   EXPECT_THAT(backend->Read("x", 0, 1), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_FALSE(std::filesystem::exists(directory / "none"));
 }
@@ -41,19 +41,42 @@ TEST(StoreUrlTest, MemoryOpens) {
   EXPECT_EQ(backend->Url(), "memory:");
 }
 
+TEST(StoreUrlTest, WebServersCanBeReadOnly) {
+  for (const std::string url : {"https://example.com:8443/a", "http://127.0.0.1:1"}) {
+    EXPECT_OK(ValidateStoreUrl(url));
+    ASSERT_OK_AND_ASSIGN(const auto backend, OpenReadBackend(url, {}));
+    EXPECT_EQ(backend->Url(), url);
+    EXPECT_TRUE(backend->IsNetwork());
+    EXPECT_THAT(OpenBackend(url), StatusIs(absl::StatusCode::kPermissionDenied, "only be read"));
+    EXPECT_THAT(OpenExistingBackend(url), StatusIs(absl::StatusCode::kPermissionDenied));
+  }
+}
+
+TEST(StoreUrlTest, FilesThatCannotBeReadAreNamed) {
+  const StoreAccess kCases[] = {{.ca_file = "/none"},
+                                {.client_certificate = "/none", .client_key = "/dev/null"},
+                                {.client_certificate = "/dev/null", .client_key = "/none"},
+                                {.token_file = "/none"}};
+  for (const StoreAccess& access : kCases) {
+    EXPECT_THAT(OpenReadBackend("https://example.com", access),
+                StatusIs(absl::StatusCode::kInternal, "/none"));
+  }
+}
+
 class BadStoreUrlTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(BadStoreUrlTest, IsInvalidArgument) {
   EXPECT_THAT(ValidateStoreUrl(GetParam()), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(OpenBackend(GetParam()), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(OpenExistingBackend(GetParam()), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(OpenReadBackend(GetParam()), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(OpenReadBackend(GetParam(), {}), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 INSTANTIATE_TEST_SUITE_P(Urls, BadStoreUrlTest,
                          ::testing::Values("", "loopback", "loopback:", "loopback:relative/path",
                                            "memory", "memory:x", "/var/lib/store", "ftp://host/",
-                                           "LOOPBACK:/x"));
+                                           "LOOPBACK:/x", "https:", "https://a?b",
+                                           "http://example.com/"));
 
 }  // namespace
 }  // namespace slacker
