@@ -100,11 +100,6 @@ std::string ImageReference::ToString() const {
   return text;
 }
 
-std::string ImageReference::ApiUrl() const {
-  if (host == kHub) return "https://registry-1.docker.io";
-  return (IsLoopbackHost(host) ? "http://" : "https://") + host;
-}
-
 absl::StatusOr<ImageReference> ParseImageReference(std::string_view text) {
   ImageReference reference;
   std::string_view rest = text;

@@ -20,9 +20,6 @@ struct ImageReference {
   std::string RepositoryName() const { return host + "/" + repository; }
   // What the registry is asked for.
   const std::string& TagOrDigest() const { return digest.empty() ? tag : digest; }
-  // Where its API is: "https://registry-1.docker.io", "http://127.0.0.1:5000". Plain HTTP for
-  // loopback hosts only.
-  std::string ApiUrl() const;
 };
 
 // A reference without a host is Docker Hub's, one-word paths there are in library/, and without tag

@@ -10,8 +10,8 @@
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/erofs/image_builder.h"
-#include "backend/publish/decompress.h"
-#include "backend/publish/read_ahead.h"
+#include "backend/source/decompress.h"
+#include "backend/source/read_ahead.h"
 
 namespace slacker {
 namespace {

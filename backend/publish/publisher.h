@@ -18,8 +18,8 @@
 
 #include "absl/status/statusor.h"
 #include "backend/layer/tar_reader.h"
-#include "backend/publish/image_source.h"
-#include "backend/publish/platform.h"
+#include "backend/source/image_source.h"
+#include "backend/source/platform.h"
 #include "backend/store/store.h"
 
 namespace slacker {

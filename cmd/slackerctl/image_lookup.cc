@@ -6,7 +6,7 @@
 
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
-#include "backend/publish/platform.h"
+#include "backend/source/platform.h"
 
 namespace slacker::ctl {
 namespace {

@@ -8,7 +8,7 @@
 #include <ostream>
 
 #include "backend/base/status.h"
-#include "backend/publish/platform.h"
+#include "backend/source/platform.h"
 
 namespace slacker::ctl {
 namespace {

@@ -23,9 +23,9 @@ TOP_LEVEL = {
 HEADER_HOMES = [
     (r"sqlite3\.h", ["snapshotter/metastore"]),
     (r"archive(_entry)?\.h", ["backend/layer"]),
-    (r"curl/.*", ["backend/publish", "backend/https"]),
-    (r"zlib\.h", ["backend/publish"]),
-    (r"zstd(_errors)?\.h", ["backend/record", "backend/publish"]),
+    (r"curl/.*", ["backend/registry", "backend/https"]),
+    (r"zlib\.h", ["backend/source"]),
+    (r"zstd(_errors)?\.h", ["backend/record", "backend/source"]),
     (r"nfsc/.*", ["backend/nfs"]),
     (r"openssl/.*", ["backend/base"]),
     (r"spdlog/.*", ["backend/base"]),
@@ -34,8 +34,9 @@ HEADER_HOMES = [
     (r"re2/.*", ["snapshotter/filter"]),
     (r"(grpc|grpcpp)/.*|.*\.grpc\.pb\.h|(snapshots|cri)\.pb\.h", ["snapshotter/service", "cmd"]),
     (r"store\.pb\.h", ["backend/store"]),
-    (r"toml\+\+/.*|CLI/.*|systemd/.*", ["cmd"]),
-    (r"nlohmann/.*", ["backend/base", "backend/publish", "cmd"]),
+    (r"toml\+\+/.*", ["cmd", "backend/registry"]),
+    (r"CLI/.*|systemd/.*", ["cmd"]),
+    (r"nlohmann/.*", ["backend/base", "backend/source", "backend/registry", "cmd"]),
 ]
 
 # What the files of a layer may include of ours.

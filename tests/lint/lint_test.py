@@ -81,8 +81,8 @@ class LintTest(unittest.TestCase):
                            '#include "backend/memory/memory.h"\n')
 
     def test_json_away_from_home(self):
-        self.assert_passes("backend/publish/a.cc", "#include <nlohmann/json.hpp>\n")
-        self.write("backend/publish/a.cc", "")
+        self.assert_passes("backend/source/a.cc", "#include <nlohmann/json.hpp>\n")
+        self.write("backend/source/a.cc", "")
         self.assert_breaks("header-home", "snapshotter/core/a.cc", "#include <nlohmann/json.hpp>\n")
 
     def test_source_too_long(self):

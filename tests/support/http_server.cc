@@ -90,12 +90,22 @@ void HttpServer::Serve(int connection) {
   UniqueFd fd(connection);
   std::string text;
   char buffer[4096];
-  while (text.find("\r\n\r\n") == std::string::npos) {
+  const auto receive = [&] {
     const ssize_t got = recv(connection, buffer, sizeof buffer, 0);
-    if (got <= 0) return;
-    text.append(buffer, static_cast<size_t>(got));
+    if (got > 0) text.append(buffer, static_cast<size_t>(got));
+    return got > 0;
+  };
+  while (text.find("\r\n\r\n") == std::string::npos) {
+    if (!receive()) return;
   }
-  const HttpRequest request = ParseRequest(text);
+  HttpRequest request = ParseRequest(text);
+  const size_t head_bytes = text.find("\r\n\r\n") + 4;
+  const auto length = request.headers.find("content-length");
+  const size_t body_bytes = length == request.headers.end() ? 0 : std::stoul(length->second);
+  while (text.size() < head_bytes + body_bytes) {
+    if (!receive()) return;
+  }
+  request.body = text.substr(head_bytes, body_bytes);
   {
     MutexLock lock(&mutex_);
     requests_.push_back(request);

@@ -17,6 +17,7 @@ struct HttpRequest {
   std::string method;
   std::string path;                            // with its query
   std::map<std::string, std::string> headers;  // lower-case names
+  std::string body;                            // as long as Content-Length says
 };
 
 struct HttpAnswer {

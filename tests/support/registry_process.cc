@@ -39,14 +39,31 @@ std::string ReadAddress(int log) {
   }
 }
 
+std::string Configuration(const RegistrySettings& settings) {
+  std::string text = "http: {addr: '127.0.0.1:0'";
+  if (!settings.certificate.empty()) {
+    text += ", tls: {certificate: " + settings.certificate + ", key: " + settings.key;
+    if (!settings.client_authority.empty()) {
+      text += ", clientcas: [" + settings.client_authority + "]";
+    }
+    text += "}";
+  }
+  text += "}\n";
+  if (!settings.htpasswd.empty()) {
+    text += "auth: {htpasswd: {realm: test, path: " + settings.htpasswd + "}}\n";
+  }
+  return text;
+}
+
 }  // namespace
 
-RegistryProcess::RegistryProcess(const std::string& directory) : storage_(directory + "/storage") {
+RegistryProcess::RegistryProcess(const std::string& directory, const RegistrySettings& settings)
+    : storage_(directory + "/storage") {
   const std::string config = directory + "/registry.yml";
   std::filesystem::create_directories(storage_);
   WriteFileOrDie(config,
                  "version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: " +
-                     storage_ + "}}\nhttp: {addr: '127.0.0.1:0'}\n");
+                     storage_ + "}}\n" + Configuration(settings));
   int pipe_ends[2];
   SLACKER_CHECK(pipe2(pipe_ends, O_CLOEXEC) == 0, "descriptors are left");
   posix_spawn_file_actions_t actions;

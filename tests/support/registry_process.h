@@ -9,10 +9,17 @@
 
 namespace slacker::testing {
 
+// Files; what is empty is left out.
+struct RegistrySettings {
+  std::string htpasswd = {};               // whom to ask for a password
+  std::string certificate = {}, key = {};  // https
+  std::string client_authority = {};       // only for clients with a certificate of this one
+};
+
 class RegistryProcess {
  public:
   // Its configuration and log are put into `directory`; storage is `directory`/storage.
-  explicit RegistryProcess(const std::string& directory);
+  explicit RegistryProcess(const std::string& directory, const RegistrySettings& settings = {});
   ~RegistryProcess();
   RegistryProcess(const RegistryProcess&) = delete;
   RegistryProcess& operator=(const RegistryProcess&) = delete;

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/base/status.h"
-#include "backend/publish/platform.h"
+#include "backend/source/platform.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 

@@ -5,7 +5,7 @@
 #include <ostream>
 
 #include "backend/base/status.h"
-#include "backend/publish/platform.h"
+#include "backend/source/platform.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
 #include "cmd/slackerctl/verbs/verbs.h"

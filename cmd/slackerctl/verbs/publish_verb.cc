@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -8,6 +7,7 @@
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "backend/publish/publisher.h"
+#include "cmd/common/image_sources.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/progress.h"
@@ -22,19 +22,11 @@ struct Arguments {
   std::string platform;  // empty: the host's
   uint64_t chunk_size = Layer().chunk_size;
   int zstd_level = StoreWriter::Options().zstd_level;
-  std::string private_repository;         // empty: as the source says
+  std::string private_repository;  // empty: as the source says
+  std::string hosts_directory = "/etc/containerd/certs.d";
   std::string key;                        // file; empty: unsigned
   std::vector<std::string> trusted_keys;  // files
 };
-
-// Where docker keeps credentials; empty when there is no home directory.
-std::string DockerConfigPath() {
-  if (const char* directory = std::getenv("DOCKER_CONFIG"); directory != nullptr) {
-    return std::string(directory) + "/config.json";
-  }
-  const char* home = std::getenv("HOME");
-  return home == nullptr ? "" : std::string(home) + "/.docker/config.json";
-}
 
 absl::StatusOr<PublishOptions> MakeOptions(const Arguments& arguments) {
   PublishOptions options;
@@ -57,9 +49,8 @@ absl::StatusOr<PublishOptions> MakeOptions(const Arguments& arguments) {
 
 absl::StatusOr<PublishedImage> PublishOne(const std::string& spec,
                                           const std::shared_ptr<Backend>& store,
+                                          const SourceOptions& source_options,
                                           const PublishOptions& options, const Console& console) {
-  SourceOptions source_options;
-  source_options.docker_config_path = DockerConfigPath();
   ASSIGN_OR_RETURN(const std::unique_ptr<ImageSource> source,
                    OpenImageSource(spec, source_options));
   ProgressDisplay display(&console, &SystemClock(), source->Name());
@@ -96,10 +87,14 @@ int RunPublish(const Arguments& arguments, const Console& console) {
                    "on a network unless they are told that it may be insecure"
                 << std::endl;
   }
+  SourceOptions source_options;
+  source_options.registry.credential_files = DefaultCredentialFiles();
+  source_options.registry.hosts_directory = arguments.hosts_directory;
   int exit_code = kExitOk;
   nlohmann::json results = nlohmann::json::array();
   for (const std::string& spec : arguments.sources) {
-    const absl::StatusOr<PublishedImage> image = PublishOne(spec, *store, *options, console);
+    const absl::StatusOr<PublishedImage> image =
+        PublishOne(spec, *store, source_options, *options, console);
     if (!image.ok()) {
       PrintError(console.err, image.status());
       exit_code = kExitFailed;
@@ -128,7 +123,10 @@ std::string CheckChunkSize(const std::string& text) {
 
 Action DeclarePublish(CLI::App* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("SOURCE", arguments->sources, "docker://REFERENCE or oci:DIRECTORY[:TAG]")
+  command
+      ->add_option("SOURCE", arguments->sources,
+                   "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or "
+                   "docker-archive:FILE[:NAME]")
       ->required();
   AddCommon(command, &arguments->common);
   AddPlatform(command, &arguments->platform);
@@ -141,6 +139,10 @@ Action DeclarePublish(CLI::App* command) {
   command->add_option("--private", arguments->private_repository,
                       "Repository whose readers alone may have the images (default: as its "
                       "registry says; layouts are for everybody)");
+  command
+      ->add_option("--hosts-dir", arguments->hosts_directory,
+                   "Directory of containerd's hosts.toml files: mirrors and certificates")
+      ->capture_default_str();
   AddSigningKey(command, &arguments->key);
   AddTrustedKeys(command, &arguments->trusted_keys);
   return [arguments](const Console& console) { return RunPublish(*arguments, console); };

@@ -9,6 +9,7 @@
 
 #include "backend/memory/memory_backend.h"
 #include "backend/publish/publisher.h"
+#include "backend/source/layout_source.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/tar_builder.h"
 #include "tests/support/temp_dir.h"
@@ -42,7 +43,7 @@ inline absl::StatusOr<PublishedImage> PublishLayout(const OciLayout& layout,
                                                     const std::string& tag = "",
                                                     const Platform& platform = kTestPlatform,
                                                     const std::string& repository = "") {
-  auto source = OpenImageSource("oci:" + layout.directory() + (tag.empty() ? "" : ":" + tag), {});
+  auto source = OpenLayoutSource(layout.directory(), tag);
   if (!source.ok()) return source.status();
   PublishOptions options;
   options.platform = platform;

@@ -6,6 +6,7 @@
 #include "backend/base/status.h"
 #include "backend/loopback/loopback_backend.h"
 #include "backend/publish/verifier.h"
+#include "backend/registry/registry_source.h"
 #include "tests/support/registry_process.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
@@ -142,7 +143,7 @@ TEST_F(PublisherTest, ALayerThatIsNoTarPublishesNothing) {
 
 TEST_F(PublisherTest, ALayerBeyondTheLimitPublishesNothing) {
   layout_.AddImage(testing::SampleLayers());
-  ASSERT_OK_AND_ASSIGN(const auto source, OpenImageSource("oci:" + layout_.directory(), {}));
+  ASSERT_OK_AND_ASSIGN(const auto source, OpenLayoutSource(layout_.directory(), ""));
   PublishOptions options;
   options.platform = testing::kTestPlatform;
   options.max_layer_tar_bytes = 100'000;
@@ -160,7 +161,7 @@ TEST_F(PublisherTest, TheWrongMediaTypeOfALayerDoesNotMatter) {
 
 TEST_F(PublisherTest, ProgressReachesTheTotals) {
   layout_.AddImage(testing::SampleLayers());
-  ASSERT_OK_AND_ASSIGN(const auto source, OpenImageSource("oci:" + layout_.directory(), {}));
+  ASSERT_OK_AND_ASSIGN(const auto source, OpenLayoutSource(layout_.directory(), ""));
   PublishOptions options;
   options.platform = testing::kTestPlatform;
   PublishProgress last;
@@ -181,8 +182,9 @@ TEST_F(PublisherTest, ARegistrysImageGoesIntoADirectory) {
   testing::InstallInRegistry(layout_, image, registry.storage(), "team/app", "v1");
   ASSERT_OK_AND_ASSIGN(const std::shared_ptr<Backend> store,
                        LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate));
-  ASSERT_OK_AND_ASSIGN(const auto source,
-                       OpenImageSource("docker://" + registry.host() + "/team/app:v1", {}));
+  ASSERT_OK_AND_ASSIGN(
+      const auto source,
+      OpenRegistrySource(*ParseImageReference(registry.host() + "/team/app:v1"), {}));
   PublishOptions options;
   options.platform = testing::kTestPlatform;
   ASSERT_OK(Publish(*source, store, options, nullptr));

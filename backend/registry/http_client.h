@@ -1,0 +1,85 @@
+// HTTP over libcurl, answers as streams.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "backend/base/mutex.h"
+#include "backend/layer/tar_reader.h"
+
+namespace slacker {
+
+// One answer. Next() yields the body in the pace of its reader, with at most about 1 MiB buffered;
+// UNAVAILABLE when the connection breaks before the body is complete, DEADLINE_EXCEEDED when too
+// little arrives (see HttpClient). Thread-compatible. Destroying it ends the transfer.
+class HttpResponse : public ByteSource {
+ public:
+  virtual int status() const = 0;
+  // A header of the final answer by its lower-case name; empty if missing. Of one that occurs
+  // several times, all values, one a line.
+  virtual std::string Header(std::string_view name) const = 0;
+};
+
+struct HttpRequest {
+  std::string url;
+  std::vector<std::string> headers = {};  // whole lines ("Accept: x")
+  // Sent to the origin (scheme, host and port) of `url` only, whatever it redirects to.
+  std::vector<std::string> private_headers = {};
+  // With a value: POST of this form (application/x-www-form-urlencoded); else GET.
+  std::optional<std::string> form = std::nullopt;
+};
+
+// Whom to believe, and what to show, when https is spoken.
+struct TlsOptions {
+  std::vector<std::string> ca_files = {};  // PEM; beside the system's authorities
+  // PEM; shown to the origin of a request's URL only. The key may be in the certificate's file.
+  std::string client_certificate_file = {};
+  std::string client_key_file = {};
+  bool skip_verify = false;  // believe every server
+};
+
+// Seconds since 1970 of a date in a header; 0 when it is none.
+int64_t HttpDate(const std::string& text);
+
+// Follows up to ten redirects of a GET, never from https to http. Thread-safe; must outlive its
+// responses.
+class HttpClient {
+ public:
+  struct Options {
+    std::chrono::milliseconds connect_timeout{10'000};
+    // Within this long, waiting time only, at least 16 KiB must arrive (or the answer's end).
+    std::chrono::milliseconds stall_timeout{30'000};
+    TlsOptions tls = {};
+  };
+  // INVALID_ARGUMENT: a certificate file is missing, or is not PEM.
+  static absl::StatusOr<std::unique_ptr<HttpClient>> Open(const Options& options);
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  // Returns when the final answer's headers are there, whatever its status. UNAVAILABLE,
+  // DEADLINE_EXCEEDED: no answer; PERMISSION_DENIED: the host's certificate is not trusted, or ours
+  // is not; INVALID_ARGUMENT: bad URL or redirect.
+  absl::StatusOr<std::unique_ptr<HttpResponse>> Send(const HttpRequest& request);
+
+ private:
+  class Transfer;
+  HttpClient(const Options& options, std::string authorities);
+
+  // A multi handle carries a cache of open connections; it serves one transfer at a time.
+  void* TakeConnections();
+  void ReturnConnections(void* multi);
+
+  const Options options_;
+  const std::string authorities_;  // the content of ca_files
+  Mutex mutex_;
+  std::vector<void*> idle_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace slacker

@@ -1,0 +1,78 @@
+#include "cmd/common/image_sources.h"
+
+#include <cstdlib>
+#include <utility>
+
+#include "backend/base/image_reference.h"
+#include "backend/base/status.h"
+#include "backend/source/docker_archive.h"
+#include "backend/source/layout_source.h"
+
+namespace slacker {
+namespace {
+
+// PATH[:TAG].
+std::pair<std::string_view, std::string_view> SplitTag(std::string_view text) {
+  const size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return {text, {}};
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+std::string Variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+std::vector<std::string> DefaultCredentialFiles() {
+  std::vector<std::string> files;
+  const auto add = [&files](const std::string& directory, const std::string& name) {
+    if (!directory.empty()) files.push_back(directory + name);
+  };
+  const std::string home = Variable("HOME");
+  const std::string docker = Variable("DOCKER_CONFIG");
+  if (docker.empty()) {
+    add(home, "/.docker/config.json");
+  } else {
+    add(docker, "/config.json");
+  }
+  if (const std::string file = Variable("REGISTRY_AUTH_FILE"); !file.empty()) {
+    files.push_back(file);
+    return files;
+  }
+  add(Variable("XDG_RUNTIME_DIR"), "/containers/auth.json");
+  const std::string config = Variable("XDG_CONFIG_HOME");
+  if (config.empty()) {
+    add(home, "/.config/containers/auth.json");
+  } else {
+    add(config, "/containers/auth.json");
+  }
+  return files;
+}
+
+absl::StatusOr<std::unique_ptr<ImageSource>> OpenImageSource(std::string_view spec,
+                                                             const SourceOptions& options) {
+  constexpr std::string_view kDocker = "docker://";
+  if (spec.starts_with(kDocker)) {
+    ASSIGN_OR_RETURN(ImageReference reference, ParseImageReference(spec.substr(kDocker.size())));
+    return OpenRegistrySource(reference, options.registry);
+  }
+  using Open =
+      absl::StatusOr<std::unique_ptr<ImageSource>>(std::string_view path, std::string_view tag);
+  static constexpr std::pair<std::string_view, Open*> kFiles[] = {
+      {"oci:", OpenLayoutSource},
+      {"oci-archive:", OpenOciArchiveSource},
+      {"docker-archive:", OpenDockerArchiveSource},
+  };
+  for (const auto& [prefix, open] : kFiles) {
+    if (!spec.starts_with(prefix)) continue;
+    const auto [path, tag] = SplitTag(spec.substr(prefix.size()));
+    return open(path, tag);
+  }
+  return InvalidArgument("image source \"" + std::string(spec) +
+                         "\" is none of docker://REFERENCE, oci:DIRECTORY[:TAG], "
+                         "oci-archive:FILE[:TAG] and docker-archive:FILE[:TAG]");
+}
+
+}  // namespace slacker

@@ -1,0 +1,161 @@
+#include "backend/registry/registry_hosts.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/support/oci_image.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker {
+namespace {
+
+using testing::StatusIs;
+using testing::WriteFileOrDie;
+
+// One line for each host: its URL and whatever differs from the defaults.
+std::string Describe(const std::vector<RegistryHost>& hosts) {
+  std::string text;
+  for (const RegistryHost& host : hosts) {
+    text += (text.empty() ? "" : "\n") + host.url;
+    if (!host.resolves) text += " -resolve";
+    if (!host.pulls) text += " -pull";
+    if (host.proxy) text += " proxy";
+    for (const std::string& ca : host.tls.ca_files) text += " ca=" + ca;
+    if (!host.tls.client_certificate_file.empty()) {
+      text += " client=" + host.tls.client_certificate_file + "," + host.tls.client_key_file;
+    }
+    if (host.tls.skip_verify) text += " skip";
+    for (const std::string& header : host.headers) text += " [" + header + "]";
+  }
+  return text;
+}
+
+struct Case {
+  const char* name;
+  const char* registry;
+  const char* toml;
+  const char* hosts;  // what Describe says
+};
+
+class HostsTomlTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(HostsTomlTest, GivesTheHostsInTheirOrder) {
+  ASSERT_OK_AND_ASSIGN(const auto hosts,
+                       ParseHostsToml(GetParam().toml, "/d", GetParam().registry));
+  EXPECT_EQ(Describe(hosts), GetParam().hosts);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, HostsTomlTest,
+    ::testing::Values(
+        Case{"Nothing", "r.x", "", "https://r.x/v2"},
+        Case{"Hub", "docker.io", "", "https://registry-1.docker.io/v2"},
+        Case{"Loopback", "localhost:5000", "", "http://localhost:5000/v2"},
+        Case{"LoopbackWithCa", "localhost:5000", "ca = 'c'", "https://localhost:5000/v2 ca=/d/c"},
+        Case{"Server", "r.x", "server = 'https://o.x:1/p'", "https://o.x:1/p/v2 proxy"},
+        Case{"ServerWithoutScheme", "r.x", "server = 'r.x'", "https://r.x/v2"},
+        Case{"PlainServer", "r.x", "server = 'http://r.x'", "http://r.x/v2"},
+        Case{"PathWithV2", "r.x", "server = 'https://r.x/a/v2/'", "https://r.x/a/v2"},
+        Case{"OverridePath", "r.x", "server = 'https://r.x/a/'\noverride_path = true",
+             "https://r.x/a"},
+        Case{"OverrideWithoutPath", "r.x", "server = 'https://r.x'\noverride_path = true",
+             "https://r.x"},
+        Case{"MirrorsInTheOrderOfTheFile", "docker.io",
+             "server = 'https://registry-1.docker.io'\n[host.'https://z.x']\n[host.'https://a.x']\n"
+             "capabilities = ['pull']\n[host.'http://m.x']\ncapabilities = ['Resolve', 'push']",
+             "https://z.x/v2 proxy\nhttps://a.x/v2 -resolve proxy\nhttp://m.x/v2 -pull proxy\n"
+             "https://registry-1.docker.io/v2"},
+        Case{"NoCapabilitiesAreAll", "r.x", "capabilities = []\nserver = 'r.x'", "https://r.x/v2"},
+        Case{"PushOnly", "r.x", "[host.'m.x']\ncapabilities = ['push']",
+             "https://m.x/v2 -resolve -pull proxy\nhttps://r.x/v2"},
+        Case{"SeveralAuthorities", "r.x", "ca = ['a', '/b']", "https://r.x/v2 ca=/d/a ca=/b"},
+        Case{"ClientInOneFile", "r.x", "client = 'c'", "https://r.x/v2 client=/d/c,/d/c"},
+        Case{"ClientInAList", "r.x", "client = ['c']", "https://r.x/v2 client=/d/c,/d/c"},
+        Case{"ClientPair", "r.x", "client = [['c', '/k']]", "https://r.x/v2 client=/d/c,/k"},
+        Case{"SkipVerify", "r.x", "skip_verify = true", "https://r.x/v2 skip"},
+        Case{"Headers", "r.x", "[host.'m.x'.header]\nA = 'b'\nC = ['d', 'e']",
+             "https://m.x/v2 proxy [A: b] [C: d] [C: e]\nhttps://r.x/v2"},
+        Case{"UnknownKeys", "r.x", "dial_timeout = '1s'\n[other]\nx = 1", "https://r.x/v2"}),
+    [](const auto& param) { return param.param.name; });
+
+TEST(HostsTomlErrorTest, WhatCannotBeMeantIsRefused) {
+  for (const char* toml : {"server = 1",
+                           "server = 'https://'",
+                           "server = 'httpx://a'",
+                           "server = 'https://u@r.x'",
+                           "server = 'https://r.x/?a'",
+                           "capabilities = ['fly']",
+                           "capabilities = 1",
+                           "ca = 1",
+                           "ca = [1]",
+                           "client = 1",
+                           "client = ['a', 'b']",
+                           "client = [['a']]",
+                           "client = [['a', 'b', 'c']]",
+                           "client = [['a', 'b'], ['c', 'd']]",
+                           "skip_verify = 'yes'",
+                           "override_path = 1\nserver = 'r.x'",
+                           "header = 1",
+                           "header = {A = 1}",
+                           "header = {A = \"b\\r\\nC: d\"}",
+                           "header = {\"A: b\\nC\" = 'd'}",
+                           "host = 1",
+                           "host = {a = 1}",
+                           "[host.'m.x']\nca = 1",
+                           "not toml"}) {
+    EXPECT_THAT(ParseHostsToml(toml, "/d", "r.x"), StatusIs(absl::StatusCode::kInvalidArgument))
+        << toml;
+  }
+}
+
+class HostsDirectoryTest : public ::testing::Test {
+ protected:
+  std::string Load(const std::string& registry) {
+    const auto hosts = LoadRegistryHosts(root_.path(), registry);
+    return hosts.ok() ? Describe(*hosts) : hosts.status().ToString();
+  }
+  const testing::TempDir root_;
+};
+
+TEST_F(HostsDirectoryTest, TheFirstDirectoryCounts) {
+  EXPECT_EQ(Load("r.x:5000"), "https://r.x:5000/v2");
+  WriteFileOrDie(root_ / "_default/hosts.toml", "server = 'd.x'");
+  EXPECT_EQ(Load("r.x:5000"), "https://d.x/v2 proxy");
+  WriteFileOrDie(root_ / "r.x:5000/hosts.toml", "server = 'c.x'");
+  EXPECT_EQ(Load("r.x:5000"), "https://c.x/v2 proxy");
+  WriteFileOrDie(root_ / "r.x_5000_/hosts.toml", "server = 'u.x'");
+  EXPECT_EQ(Load("r.x:5000"), "https://u.x/v2 proxy");
+  WriteFileOrDie(root_ / "docker.io/hosts.toml", "[host.'m.x']");
+  EXPECT_EQ(Load("docker.io"), "https://m.x/v2 proxy\nhttps://registry-1.docker.io/v2");
+}
+
+TEST_F(HostsDirectoryTest, WithoutAFileCertificatesAreFoundAsDockerFindsThem) {
+  for (const char* name : {"b.crt", "a.crt", "c.cert", "c.key", "readme"}) {
+    WriteFileOrDie(root_ / "r.x/" + name, "x");
+  }
+  const std::string dir = root_ / "r.x";
+  EXPECT_EQ(Load("r.x"), "https://r.x/v2 ca=" + dir + "/a.crt ca=" + dir + "/b.crt client=" + dir +
+                             "/c.cert," + dir + "/c.key");
+  WriteFileOrDie(root_ / "r.x/d.cert", "x");
+  EXPECT_THAT(LoadRegistryHosts(root_.path(), "r.x"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "several"));
+}
+
+TEST_F(HostsDirectoryTest, ABadFileIsNamed) {
+  WriteFileOrDie(root_ / "r.x/hosts.toml", "server = 1");
+  EXPECT_THAT(LoadRegistryHosts(root_.path(), "r.x"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "r.x/hosts.toml"));
+  WriteFileOrDie(root_ / "r.x/hosts.toml", std::string((1 << 20) + 1, ' '));
+  EXPECT_THAT(LoadRegistryHosts(root_.path(), "r.x"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "larger"));
+}
+
+TEST(HostsDefaultTest, NoRootIsNoDirectory) {
+  EXPECT_EQ(Describe(*LoadRegistryHosts("", "r.x")), "https://r.x/v2");
+  EXPECT_EQ(Describe(*LoadRegistryHosts("/nowhere", "r.x")), "https://r.x/v2");
+}
+
+}  // namespace
+}  // namespace slacker

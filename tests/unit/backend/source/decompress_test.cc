@@ -1,0 +1,87 @@
+#include "backend/source/decompress.h"
+
+#include <gtest/gtest.h>
+
+#include "backend/base/status.h"
+#include "backend/source/verifying_source.h"
+#include "tests/support/oci_image.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/backend/source/bytes_source.h"
+
+namespace slacker {
+namespace {
+
+using testing::BytesSource;
+using testing::Gzip;
+using testing::RandomBytes;
+using testing::StatusIs;
+using testing::Zstd;
+
+constexpr uint64_t kLimit = 1 << 30;
+
+absl::StatusOr<std::string> Unpack(std::string packed, size_t piece = 1000,
+                                   uint64_t limit = kLimit) {
+  auto source = Decompress(std::make_unique<BytesSource>(std::move(packed), piece), limit);
+  return ReadAll(*source, kLimit);
+}
+
+std::string Content() { return RandomBytes(700'000, 1) + std::string(700'000, 'x'); }
+
+TEST(DecompressTest, EveryFormIsRecognisedInPiecesOfAnySize) {
+  const std::string content = Content();
+  for (const size_t piece : {size_t{1}, size_t{3}, size_t{4096}, size_t{10'000'000}}) {
+    EXPECT_EQ(*Unpack(content, piece), content) << piece;
+    EXPECT_EQ(*Unpack(Gzip(content), piece), content) << piece;
+    EXPECT_EQ(*Unpack(Zstd(content), piece), content) << piece;
+  }
+}
+
+TEST(DecompressTest, MembersAndFramesFollowEachOther) {
+  const std::string content = Content();
+  EXPECT_EQ(*Unpack(Gzip("a") + Gzip("") + Gzip(content)), "a" + content);
+  EXPECT_EQ(*Unpack(Zstd("a") + Zstd("") + Zstd(content)), "a" + content);
+  const std::string skippable("\x50\x2a\x4d\x18\x03\x00\x00\x00xyz", 11);
+  EXPECT_EQ(*Unpack(skippable + Zstd(content)), content);
+}
+
+TEST(DecompressTest, NothingUnpacksToNothing) {
+  EXPECT_EQ(*Unpack(""), "");
+  EXPECT_EQ(*Unpack(Gzip("")), "");
+  EXPECT_EQ(*Unpack(Zstd("")), "");
+}
+
+TEST(DecompressTest, TruncationAtEveryByteIsRefused) {
+  const std::string content = RandomBytes(300, 2);
+  for (const std::string& packed : {Gzip(content), Zstd(content)}) {
+    for (size_t size = 4; size < packed.size(); ++size) {
+      EXPECT_THAT(Unpack(packed.substr(0, size)), StatusIs(absl::StatusCode::kInvalidArgument))
+          << size;
+    }
+  }
+}
+
+TEST(DecompressTest, DamageAndGarbageBehindTheEndAreRefused) {
+  std::string gzip = Gzip(Content());
+  EXPECT_THAT(Unpack(gzip + "garbage"), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Unpack(Zstd(Content()) + "garbage"), StatusIs(absl::StatusCode::kInvalidArgument));
+  gzip[gzip.size() - 6] = static_cast<char>(gzip[gzip.size() - 6] ^ 1);  // its CRC
+  EXPECT_THAT(Unpack(gzip), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(DecompressTest, ABombStopsAtTheLimit) {
+  const std::string zeros(8 << 20, '\0');
+  for (const std::string& packed : {Gzip(zeros), Zstd(zeros), zeros}) {
+    EXPECT_THAT(Unpack(packed, 1000, 1 << 20), StatusIs(absl::StatusCode::kResourceExhausted));
+  }
+}
+
+TEST(DecompressTest, AnErrorAtTheEndOfTheInputIsNotLost) {
+  for (const std::string& packed : {Gzip("abc"), Zstd("abc"), std::string("abc")}) {
+    auto source =
+        Decompress(std::make_unique<BytesSource>(packed, 1000, DataLoss("digest")), kLimit);
+    EXPECT_THAT(ReadAll(*source, kLimit), StatusIs(absl::StatusCode::kDataLoss));
+  }
+}
+
+}  // namespace
+}  // namespace slacker

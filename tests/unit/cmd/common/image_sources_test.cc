@@ -1,0 +1,20 @@
+#include "cmd/common/image_sources.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/status_matchers.h"
+
+namespace slacker {
+namespace {
+
+using testing::StatusIs;
+
+TEST(OpenImageSourceTest, UnknownKindsOfSourcesAreRefused) {
+  for (const char* spec : {"", "nginx", "http://x/y", "docker:nginx", "docker://",
+                           "oci:", "oci-archive:", "docker-archive:", "oci-archiv:x"}) {
+    EXPECT_THAT(OpenImageSource(spec, {}), StatusIs(absl::StatusCode::kInvalidArgument)) << spec;
+  }
+}
+
+}  // namespace
+}  // namespace slacker
