@@ -28,7 +28,7 @@ class RealFileOps final : public FileOps {
       if (errno == EEXIST) return FailedPrecondition("mkdir " + path + ": the name is taken");
       return ErrnoError(errno, "mkdir " + path);
     }
-    const absl::Status status = SetOwner(path, mode, uid, gid);
+    const absl::Status status = SetOwner(path, {.mode = mode, .uid = uid, .gid = gid});
     // A directory with other attributes than asked for is worse than none; a second error adds
     // nothing.
     if (!status.ok()) (void)rmdir(path.c_str());
@@ -42,13 +42,18 @@ class RealFileOps final : public FileOps {
     return absl::OkStatus();
   }
 
-  absl::Status RenameDurably(const std::string& from, const std::string& to) override {
-    if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
-      if (errno == EEXIST) {
-        return FailedPrecondition("rename " + from + " to " + to + ": the name is taken");
-      }
-      return ErrnoError(errno, "rename " + from + " to " + to);
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) {
+      return absl::OkStatus();
     }
+    if (errno == EEXIST) {
+      return FailedPrecondition("rename " + from + " to " + to + ": the name is taken");
+    }
+    return ErrnoError(errno, "rename " + from + " to " + to);
+  }
+
+  absl::Status RenameDurably(const std::string& from, const std::string& to) override {
+    RETURN_IF_ERROR(Rename(from, to));
     RETURN_IF_ERROR(Sync(ParentOf(to)));
     return ParentOf(from) == ParentOf(to) ? absl::OkStatus() : Sync(ParentOf(from));
   }
@@ -76,13 +81,12 @@ class RealFileOps final : public FileOps {
     return Owner{.mode = st.st_mode & 07777U, .uid = st.st_uid, .gid = st.st_gid};
   }
 
- private:
-  static absl::Status SetOwner(const std::string& path, uint32_t mode, uint32_t uid, uint32_t gid) {
+  absl::Status SetOwner(const std::string& path, const Owner& owner) override {
     const UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd.valid()) return ErrnoError(errno, "open " + path);
     // In this order: chown clears setuid and setgid.
-    if (fchown(fd.get(), uid, gid) != 0) return ErrnoError(errno, "chown " + path);
-    if (fchmod(fd.get(), mode) != 0) return ErrnoError(errno, "chmod " + path);
+    if (fchown(fd.get(), owner.uid, owner.gid) != 0) return ErrnoError(errno, "chown " + path);
+    if (fchmod(fd.get(), owner.mode) != 0) return ErrnoError(errno, "chmod " + path);
     return absl::OkStatus();
   }
 };

@@ -28,8 +28,9 @@ class FileOps {
                                      uint32_t gid) = 0;
   // fsync of a file or directory.
   virtual absl::Status Sync(const std::string& path) = 0;
-  // rename(2) within one file system, then fsync of both parents. FAILED_PRECONDITION when `to`
-  // exists.
+  // rename(2) within one file system. FAILED_PRECONDITION when `to` exists.
+  virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
+  // Rename, then fsync of both parents.
   virtual absl::Status RenameDurably(const std::string& from, const std::string& to) = 0;
   // Removes a tree; OK when it is not there. Does not cross mount points (FAILED_PRECONDITION when
   // one is below).
@@ -43,8 +44,10 @@ class FileOps {
   // Owner and mode of a directory: new upper directories copy those of their parent's root.
   struct Owner {
     uint32_t mode = 0, uid = 0, gid = 0;
+    bool operator==(const Owner&) const = default;
   };
   virtual absl::StatusOr<Owner> Stat(const std::string& path) = 0;
+  virtual absl::Status SetOwner(const std::string& path, const Owner& owner) = 0;
 };
 
 // The real one; lives for ever.

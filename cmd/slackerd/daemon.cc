@@ -16,6 +16,8 @@ namespace {
 
 constexpr char kKeeper[] = "slackerd-keeper";
 constexpr char kAttachHelper[] = "slackerd-attach";
+// More than the Prepares of one container start.
+constexpr int kSpareDirectories = 16;
 
 // Programs of one build lie beside each other.
 absl::StatusOr<std::string> Sibling(const char* program) {
@@ -93,10 +95,15 @@ absl::Status Daemon::OpenImages(const Config& config) {
   options.private_by_cri_annotations = config.store_private == kPrivateByCri;
   ASSIGN_OR_RETURN(images_, ImageManager::Open(std::move(options)));
   RETURN_IF_ERROR(images_->Start());
+  if (backend_ != nullptr) {
+    prover_ = std::make_unique<LayerProver>(
+        LayerProver::Options{.db = db_.get(), .filler = filler_.get(), .backend = backend_});
+  }
   ASSIGN_OR_RETURN(snapshotter_,
                    CoreSnapshotter::Open(db_.get(), &SystemFileOps(), images_.get(), &SystemClock(),
                                          {.root = config.root,
                                           .overlay_index_off = KernelHasOverlayIndex(),
+                                          .spare_directories = kSpareDirectories,
                                           .on_decision = LogPathDecision}));
   return absl::OkStatus();
 }
@@ -104,6 +111,7 @@ absl::Status Daemon::OpenImages(const Config& config) {
 void Daemon::Stop() {
   if (cleanup_.joinable()) cleanup_.join();
   snapshotter_.reset();
+  if (prover_ != nullptr) prover_->Stop();
   if (images_ != nullptr) images_->Stop();
   if (mounter_ != nullptr) {
     if (const auto ended = mounter_->EndIfIdle(); !ended.ok()) {

@@ -12,6 +12,7 @@
 #include "snapshotter/attach/kernel_tree_mounter.h"
 #include "snapshotter/core/core_snapshotter.h"
 #include "snapshotter/images/image_manager.h"
+#include "snapshotter/images/layer_prover.h"
 #include "snapshotter/keeper/keeper_client.h"
 
 namespace slacker {
@@ -47,6 +48,7 @@ class Daemon {
   std::shared_ptr<ReadBackend> backend_;  // null: no store; shared by filler and images
   Trust trust_;
   std::unique_ptr<BlobFiller> filler_;
+  std::unique_ptr<LayerProver> prover_;  // null: no store
   std::unique_ptr<FuseConnection> connection_;
   std::unique_ptr<KernelTreeMounter> mounter_;
   std::unique_ptr<ImageManager> images_;

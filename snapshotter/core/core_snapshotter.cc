@@ -41,7 +41,7 @@ CoreSnapshotter::CoreSnapshotter(Db* db, FileOps* files, Images* images, const C
       images_(images),
       clock_(clock),
       options_(std::move(options)),
-      directories_(files, options_.root) {}
+      directories_(files, options_.root, options_.spare_directories) {}
 
 absl::StatusOr<std::unique_ptr<CoreSnapshotter>> CoreSnapshotter::Open(Db* db, FileOps* files,
                                                                        Images* images,

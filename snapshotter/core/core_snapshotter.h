@@ -42,6 +42,7 @@ struct PathDecision {
 struct CoreOptions {
   std::string root;  // absolute, without ':' ',' and '\', which mean something in mount options
   bool overlay_index_off = false;
+  int spare_directories = 0;  // how many to keep ready for Prepare; 0 = each is made when asked for
   // Called once for each decision, on the thread of the call and with no lock held; may be null.
   std::function<void(const PathDecision&)> on_decision;
 };
@@ -85,7 +86,8 @@ class CoreSnapshotter final : public Snapshotter {
                                                 const std::string& parent, Labels labels,
                                                 std::string reason);
   absl::Status InsertNew(const SnapshotRow& row);
-  absl::Status MakeDirectory(const SnapshotRow& row, const std::vector<std::string>& lowers);
+  absl::StatusOr<std::vector<MountSpec>> CreateWithDirectory(
+      SnapshotRow row, const std::vector<std::string>& lowers);
   absl::StatusOr<std::vector<std::string>> LowersOf(const std::vector<ChainLink>& chain);
   MountPlan PlanFor(const SnapshotRow& row, std::vector<std::string> lowers) const;
 

@@ -123,7 +123,6 @@ absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::Create(Kind kind, const 
 
   const int64_t now = clock_->WallNanos();
   SnapshotRow row;
-  row.id = directories_.NewId();
   row.info = {.name = key,
               .parent = parent,
               .kind = kind,
@@ -132,30 +131,36 @@ absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::Create(Kind kind, const 
               .labels = std::move(labels)};
   row.parent_id = found.id;
   row.reason = std::move(reason);
-  ASSIGN_OR_RETURN(std::vector<MountSpec> mounts, MountsFor(PlanFor(row, lowers)));
-
   SLACKER_FAILPOINT("create.begin");
-  RETURN_IF_ERROR(MakeDirectory(row, lowers));
-  SLACKER_FAILPOINT("create.made");
-  const int64_t id = row.id;
-  const bool has_directory = row.HasDirectory();
-  if (absl::Status inserted = InsertNew(row); !inserted.ok()) {
-    if (has_directory) directories_.Discard(id);
-    return inserted;
-  }
+  if (row.HasDirectory()) return CreateWithDirectory(std::move(row), lowers);
+  row.id = directories_.NewId();
+  ASSIGN_OR_RETURN(std::vector<MountSpec> mounts, MountsFor(PlanFor(row, lowers)));
+  RETURN_IF_ERROR(InsertNew(row));
   SLACKER_FAILPOINT("create.committed");
   return mounts;
 }
 
-absl::Status CoreSnapshotter::MakeDirectory(const SnapshotRow& row,
-                                            const std::vector<std::string>& lowers) {
-  if (!row.HasDirectory()) return absl::OkStatus();
+absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::CreateWithDirectory(
+    SnapshotRow row, const std::vector<std::string>& lowers) {
   FileOps::Owner owner{.mode = kRootMode, .uid = 0, .gid = 0};
   if (!lowers.empty()) {
     // The upper directory's attributes are what the merged root shows.
     ASSIGN_OR_RETURN(owner, files_->Stat(lowers.front()));
   }
-  return directories_.Create(row.id, owner, /*with_work=*/row.info.kind == Kind::kActive);
+  ASSIGN_OR_RETURN(row.id, directories_.Take());
+  auto mounts = MountsFor(PlanFor(row, lowers));
+  if (!mounts.ok()) {
+    directories_.GiveBack(row.id);
+    return mounts;
+  }
+  RETURN_IF_ERROR(directories_.Place(row.id, owner));
+  SLACKER_FAILPOINT("create.made");
+  if (absl::Status inserted = InsertNew(row); !inserted.ok()) {
+    directories_.Discard(row.id);
+    return inserted;
+  }
+  SLACKER_FAILPOINT("create.committed");
+  return mounts;
 }
 
 absl::Status CoreSnapshotter::InsertNew(const SnapshotRow& row) {

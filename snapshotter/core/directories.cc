@@ -15,6 +15,8 @@ namespace {
 constexpr uint32_t kPrivateMode = 0700;
 constexpr uint32_t kWorkMode = 0711;
 constexpr std::string_view kAsidePrefix = ".new-";
+// What the roots of nearly all images have.
+constexpr FileOps::Owner kSpareOwner{.mode = 0755, .uid = 0, .gid = 0};
 
 // The ID that a name of ours stands for.
 std::optional<int64_t> IdOf(std::string_view name) {
@@ -34,8 +36,13 @@ absl::Status Unexpected(const absl::Status& status) {
 
 }  // namespace
 
-SnapshotDirectories::SnapshotDirectories(FileOps* files, const std::string& root)
-    : files_(files), directory_(root + "/snapshots") {}
+SnapshotDirectories::SnapshotDirectories(FileOps* files, const std::string& root, int spares)
+    : files_(files), directory_(root + "/snapshots"), keep_(spares) {}
+
+SnapshotDirectories::~SnapshotDirectories() {
+  if (spares_ == nullptr) return;
+  for (const int64_t id : spares_->TakeAll()) (void)Delete(id);  // Open finds what is left
+}
 
 std::string SnapshotDirectories::PathOf(int64_t id) const {
   return directory_ + "/" + std::to_string(id);
@@ -49,35 +56,76 @@ absl::Status SnapshotDirectories::Open(const std::unordered_set<int64_t>& known,
   const absl::Status made = files_->MakeDirectory(directory_, kPrivateMode, 0, 0);
   if (!made.ok() && made.code() != absl::StatusCode::kFailedPrecondition) return made;
   ASSIGN_OR_RETURN(const std::vector<std::string> names, files_->List(directory_));
-  MutexLock lock(&mutex_);
+  std::set<int64_t> garbage;
   for (const std::string& name : names) {
     const std::optional<int64_t> id = IdOf(name);
     if (!id.has_value()) continue;
     last_id = std::max(last_id, *id);
-    if (!known.contains(*id)) garbage_.insert(*id);
+    if (!known.contains(*id)) {
+      garbage.insert(*id);
+    } else if (name.starts_with(kAsidePrefix)) {
+      RETURN_IF_ERROR(Annotate(files_->RenameDurably(AsideOf(*id), PathOf(*id)),
+                               "placing a directory after a crash"));
+    }
   }
   next_id_ = last_id + 1;
+  {
+    MutexLock lock(&mutex_);
+    garbage_ = std::move(garbage);
+  }
+  spares_ =
+      std::make_unique<SpareDirectories>(keep_, [this](int count) { return MakeSpares(count); });
   return absl::OkStatus();
 }
 
-absl::Status SnapshotDirectories::Create(int64_t id, const FileOps::Owner& owner, bool with_work) {
-  const absl::Status made = Make(id, owner, with_work);
-  if (!made.ok()) Discard(id);
-  return Unexpected(made);
+void SnapshotDirectories::GiveBack(int64_t id) {
+  if (keep_ == 0) {
+    Discard(id);
+  } else {
+    spares_->GiveBack(id);
+  }
 }
 
-absl::Status SnapshotDirectories::Make(int64_t id, const FileOps::Owner& owner, bool with_work) {
-  const std::string aside = AsideOf(id);
+absl::StatusOr<std::vector<int64_t>> SnapshotDirectories::MakeSpares(int count) {
+  std::vector<int64_t> ids;
+  absl::Status status;
+  for (int i = 0; i < count && status.ok(); ++i) {
+    ids.push_back(NewId());
+    status = MakeSpare(AsideOf(ids.back()));
+  }
+  SLACKER_FAILPOINT("spare.filled");
+  // The directory above first: where that commits a journal, the others are then durable too.
+  if (status.ok()) status = files_->Sync(directory_);
+  for (size_t i = 0; i < ids.size() && status.ok(); ++i) status = files_->Sync(AsideOf(ids[i]));
+  SLACKER_FAILPOINT("spare.durable");
+  if (status.ok()) return ids;
+  for (const int64_t id : ids) Discard(id);
+  return Unexpected(status);
+}
+
+absl::Status SnapshotDirectories::MakeSpare(const std::string& aside) {
   RETURN_IF_ERROR(files_->MakeDirectory(aside, kPrivateMode, 0, 0));
-  SLACKER_FAILPOINT("create.aside");
-  RETURN_IF_ERROR(files_->MakeDirectory(aside + "/fs", owner.mode, owner.uid, owner.gid));
-  if (with_work) RETURN_IF_ERROR(files_->MakeDirectory(aside + "/work", kWorkMode, 0, 0));
-  SLACKER_FAILPOINT("create.filled");
-  RETURN_IF_ERROR(files_->RenameDurably(aside, PathOf(id)));
-  SLACKER_FAILPOINT("create.renamed");
-  // After the rename, because journaling file systems have made both durable by then: this is then
-  // no second wait for the journal.
-  return files_->Sync(PathOf(id));
+  SLACKER_FAILPOINT("spare.aside");
+  RETURN_IF_ERROR(
+      files_->MakeDirectory(aside + "/fs", kSpareOwner.mode, kSpareOwner.uid, kSpareOwner.gid));
+  return files_->MakeDirectory(aside + "/work", kWorkMode, 0, 0);
+}
+
+absl::Status SnapshotDirectories::Place(int64_t id, const FileOps::Owner& owner) {
+  const absl::Status placed = PlaceSpare(id, owner);
+  if (!placed.ok()) Discard(id);
+  return Unexpected(placed);
+}
+
+absl::Status SnapshotDirectories::PlaceSpare(int64_t id, const FileOps::Owner& owner) {
+  if (owner != kSpareOwner) {
+    const std::string fs = AsideOf(id) + "/fs";
+    RETURN_IF_ERROR(files_->SetOwner(fs, owner));
+    RETURN_IF_ERROR(files_->Sync(fs));
+  }
+  RETURN_IF_ERROR(files_->Rename(AsideOf(id), PathOf(id)));
+  SLACKER_FAILPOINT("create.placed");
+  return absl::OkStatus();
 }
 
 absl::Status SnapshotDirectories::Delete(int64_t id) {
@@ -98,6 +146,8 @@ absl::Status SnapshotDirectories::Collect() {
   std::set<int64_t> garbage;
   {
     MutexLock lock(&mutex_);
+    while (collecting_) collected_.Wait(&mutex_);
+    collecting_ = true;
     garbage.swap(garbage_);
   }
   absl::Status first;
@@ -109,6 +159,9 @@ absl::Status SnapshotDirectories::Collect() {
     AddGarbage(id);
     first.Update(Unexpected(deleted));
   }
+  MutexLock lock(&mutex_);
+  collecting_ = false;
+  collected_.Signal();
   return first;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "backend/base/codec.h"
@@ -80,6 +81,15 @@ std::string BlobCache::EncodeMap() const {
   }
   encoder.Hash(Sha256::Of(out));
   return out;
+}
+
+bool BlobCache::IsFull() const {
+  for (uint32_t word = 0; word < words_.size(); ++word) {
+    const uint32_t bits = std::min<uint32_t>(64, chunks_ - word * 64);
+    const uint64_t all = bits == 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1;
+    if (words_[word].load(std::memory_order_acquire) != all) return false;
+  }
+  return true;
 }
 
 bool BlobCache::MayHold(uint64_t offset) const {

@@ -38,6 +38,7 @@ class BlobCache {
   bool Has(uint32_t chunk) const {
     return (words_[chunk / 64].load(std::memory_order_acquire) >> (chunk % 64) & 1) != 0;
   }
+  bool IsFull() const;
   // Whether the data file was there when it was opened and has data at this offset. What it has is
   // not verified.
   bool MayHold(uint64_t offset) const;

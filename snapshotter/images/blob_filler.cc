@@ -225,6 +225,28 @@ int64_t BlobFiller::AllocatedBytes(uint64_t blob_id) const {
   return slacker::AllocatedBytes(StemOf(blob_id) + ".data");
 }
 
+bool BlobFiller::IsComplete(const BlobRow& row) {
+  // Spares most blobs the loading.
+  if (static_cast<uint64_t>(AllocatedBytes(row.id)) < row.size_bytes) return false;
+  const auto blob = Load(row.id);
+  return blob.ok() && (*blob)->cache().IsFull();
+}
+
+absl::StatusOr<std::string> BlobFiller::ReadCachedChunk(uint64_t blob_id, uint32_t chunk) {
+  const auto blob = FindLoaded(blob_id);
+  if (blob == nullptr || !blob->cache().Has(chunk)) {
+    return NotFound("chunk " + std::to_string(chunk) + " is not in the cache");
+  }
+  const Chunk& wanted = blob->layer().chunks[chunk];
+  std::string bytes(wanted.size_bytes, '\0');
+  RETURN_IF_ERROR(blob->cache().Read(wanted.blob_offset, bytes.size(), bytes.data()));
+  return bytes;
+}
+
+void BlobFiller::DropChunk(uint64_t blob_id, uint32_t chunk) {
+  if (const auto blob = FindLoaded(blob_id); blob != nullptr) blob->cache().Drop(chunk);
+}
+
 FillStats BlobFiller::Stats() const {
   const FillCounters& fills = engine_->counters();
   FillStats stats;

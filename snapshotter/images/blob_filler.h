@@ -69,6 +69,13 @@ class BlobFiller final : public BlobSource {
   // On disk, without holes.
   int64_t AllocatedBytes(uint64_t blob_id) const;
 
+  // Whether all of a blob is in the cache. May load it; false also where that fails.
+  bool IsComplete(const BlobRow& row);
+  // A chunk from the cache alone, not verified. NOT_FOUND: it is not there, or no such blob.
+  absl::StatusOr<std::string> ReadCachedChunk(uint64_t blob_id, uint32_t chunk);
+  // Its bytes turned out to be wrong: they are fetched again when they are needed.
+  void DropChunk(uint64_t blob_id, uint32_t chunk);
+
   FillStats Stats() const;
 
   // <root>/records: one object for everybody who writes there.

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "backend/base/check.h"
@@ -67,6 +69,15 @@ absl::Status DbConnection::Execute(const char* sql) {
     return SqliteError(handle_, sql);
   }
   return absl::OkStatus();
+}
+
+absl::Status DbConnection::ExecuteKept(std::string_view sql) {
+  ASSIGN_OR_RETURN(sqlite3_stmt * stmt, Prepared(sql));
+  const int done = sqlite3_step(stmt);
+  absl::Status status;
+  if (done != SQLITE_DONE) status = SqliteError(handle_, sql);
+  sqlite3_reset(stmt);  // repeats the error of the step
+  return status;
 }
 
 bool DbConnection::InAutocommit() const { return sqlite3_get_autocommit(handle_) != 0; }
@@ -177,6 +188,18 @@ absl::StatusOr<std::unique_ptr<Db>> Db::Open(const std::string& path) {
   return db;
 }
 
+absl::StatusOr<std::unique_ptr<Db>> Db::OpenForReading(const std::string& path) {
+  if (access(path.c_str(), F_OK) != 0) {
+    return errno == ENOENT ? NotFound("there is no " + path) : ErrnoError(errno, "open " + path);
+  }
+  std::unique_ptr<Db> db(new Db(path));
+  ASSIGN_OR_RETURN(std::unique_ptr<DbConnection> reader, db->Connect(/*write=*/false));
+  RETURN_IF_ERROR(Annotate(CheckSchema(*reader), path));
+  MutexLock lock(&db->mutex_);
+  db->idle_readers_.push_back(std::move(reader));
+  return db;
+}
+
 Db::~Db() = default;
 
 absl::StatusOr<std::unique_ptr<DbConnection>> Db::Connect(bool write) const {
@@ -212,7 +235,7 @@ absl::StatusOr<Txn> Db::Write() {
     batch = batch_;
   }
   // The first of a batch is undone with the whole of it and needs no savepoint.
-  if (absl::Status begun = writer_->Execute(opens ? "BEGIN IMMEDIATE" : "SAVEPOINT member");
+  if (absl::Status begun = writer_->ExecuteKept(opens ? "BEGIN IMMEDIATE" : "SAVEPOINT member");
       !begun.ok()) {
     (void)EndWrite(batch, /*keep=*/false);
     return begun;
@@ -227,8 +250,8 @@ absl::Status Db::EndWrite(const std::shared_ptr<WriteBatch>& batch, bool keep) {
     first = batch->members == 0;
   }
   if (!first) {
-    if (!keep) (void)writer_->Execute("ROLLBACK TO member");
-    (void)writer_->Execute("RELEASE member");
+    if (!keep) (void)writer_->ExecuteKept("ROLLBACK TO member");
+    (void)writer_->ExecuteKept("RELEASE member");
   }
   // A full disk can make SQLite undo the whole transaction; what came after it would stand alone.
   const bool lost = writer_->InAutocommit();
@@ -247,9 +270,9 @@ absl::Status Db::EndWrite(const std::shared_ptr<WriteBatch>& batch, bool keep) {
   if (lost) {
     result = ResourceExhausted("the transaction was undone by the database");
   } else if (keep || !first) {
-    result = writer_->Execute("COMMIT");
+    result = writer_->ExecuteKept("COMMIT");
   }
-  if (!writer_->InAutocommit()) (void)writer_->Execute("ROLLBACK");
+  if (!writer_->InAutocommit()) (void)writer_->ExecuteKept("ROLLBACK");
   MutexLock lock(&mutex_);
   Finish(*batch, result);
   return result;
@@ -276,13 +299,13 @@ absl::StatusOr<Txn> Db::Read() {
   if (connection == nullptr) {
     ASSIGN_OR_RETURN(connection, Connect(/*write=*/false));
   }
-  RETURN_IF_ERROR(connection->Execute("BEGIN"));
+  RETURN_IF_ERROR(connection->ExecuteKept("BEGIN"));
   return Txn(this, connection.release(), nullptr);
 }
 
 void Db::EndRead(DbConnection* connection) {
   std::unique_ptr<DbConnection> surplus(connection);  // closed after the lock is released
-  (void)surplus->Execute("ROLLBACK");                 // nothing was changed
+  (void)surplus->ExecuteKept("ROLLBACK");             // nothing was changed
   MutexLock lock(&mutex_);
   if (idle_readers_.size() < kMaxIdleReaders) idle_readers_.push_back(std::move(surplus));
 }

@@ -43,6 +43,8 @@ class DbConnection {
 
   sqlite3* handle() const { return handle_; }
   absl::Status Execute(const char* sql);
+  // The same for one statement without rows that comes again and again: kept like those of Prepared.
+  absl::Status ExecuteKept(std::string_view sql);
   // No transaction is open.
   bool InAutocommit() const;
   // Prepared on first use and kept. `sql` must be a literal, or otherwise outlive the connection.
@@ -120,6 +122,9 @@ class Db {
   // Opens or creates the file and brings its schema to the current version (metastore/schema.h).
   // FAILED_PRECONDITION when the file was written by a newer program.
   static absl::StatusOr<std::unique_ptr<Db>> Open(const std::string& path);
+  // For looking into the database of a slackerd that may run. NOT_FOUND: there is none;
+  // FAILED_PRECONDITION: it has another version of the schema. REQUIRES: nobody calls Write.
+  static absl::StatusOr<std::unique_ptr<Db>> OpenForReading(const std::string& path);
   ~Db();
 
   // Waits for its turn.

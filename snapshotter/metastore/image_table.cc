@@ -99,6 +99,21 @@ absl::StatusOr<bool> IsReferenced(Txn& txn, const Digest& chain_id) {
   return stmt.Step();
 }
 
+absl::StatusOr<std::vector<std::string>> NamesOfImage(Txn& txn, const Digest& chain_id) {
+  Stmt stmt(txn,
+            "SELECT DISTINCT labels.value FROM snapshots JOIN labels "
+            "ON labels.snapshot = snapshots.id WHERE snapshots.chain = ? AND "
+            "labels.key = CAST('containerd.io/snapshot/cri.image-ref' AS BLOB) "
+            "ORDER BY labels.value");
+  stmt.BindText(Raw(chain_id));
+  std::vector<std::string> names;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, stmt.Step());
+    if (!row) return names;
+    names.push_back(stmt.Text(0));
+  }
+}
+
 absl::StatusOr<uint64_t> InsertImage(Txn& txn, const Digest& chain_id,
                                      std::span<const NewLayer> layers, bool to_anybody) {
   {
@@ -141,6 +156,28 @@ absl::StatusOr<std::vector<BlobRow>> UnreferencedBlobs(Txn& txn) {
 
 absl::Status DeleteBlob(Txn& txn, uint64_t blob_id) {
   return Stmt(txn, "DELETE FROM blobs WHERE id = ?").Bind(static_cast<int64_t>(blob_id)).Run();
+}
+
+absl::StatusOr<std::vector<BlobRow>> UnprovedBlobs(Txn& txn) {
+  Stmt stmt(txn, "SELECT id, record, size FROM blobs WHERE proof = 0 ORDER BY id");
+  return BlobRows(stmt);
+}
+
+absl::StatusOr<Proof> ProofOf(Txn& txn, uint64_t blob_id) {
+  Stmt stmt(txn, "SELECT proof FROM blobs WHERE id = ?");
+  stmt.Bind(static_cast<int64_t>(blob_id));
+  ASSIGN_OR_RETURN(const bool found, stmt.Step());
+  if (!found) return Proof::kNotYet;
+  const int64_t proof = stmt.Int(0);
+  if (proof < 0 || proof > static_cast<int64_t>(Proof::kRefuted)) {
+    return DataLoss("database: a proof is neither of the known ones");
+  }
+  return static_cast<Proof>(proof);
+}
+
+absl::Status SetProof(Txn& txn, uint64_t blob_id, Proof proof) {
+  Stmt stmt(txn, "UPDATE blobs SET proof = ? WHERE id = ?");
+  return stmt.Bind(static_cast<int64_t>(proof)).Bind(static_cast<int64_t>(blob_id)).Run();
 }
 
 }  // namespace slacker

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -28,6 +29,9 @@ struct BlobRow {
   uint64_t size_bytes = 0;  // of the layer blob; 0 for a layer without content
 };
 
+// Whether a layer's tar, put together from its blob, was seen to have the layer's diff ID.
+enum class Proof : uint8_t { kNotYet = 0, kProved = 1, kRefuted = 2 };
+
 // A layer of an image that is to be inserted.
 struct NewLayer {
   Digest record;
@@ -44,6 +48,10 @@ absl::StatusOr<std::vector<ImageRow>> AllImages(Txn& txn);
 absl::StatusOr<std::vector<ImageRow>> UnreferencedImages(Txn& txn);
 absl::StatusOr<bool> IsReferenced(Txn& txn, const Digest& chain_id);
 
+// What the snapshots of an image say it was pulled as (label containerd.io/snapshot/cri.image-ref:
+// a hint), sorted, each once.
+absl::StatusOr<std::vector<std::string>> NamesOfImage(Txn& txn, const Digest& chain_id);
+
 // Inserts an image with its layers (bottom first); blobs that are there already are shared. Returns
 // the image's ID. REQUIRES: FindImage finds nothing.
 absl::StatusOr<uint64_t> InsertImage(Txn& txn, const Digest& chain_id,
@@ -56,5 +64,12 @@ absl::StatusOr<std::vector<BlobRow>> AllBlobs(Txn& txn);
 // Those that belong to no image.
 absl::StatusOr<std::vector<BlobRow>> UnreferencedBlobs(Txn& txn);
 absl::Status DeleteBlob(Txn& txn, uint64_t blob_id);
+
+// Those with Proof::kNotYet.
+absl::StatusOr<std::vector<BlobRow>> UnprovedBlobs(Txn& txn);
+// kNotYet also when there is no such blob.
+absl::StatusOr<Proof> ProofOf(Txn& txn, uint64_t blob_id);
+// Nothing happens when there is no such blob.
+absl::Status SetProof(Txn& txn, uint64_t blob_id, Proof proof);
 
 }  // namespace slacker

@@ -61,7 +61,14 @@ constexpr const char* kMigrations[] = {
     R"sql(
     ALTER TABLE images ADD COLUMN to_anybody INTEGER NOT NULL DEFAULT 0;
     )sql",
+    // Whether the layer's tar was put together from the cache: 0 not yet, 1 it has the diff ID, 2 it
+    // has not.
+    R"sql(
+    ALTER TABLE blobs ADD COLUMN proof INTEGER NOT NULL DEFAULT 0;
+    )sql",
 };
+
+constexpr int64_t kNewest = std::size(kMigrations);
 
 absl::StatusOr<int64_t> UserVersion(DbConnection& connection) {
   ASSIGN_OR_RETURN(sqlite3_stmt * stmt, connection.Prepared("PRAGMA user_version"));
@@ -75,7 +82,6 @@ absl::StatusOr<int64_t> UserVersion(DbConnection& connection) {
 
 absl::Status MigrateSchema(DbConnection& connection) {
   ASSIGN_OR_RETURN(const int64_t version, UserVersion(connection));
-  constexpr int64_t kNewest = std::size(kMigrations);
   if (version < 0 || version > kNewest) {
     return FailedPrecondition("database has schema version " + std::to_string(version) +
                               ", this program knows versions up to " + std::to_string(kNewest));
@@ -92,6 +98,13 @@ absl::Status MigrateSchema(DbConnection& connection) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckSchema(DbConnection& connection) {
+  ASSIGN_OR_RETURN(const int64_t version, UserVersion(connection));
+  if (version == kNewest) return absl::OkStatus();
+  return FailedPrecondition("database has schema version " + std::to_string(version) +
+                            ", this program reads version " + std::to_string(kNewest));
 }
 
 }  // namespace slacker

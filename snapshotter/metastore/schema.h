@@ -10,5 +10,7 @@ namespace slacker {
 // Brings the database to the newest version. FAILED_PRECONDITION when it is of a version that this
 // program does not know.
 absl::Status MigrateSchema(DbConnection& connection);
+// FAILED_PRECONDITION unless it is of the newest version.
+absl::Status CheckSchema(DbConnection& connection);
 
 }  // namespace slacker

@@ -44,7 +44,8 @@ class MountedTest : public RemoteFixture {
   std::vector<std::string> SnapshotDirectories() const {
     std::vector<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(root_ + "/snapshots")) {
-      names.push_back(entry.path().filename());
+      const std::string name = entry.path().filename();
+      if (!name.starts_with(".new-")) names.push_back(name);  // else a spare
     }
     return names;
   }

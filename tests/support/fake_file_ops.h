@@ -43,8 +43,12 @@ class FakeFileOps final : public FileOps {
   }
 
   absl::Status RenameDurably(const std::string& from, const std::string& to) override {
+    RETURN_IF_ERROR(Rename(from, to));
+    return Sync(from);
+  }
+
+  absl::Status Rename(const std::string& from, const std::string& to) override {
     MutexLock lock(&mutex_);
-    ++syncs_;
     if (directories_.contains(to)) return FailedPrecondition("the name is taken: " + to);
     if (!directories_.contains(from)) return Internal("no such directory: " + from);
     std::map<std::string, Owner> moved;
@@ -83,6 +87,14 @@ class FakeFileOps final : public FileOps {
     const auto found = directories_.find(path);
     if (found == directories_.end()) return Internal("no such directory: " + path);
     return found->second;
+  }
+
+  absl::Status SetOwner(const std::string& path, const Owner& owner) override {
+    MutexLock lock(&mutex_);
+    const auto found = directories_.find(path);
+    if (found == directories_.end()) return Internal("no such directory: " + path);
+    found->second = owner;
+    return absl::OkStatus();
   }
 
  private:

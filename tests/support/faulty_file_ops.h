@@ -44,6 +44,10 @@ class FaultyFileOps final : public FileOps {
     RETURN_IF_ERROR(CheckChange("fsync " + path));
     return real_->Sync(path);
   }
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    RETURN_IF_ERROR(CheckChange("rename " + from));
+    return real_->Rename(from, to);
+  }
   absl::Status RenameDurably(const std::string& from, const std::string& to) override {
     RETURN_IF_ERROR(CheckChange("rename " + from));
     return real_->RenameDurably(from, to);
@@ -64,6 +68,10 @@ class FaultyFileOps final : public FileOps {
   absl::StatusOr<Owner> Stat(const std::string& path) override {
     RETURN_IF_ERROR(Check("stat " + path));
     return real_->Stat(path);
+  }
+  absl::Status SetOwner(const std::string& path, const Owner& owner) override {
+    RETURN_IF_ERROR(CheckChange("chown " + path));
+    return real_->SetOwner(path, owner);
   }
 
  private:

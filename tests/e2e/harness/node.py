@@ -282,7 +282,7 @@ class Node:
     def _kept(self):
         """What slackerd has of images and snapshots: files, directories, mounts, descriptors, loops."""
         kept = [f"{self.root}/{name}/{child}" for name in _COLLECTED
-                for child in os.listdir(f"{self.root}/{name}")]
+                for child in os.listdir(f"{self.root}/{name}") if not child.startswith(".new-")]  # spares
         kept += [point for point in mount_points() if point.startswith(self.root + "/")]
         kept += loop_devices(self.root).items()
         for fd in os.listdir(f"/proc/{self.slackerd.pid}/fd"):

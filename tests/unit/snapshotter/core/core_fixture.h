@@ -28,11 +28,7 @@ class CoreTest : public ::testing::Test {
     auto db = Db::Open(dir_ / "slacker.db");
     EXPECT_OK(db);
     db_ = *std::move(db);
-    auto core = CoreSnapshotter::Open(
-        db_.get(), &faulty_, &images_, &clock_,
-        {.root = dir_.path(),
-         .overlay_index_off = true,
-         .on_decision = [this](const PathDecision& decision) { decisions_.push_back(decision); }});
+    auto core = CoreSnapshotter::Open(db_.get(), &faulty_, &images_, &clock_, options_);
     EXPECT_OK(core);
     core_ = *std::move(core);
   }
@@ -73,6 +69,10 @@ class CoreTest : public ::testing::Test {
   FaultyFileOps faulty_{&files_};
   FakeImages images_{dir_.path()};
   std::vector<PathDecision> decisions_;
+  CoreOptions options_{
+      .root = dir_.path(),
+      .overlay_index_off = true,
+      .on_decision = [this](const PathDecision& decision) { decisions_.push_back(decision); }};
   std::unique_ptr<Db> db_;
   std::unique_ptr<CoreSnapshotter> core_;
 };

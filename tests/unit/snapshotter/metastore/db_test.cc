@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -87,6 +88,7 @@ TEST_F(DbTest, ADatabaseOfTheFirstVersionIsMigratedWithWhatItHolds) {
     ASSERT_OK(AddBlob(*db, "kept"));
     ASSERT_OK_AND_ASSIGN(Txn txn, db->Write());
     ASSERT_OK(Stmt(txn, "ALTER TABLE images DROP COLUMN to_anybody").Run());
+    ASSERT_OK(Stmt(txn, "ALTER TABLE blobs DROP COLUMN proof").Run());
     ASSERT_OK(Stmt(txn, "INSERT INTO images(chain) VALUES (x'01')").Run());
     ASSERT_OK(Stmt(txn, "PRAGMA user_version=1").Run());
     ASSERT_OK(txn.Commit());
@@ -97,6 +99,36 @@ TEST_F(DbTest, ADatabaseOfTheFirstVersionIsMigratedWithWhatItHolds) {
   Stmt image(txn, "SELECT to_anybody FROM images");
   ASSERT_TRUE(*image.Step());
   EXPECT_EQ(image.Int(0), 0) << "nobody said yet that anybody may have it";
+  Stmt blob(txn, "SELECT proof FROM blobs");
+  ASSERT_TRUE(*blob.Step());
+  EXPECT_EQ(blob.Int(0), 0) << "nothing was proved yet";
+}
+
+TEST_F(DbTest, OpenForReadingSeesWhatAWriterCommittedAndMakesNothing) {
+  EXPECT_THAT(Db::OpenForReading(dir_ / "x.db"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "x.db"));
+  ASSERT_OK_AND_ASSIGN(auto writer, Db::Open(dir_ / "x.db"));
+  ASSERT_OK(AddBlob(*writer, "a"));
+  {
+    ASSERT_OK_AND_ASSIGN(auto reader, Db::OpenForReading(dir_ / "x.db"));
+    EXPECT_EQ(CountBlobs(*reader), 1);
+    ASSERT_OK(AddBlob(*writer, "b"));
+    EXPECT_EQ(CountBlobs(*reader), 2);
+  }
+  writer.reset();
+  ASSERT_OK_AND_ASSIGN(auto alone, Db::OpenForReading(dir_ / "x.db"));
+  EXPECT_EQ(CountBlobs(*alone), 2);
+}
+
+TEST_F(DbTest, OpenForReadingRefusesAnotherVersion) {
+  {
+    ASSERT_OK_AND_ASSIGN(auto db, Db::Open(dir_ / "x.db"));
+    ASSERT_OK_AND_ASSIGN(Txn txn, db->Write());
+    ASSERT_OK(Stmt(txn, "PRAGMA user_version=1").Run());
+    ASSERT_OK(txn.Commit());
+  }
+  EXPECT_THAT(Db::OpenForReading(dir_ / "x.db"),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "version 1"));
 }
 
 TEST_F(DbTest, AFileThatIsNoDatabaseIsDataLoss) {
