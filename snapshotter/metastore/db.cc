@@ -22,6 +22,7 @@ constexpr int kMaxBatch = 64;  // bounds how long the first transaction of a bat
 
 // SQLite checkpoints at 1000 pages of 4 KiB; the rest is for when the checkpoint finds no space.
 constexpr off_t kReservedLogBytes = 8 << 20;
+constexpr size_t kReservedLogStep = 1 << 20;
 constexpr int kGrowthBytes = 4 << 20;  // the database file grows in steps of this size
 
 absl::Status SqliteError(sqlite3* handle, std::string_view what) {
@@ -54,7 +55,17 @@ void ReserveSpace(sqlite3* handle, const std::string& path) {
   sqlite3_int64 size = kGrowthBytes;
   (void)sqlite3_file_control(handle, "main", SQLITE_FCNTL_SIZE_HINT, &size);
   const UniqueFd log(open((path + "-wal").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-  if (log.valid()) (void)fallocate(log.get(), FALLOC_FL_KEEP_SIZE, 0, kReservedLogBytes);
+  if (!log.valid()) return;
+  // Written, not only allocated: to sync what overwrites it then is one flush of the disk, without a
+  // change of the file's metadata that the file system's journal must take. Behind its last frame
+  // SQLite takes zeros for the end of the log.
+  const std::string zeros(kReservedLogStep, '\0');
+  for (off_t at = lseek(log.get(), 0, SEEK_END); at >= 0 && at < kReservedLogBytes;) {
+    const ssize_t put = pwrite(log.get(), zeros.data(), zeros.size(), at);
+    if (put <= 0) return;
+    at += put;
+  }
+  (void)fdatasync(log.get());
 }
 
 }  // namespace

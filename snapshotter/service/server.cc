@@ -22,8 +22,9 @@ namespace slacker {
 namespace {
 
 constexpr int kMaxMessageBytes = 16 << 20;  // containerd's own limit
-// Idle threads that are kept: with fewer than the calls that come at once, each of those starts one.
-constexpr int kMaxPollers = 16;
+// Threads that wait for calls; each call that finds none waiting starts one. With more of them they
+// get into each other's way (measured: docs/benchmarks/rpc.md), with fewer calls wait for starts.
+constexpr int kMaxPollers = 4;
 constexpr mode_t kSocketUmask = 0177;
 constexpr mode_t kLockMode = 0600;
 

@@ -3,10 +3,11 @@
 //   rpc_bench --populate N --server NAME=SOCKET            commits N snapshots, in stacks of ten
 //   rpc_bench --snapshots N --clients C --rounds R --server NAME=SOCKET...
 //
-// A round of a client is the life of one snapshot: Prepare on a stack, Mounts, Stat, Usage,
-// List by reference and parent, Commit, Remove. The servers take turns, a slice of the rounds each,
-// so that whatever else the machine does hits them alike. Prints a table: medians and 99th
-// percentiles in microseconds.
+// Each snapshot of a client goes through one life: Prepare on a stack, Mounts, Stat, Usage, List by
+// reference and parent, Commit, Remove. All clients make one kind of call at a time, so that a call
+// meets as many of its own kind on every server, however long the others take there. The servers
+// take turns, a slice of the rounds each, so that whatever else the machine does hits them alike.
+// Prints a table: medians and 99th percentiles in microseconds.
 #include <grpcpp/grpcpp.h>
 
 #include <CLI/CLI.hpp>
@@ -58,15 +59,19 @@ class Client {
     Commit(NameOf(snapshot), key, RefOf(snapshot));
   }
 
-  void Round(const std::string& id, int top, Times* times) {
+  // One call of the life of snapshot `id`, timed.
+  void Call(const std::string& rpc, const std::string& id, int top, std::vector<double>* times) {
     const std::string key = "bench/2/" + id, name = "bench/3/" + id;
-    Time("Prepare", times, [&] { Prepare(key, NameOf(top), ""); });
-    Time("Mounts", times, [&] { Mounts(key); });
-    Time("Stat", times, [&] { Stat(NameOf(top)); });
-    Time("Usage", times, [&] { Usage(key); });
-    Time("List", times, [&] { List(RefOf(top), ParentOf(top)); });
-    Time("Commit", times, [&] { Commit(name, key, "sha256:" + id); });
-    Time("Remove", times, [&] { Remove(name); });
+    const auto begin = std::chrono::steady_clock::now();
+    if (rpc == "Prepare") Prepare(key, NameOf(top), "");
+    if (rpc == "Mounts") Mounts(key);
+    if (rpc == "Stat") Stat(NameOf(top));
+    if (rpc == "Usage") Usage(key);
+    if (rpc == "List") List(RefOf(top), ParentOf(top));
+    if (rpc == "Commit") Commit(name, key, "sha256:" + id);
+    if (rpc == "Remove") Remove(name);
+    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
+    times->push_back(took.count());
   }
 
   void Cleanup() {
@@ -76,13 +81,6 @@ class Client {
   }
 
  private:
-  template <typename Call>
-  static void Time(const char* rpc, Times* times, Call call) {
-    const auto begin = std::chrono::steady_clock::now();
-    call();
-    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
-    (*times)[rpc].push_back(took.count());
-  }
   static void Check(const grpc::Status& status, const std::string& what) {
     if (status.ok()) return;
     std::fprintf(stderr, "rpc_bench: %s: %s\n", what.c_str(), status.error_message().c_str());
@@ -183,22 +181,22 @@ void Populate(Server& server, int snapshots) {
 
 void RunSlice(Server& server, const Options& options, int slice) {
   const int rounds = std::max(1, options.rounds / kSlices);
-  std::vector<Times> times(server.clients.size());
-  std::vector<std::thread> threads;
-  for (size_t c = 0; c < server.clients.size(); ++c) {
-    threads.emplace_back([&, c] {
-      for (int r = 0; r < rounds; ++r) {
-        const int count = slice * rounds + r;
-        const int stacks = options.snapshots / kStack;
-        const int top = (count * 7919 + static_cast<int>(c) * 101) % stacks * kStack + kStack - 1;
-        server.clients[c]->Round(std::to_string(c) + "-" + std::to_string(count), top, &times[c]);
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const Times& part : times) {
-    for (const auto& [rpc, values] : part) {
-      server.times[rpc].insert(server.times[rpc].end(), values.begin(), values.end());
+  for (const char* rpc : kRpcs) {
+    std::vector<std::vector<double>> times(server.clients.size());
+    std::vector<std::thread> threads;
+    for (size_t c = 0; c < server.clients.size(); ++c) {
+      threads.emplace_back([&, c] {
+        for (int count = slice * rounds; count < (slice + 1) * rounds; ++count) {
+          const int stacks = options.snapshots / kStack;
+          const int top = (count * 7919 + static_cast<int>(c) * 101) % stacks * kStack + kStack - 1;
+          server.clients[c]->Call(rpc, std::to_string(c) + "-" + std::to_string(count), top,
+                                  &times[c]);
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const std::vector<double>& part : times) {
+      server.times[rpc].insert(server.times[rpc].end(), part.begin(), part.end());
     }
   }
   server.clients.front()->Cleanup();
