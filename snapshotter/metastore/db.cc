@@ -54,6 +54,8 @@ void ReserveSpace(sqlite3* handle, const std::string& path) {
   (void)sqlite3_file_control(handle, "main", SQLITE_FCNTL_CHUNK_SIZE, &bytes);
   sqlite3_int64 size = kGrowthBytes;
   (void)sqlite3_file_control(handle, "main", SQLITE_FCNTL_SIZE_HINT, &size);
+  int stays = 1;  // the log is not deleted with the last connection: the next start has it at once
+  (void)sqlite3_file_control(handle, "main", SQLITE_FCNTL_PERSIST_WAL, &stays);
   const UniqueFd log(open((path + "-wal").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!log.valid()) return;
   // Written, not only allocated: to sync what overwrites it then is one flush of the disk, without a
