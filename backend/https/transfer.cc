@@ -53,10 +53,7 @@ Transfer::Transfer(const HttpsOptions* options, Request request)
     : options_(options),
       request_(std::move(request)),
       deadline_(std::chrono::steady_clock::now() + TimeFor(*options, request_.size)),
-      url_(request_.url),
-      easy_(curl_easy_init()) {
-  SLACKER_CHECK(easy_ != nullptr, "out of memory");
-}
+      url_(request_.url) {}
 
 Transfer::~Transfer() {
   curl_easy_cleanup(easy_);
@@ -73,7 +70,9 @@ absl::StatusOr<CURL*> Transfer::Prepare() {
   const auto left =
       std::chrono::duration_cast<milliseconds>(deadline_ - std::chrono::steady_clock::now());
   if (left.count() <= 0) return Unavailable("GET " + url_ + ": no answer in time");
-  curl_easy_reset(easy_);
+  // A new one: libcurl 7.88 leaves buffers in those whose connection broke, and refuses options then.
+  curl_easy_cleanup(std::exchange(easy_, curl_easy_init()));
+  SLACKER_CHECK(easy_ != nullptr, "out of memory");
   answer_.emplace(request_.offset, request_.size);
   error_[0] = '\0';
   Set(CURLOPT_TIMEOUT_MS, static_cast<long>(left.count()));

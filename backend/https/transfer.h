@@ -65,7 +65,7 @@ class Transfer {
   std::string url_;       // of this try
   bool own_host_ = true;  // gets our credentials
   int tries_ = 0, redirects_ = 0;
-  CURL* const easy_;
+  CURL* easy_ = nullptr;  // of this try
   curl_slist* headers_ = nullptr;
   std::optional<Answer> answer_;
   char error_[CURL_ERROR_SIZE] = {};
