@@ -75,8 +75,8 @@ absl::StatusOr<Parsed> Parse(std::string_view url) {
 Opened Open(std::string_view url, Missing missing) {
   ASSIGN_OR_RETURN(const Parsed parsed, Parse(url));
   if (parsed.scheme->open == nullptr) {
-    return PermissionDenied("a store behind a web server can only be read, and not be listed (" +
-                            std::string(url) + "): open it where its server has it");
+    return InvalidArgument("a store behind a web server can only be read, and not be listed (" +
+                           std::string(url) + "): open it where its server has it");
   }
   return parsed.scheme->open(parsed.rest, missing);
 }
@@ -84,6 +84,11 @@ Opened Open(std::string_view url, Missing missing) {
 }  // namespace
 
 absl::Status ValidateStoreUrl(std::string_view url) { return Parse(url).status(); }
+
+bool CanBeListed(std::string_view url) {
+  const absl::StatusOr<Parsed> parsed = Parse(url);
+  return !parsed.ok() || parsed->scheme->open != nullptr;
+}
 
 absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(std::string_view url) {
   return Open(url, Missing::kCreate);

@@ -28,12 +28,14 @@ struct StoreAccess {
 // Checks a URL without opening anything: for reading configurations.
 absl::Status ValidateStoreUrl(std::string_view url);
 
-// For publishing: makes the store's directory if it is missing. PERMISSION_DENIED where a store
-// can only be read.
+// Whether a store can be listed and written, or only be asked for objects by name: then the next
+// two give INVALID_ARGUMENT. True for bad URLs.
+bool CanBeListed(std::string_view url);
+
+// For publishing: makes the store's directory if it is missing.
 absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(std::string_view url);
 
-// For tools that list, or maintain, a store: UNAVAILABLE if it is missing, PERMISSION_DENIED where
-// it can only be read.
+// For tools that list, or maintain, a store: UNAVAILABLE if it is missing.
 absl::StatusOr<std::shared_ptr<Backend>> OpenExistingBackend(std::string_view url);
 
 // For a node. Opens also a store that is not there (yet): its reads are UNAVAILABLE until it is.

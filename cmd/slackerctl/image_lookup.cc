@@ -56,4 +56,22 @@ absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
                          "): choose one with --platform");
 }
 
+absl::StatusOr<OpenedImage> OpenImage(const CommonArguments& common, std::string_view text,
+                                      std::string_view platform) {
+  if (CanBeListed(common.store)) {
+    ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(common.store));
+    ASSIGN_OR_RETURN(FoundImage image, FindImage(*store, text, platform));
+    return OpenedImage{store, std::move(image)};
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<ReadBackend> store,
+                   OpenReadBackend(common.store, common.access));
+  const absl::StatusOr<Digest> chain = Digest::Parse(text);
+  if (!chain.ok()) {
+    return InvalidArgument(std::string(text) +
+                           ": in a store behind a web server images are found "
+                           "by chain ID only (sha256:...), because it cannot be listed");
+  }
+  return OpenedImage{std::move(store), FoundImage{*chain, std::nullopt}};
+}
+
 }  // namespace slacker::ctl

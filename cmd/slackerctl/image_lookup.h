@@ -1,11 +1,13 @@
 // Which published image an argument means.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string_view>
 
 #include "absl/status/statusor.h"
 #include "backend/store/store.h"
+#include "cmd/slackerctl/verb.h"
 
 namespace slacker::ctl {
 
@@ -19,5 +21,14 @@ struct FoundImage {
 // host's does. NOT_FOUND; INVALID_ARGUMENT when the name stands for several images.
 absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
                                      std::string_view platform);
+
+// The same in a store that is opened for reading. One that cannot be listed knows images by chain ID
+// only: INVALID_ARGUMENT for names.
+struct OpenedImage {
+  std::shared_ptr<ReadBackend> store;
+  FoundImage image;
+};
+absl::StatusOr<OpenedImage> OpenImage(const CommonArguments& common, std::string_view text,
+                                      std::string_view platform);
 
 }  // namespace slacker::ctl

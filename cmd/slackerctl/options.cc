@@ -25,6 +25,15 @@ void AddCommon(CLI::App* command, CommonArguments* common) {
   command->add_flag("--json", common->json, "Write JSON");
 }
 
+void AddAccess(CLI::App* command, StoreAccess* access) {
+  command->add_option("--ca-file", access->ca_file,
+                      "https: PEM file of the authorities that certify the server");
+  command->add_option("--client-certificate", access->client_certificate,
+                      "https: PEM file of what is proved to the server");
+  command->add_option("--client-key", access->client_key, "https: its key");
+  command->add_option("--token-file", access->token_file, "https: file with a bearer token");
+}
+
 void AddPlatform(CLI::App* command, std::string* platform) {
   command->add_option("--platform", *platform, "os/arch[/variant] (default: this machine's)");
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cmd/common/store_url.h"
 #include "cmd/slackerctl/output.h"
 
 namespace CLI {
@@ -33,9 +34,12 @@ struct Verb {
 // What nearly every verb takes.
 struct CommonArguments {
   std::string store;  // URL
+  StoreAccess access;
   bool json = false;
 };
 void AddCommon(CLI::App* command, CommonArguments* common);
+// For verbs that only read: a store behind a web server will do.
+void AddAccess(CLI::App* command, StoreAccess* access);
 void AddPlatform(CLI::App* command, std::string* platform);
 void AddSigningKey(CLI::App* command, std::string* key);
 void AddTrustedKeys(CLI::App* command, std::vector<std::string>* keys);

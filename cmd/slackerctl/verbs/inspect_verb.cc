@@ -6,7 +6,6 @@
 
 #include "backend/base/status.h"
 #include "backend/source/platform.h"
-#include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
@@ -55,12 +54,12 @@ absl::StatusOr<LayerDetails> InspectLayer(const StoreReader& reader, const Manif
   return details;
 }
 
-absl::StatusOr<Details> Inspect(const std::string& url, const std::string& image,
-                                const std::string& platform) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(url));
+absl::StatusOr<Details> Inspect(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(OpenedImage opened,
+                   OpenImage(arguments.common, arguments.image, arguments.platform));
   Details details;
-  ASSIGN_OR_RETURN(details.image, FindImage(*store, image, platform));
-  const StoreReader reader(store);
+  details.image = std::move(opened.image);
+  const StoreReader reader(opened.store);
   ASSIGN_OR_RETURN(details.manifest, reader.ReadManifest(details.image.chain_id));
   for (const ManifestLayer& layer : details.manifest.layers) {
     ASSIGN_OR_RETURN(LayerDetails one, InspectLayer(reader, layer));
@@ -117,8 +116,7 @@ void PrintDetails(const Details& details, std::ostream& out) {
 }
 
 int RunInspect(const Arguments& arguments, const Console& console) {
-  const absl::StatusOr<Details> details =
-      Inspect(arguments.common.store, arguments.image, arguments.platform);
+  const absl::StatusOr<Details> details = Inspect(arguments);
   if (!details.ok()) {
     PrintError(console.err, details.status());
     return kExitFailed;
@@ -135,6 +133,7 @@ Action DeclareInspect(CLI::App* command) {
   auto arguments = std::make_shared<Arguments>();
   command->add_option("IMAGE", arguments->image, "Image name or chain ID")->required();
   AddCommon(command, &arguments->common);
+  AddAccess(command, &arguments->common.access);
   AddPlatform(command, &arguments->platform);
   return [arguments](const Console& console) { return RunInspect(*arguments, console); };
 }

@@ -23,11 +23,14 @@ struct Arguments {
 absl::StatusOr<VerifyReport> Verify(const Arguments& arguments) {
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
-  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
-                   OpenExistingBackend(arguments.common.store));
-  if (arguments.image.empty()) return VerifyStore(store, trust);
-  ASSIGN_OR_RETURN(const FoundImage found, FindImage(*store, arguments.image, arguments.platform));
-  return VerifyChain(store, found.chain_id, trust);
+  if (arguments.image.empty()) {
+    ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
+                     OpenExistingBackend(arguments.common.store));
+    return VerifyStore(store, trust);
+  }
+  ASSIGN_OR_RETURN(const OpenedImage opened,
+                   OpenImage(arguments.common, arguments.image, arguments.platform));
+  return VerifyChain(opened.store, opened.image.chain_id, trust);
 }
 
 void PrintReport(const VerifyReport& report, const Console& console) {
@@ -85,6 +88,7 @@ Action DeclareVerify(CLI::App* command) {
   command->add_option("IMAGE", arguments->image,
                       "Image name or chain ID (default: the whole store)");
   AddCommon(command, &arguments->common);
+  AddAccess(command, &arguments->common.access);
   AddPlatform(command, &arguments->platform);
   AddTrustedKeys(command, &arguments->trusted_keys);
   return [arguments](const Console& console) { return RunVerify(*arguments, console); };

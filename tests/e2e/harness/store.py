@@ -1,4 +1,28 @@
 """Where a world's store is: what publishers open, and what its nodes read."""
+import os
+import socket
+
+from harness.process import Daemon, run
+from harness.relay import Relay
+
+_NGINX = ("127.0.0.1", 8443)
+_NGINX_CONFIGURATION = """
+daemon off; master_process off; pid nginx.pid; error_log stderr warn;
+events {{ worker_connections 512; }}
+http {{
+  access_log off;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  server {{
+    listen {host}:{port} ssl http2;
+    ssl_certificate server.pem; ssl_certificate_key server.key;
+    ssl_client_certificate ca.pem; ssl_verify_client on;
+    if ($http_authorization != "Bearer {token}") {{ return 401; }}
+    location / {{ root {root}; }}
+  }}
+}}
+"""
+_TOKEN = "a-token-of-the-tests"
 
 
 class Loopback:
@@ -18,4 +42,61 @@ class Loopback:
         """Ends what serves the store; its directory goes with the world's."""
 
 
-STORES = {"loopback": Loopback}
+class Nginx(Loopback):
+    """A directory for publishers, which nodes read through nginx: TLS with certificates on both
+    sides, a token, signed manifests. Each node reaches it at the same address of its own."""
+
+    def __init__(self, tools, directory):
+        super().__init__(tools, directory)
+        self._place = f"{directory}/nginx"
+        os.makedirs(self._place)
+        os.makedirs(self.directory)
+        for name in ("ca", "server", "client"):
+            self._certify(name)
+        with open(f"{self._place}/token", "w") as file:
+            file.write(_TOKEN + "\n")
+        run(tools.ours("slackerctl"), "keygen", f"{self._place}/publisher.pem")
+        self.publish_options = ("--key", f"{self._place}/publisher.pem")
+        self.node_url = f"https://{_NGINX[0]}:{_NGINX[1]}"
+        self.settings = f"""[store]
+trusted_keys = ["{self._place}/publisher.pem.pub"]
+ca_file = "{self._place}/ca.pem"
+client_certificate = "{self._place}/client.pem"
+client_key = "{self._place}/client.key"
+token_file = "{self._place}/token"
+"""
+        self._relays = []
+        with open(f"{self._place}/nginx.conf", "w") as file:
+            file.write(_NGINX_CONFIGURATION.format(host=_NGINX[0], port=_NGINX[1], token=_TOKEN,
+                                                   root=self.directory))
+        self._daemon = Daemon("nginx", ["nginx", "-e", "stderr", "-p", self._place, "-c",
+                                        f"{self._place}/nginx.conf"], f"{self._place}/nginx.log")
+        self._daemon.await_ready(_accepts, "accepts connections")
+
+    def _certify(self, name):
+        by = [] if name == "ca" else [
+            "-CA", f"{self._place}/ca.pem", "-CAkey", f"{self._place}/ca.key",
+            "-addext", f"subjectAltName=IP:{_NGINX[0]}",
+            "-addext", "basicConstraints=critical,CA:FALSE"]
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{self._place}/{name}.key",
+            "-out", f"{self._place}/{name}.pem", *by)
+
+    def join(self, network):
+        self._relays.append(Relay(network, _NGINX))
+
+    def stop(self):
+        for relay in self._relays:
+            relay.stop()
+        self._daemon.stop()
+
+
+def _accepts():
+    try:
+        socket.create_connection(_NGINX, 5).close()
+        return True
+    except OSError:
+        return False
+
+
+STORES = {"loopback": Loopback, "https": Nginx}

@@ -47,8 +47,9 @@ TEST(StoreUrlTest, WebServersCanBeReadOnly) {
     ASSERT_OK_AND_ASSIGN(const auto backend, OpenReadBackend(url, {}));
     EXPECT_EQ(backend->Url(), url);
     EXPECT_TRUE(backend->IsNetwork());
-    EXPECT_THAT(OpenBackend(url), StatusIs(absl::StatusCode::kPermissionDenied, "only be read"));
-    EXPECT_THAT(OpenExistingBackend(url), StatusIs(absl::StatusCode::kPermissionDenied));
+    EXPECT_THAT(OpenBackend(url), StatusIs(absl::StatusCode::kInvalidArgument, "only be read"));
+    EXPECT_THAT(OpenExistingBackend(url), StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_FALSE(CanBeListed(url));
   }
 }
 

@@ -1,12 +1,15 @@
+#include "cmd/slackerctl/command_line.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "cmd/slackerctl/command_line.h"
+#include "tests/support/nginx_process.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/tar_builder.h"
 #include "tests/support/temp_dir.h"
@@ -181,6 +184,51 @@ TEST_F(SlackerctlTest, AFileThatIsNoKeyIsRefused) {
             kExitUsage);
   EXPECT_THAT(err_.str(), HasSubstr("not an Ed25519 private key"));
   EXPECT_EQ(Run({"sign", "--store", url_}), kExitUsage);
+}
+
+TEST_F(SlackerctlTest, StoreBehindAWebServerIsReadByChainId) {
+  const testing::TestCertificates certificates(dir_ / "certificates");
+  const testing::NginxProcess nginx({.directory = dir_ / "nginx",
+                                     .root = dir_ / "store",
+                                     .certificates = &certificates,
+                                     .client_certificate = true,
+                                     .token = "secret"});
+  std::ofstream(dir_ / "token") << "secret\n";
+  RunJson({"publish", AddImage("v1")});
+  const std::vector<std::string> access = {"--store",
+                                           nginx.Url(),
+                                           "--ca-file",
+                                           certificates.ca(),
+                                           "--client-certificate",
+                                           certificates.client(),
+                                           "--client-key",
+                                           certificates.client_key(),
+                                           "--token-file",
+                                           dir_ / "token"};
+  const auto with = [&access](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), access.begin(), access.end());
+    return arguments;
+  };
+  EXPECT_EQ(Run(with({"inspect", chain_})), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr(chain_));
+  EXPECT_EQ(Run(with({"verify", chain_})), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("everything is sound"));
+  EXPECT_EQ(Run(with({"inspect", "app:v1"})), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("by chain ID only"));
+  EXPECT_EQ(Run(with({"verify"})), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("can only be read"));
+  for (const char* verb : {"images", "sign"}) {
+    std::vector<std::string> arguments = {verb, "--store", nginx.Url()};
+    if (verb == std::string("sign")) {
+      ASSERT_EQ(Run({"keygen", dir_ / "key"}), kExitOk);
+      arguments.insert(arguments.end(), {"--key", dir_ / "key"});
+    }
+    EXPECT_EQ(Run(arguments), kExitFailed);
+    EXPECT_THAT(err_.str(), HasSubstr("can only be read"));
+  }
+  EXPECT_EQ(Run({"inspect", chain_, "--store", nginx.Url(), "--ca-file", certificates.ca()}),
+            kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("400"));
 }
 
 }  // namespace
