@@ -98,7 +98,7 @@ absl::Status ImageWriter::PlaceInode(uint32_t index) {
 // (Linux before 6.2 refuses symlinks whose xattrs leave the inode's block).
 void ImageWriter::PlaceFlatData(Place* place) {
   const uint64_t tail = place->size_bytes % kBlockSize;
-  place->data_block = data_blocks_;
+  place->data_block = static_cast<uint32_t>(data_blocks_);
   data_blocks_ += place->size_bytes / kBlockSize;
   if (tail == 0) return;
   if (sizeof(Inode) + place->xattr_bytes + tail <= kBlockSize) {
@@ -148,7 +148,7 @@ void ImageWriter::WriteInode(uint32_t index) {
         static_cast<uint16_t>(1 + (place.xattr_bytes - sizeof(XattrHeader)) / sizeof(uint32_t));
   }
   if (place.layout == DataLayout::kChunkBased) {
-    stored.data = kChunkIndexes | static_cast<uint32_t>(place.data_block);
+    stored.data = kChunkIndexes | place.data_block;
   } else if (inode.node->type == NodeType::kCharDevice ||
              inode.node->type == NodeType::kBlockDevice) {
     stored.data = DeviceNumber(*inode.node);
@@ -174,7 +174,7 @@ void ImageWriter::WriteDirectory(uint32_t index) {
 
 void ImageWriter::WriteSymlink(uint32_t index) {
   const Place& place = places_[index];
-  const std::string& target = tree_.inodes[index].node->target;
+  const std::string_view target = tree_.inodes[index].node->target;
   const size_t behind_inode = place.layout == DataLayout::kFlatInline ? place.trailing_bytes : 0;
   const size_t in_blocks = target.size() - behind_inode;
   std::memcpy(image_.data() + (data_area_block_ + place.data_block) * kBlockSize, target.data(),

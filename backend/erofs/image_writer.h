@@ -32,8 +32,8 @@ class ImageWriter {
 
  private:
   struct Place {
-    uint64_t data_block = 0;  // flat: relative to the data area; chunk-based: log2 of the chunk
     uint64_t size_bytes = 0;  // st_size
+    uint32_t data_block = 0;  // flat: relative to the data area; chunk-based: log2 of the chunk
     uint32_t xattr_bytes = 0;
     uint32_t trailing_bytes = 0;  // behind the xattrs: data, or chunk indexes
     DataLayout layout = DataLayout::kFlatPlain;

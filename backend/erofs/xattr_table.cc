@@ -10,8 +10,7 @@
 namespace slacker::erofs {
 namespace {
 
-constexpr size_t kMaxShared = 255;   // XattrHeader::shared_count
-constexpr size_t kMaxUnits = 65535;  // Inode::xattr_units
+constexpr size_t kMaxShared = 255;  // XattrHeader::shared_count
 constexpr size_t kLongBytes = 1024;
 
 struct Prefix {
@@ -78,7 +77,7 @@ absl::StatusOr<XattrTable> XattrTable::Build(const ImageTree& tree) {
   }
   for (const TreeInode& inode : tree.inodes) {
     const size_t bytes = table.BodyBytes(*inode.node);
-    if (bytes > sizeof(XattrHeader) + (kMaxUnits - 1) * 4) {
+    if (bytes > kMaxXattrBodyBytes) {
       return ResourceExhausted("xattrs of one inode are longer than EROFS can store");
     }
   }
@@ -89,7 +88,7 @@ absl::Status XattrTable::Count(const Node& node) {
   for (const Xattr& xattr : node.xattrs) {
     const StoredName name = SplitName(xattr.first);
     if (name.prefix == 0) continue;
-    if (name.rest.size() > 255 || xattr.second.size() > 65535) {
+    if (name.rest.size() > 255 || xattr.second.size() > kMaxXattrValueBytes) {
       return ResourceExhausted("the xattr " + xattr.first.substr(0, 255) +
                                " is longer than EROFS can store");
     }

@@ -18,6 +18,10 @@
 
 namespace slacker::erofs {
 
+inline constexpr size_t kMaxXattrValueBytes = 65535;
+// Header and entries behind one inode: Inode::xattr_units has 16 bits.
+inline constexpr size_t kMaxXattrBodyBytes = 12 + (65535 - 1) * 4;
+
 // Points into the layers of the tree that it was built from. Thread-compatible.
 class XattrTable {
  public:

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backend/base/status.h"
+#include "backend/record/layer_rows.h"
 
 namespace slacker {
 namespace {
@@ -15,20 +16,20 @@ bool IsZero(std::string_view bytes) {
 }  // namespace
 
 absl::Status Chunker::Begin(uint64_t size_bytes) {
-  if (layer_->files.size() >= kNone) return InvalidArgument("too many files");
-  if ((size_bytes - 1) / layer_->chunk_size >= kNone) return InvalidArgument("file too large");
-  layer_->files.push_back({size_bytes, static_cast<uint32_t>(layer_->chunks.size()), 0});
+  if (layer_->totals().files >= kMaxCount) return InvalidArgument("too many files");
+  if ((size_bytes - 1) / layer_->chunk_size() >= kNone) return InvalidArgument("file too large");
+  layer_->BeginFile(size_bytes);
+  file_bytes_ = size_bytes;
   partial_index_ = kNone;
   return absl::OkStatus();
 }
 
 absl::Status Chunker::Write(uint64_t offset, std::string_view data) {
-  const uint64_t chunk_size = layer_->chunk_size;
-  const uint64_t file_size = layer_->files.back().size_bytes;
+  const uint64_t chunk_size = layer_->chunk_size();
   while (!data.empty()) {
     const auto index = static_cast<uint32_t>(offset / chunk_size);
     const size_t within = offset % chunk_size;
-    const size_t full = std::min(chunk_size, file_size - index * chunk_size);
+    const size_t full = std::min(chunk_size, file_bytes_ - index * chunk_size);
     const size_t taken = std::min(full - within, data.size());
     if (partial_index_ != index) RETURN_IF_ERROR(FlushPartial());
     if (taken == full) {
@@ -46,7 +47,11 @@ absl::Status Chunker::Write(uint64_t offset, std::string_view data) {
   return absl::OkStatus();
 }
 
-absl::Status Chunker::End() { return FlushPartial(); }
+absl::Status Chunker::End() {
+  RETURN_IF_ERROR(FlushPartial());
+  layer_->EndFile();
+  return absl::OkStatus();
+}
 
 absl::Status Chunker::FlushPartial() {
   if (partial_index_ == kNone) return absl::OkStatus();
@@ -57,12 +62,11 @@ absl::Status Chunker::FlushPartial() {
 
 absl::Status Chunker::Store(uint32_t index, std::string_view content) {
   if (IsZero(content)) return absl::OkStatus();
-  if (layer_->chunks.size() >= kNone) return InvalidArgument("too many chunks");
+  if (layer_->totals().chunks >= kMaxCount) return InvalidArgument("too many chunks");
   hash_.Update(content);
   const Digest digest = hash_.Finish();
   RETURN_IF_ERROR((*sink_)(digest, content));
-  layer_->chunks.push_back({digest, index, static_cast<uint32_t>(content.size()), 0});
-  ++layer_->files.back().chunk_count;
+  layer_->AddChunk(digest, index, static_cast<uint32_t>(content.size()));
   return absl::OkStatus();
 }
 

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "backend/base/check.h"
+#include "backend/base/codec.h"
 #include "backend/base/status.h"
 
 namespace slacker {
@@ -77,6 +79,12 @@ absl::StatusOr<bool> IsKept(NodeType type, const Xattr& xattr, uint32_t max_byte
   return name == "system.posix_acl_access" || name == "system.posix_acl_default";
 }
 
+Node MakeNode(NodeType type) {
+  Node node;
+  node.type = type;
+  return node;
+}
+
 void SetXattr(std::vector<Xattr>* xattrs, const Xattr& xattr) {
   const auto place =
       std::lower_bound(xattrs->begin(), xattrs->end(), xattr.first,
@@ -101,8 +109,11 @@ bool LayerTree::ChildEqual::operator()(uint32_t name, const Child& child) const 
 
 LayerTree::LayerTree(const TarLimits& limits)
     : limits_(limits), children_(0, ChildHash{this}, ChildEqual{this}) {
-  nodes_.emplace_back().type = NodeType::kImplicitDirectory;
-  names_.emplace_back().node = 0;
+  const absl::Status added = nodes_.Add(MakeNode(NodeType::kImplicitDirectory));
+  SLACKER_CHECK(added.ok(), "there is room for one");
+  const uint32_t text = texts_.Allocate(1);
+  *texts_.At(text) = 0;
+  names_.push_back({.node = 0, .text = text});
 }
 
 absl::Status LayerTree::Apply(const TarHeader& header, uint32_t file) {
@@ -120,32 +131,21 @@ absl::Status LayerTree::Apply(const TarHeader& header, uint32_t file) {
   }
   if (header.type == kTarGlobal) return absl::OkStatus();
   ASSIGN_OR_RETURN(const uint32_t name, Create(parent, base, header, file));
-  if (names_[name].node != kNone) {
-    RETURN_IF_ERROR(SetMetadata(&nodes_[names_[name].node], header));
+  if (const uint32_t number = names_[name].node; number != kNone) {
+    Node node = nodes_.Get(number);
+    RETURN_IF_ERROR(SetMetadata(&node, header));
+    RETURN_IF_ERROR(nodes_.Set(number, node));
   }
-  if (header.type == kTarDirectory) {
-    RETURN_IF_ERROR(Count(path.size()));
-    directory_times_.push_back({path, header.mtime_seconds, header.mtime_nanos});
-  }
+  if (header.type != kTarDirectory) return absl::OkStatus();
+  RETURN_IF_ERROR(Count(path.size()));
+  KeepDirectoryTime(path, header);
   return absl::OkStatus();
 }
 
-absl::Status LayerTree::Finish(Layer* layer) {
+absl::Status LayerTree::Finish(LayerEncoder* layer) {
   RETURN_IF_ERROR(SetDirectoryTimes());
   children_ = decltype(children_)(0, ChildHash{this}, ChildEqual{this});
-  // The names of directory d are children[first[d], first[d + 1]).
-  std::vector<uint32_t> first(names_.size() + 1);
-  for (const Name& name : names_) {
-    if (name.parent != kNone) ++first[name.parent + 1];
-  }
-  for (size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
-  std::vector<uint32_t> children(first.back());
-  {
-    std::vector<uint32_t> next(first.begin(), first.end() - 1);
-    for (uint32_t i = 0; i < names_.size(); ++i) {
-      if (names_[i].parent != kNone) children[next[names_[i].parent]++] = i;
-    }
-  }
+  Children children = GatherChildren();
   const auto by_text = [this](uint32_t a, uint32_t b) {
     return TextOf(names_[a]) < TextOf(names_[b]);
   };
@@ -154,24 +154,22 @@ absl::Status LayerTree::Finish(Layer* layer) {
   };
   std::vector<uint32_t> node_numbers(nodes_.size(), kNone);
   std::vector<Pending> pending = {{0, 0}};
-  layer->nodes.reserve(nodes_.size());
-  layer->entries.reserve(children.size() + 1);
-  while (!pending.empty()) {
+  uint32_t next_node = 0;
+  for (uint32_t entry = 0; !pending.empty(); ++entry) {
     const Pending next = pending.back();
     pending.pop_back();
     const Name& name = names_[next.name];
-    const uint32_t entry = static_cast<uint32_t>(layer->entries.size());
     uint32_t number = kNone;
     if (name.node != kNone) {
       number = node_numbers[name.node];
       if (number == kNone) {
-        number = node_numbers[name.node] = static_cast<uint32_t>(layer->nodes.size());
-        layer->nodes.push_back(std::move(nodes_[name.node]));
+        number = node_numbers[name.node] = next_node++;
+        layer->AddNode(nodes_.Get(name.node));
       }
     }
-    layer->entries.push_back({next.parent, number, std::string(TextOf(name))});
-    const auto begin = children.begin() + first[next.name];
-    auto end = children.begin() + first[next.name + 1];
+    layer->AddEntry(next.parent, number, TextOf(name));
+    const auto begin = children.names.begin() + children.first[next.name];
+    auto end = children.names.begin() + children.first[next.name + 1];
     if (!std::is_sorted(begin, end, by_text)) std::sort(begin, end, by_text);
     while (end != begin) pending.push_back({entry, *--end});
   }
@@ -181,15 +179,32 @@ absl::Status LayerTree::Finish(Layer* layer) {
   return absl::OkStatus();
 }
 
+LayerTree::Children LayerTree::GatherChildren() {
+  Children children;
+  children.first.resize(names_.size() + 1);
+  for (const Name& name : names_) {
+    if (name.parent != kNone) ++children.first[name.parent];
+  }
+  uint32_t end = 0;
+  for (uint32_t& first : children.first) first = end += first;
+  // Now each has the place after its last; filled from behind they end up with their first.
+  children.names.resize(end);
+  for (auto i = static_cast<uint32_t>(names_.size()); i-- > 0;) {
+    if (names_[i].parent != kNone) children.names[--children.first[names_[i].parent]] = i;
+  }
+  return children;
+}
+
 bool LayerTree::IsDirectory(uint32_t name) const {
   const uint32_t node = names_[name].node;
-  return node != kNone && (nodes_[node].type == NodeType::kDirectory ||
-                           nodes_[node].type == NodeType::kImplicitDirectory);
+  if (node == kNone) return false;
+  const NodeType type = nodes_.TypeOf(node);
+  return type == NodeType::kDirectory || type == NodeType::kImplicitDirectory;
 }
 
 bool LayerTree::IsSymlink(uint32_t name) const {
   const uint32_t node = names_[name].node;
-  return node != kNone && nodes_[node].type == NodeType::kSymlink;
+  return node != kNone && nodes_.TypeOf(node) == NodeType::kSymlink;
 }
 
 uint32_t LayerTree::Find(uint32_t directory, std::string_view component) const {
@@ -225,7 +240,7 @@ absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view
     // Joining cleans a target as text, before links in it are followed; what ends the path and is
     // joined to nothing stays as it is.
     if (++links > kMaxLinksFollowed) return InvalidArgument("too many symbolic links");
-    std::string target = nodes_[names_[child].node].target;
+    std::string target(nodes_.Get(names_[child].node).target);
     if (target[0] != '/' && rooted) {
       std::string joined = "/";
       for (const Step& step : steps) joined += step.component + "/";
@@ -250,7 +265,7 @@ absl::StatusOr<uint32_t> LayerTree::ResolveParent(std::string_view path) {
       at = step.name;
       continue;
     }
-    ASSIGN_OR_RETURN(at, Add(at, step.component, NodeType::kImplicitDirectory));
+    ASSIGN_OR_RETURN(at, Add(at, step.component, MakeNode(NodeType::kImplicitDirectory)));
   }
   if (!IsDirectory(at)) return InvalidArgument("a parent is no directory");
   last_parent_path_ = path;
@@ -258,18 +273,26 @@ absl::StatusOr<uint32_t> LayerTree::ResolveParent(std::string_view path) {
   return at;
 }
 
-absl::StatusOr<uint32_t> LayerTree::Add(uint32_t directory, std::string_view component,
-                                        NodeType type) {
+absl::StatusOr<uint32_t> LayerTree::AddName(uint32_t directory, std::string_view component,
+                                            uint32_t node) {
   if (component.size() > kMaxNameBytes) return InvalidArgument("a name of more than 255 bytes");
   if (names_.size() >= limits_.max_entries) return InvalidArgument("too many entries");
   RETURN_IF_ERROR(Count(component.size()));
-  if (texts_.size() > kNone) return InvalidArgument("too much metadata");
+  if (!texts_.HasRoomFor(component.size() + 1)) return InvalidArgument("too much metadata");
+  const uint32_t text = texts_.Allocate(component.size() + 1);
+  char* const to = texts_.At(text);
+  *to = static_cast<char>(component.size());
+  std::copy(component.begin(), component.end(), to + 1);
   const uint32_t name = static_cast<uint32_t>(names_.size());
-  names_.push_back({static_cast<uint32_t>(nodes_.size()), directory,
-                    static_cast<uint32_t>(texts_.size()), static_cast<uint8_t>(component.size())});
-  texts_ += component;
-  nodes_.emplace_back().type = type;
+  names_.push_back({node, directory, text});
   children_.insert(name);
+  return name;
+}
+
+absl::StatusOr<uint32_t> LayerTree::Add(uint32_t directory, std::string_view component,
+                                        const Node& node) {
+  ASSIGN_OR_RETURN(const uint32_t name, AddName(directory, component, nodes_.size()));
+  RETURN_IF_ERROR(nodes_.Add(node));
   return name;
 }
 
@@ -284,8 +307,9 @@ void LayerTree::Unlink(uint32_t directory, std::string_view component) {
 
 absl::Status LayerTree::ApplyWhiteout(uint32_t parent, std::string_view base) {
   if (base == kOpaqueName) {
-    nodes_[names_[parent].node].opaque = true;
-    return absl::OkStatus();
+    Node node = nodes_.Get(names_[parent].node);
+    node.opaque = true;
+    return nodes_.Set(names_[parent].node, node);
   }
   const std::string_view hidden = base.substr(kWhiteoutPrefix.size());
   if (hidden.empty() || hidden == "." || hidden == "..") {
@@ -294,9 +318,7 @@ absl::Status LayerTree::ApplyWhiteout(uint32_t parent, std::string_view base) {
   if (Find(parent, hidden) != kNone) {
     return InvalidArgument("a whiteout of what the same layer has");
   }
-  ASSIGN_OR_RETURN(const uint32_t name, Add(parent, hidden, NodeType::kCharDevice));
-  names_[name].node = kNone;
-  return absl::OkStatus();
+  return AddName(parent, hidden, kNone).status();
 }
 
 absl::StatusOr<uint32_t> LayerTree::Create(uint32_t parent, std::string_view base,
@@ -304,14 +326,16 @@ absl::StatusOr<uint32_t> LayerTree::Create(uint32_t parent, std::string_view bas
   switch (header.type) {
     case kTarDirectory: {
       const uint32_t old = Find(parent, base);
-      if (old == kNone) return Add(parent, base, NodeType::kDirectory);
-      nodes_[names_[old].node].type = NodeType::kDirectory;
+      if (old == kNone) return Add(parent, base, Node{});
+      Node node = nodes_.Get(names_[old].node);
+      node.type = NodeType::kDirectory;
+      RETURN_IF_ERROR(nodes_.Set(names_[old].node, node));
       return old;
     }
     case kTarRegular: {
-      ASSIGN_OR_RETURN(const uint32_t name, Add(parent, base, NodeType::kRegular));
-      nodes_[names_[name].node].file = file;
-      return name;
+      Node node = MakeNode(NodeType::kRegular);
+      node.file = file;
+      return Add(parent, base, node);
     }
     case kTarSymlink: {
       const std::string& target = header.link_name;
@@ -320,11 +344,10 @@ absl::StatusOr<uint32_t> LayerTree::Create(uint32_t parent, std::string_view bas
         return InvalidArgument("a symbolic link has no valid target");
       }
       RETURN_IF_ERROR(Count(target.size()));
-      ASSIGN_OR_RETURN(const uint32_t name, Add(parent, base, NodeType::kSymlink));
-      Node& node = nodes_[names_[name].node];
-      node.target = target;
+      Node node = MakeNode(NodeType::kSymlink);
       node.mode = 0777;
-      return name;
+      node.target = target;
+      return Add(parent, base, node);
     }
     case kTarLink:
       return CreateLink(parent, base, header.link_name);
@@ -332,7 +355,7 @@ absl::StatusOr<uint32_t> LayerTree::Create(uint32_t parent, std::string_view bas
     case kTarBlockDevice:
       return CreateDevice(parent, base, header);
     case kTarFifo:
-      return Add(parent, base, NodeType::kFifo);
+      return Add(parent, base, MakeNode(NodeType::kFifo));
     default:
       return InvalidArgument("unsupported entry type " +
                              std::to_string(static_cast<uint8_t>(header.type)));
@@ -353,10 +376,7 @@ absl::StatusOr<uint32_t> LayerTree::CreateLink(uint32_t parent, std::string_view
     return InvalidArgument("a hard link to something that is not in this layer");
   }
   if (IsDirectory(linked)) return InvalidArgument("a hard link to a directory");
-  ASSIGN_OR_RETURN(const uint32_t name, Add(parent, base, NodeType::kRegular));
-  nodes_.pop_back();
-  names_[name].node = names_[linked].node;
-  return name;
+  return AddName(parent, base, names_[linked].node);
 }
 
 absl::StatusOr<uint32_t> LayerTree::CreateDevice(uint32_t parent, std::string_view base,
@@ -367,13 +387,11 @@ absl::StatusOr<uint32_t> LayerTree::CreateDevice(uint32_t parent, std::string_vi
       header.dev_minor > kMax) {
     return InvalidArgument("a device number is out of range");
   }
-  ASSIGN_OR_RETURN(const uint32_t name,
-                   Add(parent, base, character ? NodeType::kCharDevice : NodeType::kBlockDevice));
-  Node& node = nodes_[names_[name].node];
+  Node node = MakeNode(character ? NodeType::kCharDevice : NodeType::kBlockDevice);
   node.rdev_major = static_cast<uint32_t>(header.dev_major & kMajorMask);
   node.rdev_minor = static_cast<uint32_t>(header.dev_minor & kMinorMask);
-  if (character && node.rdev_major == 0 && node.rdev_minor == 0) names_[name].node = kNone;
-  return name;
+  const bool whiteout = character && node.rdev_major == 0 && node.rdev_minor == 0;
+  return whiteout ? AddName(parent, base, kNone) : Add(parent, base, node);
 }
 
 absl::Status LayerTree::SetMetadata(Node* node, const TarHeader& header) {
@@ -398,18 +416,46 @@ absl::Status LayerTree::SetMetadata(Node* node, const TarHeader& header) {
   return absl::OkStatus();
 }
 
+void LayerTree::KeepDirectoryTime(std::string_view path, const TarHeader& header) {
+  Encoder& out = directory_times_.BeginRow();
+  out.U32(static_cast<uint32_t>(path.size()));
+  out.I64(header.mtime_seconds);
+  out.U32(header.mtime_nanos);
+  out.Raw(path);
+}
+
 absl::Status LayerTree::SetDirectoryTimes() {
-  for (const DirectoryTime& time : directory_times_) {
-    ASSIGN_OR_RETURN(const std::vector<Step> steps, Resolve(time.path));
-    if (!steps.empty() && steps.back().name == kNone) {
-      return InvalidArgument("directory " + time.path + " was replaced by something else");
-    }
-    const uint32_t node = names_[steps.empty() ? 0 : steps.back().name].node;
-    if (node == kNone || nodes_[node].type == NodeType::kImplicitDirectory) continue;
-    nodes_[node].mtime_seconds = time.seconds;
-    nodes_[node].mtime_nanos = time.nanos;
+  const PagedBytes rows = directory_times_.Take();
+  PagedBytesReader reader(rows);
+  const auto next = [&reader](size_t size) {
+    std::string bytes;
+    while (bytes.size() < size) bytes += reader.Next(size - bytes.size());
+    return bytes;
+  };
+  constexpr size_t kFixedBytes = 4 + 8 + 4;
+  for (uint64_t at = 0; at < rows.size();) {
+    const std::string fixed = next(kFixedBytes);
+    Decoder in(fixed);
+    const size_t path_bytes = in.U32();
+    const int64_t seconds = in.I64();
+    RETURN_IF_ERROR(SetDirectoryTime(next(path_bytes), seconds, in.U32()));
+    at += kFixedBytes + path_bytes;
   }
   return absl::OkStatus();
+}
+
+absl::Status LayerTree::SetDirectoryTime(const std::string& path, int64_t seconds, uint32_t nanos) {
+  ASSIGN_OR_RETURN(const std::vector<Step> steps, Resolve(path));
+  if (!steps.empty() && steps.back().name == kNone) {
+    return InvalidArgument("directory " + path + " was replaced by something else");
+  }
+  const uint32_t number = names_[steps.empty() ? 0 : steps.back().name].node;
+  if (number == kNone) return absl::OkStatus();
+  Node node = nodes_.Get(number);
+  if (node.type == NodeType::kImplicitDirectory) return absl::OkStatus();
+  node.mtime_seconds = seconds;
+  node.mtime_nanos = nanos;
+  return nodes_.Set(number, node);
 }
 
 absl::Status LayerTree::Count(uint64_t bytes) {

@@ -17,19 +17,24 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "backend/layer/node_store.h"
 #include "backend/layer/tar_header.h"
 #include "backend/layer/tar_reader.h"
+#include "backend/record/arena.h"
 #include "backend/record/layer.h"
+#include "backend/record/layer_encoder.h"
 
 namespace slacker {
 
-// Memory: some 30 bytes and its text for a name, and its node. Thread-compatible.
+// Memory: some 45 bytes and its text for a name with a node of its own; 16 more for each name while
+// it finishes. Thread-compatible.
 class LayerTree {
  public:
   explicit LayerTree(const TarLimits& limits);
@@ -40,16 +45,15 @@ class LayerTree {
   // fails, and when a limit is exceeded.
   absl::Status Apply(const TarHeader& header, uint32_t file);
 
-  // Fills in nodes and entries (names sorted bytewise within a directory, parents first). The
-  // object is spent.
-  absl::Status Finish(Layer* layer);
+  // Gives nodes and entries (names sorted bytewise within a directory, parents first). The object
+  // is spent.
+  absl::Status Finish(LayerEncoder* layer);
 
  private:
   struct Name {
     uint32_t node = kNone;    // kNone = whiteout
     uint32_t parent = kNone;  // the directory's name; kNone once it is unlinked, and for the root
-    uint32_t text = 0;        // offset in texts_
-    uint8_t text_bytes = 0;
+    uint32_t text = 0;        // in texts_: its length, then its bytes
   };
   struct Child {
     uint32_t parent;
@@ -72,14 +76,15 @@ class LayerTree {
     uint32_t name;  // kNone where nothing is
     std::string component;
   };
-  struct DirectoryTime {
-    std::string path;
-    int64_t seconds;
-    uint32_t nanos;
+  // Names as the record will have them, in the order of a walk.
+  struct Children {
+    std::vector<uint32_t> first;  // by directory: its names are names[first[d], first[d + 1])
+    std::vector<uint32_t> names;
   };
 
   std::string_view TextOf(const Name& name) const {
-    return std::string_view(texts_).substr(name.text, name.text_bytes);
+    const char* const at = texts_.At(name.text);
+    return {at + 1, static_cast<uint8_t>(*at)};
   }
   Child ChildOf(uint32_t name) const { return {names_[name].parent, TextOf(names_[name])}; }
   bool IsDirectory(uint32_t name) const;
@@ -88,7 +93,9 @@ class LayerTree {
   // The steps from the root to what `path` means (without the root), no symlink among them.
   absl::StatusOr<std::vector<Step>> Resolve(std::string_view path);
   absl::StatusOr<uint32_t> ResolveParent(std::string_view path);
-  absl::StatusOr<uint32_t> Add(uint32_t directory, std::string_view component, NodeType type);
+  absl::StatusOr<uint32_t> AddName(uint32_t directory, std::string_view component, uint32_t node);
+  // A name with a node of its own.
+  absl::StatusOr<uint32_t> Add(uint32_t directory, std::string_view component, const Node& node);
   void Unlink(uint32_t directory, std::string_view component);
 
   absl::Status ApplyWhiteout(uint32_t parent, std::string_view base);
@@ -99,17 +106,20 @@ class LayerTree {
   absl::StatusOr<uint32_t> CreateDevice(uint32_t parent, std::string_view base,
                                         const TarHeader& header);
   absl::Status SetMetadata(Node* node, const TarHeader& header);
+  void KeepDirectoryTime(std::string_view path, const TarHeader& header);
   absl::Status SetDirectoryTimes();
+  absl::Status SetDirectoryTime(const std::string& path, int64_t seconds, uint32_t nanos);
+  Children GatherChildren();
   absl::Status Count(uint64_t bytes);
 
   const TarLimits limits_;
   uint64_t metadata_bytes_ = 0;
   uint64_t lookups_ = 0;
-  std::vector<Name> names_;  // 0 is the root
-  std::string texts_;
+  std::deque<Name> names_;  // 0 is the root
+  Arena texts_;
   absl::flat_hash_set<uint32_t, ChildHash, ChildEqual> children_;
-  std::vector<Node> nodes_;
-  std::vector<DirectoryTime> directory_times_;
+  NodeStore nodes_;
+  Table directory_times_;  // rows: path, seconds, nanoseconds
   // Where the last parent was: most entries stand beside the one before. Valid until something is
   // unlinked.
   std::string last_parent_path_;

@@ -42,13 +42,12 @@ class LayerReader {
   LayerReader(ByteSource* source, uint32_t chunk_size, const TarLimits& limits,
               const ChunkSink* sink)
       : limits_(limits),
+        layer_(chunk_size),
         tape_(source, limits.max_metadata_bytes, &layer_),
         chunker_(&layer_, sink),
-        tree_(limits) {
-    layer_.chunk_size = chunk_size;
-  }
+        tree_(limits) {}
 
-  absl::StatusOr<Layer> Read();
+  absl::StatusOr<LayerTables> Read();
 
  private:
   static la_ssize_t OnRead(archive* a, void* self, const void** buffer);
@@ -62,7 +61,7 @@ class LayerReader {
   absl::Status ReadEnd();
 
   const TarLimits limits_;
-  Layer layer_;
+  LayerEncoder layer_;
   TarTape tape_;
   Chunker chunker_;
   LayerTree tree_;
@@ -84,7 +83,7 @@ la_ssize_t LayerReader::OnRead(archive* a, void* self, const void** buffer) {
   return static_cast<la_ssize_t>(bytes->size());
 }
 
-absl::StatusOr<Layer> LayerReader::Read() {
+absl::StatusOr<LayerTables> LayerReader::Read() {
   archive_.reset(archive_read_new());
   archive* const a = archive_.get();
   if (a == nullptr) return ResourceExhausted("libarchive: out of memory");
@@ -99,10 +98,9 @@ absl::StatusOr<Layer> LayerReader::Read() {
     RETURN_IF_ERROR(ReadEntry(entry));
   }
   RETURN_IF_ERROR(ReadEnd());
-  RETURN_IF_ERROR(tape_.Finish());
+  ASSIGN_OR_RETURN(const Digest diff_id, tape_.Finish());
   RETURN_IF_ERROR(tree_.Finish(&layer_));
-  AssignBlobOffsets(&layer_);
-  return std::move(layer_);
+  return layer_.Finish(diff_id, tape_.end());
 }
 
 absl::Status LayerReader::Error(int result, std::string_view what) const {
@@ -166,7 +164,7 @@ absl::StatusOr<TarHeader> LayerReader::ReadHeader(uint64_t payload_start) {
 
 absl::StatusOr<uint32_t> LayerReader::ReadPayload(const TarHeader& header, uint64_t payload_start) {
   const bool has_file = header.size_bytes != 0;
-  const uint32_t file = has_file ? static_cast<uint32_t>(layer_.files.size()) : kNone;
+  const uint32_t file = has_file ? static_cast<uint32_t>(layer_.totals().files) : kNone;
   if (has_file) RETURN_IF_ERROR(chunker_.Begin(header.size_bytes));
   uint64_t stored = 0;
   uint64_t position = 0;
@@ -223,8 +221,8 @@ absl::Status LayerReader::ReadEnd() {
 
 }  // namespace
 
-absl::StatusOr<Layer> ReadLayerTar(ByteSource& tar, uint32_t chunk_size, const TarLimits& limits,
-                                   const ChunkSink& sink) {
+absl::StatusOr<LayerTables> ReadLayerTar(ByteSource& tar, uint32_t chunk_size,
+                                         const TarLimits& limits, const ChunkSink& sink) {
   if (!std::has_single_bit(chunk_size) || chunk_size < kMinChunkSize ||
       chunk_size > kMaxChunkSize) {
     return InvalidArgument("chunk size " + std::to_string(chunk_size));

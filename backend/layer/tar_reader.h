@@ -8,6 +8,8 @@
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
 #include "backend/record/layer.h"
+#include "backend/record/layer_codec.h"
+#include "backend/record/layer_encoder.h"
 
 namespace slacker {
 
@@ -43,23 +45,24 @@ using ChunkSink = std::function<absl::Status(const Digest& digest, std::string_v
 // empty stream, and one that ends between entries, is a tar. The tar part gives exactly these bytes
 // back. The layer depends on the bytes alone, not on how `tar` cuts them; its root is an implicit
 // directory, since containerd passes over an entry for the root. Memory is bounded by the metadata
-// (in use: some 350 bytes for a small file; raw headers are kept compressed), whatever the
-// contents.
+// (some 150 bytes for a small file: names, nodes and chunk digests; raw headers are kept
+// compressed), whatever the contents.
 //
 // Errors: INVALID_ARGUMENT (`chunk_size` out of range, not a tar, damaged, truncated, a limit
 // exceeded; the message names the entry), or what `tar` and `sink` answered. Thread-safe.
-absl::StatusOr<Layer> ReadLayerTar(ByteSource& tar, uint32_t chunk_size, const TarLimits& limits,
-                                   const ChunkSink& sink);
+absl::StatusOr<LayerTables> ReadLayerTar(ByteSource& tar, uint32_t chunk_size,
+                                         const TarLimits& limits, const ChunkSink& sink);
 
-// The other way: writes the original tar. `read_chunk` gives a chunk's content by its index in
-// layer.chunks, in the order of the tar. Returns the digest of what was written, which equals
-// layer.diff_id if everything is sound. REQUIRES: ValidateLayer(layer) is OK.
+// The other way: writes the original tar. `tar` is the layer's tar part, not read from yet;
+// `read_chunk` gives a chunk's content by its index in layer.chunks, in the order of the tar. Returns
+// the digest of what was written, which equals layer.diff_id if everything is sound. REQUIRES:
+// ValidateLayer(layer) is OK. Memory: the pieces, 24 bytes each, and a page.
 //
-// Errors: DATA_LOSS (a chunk has another length than the layer says), or what `read_chunk` and
-// `sink` answered. Thread-safe.
+// Errors: DATA_LOSS (the tar part is damaged, or a chunk has another length than the layer says), or
+// what `tar`, `read_chunk` and `sink` answered. Thread-safe.
 using ChunkReader = std::function<absl::StatusOr<std::string>(uint32_t chunk)>;
 using TarSink = std::function<absl::Status(std::string_view bytes)>;
-absl::StatusOr<Digest> RebuildTar(const Layer& layer, const ChunkReader& read_chunk,
-                                  const TarSink& sink);
+absl::StatusOr<Digest> RebuildTar(const Layer& layer, TarPartReader& tar,
+                                  const ChunkReader& read_chunk, const TarSink& sink);
 
 }  // namespace slacker

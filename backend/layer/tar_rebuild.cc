@@ -15,11 +15,12 @@ const std::string& Zeros() {
 // Thread-compatible.
 class Rebuilder {
  public:
-  Rebuilder(const Layer& layer, const ChunkReader& read_chunk, const TarSink& sink)
-      : layer_(layer), read_chunk_(read_chunk), sink_(sink), literals_(layer.tar_literals) {}
+  Rebuilder(const Layer& layer, TarPartReader* tar, const ChunkReader& read_chunk,
+            const TarSink& sink)
+      : layer_(layer), tar_(tar), read_chunk_(read_chunk), sink_(sink) {}
 
   absl::StatusOr<Digest> Run() {
-    for (const TarPiece& piece : layer_.tar_pieces) {
+    for (const TarPiece& piece : tar_->pieces()) {
       switch (piece.kind) {
         case TarPiece::Kind::kLiteral:
           RETURN_IF_ERROR(PutLiteral(piece.length));
@@ -32,6 +33,7 @@ class Rebuilder {
           break;
       }
     }
+    RETURN_IF_ERROR(tar_->Finish());
     return hash_.Finish();
   }
 
@@ -43,7 +45,7 @@ class Rebuilder {
 
   absl::Status PutLiteral(uint64_t length) {
     while (length > 0) {
-      const std::string_view bytes = literals_.Next(length);
+      ASSIGN_OR_RETURN(const std::string_view bytes, tar_->NextLiteral(length));
       if (bytes.empty()) return DataLoss("the tar part has too few bytes");
       RETURN_IF_ERROR(Put(bytes));
       length -= bytes.size();
@@ -97,9 +99,9 @@ class Rebuilder {
   }
 
   const Layer& layer_;
+  TarPartReader* const tar_;
   const ChunkReader& read_chunk_;
   const TarSink& sink_;
-  PagedBytesReader literals_;
   Sha256 hash_;
   std::string content_;
   uint32_t loaded_ = kNone;
@@ -107,9 +109,9 @@ class Rebuilder {
 
 }  // namespace
 
-absl::StatusOr<Digest> RebuildTar(const Layer& layer, const ChunkReader& read_chunk,
-                                  const TarSink& sink) {
-  return Rebuilder(layer, read_chunk, sink).Run();
+absl::StatusOr<Digest> RebuildTar(const Layer& layer, TarPartReader& tar,
+                                  const ChunkReader& read_chunk, const TarSink& sink) {
+  return Rebuilder(layer, &tar, read_chunk, sink).Run();
 }
 
 }  // namespace slacker

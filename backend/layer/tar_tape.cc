@@ -51,16 +51,15 @@ absl::Status TarTape::PutFileRun(uint64_t from, std::string_view run, uint32_t f
   return absl::OkStatus();
 }
 
-absl::Status TarTape::Finish() {
+absl::StatusOr<Digest> TarTape::Finish() {
   while (true) {
     RETURN_IF_ERROR(PutLiteral(end_));
     ASSIGN_OR_RETURN(const std::string_view bytes, Pull());
     if (bytes.empty()) break;
   }
   RETURN_IF_ERROR(FlushZeros());
-  layer_->diff_id = hash_.Finish();
-  layer_->tar_size_bytes = end_;
-  return absl::OkStatus();
+  FlushPiece();
+  return hash_.Finish();
 }
 
 absl::Status TarTape::AddLiteral(std::string_view bytes) {
@@ -71,11 +70,11 @@ absl::Status TarTape::AddLiteral(std::string_view bytes) {
     if (bytes.empty()) break;
     RETURN_IF_ERROR(FlushZeros());
     const size_t length = std::min(bytes.find('\0'), bytes.size());
-    if (length > max_literal_bytes_ - std::min(max_literal_bytes_, layer_->tar_literals.size())) {
+    if (length > max_literal_bytes_ - std::min(max_literal_bytes_, layer_->tar_literal_bytes())) {
       return InvalidArgument("tar: more than " + std::to_string(max_literal_bytes_) +
                              " bytes that are no file content");
     }
-    layer_->tar_literals.Append(bytes.substr(0, length));
+    layer_->AddTarLiteral(bytes.substr(0, length));
     RETURN_IF_ERROR(AddPiece({TarPiece::Kind::kLiteral, kNone, 0, length}));
     bytes.remove_prefix(length);
   }
@@ -85,27 +84,30 @@ absl::Status TarTape::AddLiteral(std::string_view bytes) {
 absl::Status TarTape::FlushZeros() {
   const uint64_t zeros = std::exchange(zeros_, 0);
   if (zeros >= kMinZeroRun) return AddPiece({TarPiece::Kind::kZeros, kNone, 0, zeros});
-  layer_->tar_literals.Append(std::string(zeros, '\0'));
+  layer_->AddTarLiteral(std::string(zeros, '\0'));
   return AddPiece({TarPiece::Kind::kLiteral, kNone, 0, zeros});
 }
 
 absl::Status TarTape::AddPiece(const TarPiece& piece) {
   if (piece.length == 0) return absl::OkStatus();
-  if (!layer_->tar_pieces.empty()) {
-    TarPiece& last = layer_->tar_pieces.back();
-    const bool follows = last.kind != TarPiece::Kind::kFile ||
-                         (last.file == piece.file && last.offset + last.length == piece.offset);
-    if (last.kind == piece.kind && follows) {
-      last.length += piece.length;
-      return absl::OkStatus();
-    }
+  const bool follows = last_.length != 0 && last_.kind == piece.kind &&
+                       (last_.kind != TarPiece::Kind::kFile ||
+                        (last_.file == piece.file && last_.offset + last_.length == piece.offset));
+  if (follows) {
+    last_.length += piece.length;
+    return absl::OkStatus();
   }
-  if (layer_->tar_pieces.size() >= kMaxTarPieces) {
+  FlushPiece();
+  if (layer_->totals().tar_pieces >= kMaxTarPieces) {
     return InvalidArgument("tar: more than " + std::to_string(kMaxTarPieces) +
                            " runs of content, zeros and other bytes");
   }
-  layer_->tar_pieces.push_back(piece);
+  last_ = piece;
   return absl::OkStatus();
+}
+
+void TarTape::FlushPiece() {
+  if (last_.length != 0) layer_->AddTarPiece(last_);
 }
 
 void TarTape::Drop(uint64_t to) {

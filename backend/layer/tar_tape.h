@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
 #include "backend/layer/tar_reader.h"
-#include "backend/record/layer.h"
+#include "backend/record/layer_encoder.h"
 
 namespace slacker {
 
@@ -17,9 +17,9 @@ namespace slacker {
 // a file's content; the pieces do not depend on how `source` cuts the stream. Thread-compatible.
 class TarTape {
  public:
-  // Fills in the tar part of `layer`. `max_literal_bytes` bounds the literals (INVALID_ARGUMENT),
+  // Gives `layer` its tar part. `max_literal_bytes` bounds the literals (INVALID_ARGUMENT),
   // kMaxTarPieces the pieces.
-  TarTape(ByteSource* source, uint64_t max_literal_bytes, Layer* layer)
+  TarTape(ByteSource* source, uint64_t max_literal_bytes, LayerEncoder* layer)
       : source_(source), max_literal_bytes_(max_literal_bytes), layer_(layer) {}
 
   // The next bytes of the stream, at most 256 KiB; empty at its end. Valid until the next call.
@@ -38,18 +38,19 @@ class TarTape {
   // The bytes at `from` (and what stands before them: PutLiteral) are the content of file `file`
   // from `offset` if they are equal to `run`; otherwise they stay as they are.
   absl::Status PutFileRun(uint64_t from, std::string_view run, uint32_t file, uint64_t offset);
-  // Reads the stream to its end. Fills in diff_id and tar_size_bytes.
-  absl::Status Finish();
+  // Reads the stream to its end, and answers its digest.
+  absl::StatusOr<Digest> Finish();
 
  private:
   absl::Status AddLiteral(std::string_view bytes);
   absl::Status FlushZeros();
   absl::Status AddPiece(const TarPiece& piece);
+  void FlushPiece();
   void Drop(uint64_t to);
 
   ByteSource* const source_;
   const uint64_t max_literal_bytes_;
-  Layer* const layer_;
+  LayerEncoder* const layer_;
   Sha256 hash_;
   std::string_view ahead_;  // given by the source, not yet pulled
   std::string kept_;        // stream bytes [start_ - dropped_, end_)
@@ -57,6 +58,7 @@ class TarTape {
   uint64_t start_ = 0;
   uint64_t end_ = 0;
   uint64_t zeros_ = 0;  // at the end of the literal, not put anywhere yet
+  TarPiece last_;       // may still grow; empty: there is none
 };
 
 }  // namespace slacker

@@ -119,12 +119,13 @@ absl::Status LayerVerifier::CheckManifest(const Manifest& manifest) {
 absl::Status LayerVerifier::CheckLooseRecord(const Digest& record) {
   if (!checked_.insert(record).second) return absl::OkStatus();
   ++report_.loose_records;
-  const absl::StatusOr<RecordObject> object = reader_.ReadRecord(record);
-  if (!object.ok()) return Note(RecordName(record), object.status());
-  const absl::Status tar = reader_.ReadLayerWithTar(record).status();
-  if (!absl::IsNotFound(tar)) RETURN_IF_ERROR(Note(TarName(record), tar));
+  const absl::StatusOr<DecodedRecord> decoded = reader_.ReadLayer(record);
+  if (!decoded.ok()) return Note(RecordName(record), decoded.status());
+  absl::StatusOr<TarPartReader> tar = reader_.OpenTarPart(record, *decoded);
+  const absl::Status read = tar.ok() ? tar->Finish() : tar.status();
+  if (!absl::IsNotFound(read)) RETURN_IF_ERROR(Note(TarName(record), read));
   const absl::Status locations =
-      reader_.ReadLocations(record, object->layer.chunks.size()).status();
+      reader_.ReadLocations(record, decoded->layer.chunks.size()).status();
   return absl::IsNotFound(locations) ? absl::OkStatus() : Note(LocationsName(record), locations);
 }
 
@@ -136,22 +137,27 @@ absl::Status LayerVerifier::Note(const std::string& object, const absl::Status& 
 
 absl::Status LayerVerifier::CheckLayer(const ManifestLayer& expected) {
   const std::string name = expected.record.ToHex();
-  const absl::StatusOr<RecordObject> record = reader_.ReadRecord(expected.record);
+  absl::StatusOr<DecodedRecord> record = reader_.ReadLayer(expected.record);
   if (!record.ok()) return Note(RecordName(expected.record), record.status());
-  if (record->layer.diff_id != expected.diff_id) {
+  Layer& layer = record->layer;
+  if (layer.diff_id != expected.diff_id) {
     return Note(RecordName(expected.record),
-                DataLoss("it is the record of another layer, " + record->layer.diff_id.ToString()));
+                DataLoss("it is the record of another layer, " + layer.diff_id.ToString()));
   }
-  const absl::StatusOr<Layer> layer = reader_.ReadLayerWithTar(expected.record);
-  RETURN_IF_ERROR(Note(TarName(expected.record), layer.status()));
+  absl::StatusOr<TarPartReader> tar = reader_.OpenTarPart(expected.record, *record);
+  RETURN_IF_ERROR(Note(TarName(expected.record), tar.status()));
+  // What remains to be looked at is content.
+  layer.nodes = {};
+  layer.entries = {};
+  layer.texts = {};
   const absl::StatusOr<Locations> locations =
-      reader_.ReadLocations(expected.record, record->layer.chunks.size());
+      reader_.ReadLocations(expected.record, layer.chunks.size());
   if (!locations.ok()) return Note(LocationsName(expected.record), locations.status());
-  return CheckContent(name, layer.ok() ? *layer : record->layer, layer.ok(), *locations);
+  return CheckContent(name, layer, tar.ok() ? &*tar : nullptr, *locations);
 }
 
-absl::Status LayerVerifier::CheckContent(const std::string& name, const Layer& layer, bool has_tar,
-                                         const Locations& locations) {
+absl::Status LayerVerifier::CheckContent(const std::string& name, const Layer& layer,
+                                         TarPartReader* tar, const Locations& locations) {
   ChunkStream chunks(&reader_, &layer, &locations);
   uint64_t bad_chunks = 0;
   // A damaged chunk is reported and stood in for, so that those behind it are looked at too.
@@ -170,7 +176,7 @@ absl::Status LayerVerifier::CheckContent(const std::string& name, const Layer& l
         Note("chunk " + chunk.digest.ToString() + " of records/" + name, content.status()));
     return std::string(chunk.size_bytes, '\0');
   };
-  if (has_tar) RETURN_IF_ERROR(CheckTar(name, layer, look, &bad_chunks));
+  if (tar != nullptr) RETURN_IF_ERROR(CheckTar(name, layer, *tar, look, &bad_chunks));
   for (uint32_t i = 0; i < layer.chunks.size(); ++i) {
     if (!chunks.Seen(i)) RETURN_IF_ERROR(look(i).status());
   }
@@ -178,9 +184,10 @@ absl::Status LayerVerifier::CheckContent(const std::string& name, const Layer& l
 }
 
 absl::Status LayerVerifier::CheckTar(const std::string& name, const Layer& layer,
-                                     const ChunkReader& look, const uint64_t* bad_chunks) {
+                                     TarPartReader& tar, const ChunkReader& look,
+                                     const uint64_t* bad_chunks) {
   const absl::StatusOr<Digest> rebuilt =
-      RebuildTar(layer, look, [](std::string_view) { return absl::OkStatus(); });
+      RebuildTar(layer, tar, look, [](std::string_view) { return absl::OkStatus(); });
   if (!rebuilt.ok()) return Note("tars/" + name, rebuilt.status());
   if (*rebuilt == layer.diff_id || *bad_chunks > 0) return absl::OkStatus();
   return Note("tars/" + name,

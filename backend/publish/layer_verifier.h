@@ -40,10 +40,11 @@ class LayerVerifier {
 
  private:
   absl::Status CheckLayer(const ManifestLayer& expected);
-  absl::Status CheckContent(const std::string& name, const Layer& layer, bool has_tar,
+  // `tar`: null where it cannot be read.
+  absl::Status CheckContent(const std::string& name, const Layer& layer, TarPartReader* tar,
                             const Locations& locations);
-  absl::Status CheckTar(const std::string& name, const Layer& layer, const ChunkReader& look,
-                        const uint64_t* bad_chunks);
+  absl::Status CheckTar(const std::string& name, const Layer& layer, TarPartReader& tar,
+                        const ChunkReader& look, const uint64_t* bad_chunks);
 
   const StoreReader reader_;
   std::unordered_set<Digest> checked_;

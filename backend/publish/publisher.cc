@@ -9,6 +9,7 @@
 #include "backend/base/clock.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
+#include "backend/erofs/image_bound.h"
 #include "backend/erofs/image_builder.h"
 #include "backend/source/decompress.h"
 #include "backend/source/read_ahead.h"
@@ -99,8 +100,8 @@ class Publication {
 
   absl::Status LoadKnownLayer(size_t i) {
     const StoreReader reader(backend_);
-    ASSIGN_OR_RETURN(RecordObject record, reader.ReadRecord(layers_[i].record));
-    Keep(std::move(record.layer));
+    ASSIGN_OR_RETURN(const DecodedRecord record, reader.ReadLayer(layers_[i].record));
+    totals_.push_back(TotalsOf(record.layer));
     return absl::OkStatus();
   }
 
@@ -128,7 +129,7 @@ class Publication {
     RETURN_IF_ERROR(OpenLayer(i));
     OpenNextLayer(i);
     SLACKER_FAILPOINT("publish.layer_opened");
-    absl::StatusOr<Layer> layer =
+    absl::StatusOr<LayerTables> layer =
         ReadLayerTar(*opened_[i], options_.chunk_size, options_.tar,
                      [this](const Digest& digest, std::string_view content) {
                        Report();
@@ -143,23 +144,24 @@ class Publication {
     SLACKER_FAILPOINT("publish.layer_read");
     ASSIGN_OR_RETURN(layers_[i].record, writer_->AddLayer(*layer));
     SLACKER_FAILPOINT("publish.layer_added");
-    Keep(*std::move(layer));
+    totals_.push_back(layer->totals);
     return absl::OkStatus();
   }
 
-  // What the merge at the end needs of a layer.
-  void Keep(Layer layer) {
-    unpacked_bytes_ += layer.tar_size_bytes;
-    layer.tar_literals = {};
-    layer.tar_pieces = {};
-    kept_.push_back(std::move(layer));
-  }
-
+  // Whether nodes can build the image's tree. Only an image near the limit is merged to find out:
+  // for any other, sums over its layers tell.
   absl::Status CheckMerge() const {
-    std::vector<const Layer*> layers;
-    layers.reserve(kept_.size());
-    for (const Layer& layer : kept_) layers.push_back(&layer);
-    return Annotate(CheckErofsImage(layers), "merging the layers");
+    if (ErofsBound(totals_).ok()) return absl::OkStatus();
+    const StoreReader reader(backend_);
+    std::vector<Layer> layers;
+    std::vector<const Layer*> pointers;
+    layers.reserve(layers_.size());
+    for (const ManifestLayer& layer : layers_) {
+      ASSIGN_OR_RETURN(DecodedRecord record, reader.ReadLayer(layer.record));
+      layers.push_back(std::move(record.layer));
+      pointers.push_back(&layers.back());
+    }
+    return Annotate(CheckErofsImage(pointers), "merging the layers");
   }
 
   ImageEntry MakeEntry() const {
@@ -169,7 +171,7 @@ class Publication {
     entry.chain_id = ChainId(image_.diff_ids);
     entry.manifest_digest = image_.manifest_digest.ToString();
     for (const Descriptor& layer : image_.layers) entry.compressed_bytes += layer.size_bytes;
-    entry.unpacked_bytes = unpacked_bytes_;
+    for (const LayerTotals& layer : totals_) entry.unpacked_bytes += layer.tar_bytes;
     entry.published_unix_seconds = SystemClock().WallNanos() / kNanosPerSecond;
     entry.config_json = image_.config_json;
     return entry;
@@ -186,8 +188,7 @@ class Publication {
   std::vector<bool> known_;
   std::atomic<uint64_t> downloaded_{0};              // before opened_, whose threads count
   std::vector<std::unique_ptr<ByteSource>> opened_;  // downloads under way
-  std::vector<Layer> kept_;
-  uint64_t unpacked_bytes_ = 0;
+  std::vector<LayerTotals> totals_;                  // of the layers done
   PublishProgress progress_;
 };
 

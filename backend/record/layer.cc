@@ -1,5 +1,9 @@
 #include "backend/record/layer.h"
 
+#include <algorithm>
+
+#include "backend/base/check.h"
+
 namespace slacker {
 
 void AssignBlobOffsets(Layer* layer) {
@@ -9,6 +13,13 @@ void AssignBlobOffsets(Layer* layer) {
     offset += (uint64_t{chunk.size_bytes} + kBlockSize - 1) / kBlockSize * kBlockSize;
   }
   layer->blob_size_bytes = offset;
+}
+
+std::string_view Layer::Keep(std::string_view text) {
+  SLACKER_CHECK(texts->HasRoomFor(text.size()), "records have less than 4 GiB of names");
+  char* const kept = texts->At(texts->Allocate(text.size()));
+  std::copy(text.begin(), text.end(), kept);
+  return {kept, text.size()};
 }
 
 }  // namespace slacker

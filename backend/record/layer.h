@@ -19,12 +19,15 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "backend/base/digest.h"
+#include "backend/record/arena.h"
 #include "backend/record/paged_bytes.h"
 
 namespace slacker {
@@ -60,7 +63,7 @@ struct Node {
   uint32_t rdev_major = 0;  // devices only
   uint32_t rdev_minor = 0;
   uint32_t file = kNone;      // kRegular: index into files; kNone = an empty file
-  std::string target;         // symlinks: raw bytes
+  std::string_view target;    // symlinks: raw bytes; in Layer::texts
   std::vector<Xattr> xattrs;  // sorted by name, names unique; never trusted.overlay.*
 };
 
@@ -69,8 +72,9 @@ struct Entry {
   uint32_t parent = 0;
   // Index into nodes; kNone = whiteout: the name is deleted from the lower layers.
   uint32_t node = 0;
-  // Raw bytes, 1 to 255, no '/' and no NUL, not "." or ".."; empty for the root only.
-  std::string name;
+  // Raw bytes, 1 to 255, no '/' and no NUL, not "." or ".."; empty for the root only. In
+  // Layer::texts.
+  std::string_view name;
 };
 
 struct File {
@@ -113,10 +117,15 @@ struct Layer {
   std::vector<Entry> entries;
   std::vector<File> files;
   std::vector<Chunk> chunks;
+  // What names and targets point into. Shared by copies of a layer; only grows.
+  std::shared_ptr<Arena> texts = std::make_shared<Arena>();
 
   // The part that nodes need not fetch; empty in a layer that was read without it.
   std::vector<TarPiece> tar_pieces;
   PagedBytes tar_literals;
+
+  // A copy of `text` that lives as long as the layer.
+  std::string_view Keep(std::string_view text);
 };
 
 // Fills in Chunk::blob_offset and Layer::blob_size_bytes.
@@ -126,5 +135,8 @@ void AssignBlobOffsets(Layer* layer);
 // DATA_LOSS with the first violation. Everything decoded from a store goes through this, so that
 // users may index without checking.
 absl::Status ValidateLayer(const Layer& layer);
+// The same for pieces that are not in the layer yet. REQUIRES: the layer is valid.
+absl::Status ValidateTarPieces(const Layer& layer, const std::vector<TarPiece>& pieces,
+                               uint64_t literal_bytes);
 
 }  // namespace slacker

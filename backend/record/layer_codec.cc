@@ -1,12 +1,11 @@
 #include "backend/record/layer_codec.h"
 
+#include <algorithm>
 #include <utility>
-#include <vector>
 
-#include "backend/base/codec.h"
 #include "backend/base/status.h"
+#include "backend/record/layer_rows.h"
 #include "backend/record/layer_tables.h"
-#include "backend/record/paged_object.h"
 
 namespace slacker {
 namespace {
@@ -15,57 +14,94 @@ constexpr uint32_t kVersion = 1;
 constexpr PagedFormat kRecordFormat = {"SLKR", kVersion, kRecordFieldsBytes, 4, kMaxRecordBytes};
 constexpr PagedFormat kTarFormat = {"SLKT", kVersion, kTarFieldsBytes, 2, kMaxTarPartBytes};
 
-absl::Status CheckLimits(const Layer& layer) {
-  if (layer.nodes.size() > kMaxCount || layer.entries.size() > kMaxCount ||
-      layer.files.size() > kMaxCount || layer.chunks.size() > kMaxCount ||
-      layer.tar_pieces.size() > kMaxTarPieces) {
+absl::Status CheckLimits(const LayerTotals& totals) {
+  if (totals.nodes > kMaxCount || totals.entries > kMaxCount || totals.files > kMaxCount ||
+      totals.chunks > kMaxCount || totals.tar_pieces > kMaxTarPieces) {
     return ResourceExhausted("layer with too many entries");
   }
-  uint64_t xattrs = 0;
-  for (const Node& node : layer.nodes) {
-    if (node.xattrs.size() > kMaxXattrs) return ResourceExhausted("file with too many xattrs");
-    xattrs += node.xattrs.size();
-  }
-  if (xattrs > kMaxCount) return ResourceExhausted("layer with too many xattrs");
+  if (totals.max_xattrs > kMaxXattrs) return ResourceExhausted("file with too many xattrs");
+  if (totals.xattrs > kMaxCount) return ResourceExhausted("layer with too many xattrs");
   return absl::OkStatus();
 }
 
-absl::StatusOr<EncodedPagedObject> EncodeTarPart(const Layer& layer) {
-  std::string fields;
-  Encoder(&fields).U32(static_cast<uint32_t>(layer.tar_pieces.size()));
-  const PagedBytes pieces = EncodeTarPieces(layer);
-  return EncodePagedObject(kTarFormat, fields, {&pieces, &layer.tar_literals});
+absl::Status CheckObject(const PagedFormat& format, std::unique_ptr<ObjectBytes> bytes,
+                         const Digest& digest) {
+  ASSIGN_OR_RETURN(const auto content, PagedObjectReader::Open(format, digest, std::move(bytes)));
+  std::string page;
+  for (uint32_t section = 0; section < format.sections; ++section) {
+    for (uint64_t left = content->section_bytes(section); left > 0; left -= page.size()) {
+      page.clear();
+      RETURN_IF_ERROR(content->AppendPage(&page));
+    }
+  }
+  return content->Finish();
 }
 
 }  // namespace
 
-absl::StatusOr<EncodedLayer> EncodeLayer(const Layer& layer) {
-  RETURN_IF_ERROR(ValidateLayer(layer));
-  if (layer.tar_pieces.empty() && layer.tar_size_bytes != 0) {
-    return DataLoss("layer without its tar part");
-  }
-  RETURN_IF_ERROR(CheckLimits(layer));
-  ASSIGN_OR_RETURN(EncodedPagedObject tar, EncodeTarPart(layer));
-  const PagedObject tables = EncodeRecordTables(layer, tar.digest);
-  std::vector<const PagedBytes*> sections;
-  for (const PagedBytes& section : tables.sections) sections.push_back(&section);
-  ASSIGN_OR_RETURN(EncodedPagedObject record,
-                   EncodePagedObject(kRecordFormat, tables.fields, sections));
-  return EncodedLayer{record.digest, std::move(record.stored), std::move(tar.stored)};
+absl::StatusOr<EncodedLayer> EncodeLayer(const LayerTables& tables) {
+  RETURN_IF_ERROR(CheckLimits(tables.totals));
+  EncodedLayer encoded;
+  ASSIGN_OR_RETURN(encoded.tar, EncodePagedObject(kTarFormat, EncodeTarFields(tables),
+                                                  {&tables.tar_pieces, &tables.tar_literals}));
+  ASSIGN_OR_RETURN(
+      encoded.record,
+      EncodePagedObject(kRecordFormat, EncodeRecordFields(tables, encoded.tar.digest),
+                        {&tables.nodes, &tables.entries, &tables.files, &tables.digests}));
+  return encoded;
 }
 
-absl::StatusOr<DecodedRecord> DecodeRecord(std::string_view bytes, const Digest& record) {
-  const std::string context = "record " + record.ToHex();
-  auto object = DecodePagedObject(kRecordFormat, bytes, record);
-  if (!object.ok()) return Annotate(object.status(), context);
-  DecodedRecord decoded;
-  RETURN_IF_ERROR(Annotate(DecodeRecordTables(*object, &decoded), context));
+absl::StatusOr<DecodedRecord> DecodeRecord(std::unique_ptr<ObjectBytes> bytes,
+                                           const Digest& record) {
+  const auto decode = [&]() -> absl::StatusOr<DecodedRecord> {
+    ASSIGN_OR_RETURN(const auto content,
+                     PagedObjectReader::Open(kRecordFormat, record, std::move(bytes)));
+    DecodedRecord decoded;
+    RETURN_IF_ERROR(DecodeRecordTables(*content, &decoded));
+    RETURN_IF_ERROR(content->Finish());
+    return decoded;
+  };
+  absl::StatusOr<DecodedRecord> decoded = decode();
+  if (!decoded.ok()) return Annotate(decoded.status(), "record " + record.ToHex());
   return decoded;
 }
 
-absl::Status DecodeTarPart(std::string_view bytes, const Digest& tar_part, Layer* layer) {
-  ASSIGN_OR_RETURN(PagedObject object, DecodePagedObject(kTarFormat, bytes, tar_part));
-  return DecodeTarTables(std::move(object), layer);
+absl::Status CheckRecord(std::unique_ptr<ObjectBytes> bytes, const Digest& record) {
+  return CheckObject(kRecordFormat, std::move(bytes), record);
+}
+
+absl::Status CheckTarPart(std::unique_ptr<ObjectBytes> bytes, const Digest& tar_part) {
+  return CheckObject(kTarFormat, std::move(bytes), tar_part);
+}
+
+TarPartReader::TarPartReader(std::unique_ptr<PagedObjectReader> content)
+    : content_(std::move(content)), literals_left_(content_->section_bytes(kTarLiteralsSection)) {}
+
+absl::StatusOr<TarPartReader> TarPartReader::Open(std::unique_ptr<ObjectBytes> bytes,
+                                                  const Digest& tar_part, const Layer& layer) {
+  ASSIGN_OR_RETURN(auto content, PagedObjectReader::Open(kTarFormat, tar_part, std::move(bytes)));
+  TarPartReader reader(std::move(content));
+  ASSIGN_OR_RETURN(reader.pieces_, DecodeTarPieces(*reader.content_, layer));
+  return reader;
+}
+
+absl::StatusOr<std::string_view> TarPartReader::NextLiteral(uint64_t max) {
+  if (used_ == page_.size() && literals_left_ > 0) {
+    page_.clear();
+    used_ = 0;
+    RETURN_IF_ERROR(content_->AppendPage(&page_));
+    literals_left_ -= page_.size();
+  }
+  const size_t taken = std::min<uint64_t>(max, page_.size() - used_);
+  used_ += taken;
+  return std::string_view(page_).substr(used_ - taken, taken);
+}
+
+absl::Status TarPartReader::Finish() {
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::string_view bytes, NextLiteral(kPageSize));
+    if (bytes.empty()) return content_->Finish();
+  }
 }
 
 }  // namespace slacker

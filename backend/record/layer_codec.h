@@ -8,12 +8,16 @@
 // files, chunks, xattrs of all nodes together, and pieces of the tar. All functions are thread-safe.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
 #include "backend/record/layer.h"
+#include "backend/record/layer_encoder.h"
+#include "backend/record/paged_object.h"
 
 namespace slacker {
 
@@ -21,25 +25,51 @@ inline constexpr uint64_t kMaxRecordBytes = uint64_t{512} << 20;
 inline constexpr uint64_t kMaxTarPartBytes = uint64_t{4} << 30;
 
 struct EncodedLayer {
-  Digest record;      // the layer's name in the store
-  std::string bytes;  // object records/<record>
-  std::string tar;    // object tars/<record>
+  EncodedPagedObject record;  // object records/<record.digest>: the layer's name in the store
+  EncodedPagedObject tar;     // object tars/<record.digest>
 };
 
-// Errors: what ValidateLayer says; DATA_LOSS also when the tar part is missing; RESOURCE_EXHAUSTED
-// when a limit is exceeded.
-absl::StatusOr<EncodedLayer> EncodeLayer(const Layer& layer);
+// The tables must outlive what is returned. RESOURCE_EXHAUSTED when a limit is exceeded.
+absl::StatusOr<EncodedLayer> EncodeLayer(const LayerTables& tables);
 
 struct DecodedRecord {
   Layer layer;      // valid (ValidateLayer); without its tar part
-  Digest tar_part;  // what DecodeTarPart must be given
+  Digest tar_part;  // what TarPartReader must be given
 };
 
-// DATA_LOSS unless `bytes` is exactly the record of this name, and valid.
-absl::StatusOr<DecodedRecord> DecodeRecord(std::string_view bytes, const Digest& record);
+// Reads a record page by page: memory grows with what has been checked. DATA_LOSS unless it is
+// exactly the record of this name, and valid; or what `bytes` answers.
+absl::StatusOr<DecodedRecord> DecodeRecord(std::unique_ptr<ObjectBytes> bytes,
+                                           const Digest& record);
 
-// Adds the tar part to a layer from DecodeRecord. DATA_LOSS unless it is the one the record names
-// and fits the layer.
-absl::Status DecodeTarPart(std::string_view bytes, const Digest& tar_part, Layer* layer);
+// Whether these are the bytes of an object of that digest: all of it is read, nothing is decoded.
+// DATA_LOSS if they are not.
+absl::Status CheckRecord(std::unique_ptr<ObjectBytes> bytes, const Digest& record);
+absl::Status CheckTarPart(std::unique_ptr<ObjectBytes> bytes, const Digest& tar_part);
+
+// The tar part of a layer, read once, from beginning to end. Its literals, which may be gigabytes,
+// are never in memory together. Thread-compatible.
+class TarPartReader {
+ public:
+  // Reads the pieces. DATA_LOSS unless it is the tar part of this digest and fits the layer.
+  static absl::StatusOr<TarPartReader> Open(std::unique_ptr<ObjectBytes> bytes,
+                                            const Digest& tar_part, const Layer& layer);
+
+  const std::vector<TarPiece>& pieces() const { return pieces_; }
+  // The next literals: at least one byte and at most `max`; empty at the end. Valid until the next
+  // call. DATA_LOSS: they are damaged.
+  absl::StatusOr<std::string_view> NextLiteral(uint64_t max);
+  // Reads what is left. DATA_LOSS unless all of it is sound and nothing follows.
+  absl::Status Finish();
+
+ private:
+  explicit TarPartReader(std::unique_ptr<PagedObjectReader> content);
+
+  std::unique_ptr<PagedObjectReader> content_;
+  std::vector<TarPiece> pieces_;
+  uint64_t literals_left_;  // not in page_ yet
+  std::string page_;
+  size_t used_ = 0;  // of page_
+};
 
 }  // namespace slacker

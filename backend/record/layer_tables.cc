@@ -5,175 +5,78 @@
 
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
+#include "backend/record/layer_rows.h"
 
 namespace slacker {
 namespace {
 
-constexpr uint8_t kOpaque = 0x80;  // in a node's type byte
-// An entry's node: a whiteout, the node after the last one so introduced, or n + kNodeCode.
-constexpr uint64_t kWhiteoutCode = 0;
-constexpr uint64_t kNextNodeCode = 1;
-constexpr uint64_t kNodeCode = 2;
+enum : size_t { kNodesSection, kEntriesSection, kFilesSection, kDigestsSection };
+constexpr size_t kPiecesSection = 0;
 
-uint64_t ZigZag(int64_t v) {
-  return (static_cast<uint64_t>(v) << 1) ^ static_cast<uint64_t>(v >> 63);
-}
-int64_t UnZigZag(uint64_t v) { return static_cast<int64_t>(v >> 1) ^ -static_cast<int64_t>(v & 1); }
-
-uint64_t FullChunks(const Layer& layer, uint64_t size_bytes) {
-  return (size_bytes + layer.chunk_size - 1) / layer.chunk_size;
+// Makes room for one more of `count` rows: never for more than twice what has been read, nor for more
+// than there will be.
+template <typename Row>
+void MakeRoom(std::vector<Row>* rows, uint32_t count) {
+  constexpr size_t kFirst = 1024;
+  if (rows->size() < rows->capacity()) return;
+  rows->reserve(std::min<size_t>(count, std::max(kFirst, 2 * rows->size())));
 }
 
-// A table while its rows are encoded. Thread-compatible.
-class Table {
- public:
-  // Valid until the next call.
-  Encoder& BeginRow() {
-    if (rows_.size() >= kPageSize) Flush();
-    return out_;
-  }
-  PagedBytes Take() {
-    Flush();
-    return std::move(bytes_);
-  }
-
- private:
-  void Flush() {
-    bytes_.Append(rows_);
-    rows_.clear();
-  }
-
-  std::string rows_;  // not in bytes_ yet
-  Encoder out_{&rows_};
-  PagedBytes bytes_;
-};
-
-PagedBytes EncodeNodes(const Layer& layer) {
-  Table table;
-  for (const Node& node : layer.nodes) {
-    Encoder& out = table.BeginRow();
-    out.U8(static_cast<uint8_t>(static_cast<uint8_t>(node.type) | (node.opaque ? kOpaque : 0)));
-    out.Varint(node.mode);
-    out.Varint(node.uid);
-    out.Varint(node.gid);
-    out.Varint(ZigZag(node.mtime_seconds));
-    out.Varint(node.mtime_nanos);
-    if (node.type == NodeType::kRegular)
-      out.Varint(node.file == kNone ? 0 : uint64_t{node.file} + 1);
-    if (node.type == NodeType::kSymlink) out.Bytes(node.target);
-    if (node.type == NodeType::kCharDevice || node.type == NodeType::kBlockDevice) {
-      out.Varint(node.rdev_major);
-      out.Varint(node.rdev_minor);
-    }
-    out.Varint(node.xattrs.size());
-    for (const auto& [name, value] : node.xattrs) {
-      out.Bytes(name);
-      out.Bytes(value);
-    }
-  }
-  return table.Take();
-}
-
-bool DecodeNode(Decoder& in, Node* node) {
-  const uint8_t type = in.U8();
-  node->type = static_cast<NodeType>(type & ~kOpaque);
-  node->opaque = (type & kOpaque) != 0;
-  node->mode = static_cast<uint16_t>(in.VarintUpTo(07777));
-  node->uid = static_cast<uint32_t>(in.VarintUpTo(UINT32_MAX));
-  node->gid = static_cast<uint32_t>(in.VarintUpTo(UINT32_MAX));
-  node->mtime_seconds = UnZigZag(in.Varint());
-  node->mtime_nanos = static_cast<uint32_t>(in.VarintUpTo(999'999'999));
-  if (node->type == NodeType::kRegular) {
-    // 0 wraps to kNone.
-    node->file = static_cast<uint32_t>(in.VarintUpTo(kMaxCount)) - 1;
-  }
-  if (node->type == NodeType::kSymlink) node->target = in.Bytes();
-  if (node->type == NodeType::kCharDevice || node->type == NodeType::kBlockDevice) {
-    node->rdev_major = static_cast<uint32_t>(in.VarintUpTo(UINT32_MAX));
-    node->rdev_minor = static_cast<uint32_t>(in.VarintUpTo(UINT32_MAX));
-  }
-  for (uint64_t n = in.VarintUpTo(kMaxXattrs); n > 0 && in.ok(); --n) {
-    const std::string_view name = in.Bytes();
-    node->xattrs.emplace_back(name, in.Bytes());
-  }
-  return in.ok();
-}
-
-absl::Status DecodeNodes(std::string_view bytes, uint32_t count, Layer* layer) {
-  Decoder in(bytes);
-  layer->nodes.resize(count);
+absl::Status DecodeNodes(PagedContent& content, uint32_t count, Layer* layer) {
+  SectionRows rows(&content, kNodesSection);
   uint64_t xattrs = 0;
-  for (Node& node : layer->nodes) {
-    if (!DecodeNode(in, &node)) return DataLoss("damaged nodes");
+  for (uint32_t i = 0; i < count; ++i) {
+    Node node;
+    ASSIGN_OR_RETURN(const bool sound, rows.Next([&node](Decoder& in) {
+      node = {};
+      return DecodeNode(in, &node);
+    }));
+    if (!sound) return DataLoss("damaged nodes");
     xattrs += node.xattrs.size();
     if (xattrs > kMaxCount) return DataLoss("too many xattrs");
+    node.target = layer->Keep(node.target);
+    MakeRoom(&layer->nodes, count);
+    layer->nodes.push_back(std::move(node));
   }
-  return in.done() ? absl::OkStatus() : DataLoss("bytes after the last node");
+  return rows.done() ? absl::OkStatus() : DataLoss("bytes after the last node");
 }
 
-PagedBytes EncodeEntries(const Layer& layer) {
-  Table table;
-  uint32_t next_node = 0;
-  int64_t previous_parent = 0;
-  for (const Entry& entry : layer.entries) {
-    Encoder& out = table.BeginRow();
-    out.Varint(ZigZag(int64_t{entry.parent} - previous_parent));
-    previous_parent = entry.parent;
-    if (entry.node == kNone) {
-      out.Varint(kWhiteoutCode);
-    } else if (entry.node == next_node) {
-      out.Varint(kNextNodeCode);
-      ++next_node;
-    } else {
-      out.Varint(kNodeCode + entry.node);
-    }
-    out.Bytes(entry.name);
-  }
-  return table.Take();
-}
+// An entry's row: `step` is that of the parent.
+struct EntryRow {
+  int64_t step = 0;
+  uint64_t code = 0;
+  std::string_view name;
 
-absl::Status DecodeEntries(std::string_view bytes, uint32_t count, Layer* layer) {
-  Decoder in(bytes);
+  bool Decode(Decoder& in) {
+    step = UnZigZag(in.VarintUpTo(uint64_t{2} * kMaxCount));
+    code = in.VarintUpTo(kMaxCount + kNodeCode);
+    name = in.Bytes();
+    return in.ok();
+  }
+};
+
+absl::Status DecodeEntries(PagedContent& content, uint32_t count, Layer* layer) {
+  SectionRows rows(&content, kEntriesSection);
   uint32_t next_node = 0;
   int64_t parent = 0;
-  layer->entries.resize(count);
-  for (Entry& entry : layer->entries) {
-    const int64_t step = UnZigZag(in.VarintUpTo(uint64_t{2} * kMaxCount));
-    parent += step;
+  for (uint32_t i = 0; i < count; ++i) {
+    EntryRow row;
+    ASSIGN_OR_RETURN(const bool sound, rows.Next([&row](Decoder& in) { return row.Decode(in); }));
+    if (!sound) return DataLoss("damaged entries");
+    parent += row.step;
     if (parent < 0 || parent >= kMaxCount) return DataLoss("parent out of range");
-    entry.parent = static_cast<uint32_t>(parent);
-    const uint64_t code = in.VarintUpTo(kMaxCount + kNodeCode);
-    if (code == kWhiteoutCode) {
-      entry.node = kNone;
-    } else {
-      entry.node = code == kNextNodeCode ? next_node++ : static_cast<uint32_t>(code - kNodeCode);
-    }
-    entry.name = in.Bytes();
-    if (!in.ok()) return DataLoss("damaged entries");
+    uint32_t node = kNone;
+    if (row.code == kNextNodeCode) node = next_node++;
+    if (row.code >= kNodeCode) node = static_cast<uint32_t>(row.code - kNodeCode);
+    MakeRoom(&layer->entries, count);
+    layer->entries.push_back({static_cast<uint32_t>(parent), node, layer->Keep(row.name)});
   }
-  return in.done() ? absl::OkStatus() : DataLoss("bytes after the last entry");
-}
-
-PagedBytes EncodeFiles(const Layer& layer) {
-  Table table;
-  for (const File& file : layer.files) {
-    Encoder& out = table.BeginRow();
-    out.Varint(file.size_bytes);
-    out.Varint(file.chunk_count);
-    if (file.chunk_count == FullChunks(layer, file.size_bytes)) continue;
-    uint32_t expected = 0;
-    for (uint32_t i = 0; i < file.chunk_count; ++i) {
-      const uint32_t index = layer.chunks[file.first_chunk + i].index;
-      out.Varint(index - expected);
-      expected = index + 1;
-    }
-  }
-  return table.Take();
+  return rows.done() ? absl::OkStatus() : DataLoss("bytes after the last entry");
 }
 
 // Gives the chunks of `file` their index and size. The caller has checked that they are there.
 bool DecodeChunkIndexes(Decoder& in, const File& file, Layer* layer) {
-  const bool has_holes = file.chunk_count != FullChunks(*layer, file.size_bytes);
+  const bool has_holes = file.chunk_count != FullChunks(file.size_bytes, layer->chunk_size);
   uint64_t index = 0;
   for (uint32_t i = 0; i < file.chunk_count; ++i, ++index) {
     if (has_holes) index += in.VarintUpTo(UINT32_MAX);
@@ -190,8 +93,9 @@ bool DecodeChunkIndexes(Decoder& in, const File& file, Layer* layer) {
 absl::Status DecodeFiles(std::string_view bytes, uint32_t count, Layer* layer) {
   Decoder in(bytes);
   uint64_t next_chunk = 0;
-  layer->files.resize(count);
-  for (File& file : layer->files) {
+  for (uint32_t i = 0; i < count; ++i) {
+    MakeRoom(&layer->files, count);
+    File& file = layer->files.emplace_back();
     file.size_bytes = in.VarintUpTo(uint64_t{1} << 44);
     file.first_chunk = static_cast<uint32_t>(next_chunk);
     file.chunk_count = static_cast<uint32_t>(in.VarintUpTo(kMaxCount));
@@ -202,60 +106,49 @@ absl::Status DecodeFiles(std::string_view bytes, uint32_t count, Layer* layer) {
   return in.done() ? absl::OkStatus() : DataLoss("bytes after the last file");
 }
 
-PagedBytes EncodeDigests(const Layer& layer) {
-  Table table;
-  for (const Chunk& chunk : layer.chunks) table.BeginRow().Hash(chunk.digest);
-  return table.Take();
-}
-
-absl::Status DecodeDigests(const PagedBytes& section, uint32_t count, Layer* layer) {
-  static_assert(kPageSize % sizeof(Digest::bytes) == 0, "no digest lies in two pages");
-  if (section.size() != uint64_t{count} * sizeof(Digest::bytes)) {
+absl::Status DecodeDigests(PagedContent& content, uint32_t count, Layer* layer) {
+  if (content.section_bytes(kDigestsSection) != uint64_t{count} * sizeof(Digest::bytes)) {
     return DataLoss("wrong number of digests");
   }
-  layer->chunks.resize(count);
-  PagedBytesReader pages(section);
-  for (Chunk& chunk : layer->chunks) {
-    chunk.digest = Decoder(pages.Next(sizeof(Digest::bytes))).Hash();
+  SectionRows rows(&content, kDigestsSection);
+  for (uint32_t i = 0; i < count; ++i) {
+    MakeRoom(&layer->chunks, count);
+    Chunk& chunk = layer->chunks.emplace_back();
+    ASSIGN_OR_RETURN(const bool sound, rows.Next([&chunk](Decoder& in) {
+      chunk.digest = in.Hash();
+      return in.ok();
+    }));
+    if (!sound) return DataLoss("wrong number of digests");
   }
   return absl::OkStatus();
 }
 
-std::string EncodeFields(const Layer& layer, const Digest& tar_part) {
-  std::string bytes;
-  Encoder out(&bytes);
-  out.Hash(layer.diff_id);
-  out.U64(layer.tar_size_bytes);
-  out.U32(layer.chunk_size);
-  out.U64(layer.blob_size_bytes);
-  out.U32(static_cast<uint32_t>(layer.nodes.size()));
-  out.U32(static_cast<uint32_t>(layer.entries.size()));
-  out.U32(static_cast<uint32_t>(layer.files.size()));
-  out.U32(static_cast<uint32_t>(layer.chunks.size()));
-  out.Hash(tar_part);
-  return bytes;
-}
-
 // Every row of a table takes at least `row_bytes`: a count that cannot be true is refused before
 // anything is allocated by it.
-bool CountFits(uint64_t count, const PagedBytes& section, size_t row_bytes) {
-  return count <= kMaxCount && count <= section.size() / row_bytes;
+bool CountFits(uint64_t count, uint64_t section_bytes, size_t row_bytes) {
+  return count <= kMaxCount && count <= section_bytes / row_bytes;
 }
 
 }  // namespace
 
-PagedObject EncodeRecordTables(const Layer& layer, const Digest& tar_part) {
-  PagedObject object{EncodeFields(layer, tar_part), {}};
-  object.sections.push_back(EncodeNodes(layer));
-  object.sections.push_back(EncodeEntries(layer));
-  object.sections.push_back(EncodeFiles(layer));
-  object.sections.push_back(EncodeDigests(layer));
-  return object;
+std::string EncodeRecordFields(const LayerTables& tables, const Digest& tar_part) {
+  std::string bytes;
+  Encoder out(&bytes);
+  out.Hash(tables.diff_id);
+  out.U64(tables.tar_size_bytes);
+  out.U32(tables.chunk_size);
+  out.U64(tables.blob_size_bytes);
+  for (const uint64_t rows :
+       {tables.totals.nodes, tables.totals.entries, tables.totals.files, tables.totals.chunks}) {
+    out.U32(static_cast<uint32_t>(rows));
+  }
+  out.Hash(tar_part);
+  return bytes;
 }
 
-absl::Status DecodeRecordTables(const PagedObject& object, DecodedRecord* decoded) {
+absl::Status DecodeRecordTables(PagedContent& content, DecodedRecord* decoded) {
   Layer& layer = decoded->layer;
-  Decoder in(object.fields);
+  Decoder in(content.fields());
   layer.diff_id = in.Hash();
   layer.tar_size_bytes = in.U64();
   layer.chunk_size = in.U32();
@@ -265,61 +158,59 @@ absl::Status DecodeRecordTables(const PagedObject& object, DecodedRecord* decode
   const uint32_t files = in.U32();
   const uint32_t chunks = in.U32();
   decoded->tar_part = in.Hash();
-  const auto& sections = object.sections;
-  if (!in.done() || !CountFits(nodes, sections[0], 7) || !CountFits(entries, sections[1], 3) ||
-      !CountFits(files, sections[2], 2) || !CountFits(chunks, sections[3], sizeof(Digest::bytes)) ||
+  if (!in.done() || !CountFits(nodes, content.section_bytes(kNodesSection), 7) ||
+      !CountFits(entries, content.section_bytes(kEntriesSection), 3) ||
+      !CountFits(files, content.section_bytes(kFilesSection), 2) ||
+      !CountFits(chunks, content.section_bytes(kDigestsSection), sizeof(Digest::bytes)) ||
       layer.chunk_size < kMinChunkSize || layer.chunk_size > kMaxChunkSize) {
     return DataLoss("damaged fields");
   }
-  RETURN_IF_ERROR(DecodeNodes(sections[0].ToString(), nodes, &layer));
-  RETURN_IF_ERROR(DecodeEntries(sections[1].ToString(), entries, &layer));
-  RETURN_IF_ERROR(DecodeDigests(sections[3], chunks, &layer));
-  RETURN_IF_ERROR(DecodeFiles(sections[2].ToString(), files, &layer));
+  RETURN_IF_ERROR(DecodeNodes(content, nodes, &layer));
+  RETURN_IF_ERROR(DecodeEntries(content, entries, &layer));
+  // A file's row may stand for any number of chunks: they must be there first.
+  ASSIGN_OR_RETURN(const PagedBytes file_rows, content.KeepSection(kFilesSection));
+  RETURN_IF_ERROR(DecodeDigests(content, chunks, &layer));
+  RETURN_IF_ERROR(DecodeFiles(file_rows.ToString(), files, &layer));
   const uint64_t blob_size_bytes = layer.blob_size_bytes;
   AssignBlobOffsets(&layer);
   if (layer.blob_size_bytes != blob_size_bytes) return DataLoss("wrong blob size");
   return ValidateLayer(layer);
 }
 
-PagedBytes EncodeTarPieces(const Layer& layer) {
-  Table table;
-  for (const TarPiece& piece : layer.tar_pieces) {
-    Encoder& out = table.BeginRow();
-    out.U8(static_cast<uint8_t>(piece.kind));
-    if (piece.kind == TarPiece::Kind::kFile) {
-      out.Varint(piece.file);
-      out.Varint(piece.offset);
-    }
-    out.Varint(piece.length);
-  }
-  return table.Take();
+std::string EncodeTarFields(const LayerTables& tables) {
+  std::string bytes;
+  Encoder(&bytes).U32(static_cast<uint32_t>(tables.totals.tar_pieces));
+  return bytes;
 }
 
-absl::Status DecodeTarTables(PagedObject object, Layer* layer) {
-  const uint32_t count = Decoder(object.fields).U32();
+absl::StatusOr<std::vector<TarPiece>> DecodeTarPieces(PagedContent& content, const Layer& layer) {
+  const uint32_t count = Decoder(content.fields()).U32();
+  const uint64_t bytes = content.section_bytes(kPiecesSection);
   // A row takes 2 to 31 bytes.
-  if (count > kMaxTarPieces || count > object.sections[0].size() / 2 ||
-      object.sections[0].size() > uint64_t{count} * 31) {
+  if (count > kMaxTarPieces || count > bytes / 2 || bytes > uint64_t{count} * 31) {
     return DataLoss("tar part: wrong number of pieces");
   }
-  const std::string rows = object.sections[0].ToString();
-  Decoder in(rows);
-  std::vector<TarPiece> pieces(count);
-  for (TarPiece& piece : pieces) {
-    piece.kind = static_cast<TarPiece::Kind>(in.U8());
-    if (piece.kind == TarPiece::Kind::kFile) {
-      piece.file = static_cast<uint32_t>(in.VarintUpTo(kMaxCount));
-      piece.offset = in.Varint();
-    }
-    piece.length = in.Varint();
+  SectionRows rows(&content, kPiecesSection);
+  std::vector<TarPiece> pieces;
+  for (uint32_t i = 0; i < count; ++i) {
+    TarPiece piece;
+    ASSIGN_OR_RETURN(const bool sound, rows.Next([&piece](Decoder& in) {
+      piece = {};
+      piece.kind = static_cast<TarPiece::Kind>(in.U8());
+      if (piece.kind == TarPiece::Kind::kFile) {
+        piece.file = static_cast<uint32_t>(in.VarintUpTo(kMaxCount));
+        piece.offset = in.Varint();
+      }
+      piece.length = in.Varint();
+      return in.ok();
+    }));
+    if (!sound) return DataLoss("tar part: damaged pieces");
+    MakeRoom(&pieces, count);
+    pieces.push_back(piece);
   }
-  if (!in.done()) return DataLoss("tar part: damaged pieces");
-  layer->tar_pieces = std::move(pieces);
-  layer->tar_literals = std::move(object.sections[1]);
-  if (layer->tar_pieces.empty() && layer->tar_size_bytes != 0) {
-    return DataLoss("tar part: the pieces do not make up the tar");
-  }
-  return ValidateLayer(*layer);
+  if (!rows.done()) return DataLoss("tar part: damaged pieces");
+  RETURN_IF_ERROR(ValidateTarPieces(layer, pieces, content.section_bytes(kTarLiteralsSection)));
+  return pieces;
 }
 
 }  // namespace slacker

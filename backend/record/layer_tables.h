@@ -2,29 +2,33 @@
 // backend/record/layer_codec.h. Bytes: docs/formats.md, "Layer records". Thread-safe.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "backend/record/layer.h"
 #include "backend/record/layer_codec.h"
+#include "backend/record/layer_encoder.h"
 #include "backend/record/paged_object.h"
 
 namespace slacker {
 
-inline constexpr uint32_t kMaxCount = uint32_t{1} << 24;  // rows of a table
 inline constexpr uint32_t kRecordFieldsBytes = 100;
 inline constexpr uint32_t kTarFieldsBytes = 4;
+inline constexpr size_t kTarLiteralsSection = 1;
 
-// Sections: nodes, entries, files, chunk digests. REQUIRES: the layer is valid.
-PagedObject EncodeRecordTables(const Layer& layer, const Digest& tar_part);
-// DATA_LOSS unless they make up a valid layer. REQUIRES: as many fields and sections as the format
-// has; nothing else is assumed of them.
-absl::Status DecodeRecordTables(const PagedObject& object, DecodedRecord* decoded);
+// The fields; the sections are those of the tables, in the order in which LayerTables has them.
+std::string EncodeRecordFields(const LayerTables& tables, const Digest& tar_part);
+std::string EncodeTarFields(const LayerTables& tables);
 
-// Section 0 of a tar part; section 1 are the literals as they are.
-PagedBytes EncodeTarPieces(const Layer& layer);
-// DATA_LOSS unless they fit the layer. REQUIRES: as above.
-absl::Status DecodeTarTables(PagedObject object, Layer* layer);
+// Reads all sections. DATA_LOSS unless they make up a valid layer. Memory grows with what has been
+// read. REQUIRES: as many fields and sections as the format has; nothing else is assumed of them.
+absl::Status DecodeRecordTables(PagedContent& content, DecodedRecord* decoded);
+
+// Reads the first section of a tar part; the second are the literals as they are. DATA_LOSS unless
+// the pieces fit the layer and the literals' length. REQUIRES: as above.
+absl::StatusOr<std::vector<TarPiece>> DecodeTarPieces(PagedContent& content, const Layer& layer);
 
 }  // namespace slacker

@@ -77,7 +77,7 @@ struct NameHash {
   const Layer* layer;
   size_t operator()(uint32_t i) const {
     const Entry& entry = layer->entries[i];
-    return absl::HashOf(entry.parent, absl::string_view(entry.name));
+    return absl::HashOf(entry.parent, absl::string_view(entry.name.data(), entry.name.size()));
   }
 };
 struct NameEqual {
@@ -184,12 +184,14 @@ absl::Status CheckBlob(const Layer& layer) {
   return absl::OkStatus();
 }
 
-absl::Status CheckTarPieces(const Layer& layer) {
-  if (layer.tar_pieces.empty() && layer.tar_literals.empty()) return absl::OkStatus();
-  uint64_t literals_left = layer.tar_literals.size();
+}  // namespace
+
+absl::Status ValidateTarPieces(const Layer& layer, const std::vector<TarPiece>& pieces,
+                               uint64_t literal_bytes) {
+  uint64_t literals_left = literal_bytes;
   uint64_t tar_left = layer.tar_size_bytes;
-  for (size_t i = 0; i < layer.tar_pieces.size(); ++i) {
-    const TarPiece& piece = layer.tar_pieces[i];
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const TarPiece& piece = pieces[i];
     if (piece.length > tar_left) return Bad("tar_pieces", i, "beyond the end of the tar");
     tar_left -= piece.length;
     switch (piece.kind) {
@@ -215,8 +217,6 @@ absl::Status CheckTarPieces(const Layer& layer) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
 absl::Status ValidateLayer(const Layer& layer) {
   if (!std::has_single_bit(layer.chunk_size) || layer.chunk_size < kMinChunkSize ||
       layer.chunk_size > kMaxChunkSize) {
@@ -226,7 +226,8 @@ absl::Status ValidateLayer(const Layer& layer) {
   RETURN_IF_ERROR(CheckBlob(layer));
   for (size_t i = 0; i < layer.nodes.size(); ++i) RETURN_IF_ERROR(CheckNode(layer, i));
   RETURN_IF_ERROR(CheckEntries(layer));
-  return CheckTarPieces(layer);
+  if (layer.tar_pieces.empty() && layer.tar_literals.empty()) return absl::OkStatus();
+  return ValidateTarPieces(layer, layer.tar_pieces, layer.tar_literals.size());
 }
 
 }  // namespace slacker

@@ -1,9 +1,11 @@
 #include "backend/store/pack_writer.h"
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 #include <utility>
 
+#include "backend/base/codec.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/record/zstd_codec.h"
@@ -11,6 +13,9 @@
 
 namespace slacker {
 namespace {
+
+// Of a chunk that waits, beside its content: its task.
+constexpr uint64_t kQueuedOverhead = 256;
 
 int CompressorThreads() {
   return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 8u));
@@ -53,8 +58,8 @@ void PackWriter::AddKnown(const PackIndex& index) {
   const auto number = static_cast<uint32_t>(packs_.size());
   packs_.push_back(index.pack);
   for (const PackedChunk& chunk : index.chunks) {
-    known_.try_emplace(chunk.digest,
-                       ChunkLocation{number, chunk.offset, chunk.stored_bytes, chunk.compressed});
+    if (!known_.Insert(chunk.digest)) continue;
+    known_.SetLocation(chunk.digest, {number, chunk.offset, chunk.stored_bytes, chunk.compressed});
   }
 }
 
@@ -66,8 +71,8 @@ absl::Status PackWriter::Add(const Digest& digest, std::string_view content) {
     MutexLock lock(&mutex_);
     while (queued_bytes_ > kMaxQueuedBytes && failure_.ok()) changed_.Wait(&mutex_);
     RETURN_IF_ERROR(failure_);
-    if (!known_.try_emplace(digest).second) return absl::OkStatus();
-    queued_bytes_ += content.size();
+    if (!known_.Insert(digest)) return absl::OkStatus();
+    queued_bytes_ += content.size() + kQueuedOverhead;
     ++queued_chunks_;
   }
   compressors_.Add([this, digest, copy = std::string(content)] { Pack(digest, copy); });
@@ -79,20 +84,22 @@ void PackWriter::Pack(const Digest& digest, const std::string& content) {
   const bool compressed = CompressOrStore(content, options_.zstd_level, &stored);
   MutexLock lock(&mutex_);
   // A full pack that waits for the one before it to be written takes no more.
-  while (open_.bytes.size() >= options_.pack_target_bytes && failure_.ok()) {
-    changed_.Wait(&mutex_);
-  }
+  while (IsFull() && failure_.ok()) changed_.Wait(&mutex_);
   if (failure_.ok()) {
     PackedChunk chunk{digest, open_.bytes.size(), static_cast<uint32_t>(stored.size()),
                       static_cast<uint32_t>(content.size()), compressed};
-    known_[digest] = ChunkLocation{open_.number, chunk.offset, chunk.stored_bytes, compressed};
+    known_.SetLocation(digest, {open_.number, chunk.offset, chunk.stored_bytes, compressed});
     open_.bytes += stored;
     open_.chunks.push_back(chunk);
-    if (open_.bytes.size() >= options_.pack_target_bytes) WriteOpenPack();
+    if (IsFull()) WriteOpenPack();
   }
-  queued_bytes_ -= content.size();
+  queued_bytes_ -= content.size() + kQueuedOverhead;
   --queued_chunks_;
   changed_.SignalAll();
+}
+
+bool PackWriter::IsFull() const {
+  return open_.bytes.size() >= options_.pack_target_bytes || open_.chunks.size() >= kMaxPackChunks;
 }
 
 absl::Status PackWriter::Flush() {
@@ -143,16 +150,17 @@ absl::Status PackWriter::Write(OpenPack pack, Digest* id) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Locations> PackWriter::Locate(const std::vector<Chunk>& chunks) {
+absl::StatusOr<Locations> PackWriter::Locate(const PagedBytes& digests) {
   Locations locations;
+  locations.chunks.reserve(digests.size() / sizeof(Digest::bytes));
   absl::flat_hash_map<uint32_t, uint32_t> numbers;  // of packs: here -> in `locations`
   MutexLock lock(&mutex_);
-  for (const Chunk& chunk : chunks) {
-    const auto it = known_.find(chunk.digest);
-    if (it == known_.end() || it->second.stored_bytes == 0) {
-      return Internal("chunk " + chunk.digest.ToHex() + " was not added");
-    }
-    ChunkLocation location = it->second;
+  PagedBytesReader rows(digests);
+  for (uint64_t at = 0; at < digests.size(); at += sizeof(Digest::bytes)) {
+    const Digest digest = Decoder(rows.Next(sizeof(Digest::bytes))).Hash();
+    std::optional<ChunkLocation> found = known_.Find(digest);
+    if (!found.has_value()) return Internal("chunk " + digest.ToHex() + " was not added");
+    ChunkLocation& location = *found;
     const auto [number, is_new] =
         numbers.try_emplace(location.pack, static_cast<uint32_t>(locations.packs.size()));
     if (is_new) locations.packs.push_back(PackName(packs_[location.pack]));

@@ -2,7 +2,7 @@
 // compressed on threads of its own, collected in an open pack, and written pack by pack.
 //
 // Memory: at most kMaxQueuedBytes of chunks waiting, two packs (one open, one being written), and
-// some 70 bytes for each chunk of the store. Thread-safe.
+// some 60 bytes for each chunk of the store. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include "backend/base/digest.h"
 #include "backend/base/mutex.h"
 #include "backend/base/thread_pool.h"
+#include "backend/store/chunk_table.h"
 #include "backend/store/pack_index.h"
 #include "backend/store/store.h"
 
@@ -25,6 +26,8 @@ namespace slacker {
 class PackWriter {
  public:
   static constexpr uint64_t kMaxQueuedBytes = 8 << 20;
+  // A pack of tiny chunks is full before it has the bytes: its index must stay small.
+  static constexpr size_t kMaxPackChunks = 128 << 10;
 
   PackWriter(Backend* backend, const StoreWriter::Options& options);
 
@@ -39,9 +42,9 @@ class PackWriter {
   // Waits until everything added is in the store, durably. The packs of failed writes are not.
   absl::Status Flush();
 
-  // Where the chunks of a layer are. INTERNAL when one of them was never added. REQUIRES: Flush
-  // succeeded since.
-  absl::StatusOr<Locations> Locate(const std::vector<Chunk>& chunks);
+  // Where the chunks with these digests are, one after the other. INTERNAL when one of them was
+  // never added. REQUIRES: Flush succeeded since.
+  absl::StatusOr<Locations> Locate(const PagedBytes& digests);
 
   uint64_t stored_bytes() const;
 
@@ -53,6 +56,7 @@ class PackWriter {
   };
 
   void Pack(const Digest& digest, const std::string& content);
+  bool IsFull() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BeginPack() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes the open pack and writes it; releases the lock meanwhile. One at a time.
   void WriteOpenPack() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -69,8 +73,8 @@ class PackWriter {
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   OpenPack open_ ABSL_GUARDED_BY(mutex_);
   std::vector<Digest> packs_ ABSL_GUARDED_BY(mutex_);
-  // A chunk that is still being compressed has 0 stored bytes.
-  absl::flat_hash_map<Digest, ChunkLocation> known_ ABSL_GUARDED_BY(mutex_);
+  // A chunk that is still being compressed has no location.
+  ChunkTable known_ ABSL_GUARDED_BY(mutex_);
   ThreadPool compressors_;  // last: its tasks use the above
 };
 

@@ -25,6 +25,7 @@
 #include "backend/base/digest.h"
 #include "backend/base/signature.h"
 #include "backend/record/layer.h"
+#include "backend/record/layer_codec.h"
 
 namespace slacker {
 
@@ -115,9 +116,13 @@ class StoreReader {
   };
   absl::StatusOr<GrantedManifest> ReadGrantedManifest(const Digest& chain_id,
                                                       const std::string& repository) const;
+  // Records and tar parts are read page by page, each page checked as it comes: neither is ever in
+  // memory as a whole, but for the copy that ReadRecord makes for the node. Small ones take one round
+  // trip.
   absl::StatusOr<RecordObject> ReadRecord(const Digest& record) const;
-  // The layer with its tar part.
-  absl::StatusOr<Layer> ReadLayerWithTar(const Digest& record) const;
+  absl::StatusOr<DecodedRecord> ReadLayer(const Digest& record) const;
+  // Its pieces are read, its literals come as they are asked for. `layer` is what ReadLayer gave.
+  absl::StatusOr<TarPartReader> OpenTarPart(const Digest& record, const DecodedRecord& layer) const;
   // `chunk_count` is the record's: a table of another length is DATA_LOSS.
   absl::StatusOr<Locations> ReadLocations(const Digest& record, size_t chunk_count) const;
 
@@ -174,9 +179,10 @@ class StoreWriter {
   // compressing and writing happen on other threads, and their errors come back from later calls.
   virtual absl::Status AddChunk(const Digest& digest, std::string_view content) = 0;
 
-  // Writes the record, its tar part and its locations; every chunk of it must have been added.
-  // Returns the record's name. Chunks reach the store before the record that needs them.
-  virtual absl::StatusOr<Digest> AddLayer(const Layer& layer) = 0;
+  // Writes the record, its tar part and its locations, without ever having a whole object in
+  // memory; every chunk of it must have been added (INTERNAL). Returns the record's name. Chunks
+  // reach the store before the record that needs them.
+  virtual absl::StatusOr<Digest> AddLayer(const LayerTables& layer) = 0;
 
   // Writes grants and manifests of all prefixes of `layers` (bottom first in the list, the top's
   // last), unsigned and, with a key, signed; then the image entry, whose platform and chain ID are

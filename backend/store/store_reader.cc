@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <functional>
 #include <future>
+#include <memory>
 #include <span>
 #include <tuple>
 #include <utility>
@@ -11,12 +12,11 @@
 #include "backend/store/locations_codec.h"
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
+#include "backend/store/object_stream.h"
 #include "backend/store/store.h"
 
 namespace slacker {
 namespace {
-
-constexpr uint64_t kPagedObjectOverhead = 4 << 20;  // header and page lengths of the largest ones
 
 // An object that is too large is damaged, or not what its name says.
 absl::StatusOr<std::string> ReadObject(ReadBackend& backend, const std::string& name,
@@ -156,20 +156,23 @@ absl::StatusOr<StoreReader::GrantedManifest> StoreReader::ReadGrantedManifest(
 
 absl::StatusOr<RecordObject> StoreReader::ReadRecord(const Digest& record) const {
   RecordObject object;
-  ASSIGN_OR_RETURN(object.stored, ReadObject(*backend_, RecordName(record),
-                                             kMaxRecordBytes + kPagedObjectOverhead));
-  ASSIGN_OR_RETURN(object.layer, DecodeRecordObject(object.stored, record));
+  auto bytes = std::make_unique<ObjectStream>(backend_.get(), RecordName(record), &object.stored);
+  ASSIGN_OR_RETURN(DecodedRecord decoded, DecodeRecord(std::move(bytes), record));
+  object.layer = std::move(decoded.layer);
   return object;
 }
 
-absl::StatusOr<Layer> StoreReader::ReadLayerWithTar(const Digest& record) const {
-  ASSIGN_OR_RETURN(const std::string bytes, ReadObject(*backend_, RecordName(record),
-                                                       kMaxRecordBytes + kPagedObjectOverhead));
-  ASSIGN_OR_RETURN(DecodedRecord decoded, DecodeRecord(bytes, record));
-  ASSIGN_OR_RETURN(const std::string tar,
-                   ReadObject(*backend_, TarName(record), kMaxTarPartBytes + kPagedObjectOverhead));
-  RETURN_IF_ERROR(Annotate(DecodeTarPart(tar, decoded.tar_part, &decoded.layer), TarName(record)));
-  return std::move(decoded.layer);
+absl::StatusOr<DecodedRecord> StoreReader::ReadLayer(const Digest& record) const {
+  return DecodeRecord(std::make_unique<ObjectStream>(backend_.get(), RecordName(record), nullptr),
+                      record);
+}
+
+absl::StatusOr<TarPartReader> StoreReader::OpenTarPart(const Digest& record,
+                                                       const DecodedRecord& layer) const {
+  auto bytes = std::make_unique<ObjectStream>(backend_.get(), TarName(record), nullptr);
+  auto reader = TarPartReader::Open(std::move(bytes), layer.tar_part, layer.layer);
+  if (!reader.ok()) return Annotate(reader.status(), TarName(record));
+  return reader;
 }
 
 absl::StatusOr<Locations> StoreReader::ReadLocations(const Digest& record,
@@ -180,7 +183,8 @@ absl::StatusOr<Locations> StoreReader::ReadLocations(const Digest& record,
 }
 
 absl::StatusOr<Layer> DecodeRecordObject(std::string_view stored, const Digest& record) {
-  ASSIGN_OR_RETURN(DecodedRecord decoded, DecodeRecord(stored, record));
+  ASSIGN_OR_RETURN(DecodedRecord decoded,
+                   DecodeRecord(std::make_unique<MemoryBytes>(stored), record));
   return std::move(decoded.layer);
 }
 

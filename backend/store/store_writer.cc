@@ -13,6 +13,7 @@
 #include "backend/store/locations_codec.h"
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
+#include "backend/store/object_stream.h"
 #include "backend/store/pack_writer.h"
 #include "backend/store/store.h"
 
@@ -43,7 +44,7 @@ class Writer final : public StoreWriter {
   absl::Status AddChunk(const Digest& digest, std::string_view content) override {
     return packs_.Add(digest, content);
   }
-  absl::StatusOr<Digest> AddLayer(const Layer& layer) override;
+  absl::StatusOr<Digest> AddLayer(const LayerTables& layer) override;
   absl::Status CommitManifests(const std::vector<ManifestLayer>& layers, const Platform& platform,
                                const ImageEntry& image, const std::string& repository) override;
   uint64_t stored_bytes() const override { return packs_.stored_bytes() + other_bytes_; }
@@ -53,8 +54,9 @@ class Writer final : public StoreWriter {
   absl::Status ReplaceIfDifferent(const std::string& name, const std::string& content);
   // Writes an immutable object. One that is there and does not verify is replaced: it is of no use
   // to anybody.
-  absl::Status PutOrRepair(const std::string& name, const std::string& content,
+  absl::Status PutOrRepair(const std::string& name, const EncodedPagedObject& object,
                            const std::function<absl::Status()>& verify);
+  absl::Status Put(const std::string& name, const EncodedPagedObject& object);
   absl::Status WriteRecord(const EncodedLayer& encoded);
   absl::Status WriteManifest(const Manifest& manifest);
   absl::Status WriteGrant(const Grant& grant);
@@ -133,12 +135,16 @@ absl::StatusOr<bool> Writer::FindRecord(const Digest& chain_id, const std::strin
   RETURN_IF_ERROR(granted.status());
   const ManifestLayer& top = granted->manifest.layers.back();
   if (top.diff_id != diff_id) return false;
-  auto layer = reader_.ReadLayerWithTar(top.record);
+  const auto layer = reader_.ReadLayer(top.record);
   absl::Status found = layer.status();
   if (layer.ok()) {
-    const auto locations = reader_.ReadLocations(top.record, layer->chunks.size());
+    auto tar = reader_.OpenTarPart(top.record, *layer);
+    found = tar.ok() ? tar->Finish() : tar.status();
+  }
+  if (found.ok()) {
+    const auto locations = reader_.ReadLocations(top.record, layer->layer.chunks.size());
     found = locations.status();
-    if (layer->diff_id != diff_id) found = DataLoss("record of another layer");
+    if (layer->layer.diff_id != diff_id) found = DataLoss("record of another layer");
     if (found.ok()) {
       ASSIGN_OR_RETURN(const bool whole, HasPacks(*locations));
       if (!whole) return false;
@@ -150,41 +156,53 @@ absl::StatusOr<bool> Writer::FindRecord(const Digest& chain_id, const std::strin
   return true;
 }
 
-absl::Status Writer::PutOrRepair(const std::string& name, const std::string& content,
+absl::Status Writer::PutOrRepair(const std::string& name, const EncodedPagedObject& object,
                                  const std::function<absl::Status()>& verify) {
   absl::Status present = backend_->Stat(name).status();
   if (present.ok()) present = verify();
   if (present.ok()) return absl::OkStatus();
   if (absl::IsNotFound(present)) {
-    RETURN_IF_ERROR(backend_->Put(name, content));
+    RETURN_IF_ERROR(Put(name, object));
   } else if (absl::IsDataLoss(present)) {
-    RETURN_IF_ERROR(backend_->Replace(name, content));
+    RETURN_IF_ERROR(backend_->Replace(name, object.ToString()));
   } else {
     return present;
   }
-  other_bytes_ += content.size();
+  other_bytes_ += object.stored_bytes;
   return absl::OkStatus();
 }
 
+absl::Status Writer::Put(const std::string& name, const EncodedPagedObject& object) {
+  ASSIGN_OR_RETURN(const auto writer, backend_->Create(name));
+  RETURN_IF_ERROR(object.Write([&](std::string_view run) { return writer->Append(run); }));
+  return writer->Commit();
+}
+
 absl::Status Writer::WriteRecord(const EncodedLayer& encoded) {
-  RETURN_IF_ERROR(PutOrRepair(RecordName(encoded.record), encoded.bytes,
-                              [&] { return reader_.ReadRecord(encoded.record).status(); }));
+  const Digest& record = encoded.record.digest;
+  const auto open = [this](const std::string& name) {
+    return std::make_unique<ObjectStream>(backend_.get(), name, nullptr);
+  };
+  RETURN_IF_ERROR(PutOrRepair(RecordName(record), encoded.record,
+                              [&] { return CheckRecord(open(RecordName(record)), record); }));
   SLACKER_FAILPOINT("publish.after_record");
-  RETURN_IF_ERROR(PutOrRepair(TarName(encoded.record), encoded.tar,
-                              [&] { return reader_.ReadLayerWithTar(encoded.record).status(); }));
+  RETURN_IF_ERROR(PutOrRepair(TarName(record), encoded.tar, [&] {
+    return CheckTarPart(open(TarName(record)), encoded.tar.digest);
+  }));
   SLACKER_FAILPOINT("publish.after_tar");
   return absl::OkStatus();
 }
 
-absl::StatusOr<Digest> Writer::AddLayer(const Layer& layer) {
+absl::StatusOr<Digest> Writer::AddLayer(const LayerTables& layer) {
   RETURN_IF_ERROR(packs_.Flush());
-  ASSIGN_OR_RETURN(const Locations locations, packs_.Locate(layer.chunks));
+  ASSIGN_OR_RETURN(const Locations locations, packs_.Locate(layer.digests));
   ASSIGN_OR_RETURN(const EncodedLayer encoded, EncodeLayer(layer));
+  const Digest record = encoded.record.digest;
   RETURN_IF_ERROR(WriteRecord(encoded));
-  ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(locations, encoded.record));
-  RETURN_IF_ERROR(ReplaceIfDifferent(LocationsName(encoded.record), bytes));
+  ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(locations, record));
+  RETURN_IF_ERROR(ReplaceIfDifferent(LocationsName(record), bytes));
   SLACKER_FAILPOINT("publish.after_locations");
-  return encoded.record;
+  return record;
 }
 
 absl::Status Writer::ReplaceIfDifferent(const std::string& name, const std::string& content) {

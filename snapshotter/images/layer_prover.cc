@@ -107,10 +107,16 @@ void LayerProver::Consider(const BlobRow& blob) {
 }
 
 absl::StatusOr<Proof> LayerProver::Prove(const BlobRow& blob) {
-  ASSIGN_OR_RETURN(const Layer layer, reader_.ReadLayerWithTar(blob.record));
+  ASSIGN_OR_RETURN(DecodedRecord decoded, reader_.ReadLayer(blob.record));
+  ASSIGN_OR_RETURN(TarPartReader part, reader_.OpenTarPart(blob.record, decoded));
+  Layer& layer = decoded.layer;
+  // The tar is made of contents; this may take long.
+  layer.nodes = {};
+  layer.entries = {};
+  layer.texts = {};
   ASSIGN_OR_RETURN(const Digest tar,
                    RebuildTar(
-                       layer, [&](uint32_t chunk) { return ReadChunk(blob, layer, chunk); },
+                       layer, part, [&](uint32_t chunk) { return ReadChunk(blob, layer, chunk); },
                        [](std::string_view /*bytes*/) { return absl::OkStatus(); }));
   return tar == layer.diff_id ? Proof::kProved : Proof::kRefuted;
 }

@@ -1,18 +1,23 @@
 #include "snapshotter/images/record_files.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
+#include "backend/base/unique_fd.h"
+#include "backend/record/layer_codec.h"
 #include "snapshotter/images/node_files.h"
 
 namespace slacker {
 namespace {
 
-constexpr uint64_t kMaxRecordFileBytes = 1ULL << 30;
 constexpr uint64_t kMaxLocationsBytes = 1ULL << 30;
 constexpr std::string_view kMagic("SLKLOC1\0", 8);
 constexpr std::string_view kLocationsSuffix = ".loc";
@@ -69,13 +74,52 @@ absl::StatusOr<Locations> Decode(std::string_view bytes, size_t chunk_count) {
   return locations;
 }
 
+// A record's file, read as its pages are asked for.
+class FileBytes final : public ObjectBytes {
+ public:
+  static absl::StatusOr<std::unique_ptr<ObjectBytes>> Open(const std::string& path) {
+    UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid() && errno == ENOENT) return NotFound("there is no " + path);
+    if (!fd.valid()) return ErrnoError(errno, "open " + path);
+    return std::unique_ptr<ObjectBytes>(new FileBytes(std::move(fd), path));
+  }
+
+  absl::StatusOr<std::string_view> Next(uint64_t size) override {
+    while (here_.size() - used_ < size) {
+      here_.erase(0, used_);
+      used_ = 0;
+      const size_t had = here_.size();
+      here_.resize(had + kStepBytes);
+      const ssize_t got = read(fd_.get(), here_.data() + had, kStepBytes);
+      here_.resize(had + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return ErrnoError(errno, "read " + path_);
+      if (got == 0) break;
+    }
+    const std::string_view next = std::string_view(here_).substr(used_, size);
+    used_ += next.size();
+    return next;
+  }
+
+ private:
+  static constexpr size_t kStepBytes = 256 << 10;
+
+  FileBytes(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  const UniqueFd fd_;
+  const std::string path_;
+  std::string here_;
+  size_t used_ = 0;  // of here_
+};
+
 }  // namespace
 
 absl::StatusOr<Layer> RecordFiles::Load(const Digest& record) const {
-  ASSIGN_OR_RETURN(const std::string stored, ReadSmallFile(PathOf(record), kMaxRecordFileBytes));
-  auto layer = DecodeRecordObject(stored, record);
-  if (!layer.ok()) return Annotate(layer.status(), PathOf(record));
-  return layer;
+  const std::string path = PathOf(record);
+  ASSIGN_OR_RETURN(auto bytes, FileBytes::Open(path));
+  auto decoded = DecodeRecord(std::move(bytes), record);
+  if (!decoded.ok()) return Annotate(decoded.status(), path);
+  return std::move(decoded->layer);
 }
 
 bool RecordFiles::Has(const Digest& record) const {

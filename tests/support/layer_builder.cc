@@ -40,7 +40,7 @@ uint32_t LayerBuilder::EntryAt(const std::string& path, uint32_t node) {
     return known->second;
   }
   const uint32_t parent = ParentOf(path);
-  layer_.entries.push_back({parent, node, path.substr(path.rfind('/') + 1)});
+  layer_.entries.push_back({parent, node, layer_.Keep(path.substr(path.rfind('/') + 1))});
   const auto index = static_cast<uint32_t>(layer_.entries.size() - 1);
   entry_by_path_[path] = index;
   return index;
@@ -99,7 +99,7 @@ LayerBuilder& LayerBuilder::SparseFile(const std::string& path, uint64_t size,
 LayerBuilder& LayerBuilder::Symlink(const std::string& path, const std::string& target,
                                     const Meta& meta) {
   const uint32_t node = AddNode(NodeType::kSymlink, meta);
-  layer_.nodes[node].target = target;
+  layer_.nodes[node].target = layer_.Keep(target);
   layer_.nodes[node].mode = 0777;
   EntryAt(path, node);
   return *this;

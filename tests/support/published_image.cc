@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend/base/check.h"
+#include "tests/support/encode_layer.h"
 
 namespace slacker::testing {
 
@@ -31,7 +32,9 @@ PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<Samp
           (*writer)->AddChunk(sample.layer.chunks[i].digest, sample.chunks[i]);
       SLACKER_CHECK(added.ok(), added.ToString().c_str());
     }
-    const auto record = (*writer)->AddLayer(sample.layer);
+    const auto tables = EncodeTables(sample.layer);
+    SLACKER_CHECK(tables.ok(), tables.status().ToString().c_str());
+    const auto record = (*writer)->AddLayer(*tables);
     SLACKER_CHECK(record.ok(), record.status().ToString().c_str());
     image.manifest.push_back({sample.layer.diff_id, *record});
     diff_ids.push_back(sample.layer.diff_id);

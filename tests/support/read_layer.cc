@@ -1,8 +1,11 @@
 #include "tests/support/read_layer.h"
 
+#include <memory>
 #include <sstream>
+#include <utility>
 
 #include "backend/base/status.h"
+#include "backend/record/layer_codec.h"
 #include "tests/support/tar_builder.h"
 
 namespace slacker::testing {
@@ -11,17 +14,33 @@ absl::StatusOr<ReadLayer> Read(std::string_view tar, uint32_t chunk_size, const 
                                size_t step) {
   ReadLayer read;
   StringSource source(tar, step);
-  ASSIGN_OR_RETURN(read.layer, ReadLayerTar(source, chunk_size, limits,
-                                            [&](const Digest& digest, std::string_view content) {
-                                              read.chunks[digest] = content;
-                                              return absl::OkStatus();
-                                            }));
+  ASSIGN_OR_RETURN(
+      const LayerTables tables,
+      ReadLayerTar(source, chunk_size, limits, [&](const Digest& digest, std::string_view content) {
+        read.chunks[digest] = content;
+        return absl::OkStatus();
+      }));
+  ASSIGN_OR_RETURN(const EncodedLayer encoded, EncodeLayer(tables));
+  const std::string record = encoded.record.ToString();
+  ASSIGN_OR_RETURN(DecodedRecord decoded,
+                   DecodeRecord(std::make_unique<MemoryBytes>(record), encoded.record.digest));
+  read.layer = std::move(decoded.layer);
+  read.layer.tar_literals = tables.tar_literals;
+  read.tar = encoded.tar.ToString();
+  read.tar_part = decoded.tar_part;
+  ASSIGN_OR_RETURN(const TarPartReader part, OpenTar(read));
+  read.layer.tar_pieces = part.pieces();
   return read;
 }
 
+absl::StatusOr<TarPartReader> OpenTar(const ReadLayer& read) {
+  return TarPartReader::Open(std::make_unique<MemoryBytes>(read.tar), read.tar_part, read.layer);
+}
+
 absl::StatusOr<Digest> Rebuild(const ReadLayer& read, std::string* tar) {
+  ASSIGN_OR_RETURN(TarPartReader part, OpenTar(read));
   return RebuildTar(
-      read.layer,
+      read.layer, part,
       [&](uint32_t chunk) -> absl::StatusOr<std::string> {
         return read.chunks.at(read.layer.chunks[chunk].digest);
       },

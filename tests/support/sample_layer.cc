@@ -13,7 +13,8 @@ uint32_t AddNode(Layer* layer, uint32_t parent, const std::string& name, NodeTyp
   node.mtime_seconds = 1'700'000'000;
   node.mtime_nanos = 123'456'789;
   layer->nodes.push_back(node);
-  layer->entries.push_back({parent, static_cast<uint32_t>(layer->nodes.size() - 1), name});
+  layer->entries.push_back(
+      {parent, static_cast<uint32_t>(layer->nodes.size() - 1), layer->Keep(name)});
   return static_cast<uint32_t>(layer->entries.size() - 1);
 }
 

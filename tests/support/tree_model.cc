@@ -70,7 +70,7 @@ ModelEntry EntryOf(const BuiltLayer& built, const Node& node) {
                    .gid = node.gid,
                    .mtime_seconds = node.mtime_seconds,
                    .mtime_nanos = node.mtime_nanos,
-                   .target = node.target,
+                   .target = std::string(node.target),
                    .xattrs = {node.xattrs.begin(), node.xattrs.end()}};
   if (node.type == NodeType::kSymlink) entry.size = node.target.size();
   if (node.type == NodeType::kCharDevice || node.type == NodeType::kBlockDevice) {
@@ -99,9 +99,10 @@ void RemoveBelow(std::map<std::string, Merged>* tree, const std::string& path) {
 void ApplyLayer(const BuiltLayer& built, size_t number, std::map<std::string, Merged>* tree) {
   std::vector<std::string> paths;
   for (const Entry& entry : built.layer.entries) {
-    const std::string path = paths.empty()                 ? ""
-                             : paths[entry.parent].empty() ? entry.name
-                                                           : paths[entry.parent] + "/" + entry.name;
+    const std::string path = paths.empty() ? ""
+                             : paths[entry.parent].empty()
+                                 ? std::string(entry.name)
+                                 : paths[entry.parent] + "/" + std::string(entry.name);
     paths.push_back(path);
     const auto lower = tree->find(path);
     const bool over_directory = lower != tree->end() && S_ISDIR(lower->second.entry.mode);

@@ -62,8 +62,8 @@ void UnpackLayer(const BuiltLayer& built, const Model& below, const std::string&
   for (const Entry& item : built.layer.entries) {
     const std::string relative = paths.empty() ? ""
                                  : paths[item.parent].empty()
-                                     ? item.name
-                                     : paths[item.parent] + "/" + item.name;
+                                     ? std::string(item.name)
+                                     : paths[item.parent] + "/" + std::string(item.name);
     paths.push_back(relative);
     const std::string path = relative.empty() ? directory : directory + "/" + relative;
     if (item.node == kNone) {
@@ -84,7 +84,7 @@ void UnpackLayer(const BuiltLayer& built, const Model& below, const std::string&
     if (S_ISDIR(entry.mode)) {
       ExpectDone(mkdir(path.c_str(), 0700), path);
     } else if (S_ISLNK(entry.mode)) {
-      ExpectDone(symlink(node.target.c_str(), path.c_str()), path);
+      ExpectDone(symlink(std::string(node.target).c_str(), path.c_str()), path);
     } else if (S_ISREG(entry.mode)) {
       WriteContent(built, node, path);
     } else {

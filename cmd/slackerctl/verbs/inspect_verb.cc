@@ -38,7 +38,7 @@ struct Details {
 };
 
 absl::StatusOr<LayerDetails> InspectLayer(const StoreReader& reader, const ManifestLayer& names) {
-  ASSIGN_OR_RETURN(const RecordObject record, reader.ReadRecord(names.record));
+  ASSIGN_OR_RETURN(const DecodedRecord record, reader.ReadLayer(names.record));
   const Layer& layer = record.layer;
   ASSIGN_OR_RETURN(const Locations locations,
                    reader.ReadLocations(names.record, layer.chunks.size()));

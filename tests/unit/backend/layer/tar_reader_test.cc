@@ -267,7 +267,9 @@ class RebuildTest : public ::testing::Test {
     ASSERT_OK_AND_ASSIGN(read_, Read(TarBuilder().File("f", Noise(10'000)).End()));
   }
   absl::StatusOr<Digest> Run(const ChunkReader& chunks, const TarSink& sink) {
-    return RebuildTar(read_.layer, chunks, sink);
+    absl::StatusOr<TarPartReader> tar = OpenTar(read_);
+    if (!tar.ok()) return tar.status();
+    return RebuildTar(read_.layer, *tar, chunks, sink);
   }
   std::string Chunk(uint32_t chunk) { return read_.chunks.at(read_.layer.chunks[chunk].digest); }
 

@@ -2,14 +2,21 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
+#include <utility>
 
+#include "backend/base/status.h"
+#include "tests/support/encode_layer.h"
 #include "tests/support/sample_layer.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/tar_builder.h"
 
 namespace slacker {
 namespace {
 
+using testing::EncodeLayer;
+using testing::LayerObjects;
 using testing::MakeSampleLayer;
 using testing::MakeWideLayer;
 using testing::StatusIs;
@@ -65,18 +72,38 @@ void ExpectSameLayer(const Layer& a, const Layer& b) {
   EXPECT_TRUE(a.tar_literals == b.tar_literals);
 }
 
+absl::StatusOr<DecodedRecord> Decode(std::string_view bytes, const Digest& record) {
+  return DecodeRecord(std::make_unique<MemoryBytes>(bytes), record);
+}
+
+// Reads the whole tar part and puts it into the layer.
+absl::Status DecodeTar(std::string_view bytes, const Digest& tar_part, Layer* layer) {
+  ASSIGN_OR_RETURN(TarPartReader tar,
+                   TarPartReader::Open(std::make_unique<MemoryBytes>(bytes), tar_part, *layer));
+  PagedBytes literals;
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::string_view next, tar.NextLiteral(1000));
+    if (next.empty()) break;
+    literals.Append(next);
+  }
+  RETURN_IF_ERROR(tar.Finish());
+  layer->tar_pieces = tar.pieces();
+  layer->tar_literals = std::move(literals);
+  return absl::OkStatus();
+}
+
 TEST(LayerCodecTest, RoundTripKeepsEverything) {
   const Layer layer = MakeSampleLayer().layer;
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer encoded, EncodeLayer(layer));
-  ASSERT_OK_AND_ASSIGN(DecodedRecord decoded, DecodeRecord(encoded.bytes, encoded.record));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects encoded, EncodeLayer(layer));
+  ASSERT_OK_AND_ASSIGN(DecodedRecord decoded, Decode(encoded.bytes, encoded.record));
   EXPECT_TRUE(decoded.layer.tar_pieces.empty());
-  ASSERT_OK(DecodeTarPart(encoded.tar, decoded.tar_part, &decoded.layer));
+  ASSERT_OK(DecodeTar(encoded.tar, decoded.tar_part, &decoded.layer));
   ExpectSameLayer(decoded.layer, layer);
 }
 
 TEST(LayerCodecTest, EqualLayersHaveEqualBytes) {
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer a, EncodeLayer(MakeSampleLayer().layer));
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer b, EncodeLayer(MakeSampleLayer().layer));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects a, EncodeLayer(MakeSampleLayer().layer));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects b, EncodeLayer(MakeSampleLayer().layer));
   EXPECT_EQ(a.record, b.record);
   EXPECT_EQ(a.bytes, b.bytes);
   EXPECT_EQ(a.tar, b.tar);
@@ -84,19 +111,19 @@ TEST(LayerCodecTest, EqualLayersHaveEqualBytes) {
 
 // The digest is part of the format: a change of it is a change of the format's version.
 TEST(LayerCodecTest, DigestOfTheSampleIsFixed) {
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer encoded, EncodeLayer(MakeSampleLayer().layer));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects encoded, EncodeLayer(MakeSampleLayer().layer));
   EXPECT_EQ(encoded.record.ToHex(),
             "017d57ec7ec595f91206052cb5cf59a3dbdbf787b95d21adbdf200540ea5cf1f");
 }
 
 TEST(LayerCodecTest, DigestCoversTheTarPart) {
   Layer layer = MakeSampleLayer().layer;
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer a, EncodeLayer(layer));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects a, EncodeLayer(layer));
   layer.tar_literals = PagedBytes("Header header");
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer b, EncodeLayer(layer));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects b, EncodeLayer(layer));
   EXPECT_NE(a.record, b.record);
-  ASSERT_OK_AND_ASSIGN(DecodedRecord decoded, DecodeRecord(a.bytes, a.record));
-  EXPECT_THAT(DecodeTarPart(b.tar, decoded.tar_part, &decoded.layer),
+  ASSERT_OK_AND_ASSIGN(DecodedRecord decoded, Decode(a.bytes, a.record));
+  EXPECT_THAT(DecodeTar(b.tar, decoded.tar_part, &decoded.layer),
               StatusIs(absl::StatusCode::kDataLoss));
 }
 
@@ -114,34 +141,33 @@ TEST(LayerCodecTest, LayerWithoutItsTarPartIsNotEncoded) {
 }
 
 TEST(LayerCodecTest, RecordUnderAnotherNameIsDataLoss) {
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer encoded, EncodeLayer(MakeSampleLayer().layer));
-  EXPECT_THAT(DecodeRecord(encoded.bytes, Digest{}), StatusIs(absl::StatusCode::kDataLoss));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects encoded, EncodeLayer(MakeSampleLayer().layer));
+  EXPECT_THAT(Decode(encoded.bytes, Digest{}), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST(LayerCodecTest, EveryTruncationIsDataLoss) {
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer encoded, EncodeLayer(MakeSampleLayer().layer));
-  ASSERT_OK_AND_ASSIGN(const DecodedRecord whole, DecodeRecord(encoded.bytes, encoded.record));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects encoded, EncodeLayer(MakeSampleLayer().layer));
+  ASSERT_OK_AND_ASSIGN(const DecodedRecord whole, Decode(encoded.bytes, encoded.record));
   for (size_t size = 0; size < encoded.bytes.size(); ++size) {
-    ASSERT_THAT(DecodeRecord(encoded.bytes.substr(0, size), encoded.record),
+    ASSERT_THAT(Decode(encoded.bytes.substr(0, size), encoded.record),
                 StatusIs(absl::StatusCode::kDataLoss));
   }
   for (size_t size = 0; size < encoded.tar.size(); ++size) {
     Layer layer = whole.layer;
-    ASSERT_THAT(DecodeTarPart(encoded.tar.substr(0, size), whole.tar_part, &layer),
+    ASSERT_THAT(DecodeTar(encoded.tar.substr(0, size), whole.tar_part, &layer),
                 StatusIs(absl::StatusCode::kDataLoss));
   }
-  EXPECT_THAT(DecodeRecord(encoded.bytes + "x", encoded.record),
-              StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Decode(encoded.bytes + "x", encoded.record), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST(LayerCodecTest, EveryFlippedBitIsDataLossOrWithoutEffect) {
   const Layer original = MakeSampleLayer().layer;
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer encoded, EncodeLayer(original));
-  ASSERT_OK_AND_ASSIGN(const DecodedRecord whole, DecodeRecord(encoded.bytes, encoded.record));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects encoded, EncodeLayer(original));
+  ASSERT_OK_AND_ASSIGN(const DecodedRecord whole, Decode(encoded.bytes, encoded.record));
   for (size_t bit = 0; bit < encoded.bytes.size() * 8; ++bit) {
     std::string damaged = encoded.bytes;
     damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
-    const auto decoded = DecodeRecord(damaged, encoded.record);
+    const auto decoded = Decode(damaged, encoded.record);
     if (decoded.ok()) {  // a bit of a zstd frame that decoders ignore
       ExpectSameLayer(decoded->layer, whole.layer);
     } else {
@@ -152,14 +178,33 @@ TEST(LayerCodecTest, EveryFlippedBitIsDataLossOrWithoutEffect) {
     std::string damaged = encoded.tar;
     damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
     Layer layer = whole.layer;
-    if (DecodeTarPart(damaged, whole.tar_part, &layer).ok()) ExpectSameLayer(layer, original);
+    if (DecodeTar(damaged, whole.tar_part, &layer).ok()) ExpectSameLayer(layer, original);
+  }
+}
+
+// Many pages in each section, and rows that lie across two of them.
+TEST(LayerCodecTest, DamageAndTruncationOfAnyPageAreDataLoss) {
+  Layer layer = MakeWideLayer(10, 1500);
+  layer.nodes[3].xattrs = {{"user.long", std::string(60'000, 'x')},
+                           {"user.longer", std::string(60'000, 'y')},
+                           {"user.noise", testing::Noise(60'000)}};
+  ASSERT_OK_AND_ASSIGN(const LayerObjects encoded, EncodeLayer(layer));
+  ASSERT_OK_AND_ASSIGN(const DecodedRecord whole, Decode(encoded.bytes, encoded.record));
+  ExpectSameNode(whole.layer.nodes[3], layer.nodes[3]);
+  ASSERT_GT(encoded.bytes.size(), 4 * size_t{kPageSize});
+  for (size_t at = 0; at < encoded.bytes.size(); at += 997) {
+    ASSERT_THAT(Decode(encoded.bytes.substr(0, at), encoded.record),
+                StatusIs(absl::StatusCode::kDataLoss));
+    std::string damaged = encoded.bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
+    ASSERT_THAT(Decode(damaged, encoded.record), StatusIs(absl::StatusCode::kDataLoss)) << at;
   }
 }
 
 TEST(LayerCodecTest, AMillionEntriesRoundTrip) {
   const Layer layer = MakeWideLayer(100, 10'000);
-  ASSERT_OK_AND_ASSIGN(const EncodedLayer encoded, EncodeLayer(layer));
-  ASSERT_OK_AND_ASSIGN(const DecodedRecord decoded, DecodeRecord(encoded.bytes, encoded.record));
+  ASSERT_OK_AND_ASSIGN(const LayerObjects encoded, EncodeLayer(layer));
+  ASSERT_OK_AND_ASSIGN(const DecodedRecord decoded, Decode(encoded.bytes, encoded.record));
   ASSERT_EQ(decoded.layer.entries.size(), layer.entries.size());
   EXPECT_EQ(decoded.layer.entries.back().name, layer.entries.back().name);
   EXPECT_EQ(decoded.layer.chunks.back().digest, layer.chunks.back().digest);

@@ -65,12 +65,12 @@ const Violation kViolations[] = {
     {"RootNamed", [](Layer* l) { l->entries[0].name = "x"; }},
     {"RootIsWhiteout", [](Layer* l) { l->entries[0].node = kNone; }},
     {"RootIsNoDirectory", [](Layer* l) { l->nodes[0].type = NodeType::kFifo; }},
-    {"NameEmpty", [](Layer* l) { l->entries[1].name.clear(); }},
+    {"NameEmpty", [](Layer* l) { l->entries[1].name = ""; }},
     {"NameDot", [](Layer* l) { l->entries[1].name = "."; }},
     {"NameDotDot", [](Layer* l) { l->entries[1].name = ".."; }},
     {"NameWithSlash", [](Layer* l) { l->entries[1].name = "a/b"; }},
-    {"NameWithNul", [](Layer* l) { l->entries[1].name = std::string("a\0b", 3); }},
-    {"NameTooLong", [](Layer* l) { l->entries[1].name.assign(256, 'x'); }},
+    {"NameWithNul", [](Layer* l) { l->entries[1].name = std::string_view("a\0b", 3); }},
+    {"NameTooLong", [](Layer* l) { l->entries[1].name = l->Keep(std::string(256, 'x')); }},
     {"NameTwice",
      [](Layer* l) {
        l->entries.push_back({0, kNone, "dir"});
@@ -98,8 +98,9 @@ const Violation kViolations[] = {
     {"DeviceNumberOfFile", [](Layer* l) { FirstOf(l, NodeType::kRegular).rdev_major = 1; }},
     {"ContentOfDirectory", [](Layer* l) { l->nodes[1].file = 0; }},
     {"FileOutOfRange", [](Layer* l) { FirstOf(l, NodeType::kRegular).file = 99; }},
-    {"SymlinkWithoutTarget", [](Layer* l) { FirstOf(l, NodeType::kSymlink).target.clear(); }},
-    {"SymlinkTooLong", [](Layer* l) { FirstOf(l, NodeType::kSymlink).target.assign(4096, 'x'); }},
+    {"SymlinkWithoutTarget", [](Layer* l) { FirstOf(l, NodeType::kSymlink).target = ""; }},
+    {"SymlinkTooLong",
+     [](Layer* l) { FirstOf(l, NodeType::kSymlink).target = l->Keep(std::string(4096, 'x')); }},
     {"TargetOfFile", [](Layer* l) { FirstOf(l, NodeType::kRegular).target = "x"; }},
     {"XattrsUnsorted",
      [](Layer* l) {

@@ -2,12 +2,14 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "backend/store/names.h"
 #include "backend/store/store.h"
 #include "tests/support/fake_backend.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/tar_builder.h"
 #include "tests/unit/backend/store/store_test_util.h"
 
 namespace slacker {
@@ -34,11 +36,55 @@ class StoreReaderTest : public ::testing::Test {
   Digest record_;
 };
 
+// A record and a tar part of many pages, in several reads.
+TEST_F(StoreReaderTest, DamageAnywhereInALongRecordIsDataLoss) {
+  Layer layer = testing::MakeWideLayer(20, 1000);
+  layer.tar_literals = PagedBytes(testing::Noise(700'000));
+  layer.tar_pieces = {{TarPiece::Kind::kLiteral, kNone, 0, 700'000}};
+  layer.tar_size_bytes = 700'000;
+  ASSERT_OK_AND_ASSIGN(const auto objects, testing::EncodeLayer(layer));
+  ASSERT_GT(objects.bytes.size(), 500'000U);
+  ASSERT_GT(objects.tar.size(), 500'000U);
+  const auto read_all = [&]() -> absl::Status {
+    const absl::StatusOr<DecodedRecord> decoded = reader_.ReadLayer(objects.record);
+    if (!decoded.ok()) return decoded.status();
+    absl::StatusOr<TarPartReader> tar = reader_.OpenTarPart(objects.record, *decoded);
+    return tar.ok() ? tar->Finish() : tar.status();
+  };
+  const std::string record_name = RecordName(objects.record);
+  const std::string tar_name = TarName(objects.record);
+  ASSERT_OK(backend_->Replace(record_name, objects.bytes));
+  ASSERT_OK(backend_->Replace(tar_name, objects.tar));
+  EXPECT_OK(read_all());
+  ASSERT_OK_AND_ASSIGN(const RecordObject kept, reader_.ReadRecord(objects.record));
+  EXPECT_TRUE(kept.stored == objects.bytes);
+  for (const auto& [name, bytes] :
+       {std::pair(record_name, objects.bytes), {tar_name, objects.tar}}) {
+    for (size_t at = 0; at < bytes.size(); at += 9973) {
+      ASSERT_OK(backend_->Replace(name, bytes.substr(0, at)));
+      ASSERT_THAT(read_all(), StatusIs(absl::StatusCode::kDataLoss)) << name << " " << at;
+      std::string damaged = bytes;
+      damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
+      ASSERT_OK(backend_->Replace(name, damaged));
+      ASSERT_THAT(read_all(), StatusIs(absl::StatusCode::kDataLoss)) << name << " " << at;
+    }
+    ASSERT_OK(backend_->Replace(name, bytes + "x"));
+    ASSERT_THAT(read_all(), StatusIs(absl::StatusCode::kDataLoss)) << name;
+    ASSERT_OK(backend_->Replace(name, bytes));
+  }
+}
+
+TEST_F(StoreReaderTest, RecordTakesOneRoundTrip) {
+  backend_->ResetCounts();
+  ASSERT_OK(reader_.ReadRecord(record_));
+  EXPECT_EQ(backend_->counts().reads, 1U);
+}
+
 TEST_F(StoreReaderTest, UnpublishedIsNotFound) {
   constexpr auto kNotFound = absl::StatusCode::kNotFound;
   EXPECT_THAT(reader_.ReadManifest(Digest{}), StatusIs(kNotFound));
   EXPECT_THAT(reader_.ReadRecord(Digest{}), StatusIs(kNotFound));
-  EXPECT_THAT(reader_.ReadLayerWithTar(Digest{}), StatusIs(kNotFound));
+  EXPECT_THAT(reader_.ReadLayer(Digest{}), StatusIs(kNotFound));
   EXPECT_THAT(reader_.ReadLocations(Digest{}, 0), StatusIs(kNotFound));
 }
 

@@ -9,6 +9,7 @@
 #include "backend/base/mutex.h"
 #include "backend/base/status.h"
 #include "backend/store/store.h"
+#include "tests/support/encode_layer.h"
 #include "tests/support/sample_layer.h"
 
 namespace slacker::testing {
@@ -17,7 +18,8 @@ inline absl::StatusOr<Digest> AddSample(StoreWriter& writer, const SampleLayer& 
   for (size_t i = 0; i < sample.chunks.size(); ++i) {
     RETURN_IF_ERROR(writer.AddChunk(sample.layer.chunks[i].digest, sample.chunks[i]));
   }
-  return writer.AddLayer(sample.layer);
+  ASSIGN_OR_RETURN(const LayerTables tables, EncodeTables(sample.layer));
+  return writer.AddLayer(tables);
 }
 
 inline Platform SamplePlatform() { return {"linux", "amd64", ""}; }
@@ -76,6 +78,18 @@ inline std::map<uint32_t, absl::StatusOr<std::string>> ReadChunks(const StoreRea
   return answers.chunks;
 }
 
+// All of them, to the end of the object.
+inline absl::StatusOr<std::string> ReadLiterals(TarPartReader& tar) {
+  std::string literals;
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::string_view bytes, tar.NextLiteral(kPageSize));
+    if (bytes.empty()) break;
+    literals += bytes;
+  }
+  RETURN_IF_ERROR(tar.Finish());
+  return literals;
+}
+
 // Reads everything of a published image and compares it: OK when it is there and right.
 inline absl::Status CheckSamples(std::shared_ptr<Backend> backend,
                                  const std::vector<SampleLayer>& samples) {
@@ -83,8 +97,11 @@ inline absl::Status CheckSamples(std::shared_ptr<Backend> backend,
   ASSIGN_OR_RETURN(const Manifest manifest, reader.ReadManifest(SampleChain(samples)));
   if (manifest.layers.size() != samples.size()) return DataLoss("wrong number of layers");
   for (size_t i = 0; i < samples.size(); ++i) {
-    ASSIGN_OR_RETURN(const Layer layer, reader.ReadLayerWithTar(manifest.layers[i].record));
-    if (!(layer.tar_literals == samples[i].layer.tar_literals)) return DataLoss("wrong tar part");
+    ASSIGN_OR_RETURN(const DecodedRecord decoded, reader.ReadLayer(manifest.layers[i].record));
+    const Layer& layer = decoded.layer;
+    ASSIGN_OR_RETURN(TarPartReader tar, reader.OpenTarPart(manifest.layers[i].record, decoded));
+    ASSIGN_OR_RETURN(const std::string literals, ReadLiterals(tar));
+    if (literals != samples[i].layer.tar_literals.ToString()) return DataLoss("wrong tar part");
     const auto count = static_cast<uint32_t>(samples[i].chunks.size());
     ASSIGN_OR_RETURN(const Locations locations,
                      reader.ReadLocations(manifest.layers[i].record, count));

@@ -179,7 +179,8 @@ TEST_F(StoreWriterTest, IncompleteOrDamagedRecordIsNotFoundAndRepairedByPublishi
 
 TEST_F(StoreWriterTest, LayerWithAChunkThatWasNotAddedIsRefused) {
   ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
-  EXPECT_THAT(writer->AddLayer(samples_[0].layer), StatusIs(absl::StatusCode::kInternal));
+  ASSERT_OK_AND_ASSIGN(const LayerTables tables, testing::EncodeTables(samples_[0].layer));
+  EXPECT_THAT(writer->AddLayer(tables), StatusIs(absl::StatusCode::kInternal));
   EXPECT_TRUE(backend_->List("records/").value().empty());
 }
 
@@ -217,7 +218,8 @@ TEST_F(StoreWriterTest, ChunksOfManyThreadsAllArrive) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  ASSERT_OK_AND_ASSIGN(const Digest record, writer->AddLayer(sample.layer));
+  ASSERT_OK_AND_ASSIGN(const LayerTables tables, testing::EncodeTables(sample.layer));
+  ASSERT_OK_AND_ASSIGN(const Digest record, writer->AddLayer(tables));
   const std::vector<ManifestLayer> layers = {{sample.layer.diff_id, record}};
   ASSERT_OK(writer->CommitManifests(layers, SamplePlatform(), SampleImage(), ""));
   EXPECT_OK(CheckSamples(backend_, {sample}));

@@ -6,6 +6,7 @@
 
 #include "backend/layer/tar_reader.h"
 #include "backend/store/names.h"
+#include "tests/support/encode_layer.h"
 #include "tests/unit/snapshotter/images/node_fixture.h"
 
 namespace slacker {
@@ -13,8 +14,11 @@ namespace {
 
 // With the diff ID that its tar really has.
 testing::SampleLayer Honest(testing::SampleLayer sample) {
+  const testing::LayerObjects objects = *testing::EncodeLayer(sample.layer);
+  TarPartReader tar = *TarPartReader::Open(std::make_unique<MemoryBytes>(objects.tar),
+                                           objects.tar_part, sample.layer);
   sample.layer.diff_id = *RebuildTar(
-      sample.layer, [&](uint32_t chunk) { return sample.chunks[chunk]; },
+      sample.layer, tar, [&](uint32_t chunk) { return sample.chunks[chunk]; },
       [](std::string_view /*bytes*/) { return absl::OkStatus(); });
   return sample;
 }
