@@ -20,7 +20,7 @@ extern char** environ;
 namespace slacker::testing {
 namespace {
 
-constexpr int kStartMillis = 30'000;
+constexpr int kPatienceMillis = 30'000;
 
 pid_t Spawn(std::vector<std::string> words, const std::string& log) {
   std::vector<char*> arguments;
@@ -120,7 +120,7 @@ void NginxProcess::Start() {
       {"nginx", "-e", "stderr", "-p", options_.directory, "-c", options_.directory + "/nginx.conf"},
       options_.directory + "/error.log");
   for (int waited = 0; !Accepts(port_); ++waited) {
-    SLACKER_CHECK(waited < kStartMillis && waitpid(pid_, nullptr, WNOHANG) == 0, "nginx starts");
+    SLACKER_CHECK(waited < kPatienceMillis && waitpid(pid_, nullptr, WNOHANG) == 0, "nginx starts");
     (void)poll(nullptr, 0, 1);
   }
 }
@@ -138,11 +138,14 @@ void NginxProcess::Suspend() {
 
 void NginxProcess::Resume() { (void)kill(pid_, SIGCONT); }
 
-std::vector<std::string> NginxProcess::Requests() const {
-  std::ifstream log(options_.directory + "/access.log");
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(log, line);) lines.push_back(line);
-  return lines;
+std::vector<std::string> NginxProcess::Requests(size_t at_least) const {
+  for (int waited = 0;; ++waited) {
+    std::ifstream log(options_.directory + "/access.log");
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(log, line);) lines.push_back(line);
+    if (lines.size() >= at_least || waited == kPatienceMillis) return lines;
+    (void)poll(nullptr, 0, 1);
+  }
 }
 
 void NginxProcess::WriteConfiguration() const {

@@ -52,9 +52,10 @@ class NginxProcess {
   void Suspend();  // SIGSTOP: connections are accepted, nothing is answered
   void Resume();
 
-  // Its log so far, a line a request:
+  // Its log, a line a request, once it has `at_least` so many lines (they are written after the
+  // answers) or half a minute has gone:
   // METHOD PATH STATUS PROTOCOL connection=N authorization="…" cache-control="…"
-  std::vector<std::string> Requests() const;
+  std::vector<std::string> Requests(size_t at_least) const;
 
  private:
   void WriteConfiguration() const;
