@@ -34,6 +34,13 @@
 
 namespace slacker {
 
+// What opening a store does when its directory is not there.
+enum class MissingStore {
+  kCreate,  // makes it, with its parents; for writers: sweeps what dead ones left
+  kAllow,   // opens all the same: it may come later
+  kFail,    // UNAVAILABLE
+};
+
 struct ObjectInfo {
   uint64_t size_bytes = 0;
   // For people and for maintenance; 0 where a backend does not know.

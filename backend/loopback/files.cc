@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "backend/base/status.h"
+#include "backend/temporary_name.h"
 
 namespace slacker::loopback {
 namespace {
@@ -39,13 +40,6 @@ absl::Status MakeDirectoryDurably(const std::string& path) {
 std::string DirectoryOf(const std::string& path) {
   const size_t slash = path.rfind('/');
   return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-bool IsTemporaryName(std::string_view name) {
-  constexpr std::string_view kPrefix = ".tmp-";
-  constexpr size_t kDigits = 32;
-  return name.size() == kPrefix.size() + kDigits && name.substr(0, kPrefix.size()) == kPrefix &&
-         name.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
 }
 
 void SweepTemporaries(const std::string& directory, int64_t modified_before) {

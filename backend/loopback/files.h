@@ -21,8 +21,6 @@ std::string DirectoryOf(const std::string& path);
 // below it that were last modified before `modified_before` (seconds since 1970). Best effort: what
 // cannot be looked at or removed stays. Symbolic links are not followed.
 void SweepTemporaries(const std::string& directory, int64_t modified_before);
-// ".tmp-" and 32 lower-case hexadecimal digits.
-bool IsTemporaryName(std::string_view name);
 // True for a directory (a symbolic link to one counts).
 bool IsDirectory(const std::string& path);
 // Whether a path, or its nearest parent that exists, is on a file system of another type than those

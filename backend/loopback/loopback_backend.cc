@@ -13,12 +13,10 @@
 #include "backend/base/status.h"
 #include "backend/loopback/files.h"
 #include "backend/loopback/object_writer.h"
+#include "backend/temporary_name.h"
 
 namespace slacker {
 namespace {
-
-// No writer takes that long for one object, and no clock is that wrong.
-constexpr int64_t kTemporaryLifeSeconds = 24 * 60 * 60;
 
 bool IsMissing(int error) { return error == ENOENT || error == ENOTDIR; }
 

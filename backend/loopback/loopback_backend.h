@@ -34,12 +34,7 @@ class LoopbackBackend final : public Backend {
  public:
   static constexpr int kReadThreads = 16;
 
-  // What Open does when there is no directory `root`.
-  enum class Missing {
-    kCreate,  // makes it, with its parents; for writers: sweeps what dead ones left
-    kAllow,   // opens all the same: it may be mounted later
-    kFail,    // UNAVAILABLE
-  };
+  using Missing = MissingStore;
   // `root` is an absolute path (INVALID_ARGUMENT otherwise).
   static absl::StatusOr<std::unique_ptr<LoopbackBackend>> Open(std::string root, Missing missing);
 

@@ -6,11 +6,12 @@
 #include "backend/https/https_backend.h"
 #include "backend/loopback/loopback_backend.h"
 #include "backend/memory/memory_backend.h"
+#include "backend/nfs/nfs_backend.h"
+#include "backend/nfs/target.h"
 
 namespace slacker {
 namespace {
 
-using Missing = LoopbackBackend::Missing;
 using Opened = absl::StatusOr<std::shared_ptr<Backend>>;
 
 absl::Status CheckLoopback(std::string_view rest) {
@@ -18,7 +19,7 @@ absl::Status CheckLoopback(std::string_view rest) {
                                          : InvalidArgument("the path must be absolute");
 }
 
-Opened OpenLoopback(std::string_view rest, Missing missing) {
+Opened OpenLoopback(std::string_view rest, MissingStore missing) {
   ASSIGN_OR_RETURN(auto backend, LoopbackBackend::Open(std::string(rest), missing));
   return std::shared_ptr<Backend>(std::move(backend));
 }
@@ -27,7 +28,7 @@ absl::Status CheckMemory(std::string_view rest) {
   return rest.empty() ? absl::OkStatus() : InvalidArgument("nothing may follow \"memory:\"");
 }
 
-Opened OpenMemory(std::string_view /*rest*/, Missing /*missing*/) {
+Opened OpenMemory(std::string_view /*rest*/, MissingStore /*missing*/) {
   return std::shared_ptr<Backend>(std::make_shared<MemoryBackend>());
 }
 
@@ -39,15 +40,26 @@ absl::Status CheckHttp(std::string_view rest) {
   return HttpsBackend::CheckUrl("http:" + std::string(rest));
 }
 
+absl::Status CheckNfs(std::string_view rest) {
+  return ParseNfsUrl("nfs:" + std::string(rest)).status();
+}
+
+Opened OpenNfs(std::string_view rest, MissingStore missing) {
+  ASSIGN_OR_RETURN(const NfsTarget target, ParseNfsUrl("nfs:" + std::string(rest)));
+  ASSIGN_OR_RETURN(auto backend, NfsBackend::Open(target, missing));
+  return std::shared_ptr<Backend>(std::move(backend));
+}
+
 struct Scheme {
   std::string_view name;
   absl::Status (*check)(std::string_view rest);
-  Opened (*open)(std::string_view rest, Missing missing);  // null: can only be read
+  Opened (*open)(std::string_view rest, MissingStore missing);  // null: can only be read
 };
 
 constexpr Scheme kSchemes[] = {
     {"loopback", CheckLoopback, OpenLoopback},
     {"memory", CheckMemory, OpenMemory},
+    {"nfs", CheckNfs, OpenNfs},
     {"https", CheckHttps, nullptr},
     {"http", CheckHttp, nullptr},
 };
@@ -68,11 +80,11 @@ absl::StatusOr<Parsed> Parse(std::string_view url) {
     return Parsed{&scheme, rest};
   }
   return InvalidArgument("store URL \"" + std::string(url) +
-                         "\": must be loopback:/ABSOLUTE/PATH, https://HOST[:PORT][/PATH] or "
-                         "memory:");
+                         "\": must be loopback:/ABSOLUTE/PATH, nfs://HOST[:PORT]/PATH, "
+                         "https://HOST[:PORT][/PATH] or memory:");
 }
 
-Opened Open(std::string_view url, Missing missing) {
+Opened Open(std::string_view url, MissingStore missing) {
   ASSIGN_OR_RETURN(const Parsed parsed, Parse(url));
   if (parsed.scheme->open == nullptr) {
     return InvalidArgument("a store behind a web server can only be read, and not be listed (" +
@@ -91,11 +103,11 @@ bool CanBeListed(std::string_view url) {
 }
 
 absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(std::string_view url) {
-  return Open(url, Missing::kCreate);
+  return Open(url, MissingStore::kCreate);
 }
 
 absl::StatusOr<std::shared_ptr<Backend>> OpenExistingBackend(std::string_view url) {
-  return Open(url, Missing::kFail);
+  return Open(url, MissingStore::kFail);
 }
 
 absl::StatusOr<std::shared_ptr<ReadBackend>> OpenReadBackend(std::string_view url,
@@ -110,7 +122,7 @@ absl::StatusOr<std::shared_ptr<ReadBackend>> OpenReadBackend(std::string_view ur
     return std::shared_ptr<ReadBackend>(std::move(backend));
   }
   ASSIGN_OR_RETURN(std::shared_ptr<Backend> backend,
-                   parsed.scheme->open(parsed.rest, Missing::kAllow));
+                   parsed.scheme->open(parsed.rest, MissingStore::kAllow));
   return std::shared_ptr<ReadBackend>(std::move(backend));
 }
 

@@ -1,6 +1,7 @@
 // Store URLs, and the table of the backends that this build knows.
 //
 //   loopback:/ABSOLUTE/PATH     a directory of this machine, or of a file system mounted on it
+//   nfs://HOST[:PORT]/PATH…     a directory of an NFS server (backend/nfs/target.h), without a mount
 //   memory:                     in this process; gone with it
 //   https://HOST[:PORT][/PATH]  a web server, read-only; http:// on loopback addresses
 //

@@ -25,6 +25,21 @@ http {{
 _TOKEN = "a-token-of-the-tests"
 
 
+_NFS, _MOUNT = ("127.0.0.1", 2049), ("127.0.0.1", 20048)
+_GANESHA = """NFS_CORE_PARAM {{
+  NFS_Port = {nfs}; MNT_Port = {mount}; Protocols = 3; mount_path_pseudo = true;
+  Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false;
+  Plugins_Dir = "/usr/lib/x86_64-linux-gnu/ganesha";
+}}
+NFSv4 {{ RecoveryRoot = "{directory}/recovery"; RecoveryBackend = fs; }}
+EXPORT {{
+  Export_Id = 1; Path = "{directory}/export"; Pseudo = /export; Access_Type = RW;
+  Squash = No_Root_Squash; SecType = sys; Protocols = 3; Transports = TCP;
+  FSAL {{ Name = VFS; }}
+}}
+"""
+
+
 class Loopback:
     """A directory, for publishers and nodes alike."""
 
@@ -71,7 +86,7 @@ token_file = "{self._place}/token"
                                                    root=self.directory))
         self._daemon = Daemon("nginx", ["nginx", "-e", "stderr", "-p", self._place, "-c",
                                         f"{self._place}/nginx.conf"], f"{self._place}/nginx.log")
-        self._daemon.await_ready(_accepts, "accepts connections")
+        self._daemon.await_ready(lambda: _accepts(_NGINX), "accepts connections")
 
     def _certify(self, name):
         by = [] if name == "ca" else [
@@ -91,12 +106,49 @@ token_file = "{self._place}/token"
         self._daemon.stop()
 
 
-def _accepts():
+class Nfs:
+    """nfs-ganesha, with the portmapper that it registers with; signed, as on any network."""
+
+    def __init__(self, tools, directory):
+        own = f"{directory}/nfs"
+        self.directory = f"{own}/export/store"
+        self.url = self.node_url = (f"nfs://127.0.0.1:{_NFS[1]}/export/store"
+                                    f"?mountport={_MOUNT[1]}")
+        key = f"{own}/publisher.pem"
+        self.settings = f'[store]\ntrusted_keys = ["{key}.pub"]\n'
+        self.publish_options = ("--key", key)
+        for name in (f"{own}/export", f"{own}/recovery", "/run/rpcbind"):
+            os.makedirs(name)
+        run(tools.ours("slackerctl"), "keygen", key)
+        with open(f"{own}/ganesha.conf", "w") as file:
+            file.write(_GANESHA.format(nfs=_NFS[1], mount=_MOUNT[1], directory=own))
+        self._relays = []
+        self._portmapper = Daemon("rpcbind", ["rpcbind", "-f"], f"{own}/rpcbind.log")
+        self._portmapper.await_ready(lambda: os.path.exists("/run/rpcbind.sock"), "listens")
+        self._server = Daemon(
+            "nfs-ganesha", ["ganesha.nfsd", "-F", "-f", f"{own}/ganesha.conf",
+                            "-L", f"{own}/ganesha.log", "-p", f"{own}/ganesha.pid", "-N", "EVENT"],
+            f"{own}/ganesha.out")
+        self._server.await_ready(lambda: _accepts(_NFS) and _accepts(_MOUNT), "listens")
+
+    def join(self, network):
+        for address in (_NFS, _MOUNT):
+            self._relays.append(Relay(network, address))
+
+    def stop(self):
+        for relay in self._relays:
+            relay.stop()
+        # Its clean end takes longer than there is anything to clean up.
+        self._server.kill()
+        self._portmapper.stop()
+
+
+def _accepts(address):
     try:
-        socket.create_connection(_NGINX, 5).close()
+        socket.create_connection(address, 5).close()
         return True
     except OSError:
         return False
 
 
-STORES = {"loopback": Loopback, "https": Nginx}
+STORES = {"loopback": Loopback, "https": Nginx, "nfs": Nfs}

@@ -64,6 +64,12 @@ TEST(StoreUrlTest, FilesThatCannotBeReadAreNamed) {
   }
 }
 
+TEST(StoreUrlTest, NfsIsOpenedForNodesWithoutItsServer) {
+  ASSERT_OK_AND_ASSIGN(auto backend, OpenReadBackend("nfs://127.0.0.1:1/store?uid=0", {}));
+  EXPECT_EQ(backend->Url(), "nfs://127.0.0.1:1/store?uid=0");
+  EXPECT_TRUE(backend->IsNetwork());
+}
+
 class BadStoreUrlTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(BadStoreUrlTest, IsInvalidArgument) {
@@ -76,8 +82,9 @@ TEST_P(BadStoreUrlTest, IsInvalidArgument) {
 INSTANTIATE_TEST_SUITE_P(Urls, BadStoreUrlTest,
                          ::testing::Values("", "loopback", "loopback:", "loopback:relative/path",
                                            "memory", "memory:x", "/var/lib/store", "ftp://host/",
-                                           "LOOPBACK:/x", "https:", "https://a?b",
-                                           "http://example.com/"));
+                                           "LOOPBACK:/x", "nfs:", "nfs://", "nfs://host",
+                                           "nfs:/path", "nfs://host/x?version=2",
+                                           "https:", "https://a?b", "http://example.com/"));
 
 }  // namespace
 }  // namespace slacker
