@@ -3,95 +3,14 @@
 #include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "backend/base/mutex.h"
 #include "backend/base/status.h"
+#include "backend/store/layer_content.h"
 #include "backend/store/names.h"
 #include "backend/store/store.h"
 
 namespace slacker {
-namespace {
-
-// Chunks that are fetched together; two such windows are held at most.
-constexpr uint64_t kWindowBytes = 4 << 20;
-
-// Neighbouring chunks on their way. Thread-safe; waits for its fetches when it goes.
-class Window {
- public:
-  Window(const StoreReader& reader, const Layer& layer, const Locations& locations, uint32_t first)
-      : first_(first) {
-    uint32_t end = first;
-    for (uint64_t bytes = 0; end < layer.chunks.size() && bytes < kWindowBytes; ++end) {
-      bytes += layer.chunks[end].size_bytes;
-    }
-    count_ = end - first;
-    contents_.resize(count_, absl::UnknownError("not fetched"));
-    missing_ = count_;
-    reader.ReadChunksAsync(layer, locations, first_, count_,
-                           [this](uint32_t chunk, absl::StatusOr<std::string> bytes) {
-                             MutexLock lock(&mutex_);
-                             contents_[chunk - first_] = std::move(bytes);
-                             if (--missing_ == 0) arrived_.SignalAll();
-                           });
-  }
-  ~Window() { Wait(); }
-  Window(const Window&) = delete;
-  Window& operator=(const Window&) = delete;
-
-  bool Has(uint32_t chunk) const { return chunk >= first_ && chunk - first_ < count_; }
-  uint32_t end() const { return first_ + count_; }
-  const absl::StatusOr<std::string>& Get(uint32_t chunk) {
-    Wait();
-    MutexLock lock(&mutex_);
-    return contents_[chunk - first_];
-  }
-
- private:
-  void Wait() {
-    MutexLock lock(&mutex_);
-    while (missing_ > 0) arrived_.Wait(&mutex_);
-  }
-
-  const uint32_t first_;
-  uint32_t count_ = 0;
-  Mutex mutex_;
-  CondVar arrived_;
-  uint32_t missing_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<absl::StatusOr<std::string>> contents_ ABSL_GUARDED_BY(mutex_);
-};
-
-// All chunks of a layer, the next ones always on their way; remembers which have been looked at.
-// Thread-compatible.
-class ChunkStream {
- public:
-  ChunkStream(const StoreReader* reader, const Layer* layer, const Locations* locations)
-      : reader_(reader), layer_(layer), locations_(locations), seen_(layer->chunks.size()) {}
-
-  // Valid until the call after the next.
-  const absl::StatusOr<std::string>& Get(uint32_t chunk) {
-    if (current_ == nullptr || !current_->Has(chunk)) {
-      current_ = next_ != nullptr && next_->Has(chunk) ? std::move(next_) : Fetch(chunk);
-      next_ = current_->end() < layer_->chunks.size() ? Fetch(current_->end()) : nullptr;
-    }
-    seen_[chunk] = true;
-    return current_->Get(chunk);
-  }
-  bool Seen(uint32_t chunk) const { return seen_[chunk]; }
-
- private:
-  std::unique_ptr<Window> Fetch(uint32_t first) const {
-    return std::make_unique<Window>(*reader_, *layer_, *locations_, first);
-  }
-
-  const StoreReader* const reader_;
-  const Layer* const layer_;
-  const Locations* const locations_;
-  std::unique_ptr<Window> current_;
-  std::unique_ptr<Window> next_;
-  std::vector<bool> seen_;
-};
-
-}  // namespace
 
 bool IsDamage(const absl::Status& status) {
   return status.code() == absl::StatusCode::kDataLoss ||
@@ -136,7 +55,6 @@ absl::Status LayerVerifier::Note(const std::string& object, const absl::Status& 
 }
 
 absl::Status LayerVerifier::CheckLayer(const ManifestLayer& expected) {
-  const std::string name = expected.record.ToHex();
   absl::StatusOr<DecodedRecord> record = reader_.ReadLayer(expected.record);
   if (!record.ok()) return Note(RecordName(expected.record), record.status());
   Layer& layer = record->layer;
@@ -150,19 +68,22 @@ absl::Status LayerVerifier::CheckLayer(const ManifestLayer& expected) {
   layer.nodes = {};
   layer.entries = {};
   layer.texts = {};
-  const absl::StatusOr<Locations> locations =
-      reader_.ReadLocations(expected.record, layer.chunks.size());
+  absl::StatusOr<Locations> locations = reader_.ReadLocations(expected.record, layer.chunks.size());
   if (!locations.ok()) return Note(LocationsName(expected.record), locations.status());
-  return CheckContent(name, layer, tar.ok() ? &*tar : nullptr, *locations);
+  return CheckContent(expected.record, layer, tar.ok() ? &*tar : nullptr, *std::move(locations));
 }
 
-absl::Status LayerVerifier::CheckContent(const std::string& name, const Layer& layer,
-                                         TarPartReader* tar, const Locations& locations) {
-  ChunkStream chunks(&reader_, &layer, &locations);
+absl::Status LayerVerifier::CheckContent(const Digest& record, const Layer& layer,
+                                         TarPartReader* tar, Locations locations) {
+  const std::string name = record.ToHex();
+  const auto chunk_count = static_cast<uint32_t>(layer.chunks.size());
+  LayerContent chunks(&reader_, record, &layer, std::move(locations), chunk_count);
+  std::vector<bool> seen(chunk_count);
   uint64_t bad_chunks = 0;
   // A damaged chunk is reported and stood in for, so that those behind it are looked at too.
   auto look = [&](uint32_t index) -> absl::StatusOr<std::string> {
-    const bool first_look = !chunks.Seen(index);
+    const bool first_look = !seen[index];
+    seen[index] = true;
     const absl::StatusOr<std::string>& content = chunks.Get(index);
     const Chunk& chunk = layer.chunks[index];
     if (first_look) {
@@ -177,8 +98,8 @@ absl::Status LayerVerifier::CheckContent(const std::string& name, const Layer& l
     return std::string(chunk.size_bytes, '\0');
   };
   if (tar != nullptr) RETURN_IF_ERROR(CheckTar(name, layer, *tar, look, &bad_chunks));
-  for (uint32_t i = 0; i < layer.chunks.size(); ++i) {
-    if (!chunks.Seen(i)) RETURN_IF_ERROR(look(i).status());
+  for (uint32_t i = 0; i < chunk_count; ++i) {
+    if (!seen[i]) RETURN_IF_ERROR(look(i).status());
   }
   return absl::OkStatus();
 }

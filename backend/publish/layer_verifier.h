@@ -41,8 +41,8 @@ class LayerVerifier {
  private:
   absl::Status CheckLayer(const ManifestLayer& expected);
   // `tar`: null where it cannot be read.
-  absl::Status CheckContent(const std::string& name, const Layer& layer, TarPartReader* tar,
-                            const Locations& locations);
+  absl::Status CheckContent(const Digest& record, const Layer& layer, TarPartReader* tar,
+                            Locations locations);
   absl::Status CheckTar(const std::string& name, const Layer& layer, TarPartReader& tar,
                         const ChunkReader& look, const uint64_t* bad_chunks);
 

@@ -174,6 +174,7 @@ class Publication {
     for (const LayerTotals& layer : totals_) entry.unpacked_bytes += layer.tar_bytes;
     entry.published_unix_seconds = SystemClock().WallNanos() / kNanosPerSecond;
     entry.config_json = image_.config_json;
+    entry.manifest_json = image_.manifest_json;
     return entry;
   }
 

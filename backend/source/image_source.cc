@@ -47,6 +47,7 @@ absl::StatusOr<ResolvedImage> ResolveManifest(ImageSource& source, const Documen
   }
   ResolvedImage image;
   image.manifest_digest = document.digest;
+  image.manifest_json = document.content;
   image.layers = std::move(manifest.layers);
   ASSIGN_OR_RETURN(image.config_json, source.ReadConfig(manifest.config));
   ASSIGN_OR_RETURN(OciConfig config, ParseConfig(image.config_json));

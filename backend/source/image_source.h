@@ -60,6 +60,7 @@ struct ResolvedImage {
   std::vector<Descriptor> layers;  // bottom first, at least one
   std::vector<Digest> diff_ids;    // parallel to layers
   std::string config_json;
+  std::string manifest_json;
 };
 
 // NOT_FOUND when there is no image for `platform`; the message lists those that there are.

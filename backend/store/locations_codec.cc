@@ -50,7 +50,8 @@ absl::Status DecodeRows(Decoder& in, size_t chunk_count, Locations* locations) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Locations> Parse(std::string_view bytes, const Digest& record, size_t chunk_count) {
+absl::StatusOr<Locations> Parse(std::string_view bytes, const Digest& record,
+                                std::optional<size_t> chunk_count) {
   if (bytes.size() < kDigestBytes) return DataLoss("truncated");
   const std::string_view content = bytes.substr(0, bytes.size() - kDigestBytes);
   if (Sha256::Of(content) != Decoder(bytes.substr(content.size())).Hash()) {
@@ -62,10 +63,11 @@ absl::StatusOr<Locations> Parse(std::string_view bytes, const Digest& record, si
     return DataLoss("unknown version " + std::to_string(version));
   }
   if (in.Hash() != record) return DataLoss("of another record");
-  if (in.U32() != chunk_count) return DataLoss("wrong number of rows");
+  const uint32_t rows = in.U32();
+  if (chunk_count.has_value() && rows != *chunk_count) return DataLoss("wrong number of rows");
   Locations locations;
   RETURN_IF_ERROR(DecodePacks(in, &locations));
-  RETURN_IF_ERROR(DecodeRows(in, chunk_count, &locations));
+  RETURN_IF_ERROR(DecodeRows(in, rows, &locations));
   if (!in.done()) return DataLoss("bytes after the last row");
   return locations;
 }
@@ -101,7 +103,7 @@ absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Di
 }
 
 absl::StatusOr<Locations> DecodeLocations(std::string_view bytes, const Digest& record,
-                                          size_t chunk_count) {
+                                          std::optional<size_t> chunk_count) {
   auto locations = Parse(bytes, record, chunk_count);
   if (!locations.ok()) return Annotate(locations.status(), LocationsName(record));
   return locations;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,10 +17,10 @@ inline constexpr uint64_t kMaxLocationsBytes = uint64_t{256} << 20;
 // INVALID_ARGUMENT when a pack's name is not "packs/<64 hex digits>".
 absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Digest& record);
 
-// DATA_LOSS unless these are undamaged locations of this record with `chunk_count` rows. Every row
-// refers to a pack of the list and to at most kMaxChunkSize bytes; whether the chunk is there, only
-// its digest tells.
+// DATA_LOSS unless these are undamaged locations of this record with `chunk_count` rows, or with any
+// number of them when it is not given. Every row refers to a pack of the list and to at most
+// kMaxChunkSize bytes; whether the chunk is there, only its digest tells.
 absl::StatusOr<Locations> DecodeLocations(std::string_view bytes, const Digest& record,
-                                          size_t chunk_count);
+                                          std::optional<size_t> chunk_count);
 
 }  // namespace slacker

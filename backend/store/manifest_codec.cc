@@ -11,6 +11,7 @@ namespace slacker {
 namespace {
 
 constexpr uint32_t kVersion = 1;
+constexpr uint32_t kImageVersion = 2;  // of image entries with a manifest
 constexpr std::string_view kManifestPurpose = "slacker manifest v1";
 constexpr std::string_view kGrantPurpose = "slacker grant v1";
 
@@ -88,7 +89,7 @@ absl::StatusOr<ImageEntry> ParseImageEntry(std::string_view bytes) {
   ASSIGN_OR_RETURN(const std::string encoded, Unwrap(bytes, &by));
   store::v1::Image body;
   if (!body.ParseFromString(encoded)) return DataLoss("damaged body");
-  if (body.version() != kVersion) {
+  if (body.version() != kVersion && body.version() != kImageVersion) {
     return DataLoss("body of unknown version " + std::to_string(body.version()));
   }
   ImageEntry image;
@@ -100,6 +101,7 @@ absl::StatusOr<ImageEntry> ParseImageEntry(std::string_view bytes) {
   image.unpacked_bytes = body.unpacked_bytes();
   image.published_unix_seconds = body.published_unix_seconds();
   image.config_json = body.config_json();
+  image.manifest_json = body.manifest_json();
   return image;
 }
 
@@ -229,7 +231,7 @@ absl::StatusOr<Manifest> DecodeManifestOfUnknownKey(std::string_view bytes, cons
 
 std::string EncodeImageEntry(const ImageEntry& image) {
   store::v1::Image body;
-  body.set_version(kVersion);
+  body.set_version(image.manifest_json.empty() ? kVersion : kImageVersion);
   body.set_name(image.name);
   SetPlatform(image.platform, body.mutable_platform());
   body.set_chain_id(ToBytes(image.chain_id));
@@ -238,6 +240,7 @@ std::string EncodeImageEntry(const ImageEntry& image) {
   body.set_unpacked_bytes(image.unpacked_bytes);
   body.set_published_unix_seconds(image.published_unix_seconds);
   body.set_config_json(image.config_json);
+  body.set_manifest_json(image.manifest_json);
   return Wrap(body.SerializeAsString(), {});
 }
 

@@ -61,6 +61,9 @@ struct ImageEntry {
   uint64_t compressed_bytes = 0, unpacked_bytes = 0;
   int64_t published_unix_seconds = 0;
   std::string config_json;  // the OCI image configuration, verbatim
+  // The OCI manifest, verbatim: the media types, digests and sizes of the layers as they came.
+  // Empty in entries of older programs.
+  std::string manifest_json = {};
 };
 
 // Where one chunk of a record is.
@@ -123,8 +126,10 @@ class StoreReader {
   absl::StatusOr<DecodedRecord> ReadLayer(const Digest& record) const;
   // Its pieces are read, its literals come as they are asked for. `layer` is what ReadLayer gave.
   absl::StatusOr<TarPartReader> OpenTarPart(const Digest& record, const DecodedRecord& layer) const;
-  // `chunk_count` is the record's: a table of another length is DATA_LOSS.
-  absl::StatusOr<Locations> ReadLocations(const Digest& record, size_t chunk_count) const;
+  // `chunk_count` is the record's: a table of another length is DATA_LOSS. Those who only count what
+  // is stored need not know it.
+  absl::StatusOr<Locations> ReadLocations(const Digest& record,
+                                          std::optional<size_t> chunk_count) const;
 
   // Fetches chunks [first, first + count) of `layer` and hands each, verified, to `done` (index,
   // bytes or error), exactly once per chunk, in any order, on backend threads. Neighbours in a pack
@@ -187,8 +192,8 @@ class StoreWriter {
   // Writes grants and manifests of all prefixes of `layers` (bottom first in the list, the top's
   // last), unsigned and, with a key, signed; then the image entry, whose platform and chain ID are
   // those of the other arguments. `repository`: whom every prefix is granted to; "" = anybody.
-  // INVALID_ARGUMENT: no layer, more than 4096, an image configuration of more than 8 MiB, or a
-  // repository of more than 1024 bytes.
+  // INVALID_ARGUMENT: no layer, more than 4096, an image configuration of more than 8 MiB, a
+  // manifest of more than 4 MiB, a repository of more than 1024 bytes.
   virtual absl::Status CommitManifests(const std::vector<ManifestLayer>& layers,
                                        const Platform& platform, const ImageEntry& image,
                                        const std::string& repository) = 0;

@@ -176,7 +176,7 @@ absl::StatusOr<TarPartReader> StoreReader::OpenTarPart(const Digest& record,
 }
 
 absl::StatusOr<Locations> StoreReader::ReadLocations(const Digest& record,
-                                                     size_t chunk_count) const {
+                                                     std::optional<size_t> chunk_count) const {
   ASSIGN_OR_RETURN(const std::string bytes,
                    ReadObject(*backend_, LocationsName(record), kMaxLocationsBytes));
   return DecodeLocations(bytes, record, chunk_count);

@@ -240,6 +240,9 @@ absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
   if (image.name.size() + image.config_json.size() > kMaxImageEntryBytes / 2) {
     return InvalidArgument("image configuration too large");
   }
+  if (image.manifest_json.size() > kMaxImageEntryBytes / 4) {
+    return InvalidArgument("image manifest too large");
+  }
   std::vector<Digest> diff_ids;
   Manifest manifest;
   manifest.platform = platform;

@@ -9,20 +9,12 @@
 #include <vector>
 
 #include "backend/base/status.h"
+#include "cmd/hellobench/arguments.h"
 #include "cmd/hellobench/cri_client.h"
 #include "cmd/hellobench/run.h"
 
 namespace slacker::hellobench {
 namespace {
-
-struct Arguments {
-  std::string socket = "/run/containerd/containerd.sock";
-  int64_t timeout_seconds = 300;
-  RunOptions run;
-  bool json = false;
-  std::vector<std::string> images;
-  std::vector<std::string> sandboxes;
-};
 
 int Fail(const absl::Status& status) {
   (void)std::fprintf(stderr, "hellobench: %s\n", Message(status).c_str());
@@ -70,33 +62,9 @@ int RemoveCommand(const Arguments& arguments) {
 }
 
 int Main(int argc, char** argv) {
-  Arguments arguments;
-  CLI::App app("Runs images through CRI and measures every step.", "hellobench");
-  app.set_version_flag("--version", SLACKER_VERSION);
-  app.require_subcommand(1);
-  const auto common = [&arguments](CLI::App* command) {
-    command->add_option("--cri", arguments.socket, "containerd's socket")->capture_default_str();
-    command->add_option("--timeout", arguments.timeout_seconds, "seconds for each call and run")
-        ->check(CLI::Range(1, 86400))
-        ->capture_default_str();
-  };
-  CLI::App* run = app.add_subcommand("run", "Pull an image, run a container, remove it");
-  common(run);
-  run->add_option("--image", arguments.run.image, "image reference")->required();
-  run->add_option("--wait-output", arguments.run.wait_output,
-                  "the run is over when the output contains this text");
-  run->add_flag("--first-output", arguments.run.first_output,
-                "the run is over at the container's first output");
-  run->add_flag("--if-missing", arguments.run.pull_if_missing, "pull only a missing image");
-  run->add_flag("--keep", arguments.run.keep, "leave the container in place");
-  run->add_flag("--json", arguments.json, "print one JSON object");
-  run->add_option("command", arguments.run.command, "command to run, after --");
-  CLI::App* remove = app.add_subcommand("remove", "Remove sandboxes and images");
-  common(remove);
-  remove->add_option("--sandbox", arguments.sandboxes, "sandbox ID");
-  remove->add_option("--image", arguments.images, "image reference");
-  CLI11_PARSE(app, argc, argv);
-  return run->parsed() ? RunCommand(arguments) : RemoveCommand(arguments);
+  CommandLine line;
+  CLI11_PARSE(*line.app, argc, argv);
+  return line.run->parsed() ? RunCommand(line.arguments) : RemoveCommand(line.arguments);
 }
 
 }  // namespace

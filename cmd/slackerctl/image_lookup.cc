@@ -1,5 +1,6 @@
 #include "cmd/slackerctl/image_lookup.h"
 
+#include <CLI/CLI.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -7,6 +8,8 @@
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "backend/source/platform.h"
+#include "cmd/common/key_files.h"
+#include "cmd/common/store_url.h"
 
 namespace slacker::ctl {
 namespace {
@@ -72,6 +75,26 @@ absl::StatusOr<OpenedImage> OpenImage(const CommonArguments& common, std::string
                            "by chain ID only (sha256:...), because it cannot be listed");
   }
   return OpenedImage{std::move(store), FoundImage{*chain, std::nullopt}};
+}
+
+void AddImageOptions(CLI::App* command, ImageArguments* arguments, bool positional) {
+  if (positional) {
+    command->add_option("IMAGE", arguments->image, "Image name or chain ID")->required();
+  }
+  AddCommon(command, &arguments->common);
+  AddAccess(command, &arguments->common.access);
+  AddPlatform(command, &arguments->platform);
+  AddTrustedKeys(command, &arguments->trusted_keys);
+}
+
+absl::StatusOr<ReadableImage> OpenForReading(const ImageArguments& arguments) {
+  Trust trust;
+  ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
+  ASSIGN_OR_RETURN(OpenedImage opened,
+                   OpenImage(arguments.common, arguments.image, arguments.platform));
+  ReadableImage image{std::move(opened.store), nullptr, std::move(opened.image)};
+  image.reader = std::make_unique<StoreReader>(image.store, std::move(trust));
+  return image;
 }
 
 }  // namespace slacker::ctl

@@ -3,7 +3,9 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backend/store/store.h"
@@ -30,5 +32,23 @@ struct OpenedImage {
 };
 absl::StatusOr<OpenedImage> OpenImage(const CommonArguments& common, std::string_view text,
                                       std::string_view platform);
+
+// What verbs take that read one image.
+struct ImageArguments {
+  CommonArguments common;
+  std::string image;
+  std::string platform;
+  std::vector<std::string> trusted_keys;  // files
+};
+// Its option IMAGE, if `positional`, and all the others.
+void AddImageOptions(CLI::App* command, ImageArguments* arguments, bool positional = true);
+
+// The store, a reader that believes the trusted keys, and the image. The manifest is not read yet.
+struct ReadableImage {
+  std::shared_ptr<ReadBackend> store;
+  std::unique_ptr<StoreReader> reader;
+  FoundImage found;
+};
+absl::StatusOr<ReadableImage> OpenForReading(const ImageArguments& arguments);
 
 }  // namespace slacker::ctl

@@ -13,7 +13,9 @@ int main(int argc, char** argv) {
   // Chunks are allocated on one thread and freed on another: with an arena for each thread the
   // process would keep several times of what it uses.
   (void)mallopt(M_ARENA_MAX, 2);
-  const slacker::ctl::Console console{
-      .out = std::cout, .err = std::cerr, .interactive = isatty(STDERR_FILENO) == 1};
+  const slacker::ctl::Console console{.out = std::cout,
+                                      .err = std::cerr,
+                                      .interactive = isatty(STDERR_FILENO) == 1,
+                                      .terminal = isatty(STDOUT_FILENO) == 1};
   return slacker::ctl::RunSlackerctl(std::vector<std::string>(argv + 1, argv + argc), console);
 }

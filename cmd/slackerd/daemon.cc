@@ -8,6 +8,7 @@
 #include "backend/base/status.h"
 #include "backend/os/file_ops.h"
 #include "cmd/common/key_files.h"
+#include "cmd/common/sibling_program.h"
 #include "cmd/common/store_url.h"
 #include "snapshotter/service/server.h"
 
@@ -19,12 +20,9 @@ constexpr char kAttachHelper[] = "slackerd-attach";
 // More than the Prepares of one container start.
 constexpr int kSpareDirectories = 16;
 
-// Programs of one build lie beside each other.
 absl::StatusOr<std::string> Sibling(const char* program) {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) return ErrnoError(error.value(), "readlink /proc/self/exe");
-  return (self.parent_path() / program).string();
+  ASSIGN_OR_RETURN(const std::string directory, ProgramDirectory());
+  return directory + "/" + program;
 }
 
 absl::Status MakeRoot(const std::string& root) {

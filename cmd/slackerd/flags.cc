@@ -13,10 +13,6 @@ namespace {
 
 constexpr char kDefaultConfig[] = "/etc/slacker/config.toml";
 
-struct Flags {
-  std::string address, config, root, store, log_level;
-};
-
 absl::Status Override(const char* flag, const std::string& value,
                       absl::Status (*check)(const std::string&), std::string* field) {
   if (value.empty()) return absl::OkStatus();
@@ -41,21 +37,28 @@ absl::StatusOr<std::optional<Config>> Combine(const Flags& flags) {
 
 }  // namespace
 
+Flags::Flags()
+    : app(std::make_unique<CLI::App>(
+          "containerd snapshotter that runs published images without downloading them",
+          "slackerd")) {
+  app->set_version_flag("--version", "slackerd " SLACKER_VERSION);
+  app->add_option("--address", address, "unix socket to serve");
+  app->add_option(
+      "--config", config,
+      std::string("configuration file (default: ") + kDefaultConfig + ", if it exists)");
+  app->add_option("--root", root, "directory of this node's state");
+  app->add_option("--store", store, "URL of the store: loopback:/path, https://host/path");
+  app->add_option("--log-level", log_level, "debug, info, warn or error");
+}
+
+Flags::~Flags() = default;
+
 absl::StatusOr<std::optional<Config>> ReadFlags(int argc, const char* const* argv) {
-  Flags flags;
-  CLI::App app("containerd snapshotter that runs published images without downloading them");
-  app.name("slackerd");
-  app.set_version_flag("--version", "slackerd " SLACKER_VERSION);
-  app.add_option("--address", flags.address, "unix socket to serve");
-  app.add_option("--config", flags.config,
-                 std::string("configuration file (default: ") + kDefaultConfig + ", if it exists)");
-  app.add_option("--root", flags.root, "directory of this node's state");
-  app.add_option("--store", flags.store, "URL of the store: loopback:/path, https://host/path");
-  app.add_option("--log-level", flags.log_level, "debug, info, warn or error");
+  const Flags flags;
   try {
-    app.parse(argc, argv);
+    flags.app->parse(argc, argv);
   } catch (const CLI::Success& asked) {
-    (void)app.exit(asked);  // prints what was asked for
+    (void)flags.app->exit(asked);  // prints what was asked for
     return std::optional<Config>();
   } catch (const CLI::ParseError& error) {
     return InvalidArgument(error.what());

@@ -22,9 +22,9 @@ TOP_LEVEL = {
 # Where a third-party or generated header may be included; tests may include anything.
 HEADER_HOMES = [
     (r"sqlite3\.h", ["snapshotter/metastore"]),
-    (r"archive(_entry)?\.h", ["backend/layer"]),
+    (r"archive(_entry)?\.h", ["backend/layer", "backend/export"]),
     (r"curl/.*", ["backend/registry", "backend/https"]),
-    (r"zlib\.h", ["backend/source"]),
+    (r"zlib\.h", ["backend/source", "backend/export"]),
     (r"zstd(_errors)?\.h", ["backend/record", "backend/source"]),
     (r"nfsc/.*", ["backend/nfs"]),
     (r"openssl/.*", ["backend/base"]),
@@ -36,7 +36,7 @@ HEADER_HOMES = [
     (r"store\.pb\.h", ["backend/store"]),
     (r"toml\+\+/.*", ["cmd", "backend/registry"]),
     (r"CLI/.*|systemd/.*", ["cmd"]),
-    (r"nlohmann/.*", ["backend/base", "backend/source", "backend/registry", "cmd"]),
+    (r"nlohmann/.*", ["backend/base", "backend/source", "backend/registry", "backend/export", "cmd"]),
 ]
 
 # What the files of a layer may include of ours.

@@ -1,11 +1,11 @@
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <ostream>
+#include <utility>
 
 #include "backend/base/status.h"
 #include "backend/source/platform.h"
+#include "backend/view/provenance.h"
 #include "cmd/slackerctl/image_lookup.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
@@ -13,12 +13,7 @@ namespace slacker::ctl {
 namespace {
 
 using Json = nlohmann::json;
-
-struct Arguments {
-  CommonArguments common;
-  std::string image;
-  std::string platform;
-};
+using Fields = std::vector<std::pair<std::string, Cell>>;
 
 struct LayerDetails {
   ManifestLayer names;
@@ -35,6 +30,9 @@ struct Details {
   FoundImage image;
   Manifest manifest;
   std::vector<LayerDetails> layers;
+  bool listed = false;  // whether keys and grants are known: not in a store behind a web server
+  std::vector<Digest> keys;
+  std::vector<UnprovedGrant> grants;
 };
 
 absl::StatusOr<LayerDetails> InspectLayer(const StoreReader& reader, const ManifestLayer& names) {
@@ -54,18 +52,30 @@ absl::StatusOr<LayerDetails> InspectLayer(const StoreReader& reader, const Manif
   return details;
 }
 
-absl::StatusOr<Details> Inspect(const Arguments& arguments) {
-  ASSIGN_OR_RETURN(OpenedImage opened,
-                   OpenImage(arguments.common, arguments.image, arguments.platform));
+absl::StatusOr<Details> Inspect(const ImageArguments& arguments) {
+  ASSIGN_OR_RETURN(ReadableImage opened, OpenForReading(arguments));
   Details details;
-  details.image = std::move(opened.image);
-  const StoreReader reader(opened.store);
-  ASSIGN_OR_RETURN(details.manifest, reader.ReadManifest(details.image.chain_id));
+  details.image = std::move(opened.found);
+  const Digest& chain = details.image.chain_id;
+  ASSIGN_OR_RETURN(details.manifest, opened.reader->ReadManifest(chain));
   for (const ManifestLayer& layer : details.manifest.layers) {
-    ASSIGN_OR_RETURN(LayerDetails one, InspectLayer(reader, layer));
+    ASSIGN_OR_RETURN(LayerDetails one, InspectLayer(*opened.reader, layer));
     details.layers.push_back(one);
   }
+  details.listed = CanBeListed(arguments.common.store);
+  if (!details.listed) return details;
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
+                   OpenExistingBackend(arguments.common.store));
+  ASSIGN_OR_RETURN(details.keys, ListSigners(*store, chain));
+  ASSIGN_OR_RETURN(details.grants, ListGrants(*store, chain));
   return details;
+}
+
+// Null where there is no configuration, or it is not JSON.
+Json ConfigOf(const Details& details) {
+  if (!details.image.entry.has_value()) return nullptr;
+  Json config = Json::parse(details.image.entry->config_json, nullptr, false);
+  return config.is_discarded() ? Json(nullptr) : config;
 }
 
 Json DetailsJson(const Details& details) {
@@ -84,38 +94,84 @@ Json DetailsJson(const Details& details) {
                               {"files", layer.files},
                               {"chunks", layer.chunks}});
   }
-  if (details.image.entry.has_value()) {
-    Json config = Json::parse(details.image.entry->config_json, nullptr, false);
-    json["config"] = config.is_discarded() ? Json(nullptr) : std::move(config);
+  if (details.image.entry.has_value()) json["config"] = ConfigOf(details);
+  if (!details.listed) return json;
+  json["keys"] = Json::array();
+  for (const Digest& key : details.keys) json["keys"].push_back(key.ToHex());
+  json["grants"] = Json::array();
+  for (const UnprovedGrant& grant : details.grants) {
+    Json one = {{"key", grant.key_id.has_value() ? Json(grant.key_id->ToHex()) : Json(nullptr)}};
+    SetBytes(&one, "repository", grant.grant.repository);
+    json["grants"].push_back(std::move(one));
   }
   return json;
 }
 
-void PrintDetails(const Details& details, std::ostream& out) {
-  if (const auto& entry = details.image.entry; entry.has_value()) {
-    out << "image:      " << Printable(entry->name) << "\n"
-        << "manifest:   " << Printable(entry->manifest_digest) << "\n"
-        << "published:  " << FormatTime(entry->published_unix_seconds) << "\n"
-        << "compressed: " << HumanSize(entry->compressed_bytes) << "\n"
-        << "unpacked:   " << HumanSize(entry->unpacked_bytes) << "\n";
+// A string, or an array of them as one line of JSON; "-" for anything else.
+Cell ConfigCell(const Json& config, const char* key) {
+  if (!config.is_object() || !config.contains(key)) return TextCell("-");
+  const Json& value = config.at(key);
+  if (value.is_string()) {
+    const std::string text = value.get<std::string>();
+    return TextCell(text.empty() ? "-" : text);
   }
-  out << "chain:      " << details.manifest.chain_id.ToString() << "\n"
-      << "platform:   " << Printable(FormatPlatform(details.manifest.platform)) << "\n\n";
-  std::vector<std::vector<std::string>> rows;
-  for (const LayerDetails& layer : details.layers) {
-    rows.push_back({std::to_string(rows.size() + 1), ShortDigest(layer.names.diff_id),
-                    ShortDigest(layer.names.record), std::to_string(layer.entries),
-                    std::to_string(layer.files), std::to_string(layer.chunks),
-                    HumanSize(layer.chunk_size), HumanSize(layer.tar_bytes),
-                    HumanSize(layer.content_bytes), HumanSize(layer.stored_bytes)});
-  }
-  PrintTable(out,
-             {"LAYER", "DIFF ID", "RECORD", "ENTRIES", "FILES", "CHUNKS", "CHUNK SIZE", "TAR",
-              "CONTENT", "STORED"},
-             rows);
+  if (!value.is_array() || value.empty()) return TextCell("-");
+  return TextCell(value.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-int RunInspect(const Arguments& arguments, const Console& console) {
+void AddConfig(const Details& details, Fields* fields) {
+  const Json image = ConfigOf(details);
+  const Json config = image.is_object() && image.contains("config") ? image.at("config") : Json();
+  fields->emplace_back("entrypoint", ConfigCell(config, "Entrypoint"));
+  fields->emplace_back("command", ConfigCell(config, "Cmd"));
+  fields->emplace_back("user", ConfigCell(config, "User"));
+  fields->emplace_back("directory", ConfigCell(config, "WorkingDir"));
+  if (!config.is_object() || !config.contains("Env") || !config.at("Env").is_array()) return;
+  for (const Json& variable : config.at("Env")) {
+    if (variable.is_string()) fields->emplace_back("env", TextCell(variable.get<std::string>()));
+  }
+}
+
+void PrintDetails(const Details& details, const Console& console) {
+  Fields fields;
+  if (const auto& entry = details.image.entry; entry.has_value()) {
+    fields.emplace_back("image", TextCell(entry->name));
+    fields.emplace_back("manifest", TextCell(entry->manifest_digest));
+    fields.emplace_back("published", TextCell(FormatTime(entry->published_unix_seconds)));
+    fields.emplace_back("compressed", SizeCell(entry->compressed_bytes));
+    fields.emplace_back("unpacked", SizeCell(entry->unpacked_bytes));
+  }
+  fields.emplace_back("chain", TextCell(details.manifest.chain_id.ToString()));
+  fields.emplace_back("platform", TextCell(FormatPlatform(details.manifest.platform)));
+  const Cell none = TextCell(details.listed ? "-" : "unknown: the store cannot be listed");
+  for (const Digest& key : details.keys) fields.emplace_back("signed by", TextCell(key.ToHex()));
+  if (details.keys.empty()) fields.emplace_back("signed by", none);
+  for (const UnprovedGrant& grant : details.grants) {
+    const std::string& repository = grant.grant.repository;
+    std::string text = repository.empty() ? "anybody" : "readers of " + repository;
+    if (grant.key_id.has_value()) text += ", signed by " + grant.key_id->ToHex();
+    fields.emplace_back("granted to", TextCell(text));
+  }
+  if (details.grants.empty()) fields.emplace_back("granted to", none);
+  if (details.image.entry.has_value()) AddConfig(details, &fields);
+  PrintFields(console, fields);
+  if (console.terminal) console.out << '\n';
+  std::vector<std::vector<Cell>> rows;
+  for (const LayerDetails& layer : details.layers) {
+    rows.push_back({CountCell(rows.size() + 1), DigestCell(layer.names.diff_id),
+                    DigestCell(layer.names.record), CountCell(layer.entries),
+                    CountCell(layer.files), CountCell(layer.chunks), SizeCell(layer.chunk_size),
+                    SizeCell(layer.tar_bytes), SizeCell(layer.content_bytes),
+                    SizeCell(layer.stored_bytes)});
+    if (!console.terminal) rows.back().insert(rows.back().begin(), TextCell("layer"));
+  }
+  PrintRows(console,
+            {"LAYER", "DIFF ID", "RECORD", "ENTRIES", "FILES", "CHUNKS", "CHUNK SIZE", "TAR",
+             "CONTENT", "STORED"},
+            rows);
+}
+
+int RunInspect(const ImageArguments& arguments, const Console& console) {
   const absl::StatusOr<Details> details = Inspect(arguments);
   if (!details.ok()) {
     PrintError(console.err, details.status());
@@ -124,22 +180,20 @@ int RunInspect(const Arguments& arguments, const Console& console) {
   if (arguments.common.json) {
     PrintJson(console.out, DetailsJson(*details));
   } else {
-    PrintDetails(*details, console.out);
+    PrintDetails(*details, console);
   }
   return kExitOk;
 }
 
 Action DeclareInspect(CLI::App* command) {
-  auto arguments = std::make_shared<Arguments>();
-  command->add_option("IMAGE", arguments->image, "Image name or chain ID")->required();
-  AddCommon(command, &arguments->common);
-  AddAccess(command, &arguments->common.access);
-  AddPlatform(command, &arguments->platform);
+  auto arguments = std::make_shared<ImageArguments>();
+  AddImageOptions(command, arguments.get());
   return [arguments](const Console& console) { return RunInspect(*arguments, console); };
 }
 
 }  // namespace
 
-const Verb kInspectVerb = {"inspect", "Show one image and its layers", DeclareInspect};
+const Verb kInspectVerb = {"inspect", "Show one image: layers, sizes, configuration, signers",
+                           DeclareInspect};
 
 }  // namespace slacker::ctl

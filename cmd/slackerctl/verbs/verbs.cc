@@ -6,7 +6,8 @@ namespace slacker::ctl {
 
 std::span<const Verb* const> Verbs() {
   static constexpr std::array kVerbs = {
-      &kPublishVerb, &kImagesVerb, &kInspectVerb, &kVerifyVerb, &kKeygenVerb, &kSignVerb,
+      &kPublishVerb, &kImagesVerb, &kInspectVerb, &kLsVerb,     &kCatVerb,  &kDiffVerb,
+      &kMountVerb,   &kExportVerb, &kVerifyVerb,  &kKeygenVerb, &kSignVerb,
   };
   return kVerbs;
 }

@@ -78,7 +78,7 @@ const Format kFormats[] = {
      [](std::string_view b) {
        return DecodeManifest(b, SampleManifest().chain_id, nullptr).status();
      }},
-    {"ImageEntry",
+    {"ImageEntryOfVersion1",
      [] {
        return EncodeImageEntry({"docker://x/\xff",
                                 {"linux", "amd64", ""},
@@ -88,6 +88,16 @@ const Format kFormats[] = {
                                 2,
                                 -3,
                                 "{\"a\":1}"});
+     },
+     [](std::string_view b) { return DecodeImageEntry(b).status(); }},
+    {"ImageEntry",
+     [] {
+       ImageEntry image;
+       image.name = "docker://x";
+       image.chain_id = D("chain");
+       image.config_json = "{}";
+       image.manifest_json = "{\"layers\":[]}";
+       return EncodeImageEntry(image);
      },
      [](std::string_view b) { return DecodeImageEntry(b).status(); }},
     {"Locations", [] { return EncodeLocations(SampleLocations(), D("record")).value(); },

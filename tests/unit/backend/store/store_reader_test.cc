@@ -138,6 +138,7 @@ TEST_F(StoreReaderTest, ImagesAreListedByName) {
   EXPECT_EQ(images[0].unpacked_bytes, expected.unpacked_bytes);
   EXPECT_EQ(images[0].published_unix_seconds, expected.published_unix_seconds);
   EXPECT_EQ(images[0].config_json, expected.config_json);
+  EXPECT_EQ(images[0].manifest_json, expected.manifest_json);
 }
 
 TEST_F(StoreReaderTest, DamagedImageEntryDoesNotHideTheOthers) {

@@ -33,6 +33,7 @@ inline ImageEntry SampleImage() {
   image.unpacked_bytes = 3000;
   image.published_unix_seconds = 1'700'000'000;
   image.config_json = R"({"os":"linux"})";
+  image.manifest_json = R"({"schemaVersion":2})";
   return image;
 }
 

@@ -6,47 +6,16 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "tests/support/nginx_process.h"
-#include "tests/support/oci_image.h"
-#include "tests/support/tar_builder.h"
-#include "tests/support/temp_dir.h"
+#include "tests/unit/cmd/slackerctl/slackerctl_fixture.h"
 
 namespace slacker::ctl {
 namespace {
 
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
-
-class SlackerctlTest : public ::testing::Test {
- protected:
-  int Run(std::vector<std::string> arguments) {
-    out_.str("");
-    err_.str("");
-    return RunSlackerctl(std::move(arguments), Console{out_, err_, false});
-  }
-  // With --store and --json.
-  Json RunJson(std::vector<std::string> arguments) {
-    arguments.insert(arguments.end(), {"--store", url_, "--json"});
-    EXPECT_EQ(Run(std::move(arguments)), kExitOk) << err_.str();
-    return Json::parse(out_.str(), nullptr, false);
-  }
-  std::string AddImage(const std::string& tag, const Platform& platform = {"linux", "amd64", ""}) {
-    const std::string tar =
-        testing::TarBuilder().File("file-" + tag, testing::RandomBytes(200'000, 7)).End();
-    chain_ = layout_.AddImage({testing::GzipLayer(tar)}, tag, platform).chain_id.ToString();
-    return "oci:" + layout_.directory() + ":" + tag;
-  }
-
-  const testing::TempDir dir_;
-  testing::OciLayout layout_{dir_ / "layout"};
-  const std::string url_ = "loopback:" + dir_ / "store";
-  std::string chain_;
-  std::ostringstream out_;
-  std::ostringstream err_;
-};
+using SlackerctlTest = testing::SlackerctlTest;
 
 TEST_F(SlackerctlTest, WrongUsageExitsWith2) {
   for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
@@ -95,6 +64,9 @@ TEST_F(SlackerctlTest, AnImageIsPublishedListedInspectedAndVerified) {
   const Json images = RunJson({"images"});
   ASSERT_EQ(images.size(), 1u);
   EXPECT_EQ(images[0]["chain_id"], chain_);
+  EXPECT_EQ(images[0]["layers"], 1);
+  EXPECT_EQ(images[0]["stored_bytes"], 200'000);
+  EXPECT_EQ(images[0]["shared_bytes"], 0);
   for (const std::string& name : {source, chain_}) {
     const Json details = RunJson({"inspect", name});
     EXPECT_EQ(details["layers"].size(), 1u);
@@ -111,12 +83,43 @@ TEST_F(SlackerctlTest, PeopleReadTables) {
   ASSERT_EQ(Run({"publish", source, "--platform", "linux/amd64", "--store", url_}), kExitOk);
   EXPECT_THAT(out_.str(), HasSubstr("published " + source));
   EXPECT_THAT(err_.str(), HasSubstr("layer 1/1"));
+  terminal_ = true;
   ASSERT_EQ(Run({"images", "--store", url_}), kExitOk);
-  EXPECT_THAT(out_.str(), HasSubstr(source + "  linux/amd64  " + chain_.substr(0, 19)));
+  EXPECT_THAT(out_.str(), HasSubstr(source + "  " + chain_.substr(0, 19) + "  linux/amd64  1  "));
+  EXPECT_THAT(out_.str(), HasSubstr("SHARED"));
   ASSERT_EQ(Run({"inspect", source, "--store", url_}), kExitOk);
   EXPECT_THAT(out_.str(), HasSubstr("chain:      " + chain_));
+  EXPECT_THAT(out_.str(), HasSubstr("granted to: anybody"));
   ASSERT_EQ(Run({"verify", "--store", url_}), kExitOk);
   EXPECT_THAT(out_.str(), HasSubstr("everything is sound"));
+}
+
+TEST_F(SlackerctlTest, ProgramsReadPlainLines) {
+  const std::string source = AddImage("v1");
+  ASSERT_EQ(Run({"publish", source, "--platform", "linux/amd64", "--store", url_}), kExitOk);
+  ASSERT_EQ(Run({"images", "--store", url_}), kExitOk);
+  EXPECT_TRUE(out_.str().starts_with(source + "\t" + chain_ + "\tlinux/amd64\t1\t")) << out_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("\t200000\t0\t"));
+  ASSERT_EQ(Run({"inspect", source, "--store", url_}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("chain\t" + chain_ + "\n"));
+  EXPECT_THAT(out_.str(), HasSubstr("layer\t1\tsha256:"));
+}
+
+TEST_F(SlackerctlTest, ImagesOfOnePlatformAreListed) {
+  AddImage("", {"linux", "s390x", ""});
+  const std::string name = "oci:" + layout_.directory();
+  ASSERT_EQ(Run({"publish", name, "--platform", "linux/s390x", "--store", url_}), kExitOk);
+  EXPECT_EQ(RunJson({"images", "--platform", "linux/s390x"}).size(), 1u);
+  EXPECT_EQ(RunJson({"images", "--platform", "linux/arm64"}).size(), 0u);
+}
+
+TEST_F(SlackerctlTest, AnImageThatCannotBeMeasuredIsListedAllTheSame) {
+  const std::string source = AddImage("v1");
+  ASSERT_EQ(Run({"publish", source, "--platform", "linux/amd64", "--store", url_}), kExitOk);
+  std::filesystem::remove_all(dir_ / "store/locations");
+  EXPECT_EQ(Run({"images", "--store", url_}), kExitFailed);
+  EXPECT_THAT(out_.str(), HasSubstr(source + "\t" + chain_ + "\tlinux/amd64\t?\t"));
+  EXPECT_THAT(err_.str(), HasSubstr(source));
 }
 
 TEST_F(SlackerctlTest, DamageIsNamedAndExitsWith1) {
@@ -163,6 +166,12 @@ TEST_F(SlackerctlTest, AKeySignsWhatIsPublishedAndVerifyProvesIt) {
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   EXPECT_EQ(Run({"keygen", key}), kExitFailed);  // never overwritten
   RunJson({"publish", AddImage("signed"), "--key", key});
+  const std::string key_id = RunJson({"images"})[0]["keys"][0];
+  EXPECT_EQ(key_id.size(), 64u);
+  const Json details = RunJson({"inspect", chain_});
+  EXPECT_EQ(details["keys"][0], key_id);
+  EXPECT_EQ(details["grants"].back()["repository"], "");
+  EXPECT_EQ(details["grants"].back()["key"], key_id);
   EXPECT_EQ(RunJson({"verify", "--trusted-key", key + ".pub"})["signatures"], 1);
   EXPECT_EQ(RunJson({"verify", chain_, "--trusted-key", key + ".pub"})["signatures"], 1);
 }

@@ -26,16 +26,68 @@ TEST(HumanSizeTest, HasAtMostFourDigits) {
 
 TEST(FormatTimeTest, IsUtc) { EXPECT_EQ(FormatTime(1'600'000'000), "2020-09-13T12:26:40Z"); }
 
-TEST(PrintTableTest, ColumnsStandUnderEachOther) {
+TEST(PrintRowsTest, ColumnsStandUnderEachOtherOnATerminal) {
   std::ostringstream out;
-  PrintTable(out, {"A", "LONG", "C"}, {{"wide", "x", "1"}, {"\xc3\xa4", "y", "2"}});
-  EXPECT_EQ(out.str(), "A     LONG  C\nwide  x     1\n\xc3\xa4     y     2\n");
+  PrintRows(Console{out, out, false, true}, {"A", "LONG", "C"},
+            {{TextCell("wide"), TextCell("x"), SizeCell(2048)},
+             {TextCell("\xc3\xa4"), TextCell("y"), CountCell(2)}});
+  EXPECT_EQ(out.str(), "A     LONG  C\nwide  x     2.0 KiB\n\xc3\xa4     y     2\n");
 }
 
-TEST(PrintTableTest, ControlCharactersDoNotReachTheTerminal) {
+TEST(PrintRowsTest, ProgramsGetExactValuesAndTabs) {
   std::ostringstream out;
-  PrintTable(out, {"A"}, {{"\x1b[31m\n\x7f"}});
-  EXPECT_EQ(out.str(), "A\n?[31m??\n");
+  PrintRows(Console{out, out}, {"A", "B"}, {{TextCell("a b\t"), SizeCell(2048)}});
+  EXPECT_EQ(out.str(), "a b\\t\t2048\n");
+}
+
+TEST(PrintRowsTest, WithoutRowsProgramsGetNothing) {
+  std::ostringstream out;
+  PrintRows(Console{out, out}, {"A"}, {});
+  EXPECT_EQ(out.str(), "");
+}
+
+TEST(PrintFieldsTest, ValuesStandUnderEachOther) {
+  std::ostringstream out;
+  PrintFields(Console{out, out, false, true}, {{"a", TextCell("1")}, {"long", SizeCell(1024)}});
+  EXPECT_EQ(out.str(), "a:    1\nlong: 1.0 KiB\n");
+}
+
+struct EscapeCase {
+  const char* name;
+  std::string bytes;
+  std::string escaped;
+};
+
+class EscapeTest : public ::testing::TestWithParam<EscapeCase> {};
+
+TEST_P(EscapeTest, NothingSteersATerminal) {
+  EXPECT_EQ(Escape(GetParam().bytes), GetParam().escaped);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Bytes, EscapeTest,
+    ::testing::Values(EscapeCase{"Printable", "a \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
+                                 "a \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
+                      EscapeCase{"Controls", "\n\t\\\x1b[31m\x7f", "\\n\\t\\\\\\033[31m\\177"},
+                      EscapeCase{"Nul", std::string("a\0b", 3), "a\\000b"},
+                      EscapeCase{"C1Control", "\xc2\x9b", "\\302\\233"},
+                      EscapeCase{"Direction", "\xe2\x80\xae", "\\342\\200\\256"},
+                      EscapeCase{"NoUtf8", "a\xff", "a\\377"},
+                      EscapeCase{"Truncated", "\xe2\x82", "\\342\\202"},
+                      EscapeCase{"Overlong", "\xc0\xaf", "\\300\\257"},
+                      EscapeCase{"LongOverlong", "\xe0\x80\xaf", "\\340\\200\\257"},
+                      EscapeCase{"Surrogate", "\xed\xa0\x80", "\\355\\240\\200"},
+                      EscapeCase{"TooLarge", "\xf4\x90\x80\x80", "\\364\\220\\200\\200"}),
+    [](const auto& test) { return test.param.name; });
+
+TEST(SetBytesTest, BytesThatAreNoTextComeInHexToo) {
+  nlohmann::json json;
+  SetBytes(&json, "text", "a\xc3\xa4\n");
+  SetBytes(&json, "bytes", "a\xff\xc3");
+  EXPECT_EQ(json["text"], "a\xc3\xa4\n");
+  EXPECT_FALSE(json.contains("text_hex"));
+  EXPECT_EQ(json["bytes"], "a\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(json["bytes_hex"], "61ffc3");
 }
 
 TEST(PrintJsonTest, BytesThatAreNotUtf8DoNotEndTheProgram) {

@@ -1,0 +1,36 @@
+// hellobench's command line.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cmd/hellobench/run.h"
+
+namespace CLI {
+class App;
+}  // namespace CLI
+
+namespace slacker::hellobench {
+
+struct Arguments {
+  std::string socket = "/run/containerd/containerd.sock";
+  int64_t timeout_seconds = 300;
+  RunOptions run;
+  bool json = false;
+  std::vector<std::string> images;
+  std::vector<std::string> sandboxes;
+};
+
+// The definition, and what was read by it.
+struct CommandLine {
+  Arguments arguments;
+  std::unique_ptr<CLI::App> app;
+  CLI::App* run = nullptr;  // of `app`; the other command is "remove"
+
+  CommandLine();
+  ~CommandLine();
+};
+
+}  // namespace slacker::hellobench

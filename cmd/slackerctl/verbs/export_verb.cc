@@ -1,0 +1,124 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <utility>
+
+#include "backend/base/image_reference.h"
+#include "backend/base/status.h"
+#include "backend/export/image_export.h"
+#include "cmd/slackerctl/image_lookup.h"
+#include "cmd/slackerctl/verbs/verbs.h"
+
+namespace slacker::ctl {
+namespace {
+
+constexpr std::string_view kDocker = "docker://";
+constexpr std::string_view kLayout = "oci:";
+constexpr std::string_view kArchive = "oci-archive:";
+
+struct Arguments {
+  ImageArguments image;
+  std::string target;
+};
+
+// The names of the image in a layout, from the name that it was published under.
+ImageNames NamesOf(const ImageEntry& entry, const std::string& tag) {
+  ImageNames names;
+  names.platform = entry.platform;
+  names.tag = tag;
+  if (!entry.name.starts_with(kDocker)) return names;
+  names.full_name = entry.name.substr(kDocker.size());
+  const auto reference = ParseImageReference(names.full_name);
+  if (tag.empty() && reference.ok()) names.tag = reference->tag;
+  return names;
+}
+
+absl::StatusOr<std::unique_ptr<ImageSink>> OpenSink(std::string_view target,
+                                                    const ImageEntry& entry) {
+  for (const std::string_view kind : {kArchive, kLayout}) {
+    if (!target.starts_with(kind)) continue;
+    const std::string_view path = target.substr(kind.size());
+    const size_t colon = std::min(path.find(':'), path.size());
+    const std::string tag(path.substr(std::min(colon + 1, path.size())));
+    const std::string where(path.substr(0, colon));
+    return kind == kArchive ? OpenArchiveSink(where, NamesOf(entry, tag))
+                            : OpenLayoutSink(where, NamesOf(entry, tag));
+  }
+  return InvalidArgument("target \"" + std::string(target) +
+                         "\" is neither oci:DIRECTORY[:TAG] nor oci-archive:FILE[:TAG]");
+}
+
+absl::StatusOr<ExportedImage> Export(const Arguments& arguments, const Console& console) {
+  ASSIGN_OR_RETURN(const ReadableImage opened, OpenForReading(arguments.image));
+  if (!opened.found.entry.has_value()) {
+    return NotFound(opened.found.chain_id.ToString() +
+                    " is not listed as an image: its configuration is not in the store");
+  }
+  const ImageEntry& entry = *opened.found.entry;
+  ASSIGN_OR_RETURN(const std::unique_ptr<ImageSink> sink, OpenSink(arguments.target, entry));
+  size_t shown = 0;
+  return ExportImage(*opened.reader, entry, *sink, [&](const ExportProgress& progress) {
+    if (progress.layers_done == shown) return;
+    shown = progress.layers_done;
+    console.err << "layer " << shown << "/" << progress.layers << std::endl;
+  });
+}
+
+void PrintExported(const ExportedImage& image, const std::string& target, const Console& console) {
+  std::vector<std::vector<Cell>> rows;
+  for (const ExportedLayer& layer : image.layers) {
+    rows.push_back({TextCell("layer"), DigestCell(layer.diff_id), DigestCell(layer.blob.digest),
+                    SizeCell(layer.blob.size_bytes),
+                    TextCell(layer.original ? "original" : "compressed anew")});
+  }
+  rows.push_back({TextCell("manifest"), DigestCell(image.chain_id),
+                  DigestCell(image.manifest.digest), SizeCell(image.manifest.size_bytes),
+                  TextCell(image.original_manifest ? "original" : "new")});
+  PrintRows(console, {"", "DIFF OR CHAIN ID", "BLOB", "SIZE", "BYTES"}, rows);
+  if (console.terminal) console.out << "exported to " << Escape(target) << '\n';
+}
+
+nlohmann::json ToJson(const ExportedImage& image) {
+  nlohmann::json layers = nlohmann::json::array();
+  for (const ExportedLayer& layer : image.layers) {
+    layers.push_back({{"diff_id", layer.diff_id.ToString()},
+                      {"digest", layer.blob.digest.ToString()},
+                      {"size", layer.blob.size_bytes},
+                      {"media_type", layer.blob.media_type},
+                      {"original", layer.original}});
+  }
+  return {{"chain_id", image.chain_id.ToString()},
+          {"manifest_digest", image.manifest.digest.ToString()},
+          {"original_manifest", image.original_manifest},
+          {"layers", layers}};
+}
+
+int RunExport(const Arguments& arguments, const Console& console) {
+  const absl::StatusOr<ExportedImage> image = Export(arguments, console);
+  if (!image.ok()) {
+    PrintError(console.err, image.status());
+    return kExitFailed;
+  }
+  if (arguments.image.common.json) {
+    PrintJson(console.out, ToJson(*image));
+  } else {
+    PrintExported(*image, arguments.target, console);
+  }
+  return kExitOk;
+}
+
+Action DeclareExport(CLI::App* command) {
+  auto arguments = std::make_shared<Arguments>();
+  AddImageOptions(command, &arguments->image);
+  command->add_option("TARGET", arguments->target, "oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]")
+      ->required();
+  return [arguments](const Console& console) { return RunExport(*arguments, console); };
+}
+
+}  // namespace
+
+const Verb kExportVerb = {"export", "Give an image back, with its own diff IDs", DeclareExport};
+
+}  // namespace slacker::ctl
