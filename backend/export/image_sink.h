@@ -12,7 +12,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "backend/base/image_reference.h"
 #include "backend/export/spool.h"
+#include "backend/registry/registry_options.h"
 #include "backend/source/oci_documents.h"
 
 namespace slacker {
@@ -40,5 +42,8 @@ absl::StatusOr<std::unique_ptr<ImageSink>> OpenLayoutSink(const std::string& dir
 // oci-archive: a tar of such a layout. The file appears, or is replaced, when it is complete.
 absl::StatusOr<std::unique_ptr<ImageSink>> OpenArchiveSink(const std::string& path,
                                                            const ImageNames& names);
+// docker://REFERENCE: pushed to its tag; blobs that the repository has are not sent again.
+absl::StatusOr<std::unique_ptr<ImageSink>> OpenRegistrySink(const ImageReference& reference,
+                                                            const RegistryOptions& options);
 
 }  // namespace slacker

@@ -130,6 +130,7 @@ class HttpClient::Transfer final : public HttpResponse {
       Set(CURLOPT_POSTFIELDSIZE, static_cast<long>(request.form->size()));
       Set(CURLOPT_COPYPOSTFIELDS, request.form->c_str());
     }
+    if (!request.method.empty()) SetMethod(request);
     multi_ = static_cast<CURLM*>(client_->TakeConnections());
     if (const CURLMcode code = curl_multi_add_handle(multi_, easy_); code != CURLM_OK) {
       return Internal(std::string("libcurl: ") + curl_multi_strerror(code));
@@ -188,6 +189,21 @@ class HttpClient::Transfer final : public HttpResponse {
     Set(CURLOPT_HEADERFUNCTION, &Transfer::OnHeader);
     Set(CURLOPT_HEADERDATA, this);
     if (IsLoopbackHost(origin_.host)) Set(CURLOPT_PROXY, "");
+  }
+
+  void SetMethod(const HttpRequest& request) {
+    if (request.method == "HEAD") {
+      Set(CURLOPT_NOBODY, 1L);
+      return;
+    }
+    Set(CURLOPT_UPLOAD, 1L);
+    Set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    body_ = request.body.value_or(HttpBody());
+    Set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(body_.size_bytes));
+    Set(CURLOPT_SEEKFUNCTION, &Transfer::OnSeek);
+    Set(CURLOPT_SEEKDATA, this);
+    Set(CURLOPT_READFUNCTION, &Transfer::OnUpload);
+    Set(CURLOPT_READDATA, this);
   }
 
   void SetTls() {
@@ -251,7 +267,36 @@ class HttpClient::Transfer final : public HttpResponse {
     }
   }
 
-  absl::Status Failure() const { return TransferError(result_, url_, error_); }
+  absl::Status Failure() const {
+    return upload_error_.ok() ? TransferError(result_, url_, error_) : upload_error_;
+  }
+
+  static size_t OnUpload(char* out, size_t size, size_t count, void* self) {
+    auto* transfer = static_cast<Transfer*>(self);
+    if (transfer->upload_.empty() && transfer->uploaded_ < transfer->body_.size_bytes) {
+      absl::StatusOr<std::string> bytes = transfer->body_.read(transfer->uploaded_);
+      if (!bytes.ok()) {
+        transfer->upload_error_ = bytes.status();
+        return CURL_READFUNC_ABORT;
+      }
+      transfer->upload_ = *std::move(bytes);
+    }
+    const size_t now = std::min(transfer->upload_.size(), size * count);
+    std::copy_n(transfer->upload_.data(), now, out);
+    transfer->upload_.erase(0, now);
+    transfer->uploaded_ += now;
+    transfer->window_bytes_ += now;
+    return now;
+  }
+
+  // A kept connection was found closed, and the request is sent again on another.
+  static int OnSeek(void* self, curl_off_t offset, int origin) {
+    if (origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+    auto* transfer = static_cast<Transfer*>(self);
+    transfer->upload_.clear();
+    transfer->uploaded_ = static_cast<uint64_t>(offset);
+    return CURL_SEEKFUNC_OK;
+  }
 
   static size_t OnBody(char* data, size_t size, size_t count, void* self) {
     auto* transfer = static_cast<Transfer*>(self);
@@ -300,6 +345,10 @@ class HttpClient::Transfer final : public HttpResponse {
   char error_[CURL_ERROR_SIZE] = {};
   std::map<std::string, std::string> received_headers_;
   size_t header_bytes_ = 0;
+  HttpBody body_;       // of the request
+  std::string upload_;  // read from it, not yet sent
+  uint64_t uploaded_ = 0;
+  absl::Status upload_error_;
   std::string buffer_;  // received, not yet handed out
   std::string handed_;  // what the last Next() returned
   int status_ = 0;
@@ -362,6 +411,16 @@ int64_t HttpDate(const std::string& text) {
   return std::max<int64_t>(curl_getdate(text.c_str(), nullptr), 0);
 }
 
+absl::StatusOr<std::string> ResolveLocation(const std::string& base, const std::string& location) {
+  Origin origin;
+  return ResolveUrl(base, location, &origin);
+}
+
+bool SameOrigin(const std::string& a, const std::string& b) {
+  Origin first, second;
+  return ResolveUrl("", a, &first).ok() && ResolveUrl("", b, &second).ok() && first == second;
+}
+
 absl::StatusOr<std::unique_ptr<HttpResponse>> HttpClient::Send(const HttpRequest& request) {
   Origin first;
   ASSIGN_OR_RETURN(std::string url, ResolveUrl("", request.url, &first));
@@ -373,7 +432,7 @@ absl::StatusOr<std::unique_ptr<HttpResponse>> HttpClient::Send(const HttpRequest
     const int status = transfer->status();
     const bool redirect =
         status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-    if (!redirect || location.empty() || request.form.has_value()) {
+    if (!redirect || location.empty() || request.form.has_value() || !request.method.empty()) {
       return std::unique_ptr<HttpResponse>(std::move(transfer));
     }
     if (redirects == kMaxRedirects) return InvalidArgument(request.url + ": too many redirects");

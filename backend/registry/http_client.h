@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,12 @@ class HttpResponse : public ByteSource {
   virtual std::string Header(std::string_view name) const = 0;
 };
 
+// What a request sends: bytes [offset, size_bytes), asked for in order, at least one at a time.
+struct HttpBody {
+  uint64_t size_bytes = 0;
+  std::function<absl::StatusOr<std::string>(uint64_t offset)> read;
+};
+
 struct HttpRequest {
   std::string url;
   std::vector<std::string> headers = {};  // whole lines ("Accept: x")
@@ -33,6 +40,9 @@ struct HttpRequest {
   std::vector<std::string> private_headers = {};
   // With a value: POST of this form (application/x-www-form-urlencoded); else GET.
   std::optional<std::string> form = std::nullopt;
+  // "HEAD", "POST", "PUT"; empty = as above.
+  std::string method = {};
+  std::optional<HttpBody> body = std::nullopt;  // with POST and PUT; none = an empty one
 };
 
 // Whom to believe, and what to show, when https is spoken.
@@ -46,6 +56,11 @@ struct TlsOptions {
 
 // Seconds since 1970 of a date in a header; 0 when it is none.
 int64_t HttpDate(const std::string& text);
+
+// `location` as an answer to a request for `base` has it: absolute. INVALID_ARGUMENT: a bad URL.
+absl::StatusOr<std::string> ResolveLocation(const std::string& base, const std::string& location);
+// Whether both are well-formed and have the same scheme, host and port.
+bool SameOrigin(const std::string& a, const std::string& b);
 
 // Follows up to ten redirects of a GET, never from https to http. Thread-safe; must outlive its
 // responses.
@@ -64,7 +79,8 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
 
   // Returns when the final answer's headers are there, whatever its status. UNAVAILABLE,
-  // DEADLINE_EXCEEDED: no answer; PERMISSION_DENIED: the host's certificate is not trusted, or ours
+  // DEADLINE_EXCEEDED: no answer, or fewer than 16 KiB of the body taken within the stall timeout;
+  // what `body.read` answered; PERMISSION_DENIED: the host's certificate is not trusted, or ours
   // is not; INVALID_ARGUMENT: bad URL or redirect.
   absl::StatusOr<std::unique_ptr<HttpResponse>> Send(const HttpRequest& request);
 

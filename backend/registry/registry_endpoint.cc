@@ -90,25 +90,31 @@ RegistryEndpoint::RegistryEndpoint(RegistryHost host, ImageReference reference,
       http_(std::move(http)),
       used_credentials_(!host_.headers.empty() || !host_.tls.client_certificate_file.empty()) {}
 
+std::string RegistryEndpoint::UrlOf(const std::string& path) const {
+  return WithNamespace(host_.url + "/" + reference_.repository + "/" + path, host_, reference_);
+}
+
 absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryEndpoint::Get(
     const std::string& path, const std::vector<std::string>& headers) {
-  const std::string url =
-      WithNamespace(host_.url + "/" + reference_.repository + "/" + path, host_, reference_);
-  ASSIGN_OR_RETURN(std::unique_ptr<HttpResponse> response, Send(url, headers));
+  return Call({.url = UrlOf(path), .headers = headers});
+}
+
+absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryEndpoint::Call(HttpRequest request) {
+  if (!SameOrigin(request.url, host_.url)) return http_->Send(request);
+  ASSIGN_OR_RETURN(std::unique_ptr<HttpResponse> response, Send(request));
   if (response->status() != 401) return response;
-  RETURN_IF_ERROR(Annotate(Authenticate(response->Header("www-authenticate")), url));
-  ASSIGN_OR_RETURN(response, Send(url, headers));
+  RETURN_IF_ERROR(Annotate(Authenticate(response->Header("www-authenticate")), request.url));
+  ASSIGN_OR_RETURN(response, Send(request));
   if (response->status() != 401) return response;
-  const absl::Status refused = StatusOfAnswer(*response, url);
+  const absl::Status refused = StatusOfAnswer(*response, request.url);
   return Annotate(refused,
                   used_credentials()
                       ? "the credentials for " + host_.host + " are not accepted"
                       : "log in to " + host_.host + " with docker, nerdctl or podman first");
 }
 
-absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryEndpoint::Send(
-    const std::string& url, const std::vector<std::string>& headers) {
-  HttpRequest request{.url = url, .headers = headers, .private_headers = host_.headers};
+absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryEndpoint::Send(HttpRequest request) {
+  request.private_headers = host_.headers;
   {
     MutexLock lock(&mutex_);
     if (!authorization_.empty()) request.private_headers.push_back(authorization_);

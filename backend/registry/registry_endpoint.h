@@ -30,6 +30,12 @@ class RegistryEndpoint {
                                                                 const RegistryOptions& options,
                                                                 bool anonymous);
 
+  // The URL <API>/<repository>/<path>.
+  std::string UrlOf(const std::string& path) const;
+  // Any request; what tells who we are is added when its URL has the host's origin, and never sent
+  // elsewhere. Any status but 401 is the caller's; 401 has become an error.
+  // PERMISSION_DENIED: no credentials, or they are not accepted; else those of HttpClient::Send.
+  absl::StatusOr<std::unique_ptr<HttpResponse>> Call(HttpRequest request);
   // GET <API>/<repository>/<path>. Any status but 401 is the caller's; 401 has become an error.
   // PERMISSION_DENIED: no credentials, or they are not accepted; else those of HttpClient::Send.
   absl::StatusOr<std::unique_ptr<HttpResponse>> Get(const std::string& path,
@@ -47,8 +53,7 @@ class RegistryEndpoint {
   RegistryEndpoint(RegistryHost host, ImageReference reference, const RegistryOptions& options,
                    std::unique_ptr<HttpClient> http);
 
-  absl::StatusOr<std::unique_ptr<HttpResponse>> Send(const std::string& url,
-                                                     const std::vector<std::string>& headers);
+  absl::StatusOr<std::unique_ptr<HttpResponse>> Send(HttpRequest request);
   // Makes authorization_ answer the challenge of a 401.
   absl::Status Authenticate(const std::string& challenge_header);
   absl::StatusOr<std::string> FetchToken(const AuthChallenge& challenge,

@@ -8,6 +8,7 @@
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "backend/export/image_export.h"
+#include "cmd/common/image_sources.h"
 #include "cmd/slackerctl/image_lookup.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
@@ -21,6 +22,7 @@ constexpr std::string_view kArchive = "oci-archive:";
 struct Arguments {
   ImageArguments image;
   std::string target;
+  RegistryOptions registry;
 };
 
 // The names of the image in a layout, from the name that it was published under.
@@ -36,7 +38,13 @@ ImageNames NamesOf(const ImageEntry& entry, const std::string& tag) {
 }
 
 absl::StatusOr<std::unique_ptr<ImageSink>> OpenSink(std::string_view target,
-                                                    const ImageEntry& entry) {
+                                                    const ImageEntry& entry,
+                                                    const RegistryOptions& registry) {
+  if (target.starts_with(kDocker)) {
+    ASSIGN_OR_RETURN(const ImageReference reference,
+                     ParseImageReference(target.substr(kDocker.size())));
+    return OpenRegistrySink(reference, registry);
+  }
   for (const std::string_view kind : {kArchive, kLayout}) {
     if (!target.starts_with(kind)) continue;
     const std::string_view path = target.substr(kind.size());
@@ -46,8 +54,9 @@ absl::StatusOr<std::unique_ptr<ImageSink>> OpenSink(std::string_view target,
     return kind == kArchive ? OpenArchiveSink(where, NamesOf(entry, tag))
                             : OpenLayoutSink(where, NamesOf(entry, tag));
   }
-  return InvalidArgument("target \"" + std::string(target) +
-                         "\" is neither oci:DIRECTORY[:TAG] nor oci-archive:FILE[:TAG]");
+  return InvalidArgument(
+      "target \"" + std::string(target) +
+      "\" is none of oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker://REFERENCE");
 }
 
 absl::StatusOr<ExportedImage> Export(const Arguments& arguments, const Console& console) {
@@ -57,7 +66,8 @@ absl::StatusOr<ExportedImage> Export(const Arguments& arguments, const Console& 
                     " is not listed as an image: its configuration is not in the store");
   }
   const ImageEntry& entry = *opened.found.entry;
-  ASSIGN_OR_RETURN(const std::unique_ptr<ImageSink> sink, OpenSink(arguments.target, entry));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ImageSink> sink,
+                   OpenSink(arguments.target, entry, arguments.registry));
   size_t shown = 0;
   return ExportImage(*opened.reader, entry, *sink, [&](const ExportProgress& progress) {
     if (progress.layers_done == shown) return;
@@ -112,8 +122,16 @@ int RunExport(const Arguments& arguments, const Console& console) {
 Action DeclareExport(CLI::App* command) {
   auto arguments = std::make_shared<Arguments>();
   AddImageOptions(command, &arguments->image);
-  command->add_option("TARGET", arguments->target, "oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]")
+  command
+      ->add_option("TARGET", arguments->target,
+                   "oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or docker://REFERENCE")
       ->required();
+  arguments->registry.credential_files = DefaultCredentialFiles();
+  arguments->registry.hosts_directory = "/etc/containerd/certs.d";
+  command
+      ->add_option("--hosts-dir", arguments->registry.hosts_directory,
+                   "Directory of containerd's hosts.toml files: mirrors and certificates")
+      ->capture_default_str();
   return [arguments](const Console& console) { return RunExport(*arguments, console); };
 }
 

@@ -39,9 +39,7 @@ class Events {
   // Blocks the signals for this process: what we start inherits that, so that a terminal's Ctrl-C
   // is ours alone to act on.
   static absl::StatusOr<Events> Open() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+    const sigset_t signals = Signals();
     if (pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return Internal("pthread_sigmask");
     Events events;
     events.signals_.Reset(signalfd(-1, &signals, SFD_CLOEXEC));
@@ -59,7 +57,19 @@ class Events {
     return read(signals_.get(), &information, sizeof information) > 0;
   }
 
+  static void Unblock() {
+    const sigset_t signals = Signals();
+    (void)pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // cannot fail for a good set
+  }
+
  private:
+  static sigset_t Signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+    return signals;
+  }
+
   UniqueFd signals_;
   UniqueFd mounts_;
 };
@@ -99,7 +109,10 @@ absl::Status Mount(Arguments& arguments, const Console& console) {
   }
   while (mount->IsMounted() && !events.Wait(-1)) {
   }
-  return End(*mount, events, console);
+  RETURN_IF_ERROR(End(*mount, events, console));
+  // What is left to wait for is a store that keeps its answers: from now on a signal ends us.
+  Events::Unblock();
+  return absl::OkStatus();
 }
 
 Action DeclareMount(CLI::App* command) {
