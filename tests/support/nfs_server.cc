@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -69,7 +70,10 @@ void EnterNamespaces() {
     SLACKER_CHECK(mount("tmpfs", "/run", "tmpfs", 0, "mode=755") == 0, "root");
     std::filesystem::create_directories("/run/rpcbind");
     BringUpLoopback();
-    (void)Spawn({"rpcbind", "-f"});
+    static pid_t portmapper = -1;
+    portmapper = Spawn({"rpcbind", "-f"});
+    // It changes its user, and so does not die with this process by itself.
+    (void)std::atexit([] { (void)kill(portmapper, SIGKILL); });
     SLACKER_CHECK(Eventually([] {
                     return std::filesystem::exists("/run/rpcbind.sock") && Accepts(kPortmapperPort);
                   }),
