@@ -11,6 +11,7 @@
 #include "backend/base/status.h"
 #include "backend/erofs/image_bound.h"
 #include "backend/erofs/image_builder.h"
+#include "backend/publish/boot_publisher.h"
 #include "backend/source/decompress.h"
 #include "backend/source/read_ahead.h"
 
@@ -58,6 +59,7 @@ class Publication {
     }
     RETURN_IF_ERROR(CheckMerge());
     SLACKER_FAILPOINT("publish.before_manifests");
+    RETURN_IF_ERROR(WriteBootPack());
     PublishedImage published{.entry = MakeEntry(), .totals = {}};
     RETURN_IF_ERROR(
         writer_->CommitManifests(layers_, image_.platform, published.entry, repository_));
@@ -162,6 +164,12 @@ class Publication {
       pointers.push_back(&layers.back());
     }
     return Annotate(CheckErofsImage(pointers), "merging the layers");
+  }
+
+  absl::Status WriteBootPack() {
+    std::vector<Digest> records;
+    for (const ManifestLayer& layer : layers_) records.push_back(layer.record);
+    return PublishBootPack(backend_, ChainId(image_.diff_ids), records, image_.config_json);
   }
 
   ImageEntry MakeEntry() const {

@@ -7,6 +7,8 @@
 // configuration states; manifests, which make the image visible, are written last of all, after it
 // has been proved that nodes can merge the layers.
 //
+// Before them a boot pack is written, with a guess of what a start reads (boot_publisher.h).
+//
 // A publication that fails or dies leaves nothing visible; what it has stored already is found by
 // the next one. Memory: some 100 MB, and 150 to 200 bytes for each file of the largest layer, whatever
 // the contents (docs/benchmarks/publish.md).

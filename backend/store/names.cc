@@ -19,6 +19,9 @@ std::string KeyPart(const std::optional<Digest>& key_id) {
 std::string RecordName(const Digest& record) { return "records/" + record.ToHex(); }
 std::string TarName(const Digest& record) { return "tars/" + record.ToHex(); }
 std::string LocationsName(const Digest& record) { return "locations/" + record.ToHex(); }
+std::string BootPackName(const Digest& chain_id) {
+  return std::string(kBootPrefix) + chain_id.ToHex();
+}
 std::string ManifestName(const Digest& chain_id, const std::optional<Digest>& key_id) {
   return std::string(kManifestsPrefix) + chain_id.ToHex() + "/" + KeyPart(key_id);
 }

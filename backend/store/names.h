@@ -15,10 +15,12 @@ inline constexpr std::string_view kPacksPrefix = "packs/";
 inline constexpr std::string_view kManifestsPrefix = "manifests/";
 inline constexpr std::string_view kGrantsPrefix = "grants/";
 inline constexpr std::string_view kImagesPrefix = "images/";
+inline constexpr std::string_view kBootPrefix = "boot/";
 
 std::string RecordName(const Digest& record);     // records/<hex>
 std::string TarName(const Digest& record);        // tars/<hex>
 std::string LocationsName(const Digest& record);  // locations/<hex>
+std::string BootPackName(const Digest& chain_id);  // boot/<hex>
 // manifests/<hex>/<key ID>, or manifests/<hex>/unsigned without a key
 std::string ManifestName(const Digest& chain_id, const std::optional<Digest>& key_id);
 std::string PackName(const Digest& pack);                                // packs/<hex>

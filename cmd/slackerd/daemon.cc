@@ -127,10 +127,18 @@ Daemon::~Daemon() { Stop(); }
 void Daemon::LogCounters() const {
   const FillStats fill = filler_->Stats();
   const ImageManager::Transfers pull = images_->Stats();
+  const BootStats boot = images_->BootPackStats();
   const FuseCounters fuse = connection_->counters();
   Log(LogLevel::kInfo, "counters",
       {{"pull_store_requests", std::to_string(pull.store_requests)},
        {"pull_store_bytes", std::to_string(pull.store_bytes)},
+       {"boot_store_requests", std::to_string(boot.requests)},
+       {"boot_store_bytes", std::to_string(boot.bytes)},
+       {"boot_packs", std::to_string(boot.packs)},
+       {"boot_packs_ignored", std::to_string(boot.packs_ignored)},
+       {"boot_records", std::to_string(boot.records)},
+       {"boot_chunks", std::to_string(boot.chunks)},
+       {"boot_chunks_present", std::to_string(boot.chunks_present)},
        {"fill_store_requests", std::to_string(fill.store_requests)},
        {"fill_store_bytes", std::to_string(fill.store_bytes)},
        {"chunks_filled", std::to_string(fill.chunks_filled)},

@@ -76,6 +76,11 @@ class BlobFiller final : public BlobSource {
   // Its bytes turned out to be wrong: they are fetched again when they are needed.
   void DropChunk(uint64_t blob_id, uint32_t chunk);
 
+  // For what is brought unasked (boot_stream.h). Find loads the blob if it was not read yet: local
+  // disk. Errors: those of a read.
+  absl::StatusOr<std::shared_ptr<LayerBlob>> Find(uint64_t blob_id) { return Load(blob_id); }
+  FillEngine& engine() { return *engine_; }
+
   FillStats Stats() const;
 
   // <root>/records: one object for everybody who writes there.

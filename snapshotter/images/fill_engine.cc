@@ -150,6 +150,15 @@ void FillEngine::Release(uint64_t bytes) {
   Pump();
 }
 
+void FillEngine::Written(uint64_t bytes, bool brought) {
+  if (brought) {
+    MutexLock lock(&mutex_);
+    brought_unwritten_bytes_ -= bytes;
+    brought_written_.SignalAll();
+  }
+  Release(bytes);
+}
+
 void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
   LayerBlob& blob = *run->blob;
   std::vector<uint32_t> needed;
@@ -241,10 +250,10 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
 }
 
 void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
-                             std::shared_ptr<const std::string> bytes) {
+                             std::shared_ptr<const std::string> bytes, bool brought) {
   const uint64_t size = bytes->size();
-  const bool accepted =
-      RunOnDiskThread([self = shared_from_this(), blob, chunk, size, bytes = std::move(bytes)] {
+  const bool accepted = RunOnDiskThread(
+      [self = shared_from_this(), blob, chunk, size, brought, bytes = std::move(bytes)] {
         const uint64_t offset = blob->layer().chunks[chunk].blob_offset;
         if (absl::Status written = blob->cache().Write(chunk, offset, *bytes); !written.ok()) {
           ++self->counters_.failed_writes;
@@ -255,11 +264,11 @@ void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t ch
           }
         }
         ForgetFill(*blob, chunk);
-        self->Release(size);
+        self->Written(size, brought);
       });
   if (accepted) return;
   ForgetFill(*blob, chunk);
-  Release(size);
+  Written(size, brought);
 }
 
 }  // namespace slacker

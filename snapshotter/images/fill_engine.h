@@ -8,6 +8,9 @@
 // verification, is looked for once more at its newest location: then DATA_LOSS, with one line in
 // the log that names it. A cache file that cannot be written costs nothing but the next fetch.
 //
+// What others bring unasked goes the same way from its arrival on: one fetch for each chunk, whoever
+// brings it.
+//
 // A layer record that the node has lost or damaged is fetched again in the same way, with the same
 // failures.
 //
@@ -63,6 +66,22 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   // `operation` gets its bytes (Take) and PartDone later, or within this call.
   std::vector<uint32_t> Want(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
                              const std::shared_ptr<ReadOperation>& operation);
+
+  // What somebody brings unasked (boot_stream.h), chunk by chunk in this order.
+  //
+  // Announce: of the chunks [first, first + count) those that are neither in the cache nor on their
+  // way are on their way from now on: who wants one waits for it instead of having it fetched. To
+  // each belongs exactly one Bring or Withdraw. Bring takes its verified bytes; blocks while much
+  // that was brought waits for the disk. Withdraw: they will not come; those that somebody waits
+  // for are fetched.
+  struct Announced {
+    uint32_t chunk = 0;
+    std::shared_ptr<Fill> fill;  // shared: with who waits for it
+  };
+  using Announcement = std::deque<Announced>;
+  Announcement Announce(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t count);
+  void Bring(const std::shared_ptr<LayerBlob>& blob, const Announced& announced, std::string bytes);
+  void Withdraw(const std::shared_ptr<LayerBlob>& blob, const Announcement& announced);
 
   // Fetches a record, verifies it and keeps it on the node; `done` is told on a thread of the engine,
   // or within this call. One fetch for each record, however many ask. UNAVAILABLE: the store did not
@@ -122,7 +141,8 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void TryAgain(Run run);
   void GiveUp(const Run& run, uint32_t chunk, const absl::Status& status);
   void WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
-                   std::shared_ptr<const std::string> bytes);
+                   std::shared_ptr<const std::string> bytes, bool brought = false);
+  void Written(uint64_t bytes, bool brought);
   void NoteStoreState(const absl::Status& status);
   void Watch();
   std::vector<Watched> TakeExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -138,8 +158,10 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
 
   Mutex mutex_;  // never held together with LayerBlob::mutex
   CondVar changed_;
+  CondVar brought_written_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t bytes_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t brought_unwritten_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // Runs are shared with the tasks that fetch them.
   std::deque<std::shared_ptr<Run>> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::pair<TimePoint, std::shared_ptr<Run>>> retries_ ABSL_GUARDED_BY(mutex_);

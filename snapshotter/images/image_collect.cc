@@ -59,6 +59,7 @@ absl::Status ImageManager::CollectImage(const ImageRow& image) {
     if (referenced) return absl::OkStatus();
   }
   builds_->Forget(image.chain_id);
+  boots_->Forget(image.chain_id);
   const absl::Status removed = RemoveTree(image.id);  // Attach pins, so it is not at it
   PutTree(image.id, false);
   RETURN_IF_ERROR(removed);

@@ -55,12 +55,15 @@ struct ImageManager::RecordsHeld {
 
 absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labels& hints) {
   ImagePin pin = Pinned(chain_id);
-  RETURN_IF_ERROR(Annotate(MakePresent(chain_id, RepositoryOf(hints), gateway_.Deadline()),
+  const bool is_top = !SaysNotTop(hints);
+  RETURN_IF_ERROR(Annotate(MakePresent(chain_id, RepositoryOf(hints), is_top, gateway_.Deadline()),
                            chain_id.ToString()));
-  if (SaysNotTop(hints)) {
-    builds_->CallOff(chain_id);
-  } else {
+  if (is_top) {
     builds_->Schedule(chain_id);
+    StreamBootPack(chain_id);
+  } else {
+    builds_->CallOff(chain_id);
+    boots_->Cancel(chain_id);
   }
   RunInBackground([this, chain_id] { FetchLocations(chain_id); });
   return pin;
@@ -89,21 +92,36 @@ absl::Status ImageManager::Allow(const Digest& chain_id, const std::string& repo
 }
 
 absl::Status ImageManager::MakePresent(const Digest& chain_id, const std::string& repository,
-                                       StoreGateway::TimePoint deadline) {
+                                       bool is_top, StoreGateway::TimePoint deadline) {
   ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
   if (image != nullptr) {
     RETURN_IF_ERROR(Allow(chain_id, repository, deadline));
     return Once(chain_id, [&] { return BringImage(*image, deadline); });
   }
+  // Asked for together with the manifest: it may save the round trip for the records.
+  if (is_top && gateway_.WouldAsk()) boots_->Begin(chain_id);
   // Whether this caller may have it is asked for each; the rest is done once for all of them.
-  ASSIGN_OR_RETURN(const StoreReader::GrantedManifest granted,
-                   gateway_.ReadGrantedManifest(chain_id, repository, deadline));
-  RETURN_IF_ERROR(CheckManifest(granted.manifest, chain_id));
-  return Once(chain_id, [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> added, FindKnown(chain_id));
-    if (added != nullptr) return BringImage(*added, deadline);
-    return AddImage(granted.manifest, granted.to_anybody, deadline);
-  });
+  absl::StatusOr<StoreReader::GrantedManifest> granted =
+      gateway_.ReadGrantedManifest(chain_id, repository, deadline);
+  absl::Status status = granted.status();
+  if (status.ok()) status = CheckManifest(granted->manifest, chain_id);
+  if (status.ok()) {
+    status = Once(chain_id, [&]() -> absl::Status {
+      ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> added, FindKnown(chain_id));
+      if (added != nullptr) return BringImage(*added, deadline);
+      return AddImage(granted->manifest, granted->to_anybody, deadline);
+    });
+  }
+  if (!status.ok()) boots_->Forget(chain_id);
+  return status;
+}
+
+// In the background, for an image that is in the database.
+void ImageManager::StreamBootPack(const Digest& chain_id) {
+  const auto image = FindKnown(chain_id);
+  if (!image.ok() || *image == nullptr || !gateway_.WouldAsk()) return;
+  boots_->Begin(chain_id);
+  boots_->Place(chain_id, (*image)->layers);
 }
 
 absl::Status ImageManager::Once(const Digest& chain_id, const std::function<absl::Status()>& make) {
@@ -130,7 +148,8 @@ absl::Status ImageManager::Once(const Digest& chain_id, const std::function<absl
 absl::Status ImageManager::BringImage(const KnownImage& image, StoreGateway::TimePoint deadline) {
   std::vector<Digest> records;
   for (const BlobRow& layer : image.layers) records.push_back(layer.record);
-  ASSIGN_OR_RETURN(const std::vector<RecordFacts> facts, BringRecords(records, deadline));
+  ASSIGN_OR_RETURN(const std::vector<RecordFacts> facts,
+                   BringRecords(image.row.chain_id, records, deadline));
   CallOffParent(facts);
   return absl::OkStatus();
 }
@@ -143,7 +162,9 @@ void ImageManager::CallOffParent(const Layers& layers) {
   diff_ids.reserve(layers.size());
   for (const auto& layer : layers) diff_ids.push_back(layer.diff_id);
   diff_ids.pop_back();
-  builds_->CallOff(ChainId(diff_ids));
+  const Digest parent = ChainId(diff_ids);
+  builds_->CallOff(parent);
+  boots_->Cancel(parent);
 }
 
 absl::Status ImageManager::AddImage(const Manifest& manifest, bool to_anybody,
@@ -152,7 +173,8 @@ absl::Status ImageManager::AddImage(const Manifest& manifest, bool to_anybody,
   std::vector<Digest> records;
   for (const ManifestLayer& layer : manifest.layers) records.push_back(layer.record);
   const RecordsHeld held(references_.get(), records);
-  ASSIGN_OR_RETURN(const std::vector<RecordFacts> facts, BringRecords(records, deadline));
+  ASSIGN_OR_RETURN(const std::vector<RecordFacts> facts,
+                   BringRecords(manifest.chain_id, records, deadline));
   std::vector<NewLayer> layers;
   for (size_t i = 0; i < facts.size(); ++i) {
     if (facts[i].diff_id != manifest.layers[i].diff_id) {
@@ -168,8 +190,25 @@ absl::Status ImageManager::AddImage(const Manifest& manifest, bool to_anybody,
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::map<Digest, RecordObject>> ImageManager::FetchRecords(
+    const Digest& chain_id, const std::vector<Digest>& records, const std::vector<Digest>& wanted,
+    StoreGateway::TimePoint deadline) {
+  // It was asked for when the manifest was; one that does not come must leave time for the rest.
+  const auto now = options_.clock->Monotonic();
+  std::map<Digest, RecordObject> found =
+      boots_->TakeRecords(chain_id, records, wanted, now + (deadline - now) / 2);
+  std::vector<Digest> missing;
+  for (const Digest& record : wanted) {
+    if (!found.contains(record)) missing.push_back(record);
+  }
+  if (missing.empty()) return found;
+  ASSIGN_OR_RETURN(std::vector<RecordObject> read, gateway_.ReadRecords(missing, deadline));
+  for (size_t i = 0; i < missing.size(); ++i) found[missing[i]] = std::move(read[i]);
+  return found;
+}
+
 absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecords(
-    const std::vector<Digest>& records, StoreGateway::TimePoint deadline) {
+    const Digest& chain_id, const std::vector<Digest>& records, StoreGateway::TimePoint deadline) {
   std::vector<RecordFacts> facts(records.size());
   std::vector<size_t> missing;
   std::vector<Digest> wanted;
@@ -179,13 +218,14 @@ absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecord
     wanted.push_back(records[i]);
   }
   if (missing.empty()) return facts;
-  auto fetched = gateway_.ReadRecords(wanted, deadline);
+  const auto fetched = FetchRecords(chain_id, records, wanted, deadline);
   // The manifest is there, so the image is published; the store has lost a part of it.
   if (absl::IsNotFound(fetched.status())) return DataLoss(Message(fetched.status()));
   RETURN_IF_ERROR(fetched.status());
   for (size_t i = 0; i < missing.size(); ++i) {
-    RETURN_IF_ERROR(records_.Save(wanted[i], (*fetched)[i].stored));
-    const Layer& layer = (*fetched)[i].layer;
+    const RecordObject& object = fetched->at(wanted[i]);
+    RETURN_IF_ERROR(records_.Save(wanted[i], object.stored));
+    const Layer& layer = object.layer;
     facts[missing[i]] = {layer.diff_id, layer.blob_size_bytes, layer.chunks.size()};
   }
   RETURN_IF_ERROR(records_.Sync());

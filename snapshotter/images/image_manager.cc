@@ -38,6 +38,7 @@ ImageManager::ImageManager(Options options)
       gateway_(Counted(options_.backend.get(), transfers_), options_.clock, options_.gateway),
       builds_(std::make_unique<BuildQueue>(
           [this](const Digest& chain_id) { return FindOrBuild(chain_id); }, options_.build_delay)),
+      boots_(std::make_unique<BootStreams>(options_.backend, options_.filler, options_.clock)),
       background_(std::make_unique<ThreadPool>("slk-images", 1)) {}
 
 ImageManager::~ImageManager() { Stop(); }
@@ -48,6 +49,7 @@ void ImageManager::Stop() {
     stopping_ = true;
   }
   background_.reset();
+  boots_.reset();
   builds_.reset();
 }
 

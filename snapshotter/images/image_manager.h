@@ -14,6 +14,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -24,6 +25,7 @@
 #include "backend/base/thread_pool.h"
 #include "snapshotter/attach/tree_mounter.h"
 #include "snapshotter/images/blob_filler.h"
+#include "snapshotter/images/boot_stream.h"
 #include "snapshotter/images/build_queue.h"
 #include "snapshotter/images/images.h"
 #include "snapshotter/images/metadata_image.h"
@@ -77,7 +79,9 @@ class ImageManager final : public Images {
   absl::Status Collect() override;
 
   Transfers Stats() const { return {transfers_->requests, transfers_->bytes}; }
+  BootStats BootPackStats() const { return boots_->Stats(); }
   BuildQueue& builds_for_test() { return *builds_; }
+  BootStreams& boots_for_test() { return *boots_; }
   // Waits until what was begun in the background so far is done.
   void WaitForBackgroundForTest();
 
@@ -108,7 +112,8 @@ class ImageManager final : public Images {
   std::string RepositoryOf(const Labels& hints) const;
   absl::Status Allow(const Digest& chain_id, const std::string& repository,
                      StoreGateway::TimePoint deadline);
-  absl::Status MakePresent(const Digest& chain_id, const std::string& repository,
+  // `is_top`: as far as is known; its boot pack is wanted then.
+  absl::Status MakePresent(const Digest& chain_id, const std::string& repository, bool is_top,
                            StoreGateway::TimePoint deadline);
   // `make`, unless another thread is at the same chain: then its outcome.
   absl::Status Once(const Digest& chain_id, const std::function<absl::Status()>& make);
@@ -118,8 +123,15 @@ class ImageManager final : public Images {
   template <typename Layers>
   void CallOffParent(const Layers& layers);
   // Verified records, those that the node lacks fetched and durable; parallel to `records`.
-  absl::StatusOr<std::vector<RecordFacts>> BringRecords(const std::vector<Digest>& records,
+  absl::StatusOr<std::vector<RecordFacts>> BringRecords(const Digest& chain_id,
+                                                        const std::vector<Digest>& records,
                                                         StoreGateway::TimePoint deadline);
+  // Verified; from the chain's boot pack if that brings them in time, else one by one.
+  absl::StatusOr<std::map<Digest, RecordObject>> FetchRecords(const Digest& chain_id,
+                                                              const std::vector<Digest>& records,
+                                                              const std::vector<Digest>& wanted,
+                                                              StoreGateway::TimePoint deadline);
+  void StreamBootPack(const Digest& chain_id);
   bool VerifyKept(const Digest& record, RecordFacts* facts);
   void ForgetFacts(const std::vector<BlobRow>& layers);
   void FetchLocations(const Digest& chain_id);
@@ -155,6 +167,7 @@ class ImageManager final : public Images {
   std::unordered_map<uint64_t, Tree> trees_ ABSL_GUARDED_BY(mutex_);
 
   std::unique_ptr<BuildQueue> builds_;
+  std::unique_ptr<BootStreams> boots_;
   std::unique_ptr<ThreadPool> background_;  // last: its tasks use all of the above
 };
 

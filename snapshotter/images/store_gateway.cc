@@ -51,6 +51,12 @@ absl::Status StoreGateway::Admit(TimePoint deadline) {
   return absl::OkStatus();
 }
 
+bool StoreGateway::WouldAsk() {
+  if (reader_ == nullptr) return false;
+  MutexLock lock(&mutex_);
+  return failures_ < options_.failures_to_open || clock_->Monotonic() >= closed_until_;
+}
+
 absl::Status StoreGateway::Record(absl::Status outcome) {
   MutexLock lock(&mutex_);
   if (IsAnswer(outcome)) {

@@ -43,6 +43,9 @@ class StoreGateway {
   // When a question that is asked now must be answered.
   TimePoint Deadline() const { return clock_->Monotonic() + options_.budget; }
 
+  // Whether a question would be asked now: there is a store, and the circuit breaker lets it through.
+  bool WouldAsk();
+
   // As StoreReader, and DEADLINE_EXCEEDED or UNAVAILABLE as said above.
   absl::StatusOr<StoreReader::GrantedManifest> ReadGrantedManifest(const Digest& chain_id,
                                                                    const std::string& repository,

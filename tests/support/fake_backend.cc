@@ -30,9 +30,10 @@ class FakeBackend::Writer final : public ObjectWriter {
 
 FakeBackend::~FakeBackend() { ReleaseReads(); }
 
-void FakeBackend::HoldReads() {
+void FakeBackend::HoldReads(const std::string& prefix) {
   MutexLock lock(&mutex_);
   holding_ = true;
+  held_prefix_ = prefix;
 }
 
 void FakeBackend::ReleaseReads() {
@@ -91,7 +92,7 @@ void FakeBackend::ReadAsync(std::string_view name, uint64_t offset, uint64_t siz
     MutexLock lock(&mutex_);
     ++counts_.reads;
     ++reads_of_[std::string(name)];
-    if (holding_) {
+    if (holding_ && name.starts_with(held_prefix_)) {
       held_.push_back([this, name = std::string(name), offset, size, counted] {
         memory_.ReadAsync(name, offset, size, counted);
       });

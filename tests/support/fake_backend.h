@@ -22,8 +22,8 @@ class FakeBackend final : public Backend {
   // Releases what is held.
   ~FakeBackend() override;
 
-  // From now on reads wait (Stat and writes do not).
-  void HoldReads();
+  // From now on reads of objects whose names begin with `prefix` wait (Stat and writes do not).
+  void HoldReads(const std::string& prefix = "");
   // Lets the waiting reads go; later ones do not wait.
   void ReleaseReads();
   // Lets the oldest waiting read go.
@@ -60,6 +60,7 @@ class FakeBackend final : public Backend {
   mutable Mutex mutex_;
   CondVar changed_;
   bool holding_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string held_prefix_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::function<void()>> held_ ABSL_GUARDED_BY(mutex_);
   Counts counts_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t, std::less<>> reads_of_ ABSL_GUARDED_BY(mutex_);

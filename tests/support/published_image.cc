@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend/base/check.h"
+#include "backend/store/boot_writer.h"
 #include "tests/support/encode_layer.h"
 
 namespace slacker::testing {
@@ -58,6 +59,29 @@ PublishedImage Publish(const std::shared_ptr<Backend>& backend,
   std::vector<SampleLayer> layers;
   for (const uint32_t seed : seeds) layers.push_back(MakeSampleLayer(seed));
   return Publish(backend, std::move(layers));
+}
+
+std::vector<ChunkRun> AllChunks(const PublishedImage& image) {
+  std::vector<ChunkRun> chunks;
+  for (const SampleLayer& layer : image.layers) {
+    if (layer.chunks.empty()) continue;
+    const auto position = static_cast<uint32_t>(&layer - image.layers.data());
+    chunks.push_back({position, 0, static_cast<uint32_t>(layer.chunks.size())});
+  }
+  return chunks;
+}
+
+void WriteBootPackOf(const std::shared_ptr<Backend>& backend, const PublishedImage& image,
+                     std::vector<ChunkRun> trace) {
+  std::vector<ChainLayer> layers;
+  for (size_t i = 0; i < image.layers.size(); ++i) {
+    layers.push_back({image.manifest[i].record, &image.layers[i].layer});
+  }
+  const StoreReader reader(backend);
+  ChainReader chain(&reader, std::move(layers));
+  const absl::Status written = WriteBootPack(
+      *backend, image.chain(), chain, {BootOrigin::kTrace, Sha256::Of("a test"), std::move(trace)});
+  SLACKER_CHECK(written.ok(), written.ToString().c_str());
 }
 
 SampleLayer MakeBigLayer(uint32_t chunks, uint32_t seed) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/store/boot_pack.h"
 #include "backend/store/store.h"
 #include "tests/support/sample_layer.h"
 
@@ -27,6 +28,12 @@ PublishedImage Publish(const std::shared_ptr<Backend>& backend, const std::vecto
 // Publishes these layers, for the readers of `repository`, or for anybody.
 PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<SampleLayer> layers,
                        const std::string& repository = "");
+
+// Writes the boot pack of an image: the chunks of `trace`, in this order.
+void WriteBootPackOf(const std::shared_ptr<Backend>& backend, const PublishedImage& image,
+                     std::vector<ChunkRun> trace);
+// Every chunk of an image, from the bottom up.
+std::vector<ChunkRun> AllChunks(const PublishedImage& image);
 
 // A layer with one file of `chunks` chunks of different random content, and a short one.
 SampleLayer MakeBigLayer(uint32_t chunks, uint32_t seed = 1);

@@ -264,7 +264,7 @@ class Node:
     def bytes_from_store(self):
         """What slackerd read from the store, for pulls and for reads, as stored."""
         counters = self.counters()
-        return counters["pull_store_bytes"] + counters["fill_store_bytes"]
+        return sum(counters[f"{what}_store_bytes"] for what in ("pull", "boot", "fill"))
 
     def kill_slackerd(self):
         self.slackerd.kill()

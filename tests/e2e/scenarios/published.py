@@ -1,9 +1,15 @@
-"""A published image on a fresh node: nothing of its layers is fetched, and everything is there."""
+"""A published image on a fresh node: nothing of its layers is fetched, and everything is there.
+
+What its start touches comes with the boot pack: without one, the same start makes more requests.
+"""
+import shutil
+
 from harness.process import check
 from harness.tree import assert_equal, dump
 
 _UNPACKED = 300_000_000
 _SHARE = 0.25  # of the compressed layers: the most that a start may move
+_HELLO = ("python3", "-c", "print('hello')")
 
 
 def run(world):
@@ -13,7 +19,7 @@ def run(world):
     # The sandbox's own image is not what is measured.
     node.hello(world.image("small"), "true")
     registry, store = node.registry.bytes(), node.bytes_from_store()
-    result = node.hello(image, "python3", "-c", "print('hello')")
+    result = node.hello(image, *_HELLO)
     check(result["output"] == "hello\n" and result["exit_code"] == 0, f"the container: {result}")
     registry = node.registry.bytes() - registry
     store = node.bytes_from_store() - store
@@ -24,6 +30,8 @@ def run(world):
     check(not fetched, f"layers were fetched: {fetched}")
     check(registry + store < _SHARE * image.compressed_bytes,
           f"{registry} + {store} bytes were moved for an image of {image.compressed_bytes}")
+
+    _compare_without_boot_pack(world, image, node.counters())
 
     plain = world.node(snapshotter="overlayfs")
     plain.hello(image, "true")
@@ -36,3 +44,18 @@ def run(world):
     unpacked = sum(entry.get("size", 0) for entry in trees[plain].values())
     check(unpacked >= _UNPACKED, f"an image of {unpacked} bytes is too small to be a real one")
     assert_equal(trees[plain], trees[node], "the lazily read tree")
+
+
+def _compare_without_boot_pack(world, image, counters):
+    check(counters["boot_packs"] > 0 and counters["boot_packs_ignored"] == 0 and
+          counters["boot_chunks"] > 0, f"the boot pack was not read: {counters}")
+    shutil.rmtree(f"{world.store_directory}/boot")
+    node = world.node()
+    result = node.hello(image, *_HELLO)
+    check(result["output"] == "hello\n" and result["exit_code"] == 0, f"without it: {result}")
+    without = node.counters()
+    check(without["boot_packs"] == 0, f"there was no boot pack: {without}")
+    requests = [figures["fill_store_requests"] for figures in (counters, without)]
+    print(f"requests for content on demand: {requests[0]} with the boot pack, {requests[1]} without; "
+          f"{counters['boot_store_requests']} and {counters['boot_store_bytes']} bytes for it")
+    check(requests[0] * 2 < requests[1], f"the boot pack saves too little: {requests}")

@@ -1,0 +1,206 @@
+#include "backend/store/boot_pack.h"
+
+#include <limits>
+#include <utility>
+
+#include "backend/base/codec.h"
+#include "backend/base/status.h"
+#include "backend/record/zstd_codec.h"
+#include "backend/store/manifest_codec.h"
+
+namespace slacker {
+namespace {
+
+constexpr std::string_view kMagic = "SLKB";
+constexpr uint32_t kVersion = 1;
+constexpr size_t kDigestBytes = 32;
+constexpr uint64_t kMaxPackBytes = uint64_t{1} << 34;
+
+uint64_t ZigZag(int64_t value) {
+  return static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63);
+}
+int64_t UnZigZag(uint64_t value) {
+  return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
+}
+
+// Where the next run of a layer probably begins: at the end of the one before.
+class NextChunks {
+ public:
+  explicit NextChunks(size_t layers) : next_(layers, 0) {}
+  uint32_t& of(uint32_t layer) { return next_[layer]; }
+
+ private:
+  std::vector<uint32_t> next_;
+};
+
+void EncodeRuns(const std::vector<ChunkRun>& runs, NextChunks* next, Encoder* out) {
+  out->Varint(runs.size());
+  for (const ChunkRun& run : runs) {
+    uint32_t& expected = next->of(run.layer);
+    out->Varint(run.layer);
+    out->Varint(ZigZag(int64_t{run.first} - int64_t{expected}));
+    out->Varint(run.count);
+    expected = run.first + run.count;
+  }
+}
+
+bool DecodeRuns(Decoder* in, size_t layers, NextChunks* next, std::vector<ChunkRun>* runs) {
+  const uint64_t count = in->VarintUpTo(kMaxBootWindowChunks);
+  uint64_t left = kMaxBootWindowChunks;
+  for (uint64_t i = 0; i < count; ++i) {
+    const uint64_t layer = in->VarintUpTo(layers - 1);
+    const int64_t step = UnZigZag(in->VarintUpTo(std::numeric_limits<uint32_t>::max()));
+    const uint64_t chunks = in->VarintUpTo(left);
+    if (!in->ok() || chunks == 0) return false;
+    left -= chunks;
+    uint32_t& expected = next->of(static_cast<uint32_t>(layer));
+    const int64_t first = int64_t{expected} + step;
+    if (first < 0 || first + static_cast<int64_t>(chunks) >= int64_t{kNone}) return false;
+    runs->push_back({static_cast<uint32_t>(layer), static_cast<uint32_t>(first),
+                     static_cast<uint32_t>(chunks)});
+    expected = static_cast<uint32_t>(first) + static_cast<uint32_t>(chunks);
+  }
+  return in->ok();
+}
+
+std::string EncodeTable(const NewBootPack& pack) {
+  std::string table;
+  Encoder out(&table);
+  out.Hash(pack.chain_id);
+  out.U8(static_cast<uint8_t>(pack.origin));
+  out.Hash(pack.made_of);
+  out.Varint(pack.records.size());
+  for (auto record = pack.records.rbegin(); record != pack.records.rend(); ++record) {
+    out.Hash(record->record);
+    out.Varint(record->object.size());
+  }
+  out.Varint(pack.windows.size());
+  NextChunks next(pack.records.size());
+  for (const NewBootPack::Window& window : pack.windows) {
+    out.Varint(window.stored.size() << 1 | (window.compressed ? 1 : 0));
+    EncodeRuns(window.runs, &next, &out);
+  }
+  return table;
+}
+
+absl::Status Malformed(const char* what) { return DataLoss(std::string("boot pack: ") + what); }
+
+// `offset`: where the records begin.
+absl::StatusOr<BootTable> DecodeTable(std::string_view bytes, uint64_t offset) {
+  BootTable table;
+  Decoder in(bytes);
+  table.chain_id = in.Hash();
+  const uint8_t origin = in.U8();
+  table.origin = static_cast<BootOrigin>(origin);
+  table.made_of = in.Hash();
+  if (origin != static_cast<uint8_t>(BootOrigin::kGuess) &&
+      origin != static_cast<uint8_t>(BootOrigin::kTrace)) {
+    return Malformed("unknown origin");
+  }
+  const uint64_t layers = in.VarintUpTo(kMaxLayers);
+  if (layers == 0 || layers > in.remaining() / kDigestBytes) return Malformed("bad layers");
+  table.records.resize(layers);
+  for (auto record = table.records.rbegin(); record != table.records.rend(); ++record) {
+    record->record = in.Hash();
+    record->offset = offset;
+    record->bytes = in.VarintUpTo(kMaxPackBytes);
+    offset += record->bytes;
+  }
+  const uint64_t windows = in.Varint();
+  if (!in.ok() || windows > in.remaining()) return Malformed("bad records");
+  NextChunks next(layers);
+  for (uint64_t i = 0; i < windows; ++i) {
+    BootTable::Window window;
+    const uint64_t length = in.VarintUpTo(kMaxBootWindowBytes << 1 | 1);
+    window.offset = offset;
+    window.stored_bytes = static_cast<uint32_t>(length >> 1);
+    window.compressed = (length & 1) != 0;
+    if (!in.ok() || !DecodeRuns(&in, layers, &next, &window.runs) || window.runs.empty() ||
+        window.stored_bytes == 0) {
+      return Malformed("bad window");
+    }
+    offset += window.stored_bytes;
+    table.windows.push_back(std::move(window));
+  }
+  if (!in.done() || offset > kMaxPackBytes) return Malformed("bad length");
+  table.pack_bytes = offset;
+  return table;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> EncodeBootPack(const NewBootPack& pack) {
+  const std::string table = EncodeTable(pack);
+  if (kBootHeadBytes + table.size() + kDigestBytes > kMaxBootTableBytes) {
+    return ResourceExhausted("the table of a boot pack is too large");
+  }
+  std::string bytes;
+  Encoder out(&bytes);
+  out.Raw(kMagic);
+  out.U32(kVersion);
+  out.U32(static_cast<uint32_t>(table.size()));
+  out.Raw(table);
+  out.Hash(Sha256::Of(bytes));
+  for (auto record = pack.records.rbegin(); record != pack.records.rend(); ++record) {
+    out.Raw(record->object);
+  }
+  for (const NewBootPack::Window& window : pack.windows) out.Raw(window.stored);
+  return bytes;
+}
+
+absl::StatusOr<size_t> BootTableBytes(std::string_view beginning) {
+  Decoder in(beginning);
+  if (in.Raw(kMagic.size()) != kMagic) return Malformed("not one");
+  if (in.U32() != kVersion) return Malformed("of a version that is not known here");
+  const size_t bytes = kBootHeadBytes + size_t{in.U32()} + kDigestBytes;
+  if (!in.ok() || bytes > kMaxBootTableBytes) return Malformed("table too large");
+  return bytes;
+}
+
+absl::StatusOr<BootTable> DecodeBootTable(std::string_view beginning, const Digest& chain_id) {
+  ASSIGN_OR_RETURN(const size_t bytes, BootTableBytes(beginning));
+  if (beginning.size() < bytes) return Malformed("ends within its table");
+  const std::string_view body = beginning.substr(0, bytes - kDigestBytes);
+  if (AsText(Sha256::Of(body).bytes) != beginning.substr(body.size(), kDigestBytes)) {
+    return Malformed("its table fails its checksum");
+  }
+  ASSIGN_OR_RETURN(BootTable table, DecodeTable(body.substr(kBootHeadBytes), bytes));
+  if (table.chain_id != chain_id) return Malformed("of another chain");
+  return table;
+}
+
+absl::StatusOr<std::vector<BootChunk>> UnpackBootWindow(
+    const BootTable::Window& window, std::string_view stored,
+    std::span<const std::vector<Chunk>* const> tables) {
+  uint64_t size = 0;
+  for (const ChunkRun& run : window.runs) {
+    if (run.layer >= tables.size()) return Malformed("a layer that there is not");
+    const std::vector<Chunk>& chunks = *tables[run.layer];
+    if (run.first > chunks.size() || run.count > chunks.size() - run.first) {
+      return Malformed("a chunk that there is not");
+    }
+    for (uint32_t i = 0; i < run.count; ++i) size += chunks[run.first + i].size_bytes;
+    if (size > kMaxBootWindowBytes) return Malformed("window too large");
+  }
+  std::string plain;
+  std::string_view content = stored;
+  if (stored.size() != window.stored_bytes) return Malformed("ends within a window");
+  if (window.compressed) {
+    RETURN_IF_ERROR(Annotate(DecompressExactly(stored, size, &plain), "boot pack"));
+    content = plain;
+  }
+  if (content.size() != size) return Malformed("a window of another length");
+  std::vector<BootChunk> unpacked;
+  for (const ChunkRun& run : window.runs) {
+    for (uint32_t chunk = run.first; chunk < run.first + run.count; ++chunk) {
+      const Chunk& wanted = (*tables[run.layer])[chunk];
+      const std::string_view bytes = content.substr(0, wanted.size_bytes);
+      content.remove_prefix(bytes.size());
+      if (Sha256::Of(bytes) != wanted.digest) return Malformed("a chunk fails its digest");
+      unpacked.push_back({run.layer, chunk, std::string(bytes)});
+    }
+  }
+  return unpacked;
+}
+
+}  // namespace slacker

@@ -1,0 +1,112 @@
+// Boot packs: what the start of an image needs, in one object (docs/formats.md, "Boot packs").
+//
+// Model. A *table* stands at the beginning: for each layer of the chain where its record object
+// stands in the pack, and the *windows* that follow. A window is up to kMaxBootWindowBytes of whole
+// chunks, one after the other in the order in which a start touches them, compressed together: that
+// saves a fifth of what chunks take that are compressed one by one. How long the chunks are is not
+// said here, but in the records: who unpacks a window has verified those before.
+//
+// A boot pack proves nothing and decides nothing. It says where bytes are that a digest was known of
+// before: records by the manifest, chunks by the records. Who finds it damaged, or lying, reads
+// what it lacks elsewhere.
+//
+// Everything here is a value, and thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "backend/base/digest.h"
+#include "backend/record/layer.h"
+
+namespace slacker {
+
+inline constexpr uint64_t kMaxBootTableBytes = 1 << 20;
+inline constexpr uint64_t kMaxBootWindowBytes = 1 << 20;  // uncompressed, thus stored as well
+inline constexpr uint32_t kMaxBootWindowChunks = 4096;
+
+// Neighbouring chunks of one layer.
+struct ChunkRun {
+  uint32_t layer = 0;  // position in the chain, 0 = bottom
+  uint32_t first = 0;
+  uint32_t count = 0;
+};
+
+// Who says what a start touches.
+enum class BootOrigin : uint8_t {
+  kGuess = 1,  // guessed from the image's configuration
+  kTrace = 2,  // seen
+};
+
+struct BootTable {
+  struct Record {
+    Digest record;
+    uint64_t offset = 0;  // of its object in the pack
+    uint64_t bytes = 0;   // 0 = left out
+  };
+  struct Window {
+    uint64_t offset = 0;
+    uint32_t stored_bytes = 0;
+    bool compressed = false;
+    std::vector<ChunkRun> runs;
+  };
+
+  Digest chain_id;
+  BootOrigin origin = BootOrigin::kGuess;
+  Digest made_of;               // what it was made of: equal ones give an equally good pack
+  std::vector<Record> records;  // bottom first; in the pack the top's stands first
+  std::vector<Window> windows;
+  uint64_t pack_bytes = 0;  // in all
+};
+
+struct NewBootPack {
+  struct Record {
+    Digest record;
+    std::string object;  // "" = left out
+  };
+  struct Window {
+    std::string stored;
+    bool compressed = false;
+    std::vector<ChunkRun> runs;
+  };
+
+  Digest chain_id;
+  BootOrigin origin = BootOrigin::kGuess;
+  Digest made_of;
+  std::vector<Record> records;  // bottom first
+  std::vector<Window> windows;
+};
+
+// RESOURCE_EXHAUSTED when the table would be larger than it may be. REQUIRES: windows within the
+// limits above, of chunks that follow each other.
+absl::StatusOr<std::string> EncodeBootPack(const NewBootPack& pack);
+
+// How many bytes from the beginning DecodeBootTable needs, as the first ones say: at most
+// kMaxBootTableBytes. DATA_LOSS when this is no boot pack. REQUIRES: at least kBootHeadBytes.
+inline constexpr size_t kBootHeadBytes = 12;
+absl::StatusOr<size_t> BootTableBytes(std::string_view beginning);
+
+// DATA_LOSS unless `beginning` begins with the undamaged table of a boot pack of this chain. Windows
+// are in the order of their offsets. Whether a layer has the chunks that a run names is not checked.
+absl::StatusOr<BootTable> DecodeBootTable(std::string_view beginning, const Digest& chain_id);
+
+// A chunk of a window; `bytes` have its digest.
+struct BootChunk {
+  uint32_t layer = 0;
+  uint32_t chunk = 0;
+  std::string bytes;
+};
+
+// The verified chunks of a window. `tables`: the chunks of each layer, parallel to
+// BootTable::records, from verified records. DATA_LOSS, and nothing is returned, when one of them is
+// not what its digest says, or the window names chunks that there are not, or more than a window
+// may have. Memory: kMaxBootWindowBytes twice.
+absl::StatusOr<std::vector<BootChunk>> UnpackBootWindow(
+    const BootTable::Window& window, std::string_view stored,
+    std::span<const std::vector<Chunk>* const> tables);
+
+}  // namespace slacker

@@ -1,0 +1,179 @@
+#include "backend/store/boot_writer.h"
+
+#include <algorithm>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+#include "backend/base/thread_pool.h"
+#include "backend/record/zstd_codec.h"
+#include "backend/store/names.h"
+
+namespace slacker {
+namespace {
+
+// Written once and read at every cold start: the best there is. Some 4 MB/s on one core.
+constexpr int kZstdLevel = 19;
+constexpr uint64_t kMaxRecordsBytes = 32 << 20;
+
+// Cuts a trace into windows.
+std::vector<std::vector<ChunkRun>> CutWindows(const std::vector<ChainLayer>& layers,
+                                              const std::vector<ChunkRun>& chunks) {
+  std::vector<std::vector<ChunkRun>> windows;
+  uint64_t bytes = 0;
+  uint32_t count = kMaxBootWindowChunks;  // of the last window: full
+  for (const ChunkRun& run : chunks) {
+    bool joined = false;  // to the window's last run
+    for (uint32_t chunk = run.first; chunk < run.first + run.count; ++chunk) {
+      const uint64_t size = layers[run.layer].layer->chunks[chunk].size_bytes;
+      if (bytes + size > kMaxBootWindowBytes || count == kMaxBootWindowChunks) {
+        windows.emplace_back();
+        bytes = count = 0;
+        joined = false;
+      }
+      bytes += size;
+      ++count;
+      if (joined) {
+        ++windows.back().back().count;
+      } else {
+        windows.back().push_back({run.layer, chunk, 1});
+        joined = true;
+      }
+    }
+  }
+  return windows;
+}
+
+absl::Status CheckRuns(const std::vector<ChainLayer>& layers, const std::vector<ChunkRun>& runs) {
+  for (const ChunkRun& run : runs) {
+    if (run.layer >= layers.size() || run.first > layers[run.layer].layer->chunks.size() ||
+        run.count > layers[run.layer].layer->chunks.size() - run.first) {
+      return InvalidArgument("a trace with chunks that there are not");
+    }
+  }
+  return absl::OkStatus();
+}
+
+int CompressorThreads() {
+  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 8u));
+}
+
+absl::Status AddWindows(ChainReader& chain, const std::vector<ChunkRun>& chunks,
+                        std::vector<NewBootPack::Window>* windows) {
+  std::vector<std::vector<ChunkRun>> cut = CutWindows(chain.layers(), chunks);
+  windows->resize(cut.size());
+  ThreadPool compressors("boot-pack", CompressorThreads());  // its end waits for all of them
+  for (size_t i = 0; i < cut.size(); ++i) {
+    NewBootPack::Window& window = (*windows)[i];
+    window.runs = std::move(cut[i]);
+    std::string content;
+    for (const ChunkRun& run : window.runs) {
+      ASSIGN_OR_RETURN(const std::vector<std::string> read, chain.Read(run));
+      for (const std::string& bytes : read) content += bytes;
+    }
+    compressors.Add([&window, content = std::move(content)] {
+      window.compressed = CompressOrStore(content, kZstdLevel, &window.stored);
+    });
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddRecords(Backend& backend, const std::vector<ChainLayer>& layers,
+                        std::vector<NewBootPack::Record>* records) {
+  records->resize(layers.size());
+  uint64_t left = kMaxRecordsBytes;
+  for (size_t i = layers.size(); i-- > 0;) {
+    NewBootPack::Record& record = (*records)[i];
+    record.record = layers[i].record;
+    if (left == 0) continue;
+    auto object = backend.ReadWhole(RecordName(record.record), left);
+    if (absl::IsResourceExhausted(object.status())) {
+      left = 0;  // the top's are wanted first, so there is no use in those below
+      continue;
+    }
+    RETURN_IF_ERROR(object.status());
+    RETURN_IF_ERROR(
+        Annotate(DecodeRecordObject(*object, record.record).status(), RecordName(record.record)));
+    left -= object->size();
+    record.object = *std::move(object);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+ChainReader::ChainReader(const StoreReader* reader, std::vector<ChainLayer> layers)
+    : reader_(reader), layers_(std::move(layers)), locations_(layers_.size()) {}
+
+absl::StatusOr<std::vector<std::string>> ChainReader::Read(const ChunkRun& run) {
+  RETURN_IF_ERROR(CheckRuns(layers_, {run}));
+  const bool had_locations = locations_[run.layer].has_value();
+  auto read = ReadOnce(run);
+  if (!had_locations || !absl::IsNotFound(read.status())) return read;
+  locations_[run.layer].reset();  // compaction has moved them meanwhile
+  return ReadOnce(run);
+}
+
+absl::StatusOr<std::vector<std::string>> ChainReader::ReadOnce(const ChunkRun& run) {
+  const Layer& layer = *layers_[run.layer].layer;
+  std::optional<Locations>& locations = locations_[run.layer];
+  if (!locations.has_value()) {
+    ASSIGN_OR_RETURN(locations,
+                     reader_->ReadLocations(layers_[run.layer].record, layer.chunks.size()));
+  }
+  std::vector<std::promise<absl::StatusOr<std::string>>> promises(run.count);
+  reader_->ReadChunksAsync(layer, *locations, run.first, run.count,
+                           [&promises, &run](uint32_t chunk, absl::StatusOr<std::string> bytes) {
+                             promises[chunk - run.first].set_value(std::move(bytes));
+                           });
+  std::vector<std::string> contents(run.count);
+  absl::Status first;
+  for (uint32_t i = 0; i < run.count; ++i) {
+    auto bytes = promises[i].get_future().get();
+    if (bytes.ok()) contents[i] = *std::move(bytes);
+    first.Update(bytes.status());
+  }
+  RETURN_IF_ERROR(first);
+  return contents;
+}
+
+absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
+                                 const std::vector<Digest>& records, BootOrigin origin,
+                                 const Digest& made_of) {
+  const std::string name = BootPackName(chain_id);
+  const auto beginning = backend.Read(name, 0, kMaxBootTableBytes);
+  if (absl::IsNotFound(beginning.status()) || absl::IsDataLoss(beginning.status())) return false;
+  RETURN_IF_ERROR(beginning.status());
+  const auto table = beginning->size() < kBootHeadBytes ? DataLoss("short")
+                                                        : DecodeBootTable(*beginning, chain_id);
+  if (!table.ok() || table->records.size() != records.size()) return false;
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (table->records[i].record != records[i]) return false;
+  }
+  const auto info = backend.Stat(name);
+  if (absl::IsNotFound(info.status())) return false;
+  RETURN_IF_ERROR(info.status());
+  if (info->size_bytes != table->pack_bytes) return false;
+  if (table->origin != origin) return table->origin == BootOrigin::kTrace;
+  return table->made_of == made_of;
+}
+
+absl::Status WriteBootPack(Backend& backend, const Digest& chain_id, ChainReader& chain,
+                           const StartupTrace& trace) {
+  RETURN_IF_ERROR(CheckRuns(chain.layers(), trace.chunks));
+  NewBootPack pack;
+  pack.chain_id = chain_id;
+  pack.origin = trace.origin;
+  pack.made_of = trace.made_of;
+  RETURN_IF_ERROR(AddRecords(backend, chain.layers(), &pack.records));
+  RETURN_IF_ERROR(AddWindows(chain, trace.chunks, &pack.windows));
+  ASSIGN_OR_RETURN(const std::string bytes, EncodeBootPack(pack));
+  SLACKER_FAILPOINT("publish.before_boot_pack");
+  RETURN_IF_ERROR(backend.Replace(BootPackName(chain_id), bytes));
+  SLACKER_FAILPOINT("publish.after_boot_pack");
+  return absl::OkStatus();
+}
+
+}  // namespace slacker
