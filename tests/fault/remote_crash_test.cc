@@ -21,6 +21,14 @@ using ::testing::SizeIs;
 
 class RemoteCrashTest : public RemoteFixture {
  protected:
+  // With a boot pack, whose arrival is one more thing to die in.
+  void SetUp() override {
+    RemoteFixture::SetUp();
+    auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kFail);
+    ASSERT_OK(store);
+    WriteBootPackOf(std::shared_ptr<Backend>(*std::move(store)), image_, AllChunks(image_));
+  }
+
   // Everything under test; goes on where the daemon is gone.
   void Exercise(Daemon& daemon) {
     const std::string top = Pull(daemon, "extract ");
