@@ -65,7 +65,7 @@ std::optional<ImageFiles::File> ImageFiles::Find(std::string_view path) const {
       at = *child;
     } else if (inode.node->type == NodeType::kSymlink) {
       if (++links > kMaxLinks) return std::nullopt;
-      rest = inode.node->target + "/" + rest;
+      rest = std::string(inode.node->target) + "/" + rest;
       if (rest.front() == '/') {
         above.clear();
         at = 0;
