@@ -110,6 +110,10 @@ absl::StatusOr<std::shared_ptr<Backend>> OpenExistingBackend(std::string_view ur
   return Open(url, MissingStore::kFail);
 }
 
+absl::StatusOr<std::shared_ptr<Backend>> OpenNodeBackend(std::string_view url) {
+  return Open(url, Missing::kAllow);
+}
+
 absl::StatusOr<std::shared_ptr<ReadBackend>> OpenReadBackend(std::string_view url,
                                                              const StoreAccess& access) {
   ASSIGN_OR_RETURN(const Parsed parsed, Parse(url));

@@ -36,6 +36,9 @@ bool CanBeListed(std::string_view url);
 // For publishing: makes the store's directory if it is missing.
 absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(std::string_view url);
 
+// For a node that writes requests. Opens also a store that is not there (yet).
+absl::StatusOr<std::shared_ptr<Backend>> OpenNodeBackend(std::string_view url);
+
 // For tools that list, or maintain, a store: UNAVAILABLE if it is missing.
 absl::StatusOr<std::shared_ptr<Backend>> OpenExistingBackend(std::string_view url);
 

@@ -84,8 +84,8 @@ auto Texts(std::vector<std::string> Config::*field, absl::Status (*check)(const 
   };
 }
 
-const std::array<Key, 13>& Keys() {
-  static const std::array<Key, 13> keys = {{
+const std::array<Key, 14>& Keys() {
+  static const std::array<Key, 14> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
@@ -98,6 +98,7 @@ const std::array<Key, 13>& Keys() {
       {"store", "trusted_keys", Texts(&Config::trusted_keys, CheckPath)},
       {"store", "private", Text(&Config::store_private, CheckPrivate)},
       {"store", "insecure", Flag(&Config::store_insecure)},
+      {"publish", "request", Flag(&Config::publish_request)},
       {"node", "run_dir", Text(&Config::run_dir, CheckPath)},
   }};
   return keys;

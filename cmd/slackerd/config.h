@@ -24,6 +24,7 @@ struct Config {
   std::vector<std::string> trusted_keys;  // files: whose manifests count
   std::string store_private = "off";      // who gets private images: nobody, "cri-annotations"
   bool store_insecure = false;            // a store on a network without keys is fine
+  bool publish_request = false;           // ask for what is not published
   std::string run_dir = "/run/slacker";
 
   bool operator==(const Config&) const = default;

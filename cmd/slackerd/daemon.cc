@@ -7,6 +7,7 @@
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "backend/os/file_ops.h"
+#include "backend/source/platform.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/sibling_program.h"
 #include "cmd/common/store_url.h"
@@ -64,8 +65,14 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
 }
 
 absl::Status Daemon::OpenStore(const Config& config) {
-  if (!config.store_url.empty()) {
+  if (config.publish_request) {
+    ASSIGN_OR_RETURN(std::shared_ptr<Backend> backend, OpenNodeBackend(config.store_url));
+    requests_ = std::make_unique<RequestWriter>(backend, HostPlatform());
+    backend_ = std::move(backend);
+  } else if (!config.store_url.empty()) {
     ASSIGN_OR_RETURN(backend_, OpenReadBackend(config.store_url, config.store_access));
+  }
+  if (backend_ != nullptr) {
     ASSIGN_OR_RETURN(trust_.keys, ReadPublicKeys(config.trusted_keys));
     trust_.insecure = config.store_insecure;
     RETURN_IF_ERROR(Annotate(CheckTrust(*backend_, trust_),
@@ -102,8 +109,17 @@ absl::Status Daemon::OpenImages(const Config& config) {
                                          {.root = config.root,
                                           .overlay_index_off = KernelHasOverlayIndex(),
                                           .spare_directories = kSpareDirectories,
-                                          .on_decision = LogPathDecision}));
+                                          .on_decision = [this](const PathDecision& decision) {
+                                            Decided(decision);
+                                          }}));
   return absl::OkStatus();
+}
+
+void Daemon::Decided(const PathDecision& decision) {
+  LogPathDecision(decision);
+  if (requests_ != nullptr && decision.reason == kNotPublished) {
+    requests_->Note(decision.ref, decision.labels);
+  }
 }
 
 void Daemon::Stop() {

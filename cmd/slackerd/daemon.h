@@ -13,6 +13,7 @@
 #include "snapshotter/core/core_snapshotter.h"
 #include "snapshotter/images/image_manager.h"
 #include "snapshotter/images/layer_prover.h"
+#include "snapshotter/images/request_writer.h"
 #include "snapshotter/keeper/keeper_client.h"
 
 namespace slacker {
@@ -40,6 +41,7 @@ class Daemon {
  private:
   Daemon() = default;
   absl::Status OpenStore(const Config& config);
+  void Decided(const PathDecision& decision);
   absl::Status OpenImages(const Config& config);
 
   std::string root_;
@@ -47,6 +49,7 @@ class Daemon {
   std::unique_ptr<Db> db_;
   std::shared_ptr<ReadBackend> backend_;  // null: no store; shared by filler and images
   Trust trust_;
+  std::unique_ptr<RequestWriter> requests_;  // null: nothing is requested
   std::unique_ptr<BlobFiller> filler_;
   std::unique_ptr<LayerProver> prover_;  // null: no store
   std::unique_ptr<FuseConnection> connection_;

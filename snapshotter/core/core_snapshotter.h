@@ -29,11 +29,15 @@
 
 namespace slacker {
 
+// The reason of a PathDecision about what nobody has published yet.
+inline constexpr char kNotPublished[] = "ordinary: not published";
+
 // Why a Prepare with kRefLabel took the path it took.
 struct PathDecision {
   std::string key;
   std::string ref;
   std::string parent;
+  Labels labels;
   bool remote = false;
   std::string reason;  // "published", "ordinary: not published", …; also in the row
   std::string detail;  // the error behind it, if there was one

@@ -39,6 +39,7 @@ absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::Prepare(const std::strin
   decision.parent = parent;
   if (const auto ref = kept.find(std::string(kRefLabel)); ref != kept.end()) {
     decision.ref = ref->second;
+    decision.labels = kept;
     const absl::Status status = TryRemote(key, parent, kept, &decision);
     if (!decision.reason.empty() && options_.on_decision) options_.on_decision(decision);
     RETURN_IF_ERROR(status);

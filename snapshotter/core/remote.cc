@@ -12,7 +12,7 @@ namespace {
 std::string OrdinaryReason(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kNotFound:
-      return "ordinary: not published";
+      return kNotPublished;
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
       return "ordinary: store did not answer";

@@ -11,6 +11,7 @@
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/progress.h"
+#include "cmd/slackerctl/verbs/serve_requests.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -19,6 +20,7 @@ namespace {
 struct Arguments {
   CommonArguments common;
   std::vector<std::string> sources;
+  bool serve = false;
   std::string platform;  // empty: the host's
   uint64_t chunk_size = Layer().chunk_size;
   int zstd_level = StoreWriter::Options().zstd_level;
@@ -77,6 +79,7 @@ int RunPublish(const Arguments& arguments, const Console& console) {
     PrintError(console.err, options.status());
     return kExitUsage;
   }
+  if (arguments.serve) BlockStopSignals();
   const absl::StatusOr<std::shared_ptr<Backend>> store = OpenBackend(arguments.common.store);
   if (!store.ok()) {
     PrintError(console.err, store.status());
@@ -90,6 +93,7 @@ int RunPublish(const Arguments& arguments, const Console& console) {
   SourceOptions source_options;
   source_options.registry.credential_files = DefaultCredentialFiles();
   source_options.registry.hosts_directory = arguments.hosts_directory;
+  if (arguments.serve) return ServeRequests(*store, *options, source_options, console);
   int exit_code = kExitOk;
   nlohmann::json results = nlohmann::json::array();
   for (const std::string& spec : arguments.sources) {
@@ -123,11 +127,11 @@ std::string CheckChunkSize(const std::string& text) {
 
 Action DeclarePublish(CLI::App* command) {
   auto arguments = std::make_shared<Arguments>();
-  command
-      ->add_option("SOURCE", arguments->sources,
-                   "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or "
-                   "docker-archive:FILE[:NAME]")
-      ->required();
+  command->add_option("SOURCE", arguments->sources,
+                      "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or "
+                      "docker-archive:FILE[:NAME]");
+  command->add_flag("--serve", arguments->serve,
+                    "Publish what nodes request, until a signal ends it, instead of SOURCE");
   AddCommon(command, &arguments->common);
   AddPlatform(command, &arguments->platform);
   command->add_option("--chunk-size", arguments->chunk_size, "Bytes in a chunk")
@@ -145,6 +149,11 @@ Action DeclarePublish(CLI::App* command) {
       ->capture_default_str();
   AddSigningKey(command, &arguments->key);
   AddTrustedKeys(command, &arguments->trusted_keys);
+  command->callback([arguments] {
+    if (arguments->serve != arguments->sources.empty()) {
+      throw CLI::ValidationError("SOURCE", "is required, or else --serve");
+    }
+  });
   return [arguments](const Console& console) { return RunPublish(*arguments, console); };
 }
 

@@ -7,7 +7,7 @@ namespace slacker::ctl {
 std::span<const Verb* const> Verbs() {
   static constexpr std::array kVerbs = {
       &kPublishVerb, &kImagesVerb, &kInspectVerb, &kLsVerb,     &kCatVerb,  &kDiffVerb,
-      &kMountVerb,   &kExportVerb, &kVerifyVerb,  &kKeygenVerb, &kSignVerb,
+      &kMountVerb,   &kExportVerb, &kVerifyVerb,  &kKeygenVerb, &kSignVerb, &kRequestsVerb,
   };
   return kVerbs;
 }

@@ -21,5 +21,6 @@ extern const Verb kExportVerb;
 extern const Verb kVerifyVerb;
 extern const Verb kKeygenVerb;
 extern const Verb kSignVerb;
+extern const Verb kRequestsVerb;
 
 }  // namespace slacker::ctl

@@ -21,7 +21,8 @@ TEST(ConfigTest, EveryKeyIsRead) {
       "address = '/a'\nroot = '/r'\nlog_level = 'debug'\n"
       "[store]\nurl = 'loopback:/s'\nca_file = '/c'\nclient_certificate = '/cc'\n"
       "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\ntrusted_keys = ['/k', '/l']\n"
-      "insecure = true\nprivate = 'cri-annotations'\n[node]\nrun_dir = '/n'\n",
+      "insecure = true\nprivate = 'cri-annotations'\n[publish]\nrequest = true\n[node]\nrun_dir = "
+      "'/n'\n",
       "f", &config));
   EXPECT_EQ(config.address, "/a");
   EXPECT_EQ(config.root, "/r");
@@ -35,6 +36,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(config.run_dir, "/n");
   EXPECT_EQ(config.trusted_keys, (std::vector<std::string>{"/k", "/l"}));
   EXPECT_TRUE(config.store_insecure);
+  EXPECT_TRUE(config.publish_request);
   EXPECT_EQ(config.store_private, "cri-annotations");
 }
 
@@ -48,7 +50,7 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   Config config;
   config.address = config.root = config.run_dir = "/changed";
   config.store_budget_ms = 1;
-  config.store_insecure = true;
+  config.store_insecure = config.publish_request = true;
   config.trusted_keys = {"/changed"};
   config.store_access = {.ca_file = "/a", .client_key = "/b", .token_file = "/c"};
   ASSERT_OK(ApplyTomlFile(SLACKER_SOURCE_DIR "/deploy/config.toml", &config));
@@ -58,6 +60,7 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   EXPECT_EQ(config.run_dir, defaults.run_dir);
   EXPECT_EQ(config.store_budget_ms, defaults.store_budget_ms);
   EXPECT_EQ(config.store_insecure, defaults.store_insecure);
+  EXPECT_EQ(config.publish_request, defaults.publish_request);
   EXPECT_EQ(config.trusted_keys, defaults.trusted_keys);
   EXPECT_EQ(config.store_access, defaults.store_access);
 }

@@ -1,0 +1,93 @@
+#include "backend/publish/request_server.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "backend/base/status.h"
+
+namespace slacker {
+namespace {
+
+constexpr int64_t kFirstPauseSeconds = 30;
+constexpr int64_t kKeepSeconds = 7 * 24 * 60 * 60;
+
+// The reference leads to something else by now: trying again would not help.
+bool IsFinal(const absl::Status& status) { return absl::IsFailedPrecondition(status); }
+
+}  // namespace
+
+absl::Status RequestServer::ServeOnce() {
+  ASSIGN_OR_RETURN(std::vector<StoredRequest> requests, ListRequests(*options_.store));
+  std::shuffle(requests.begin(), requests.end(), std::mt19937_64(std::random_device()()));
+  for (const StoredRequest& stored : requests) {
+    if (options_.stopping && options_.stopping()) break;
+    RETURN_IF_ERROR(Serve(stored));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RequestServer::Serve(const StoredRequest& stored) {
+  if (!stored.request.ok()) {  // nothing that a node of ours wrote
+    RETURN_IF_ERROR(Forget(stored));
+    options_.on_result(stored, stored.request.status());
+    return absl::OkStatus();
+  }
+  if (stored.failure.has_value()) {
+    if (stored.failure->until_unix_seconds > Now()) return absl::OkStatus();
+    if (stored.failure->given_up) return Forget(stored);
+  }
+  const absl::Status done = PublishAsRequested(*stored.request);
+  RETURN_IF_ERROR(done.ok() ? Forget(stored) : RecordFailure(stored, done));
+  options_.on_result(stored, done);
+  return absl::OkStatus();
+}
+
+absl::Status RequestServer::PublishAsRequested(const PublishRequest& request) {
+  ASSIGN_OR_RETURN(const bool published, IsPublished(request));
+  if (published) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::unique_ptr<ImageSource> source, options_.open(request.reference));
+  ASSIGN_OR_RETURN(const ResolvedImage image, ResolveImage(*source, request.platform));
+  if (ChainId(image.diff_ids) != request.chain_id) {
+    return FailedPrecondition(request.reference + " is another image than the one asked for");
+  }
+  PublishOptions options = options_.publish;
+  options.platform = request.platform;
+  ASSIGN_OR_RETURN(const PublishedImage done,
+                   Publish(*source, options_.store, options, [](const PublishProgress&) {}));
+  if (done.entry.chain_id != request.chain_id) {
+    return FailedPrecondition(request.reference + " has become another image meanwhile");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> RequestServer::IsPublished(const PublishRequest& request) const {
+  Trust trust;
+  if (const auto& key = options_.publish.store.key; key.has_value()) {
+    trust.keys.push_back(key->public_key());
+  }
+  const absl::Status found =
+      StoreReader(options_.store, trust).ReadGrantedManifest(request.chain_id, "").status();
+  if (found.ok()) return true;
+  // Damaged, unsigned or private ones are published again.
+  if (absl::IsUnavailable(found) || absl::IsDeadlineExceeded(found)) return found;
+  return false;
+}
+
+absl::Status RequestServer::RecordFailure(const StoredRequest& stored, const absl::Status& why) {
+  RequestFailure failure;
+  failure.attempts = (stored.failure.has_value() ? stored.failure->attempts : 0) + 1;
+  failure.reason = Message(why);
+  failure.given_up = IsFinal(why) || failure.attempts >= kMaxAttempts;
+  failure.until_unix_seconds =
+      Now() + (failure.given_up ? kKeepSeconds : kFirstPauseSeconds << (failure.attempts - 1));
+  return options_.store->Replace(RequestFailureName(stored.name), EncodeRequestFailure(failure));
+}
+
+absl::Status RequestServer::Forget(const StoredRequest& stored) {
+  // The request first: a failure without one is never looked at.
+  RETURN_IF_ERROR(options_.store->Remove(stored.name));
+  return options_.store->Remove(RequestFailureName(stored.name));
+}
+
+}  // namespace slacker

@@ -1,0 +1,57 @@
+// Serves the requests of nodes (backend/store/requests.h): pulls each image from its registry,
+// checks that it is what the node unpacked, publishes and signs it, removes the request.
+//
+// Several servers may work on one store. They take requests in an order of chance and there is no
+// lock that one could leave behind: at worst two publish the same image at the same time, which
+// publishing is made for, and the second finds it there.
+//
+// A request that fails is tried again after 30 seconds, doubled each time; after kMaxAttempts, or at
+// once when the reference leads to another image than the one that was asked for, it is given up.
+// What happened stands beside it. What was given up stays for a week, so that nodes that ask again
+// change nothing; then it may be asked for anew.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "backend/base/clock.h"
+#include "backend/publish/publisher.h"
+#include "backend/store/requests.h"
+
+namespace slacker {
+
+// Thread-compatible.
+class RequestServer {
+ public:
+  static constexpr uint32_t kMaxAttempts = 8;
+
+  struct Options {
+    std::shared_ptr<Backend> store;
+    PublishOptions publish;  // with the key; its platform is the request's
+    // Opens what a reference names.
+    std::function<absl::StatusOr<std::unique_ptr<ImageSource>>(const std::string& reference)> open;
+    const Clock* clock = nullptr;
+    // Told of every request that something was done about; OK: published, or it was already.
+    std::function<void(const StoredRequest&, const absl::Status&)> on_result;
+    // Asked before each request: true ends the round.
+    std::function<bool()> stopping;
+  };
+  explicit RequestServer(Options options) : options_(std::move(options)) {}
+
+  // Does what is due. An error is one of the store; those of single requests are recorded.
+  absl::Status ServeOnce();
+
+ private:
+  absl::Status Serve(const StoredRequest& stored);
+  absl::Status PublishAsRequested(const PublishRequest& request);
+  absl::StatusOr<bool> IsPublished(const PublishRequest& request) const;
+  absl::Status RecordFailure(const StoredRequest& stored, const absl::Status& why);
+  absl::Status Forget(const StoredRequest& stored);
+  int64_t Now() const { return options_.clock->WallNanos() / 1'000'000'000; }
+
+  const Options options_;
+};
+
+}  // namespace slacker

@@ -1,0 +1,21 @@
+// publish --serve.
+#pragma once
+
+#include <memory>
+
+#include "backend/publish/publisher.h"
+#include "cmd/common/image_sources.h"
+#include "cmd/slackerctl/output.h"
+
+namespace slacker::ctl {
+
+// Blocks SIGTERM and SIGINT, for ServeRequests to wait for. Before any thread is started.
+void BlockStopSignals();
+
+// Serves requests (backend/publish/request_server.h) as they come, until SIGTERM or SIGINT; what is
+// being published then is finished first. Errors of the store are told and do not end it. Returns
+// the exit code.
+int ServeRequests(const std::shared_ptr<Backend>& store, const PublishOptions& options,
+                  const SourceOptions& source_options, const Console& console);
+
+}  // namespace slacker::ctl
