@@ -49,16 +49,17 @@ int RunRequests(const CommonArguments& common, const Console& console) {
     PrintJson(console.out, list);
     return kExitOk;
   }
-  std::vector<std::vector<std::string>> rows;
+  std::vector<std::vector<Cell>> rows;
   for (const StoredRequest& stored : *requests) {
     const bool known = stored.request.ok();
-    rows.push_back({known ? stored.request->reference : stored.name,
-                    known ? FormatPlatform(stored.request->platform) : "-",
-                    known ? ShortDigest(stored.request->chain_id) : "-",
-                    std::to_string(stored.failure.has_value() ? stored.failure->attempts : 0),
-                    StateOf(stored), stored.failure.has_value() ? stored.failure->reason : "-"});
+    rows.push_back({TextCell(known ? stored.request->reference : stored.name),
+                    TextCell(known ? FormatPlatform(stored.request->platform) : "-"),
+                    known ? DigestCell(stored.request->chain_id) : TextCell("-"),
+                    CountCell(stored.failure.has_value() ? stored.failure->attempts : 0),
+                    TextCell(StateOf(stored)),
+                    TextCell(stored.failure.has_value() ? stored.failure->reason : "-")});
   }
-  PrintTable(console.out, {"IMAGE", "PLATFORM", "CHAIN", "TRIES", "STATE", "REASON"}, rows);
+  PrintRows(console, {"IMAGE", "PLATFORM", "CHAIN", "TRIES", "STATE", "REASON"}, rows);
   return kExitOk;
 }
 
