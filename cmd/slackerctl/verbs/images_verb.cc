@@ -9,6 +9,7 @@
 #include "backend/view/image_usage.h"
 #include "backend/view/provenance.h"
 #include "cmd/common/store_url.h"
+#include "cmd/slackerctl/verbs/node_images.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -17,6 +18,8 @@ namespace {
 struct Arguments {
   CommonArguments common;
   std::string platform;  // empty: all
+  bool node = false;
+  std::string root;  // of slackerd, for `node`
 };
 
 struct ListedImage {
@@ -138,7 +141,15 @@ Action DeclareImages(CLI::App* command) {
   AddCommon(command, &arguments->common);
   command->add_option("--platform", arguments->platform,
                       "Only images for os/arch[/variant] (default: all)");
-  return [arguments](const Console& console) { return RunImages(*arguments, console); };
+  CLI::Option* node = command->add_flag(
+      "--node", arguments->node, "What this node has of images, instead of what the store has");
+  command->add_option("--root", arguments->root, "With --node: slackerd's root directory")
+      ->needs(node)
+      ->default_val("/var/lib/containerd/io.containerd.snapshotter.v1.slacker");
+  return [arguments](const Console& console) {
+    return arguments->node ? ListNodeImages(arguments->root, arguments->common.json, console)
+                           : RunImages(*arguments, console);
+  };
 }
 
 }  // namespace
