@@ -111,7 +111,7 @@ absl::StatusOr<std::shared_ptr<Backend>> OpenExistingBackend(std::string_view ur
 }
 
 absl::StatusOr<std::shared_ptr<Backend>> OpenNodeBackend(std::string_view url) {
-  return Open(url, Missing::kAllow);
+  return Open(url, MissingStore::kAllow);
 }
 
 absl::StatusOr<std::shared_ptr<ReadBackend>> OpenReadBackend(std::string_view url,
