@@ -1,40 +1,20 @@
 #include "backend/loopback/object_writer.h"
 
 #include <fcntl.h>
-#include <sys/random.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstdio>
 
 #include "backend/base/failpoint.h"
+#include "backend/base/random.h"
 #include "backend/base/status.h"
 #include "backend/loopback/files.h"
 
 namespace slacker::loopback {
-namespace {
-
-absl::StatusOr<std::string> TemporaryName() {
-  std::array<unsigned char, 16> random;
-  // So few bytes come whole, or not at all.
-  if (getrandom(random.data(), random.size(), 0) != ssize_t{random.size()}) {
-    return ErrnoError(errno, "getrandom");
-  }
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string name = ".tmp-";
-  for (const unsigned char byte : random) {
-    name += kHex[byte >> 4];
-    name += kHex[byte & 15];
-  }
-  return name;
-}
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<FileWriter>> FileWriter::Open(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string name, TemporaryName());
-  std::string temporary = DirectoryOf(path) + "/" + name;
+  std::string temporary = DirectoryOf(path) + "/.tmp-" + RandomHex();
   UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!fd.valid()) return ErrnoError(errno, "create " + temporary);
   return std::unique_ptr<FileWriter>(new FileWriter(std::move(fd), std::move(temporary), path));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
@@ -21,5 +22,9 @@ absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Di
 // its digest tells.
 absl::StatusOr<Locations> DecodeLocations(std::string_view bytes, const Digest& record,
                                           size_t chunk_count);
+
+// Only the packs that they name. DATA_LOSS unless these are undamaged locations of this record.
+absl::StatusOr<std::vector<Digest>> DecodePacksOfLocations(std::string_view bytes,
+                                                           const Digest& record);
 
 }  // namespace slacker

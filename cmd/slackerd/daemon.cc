@@ -57,6 +57,15 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
                    KernelTreeMounter::Open({.helper_path = helper}, daemon->connection_.get(),
                                            daemon->keeper_.get()));
   RETURN_IF_ERROR(daemon->OpenImages(config));
+  if (!config.store_url.empty()) {
+    ASSIGN_OR_RETURN(
+        daemon->lease_,
+        LeaseKeeper::Open({.root = config.root,
+                           .db = daemon->db_.get(),
+                           .clock = &SystemClock(),
+                           .open = [url = config.store_url] { return OpenExistingBackend(url); }}));
+    daemon->lease_->Start();
+  }
   daemon->cleanup_ = std::thread([raw = daemon.get()] {
     if (const absl::Status status = raw->snapshotter_->Cleanup(); !status.ok()) {
       Log(LogLevel::kWarning, "clean-up at start failed, ignoring", {{"error", Message(status)}});
@@ -109,6 +118,7 @@ absl::Status Daemon::OpenImages(const Config& config) {
 }
 
 void Daemon::Stop() {
+  if (lease_ != nullptr) lease_->Stop();
   if (cleanup_.joinable()) cleanup_.join();
   snapshotter_.reset();
   if (prover_ != nullptr) prover_->Stop();

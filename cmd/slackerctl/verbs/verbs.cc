@@ -7,6 +7,7 @@ namespace slacker::ctl {
 std::span<const Verb* const> Verbs() {
   static constexpr std::array kVerbs = {
       &kPublishVerb, &kImagesVerb, &kInspectVerb, &kVerifyVerb, &kKeygenVerb, &kSignVerb,
+      &kRmVerb,      &kGcVerb,     &kCompactVerb, &kFsckVerb,   &kStatsVerb,
   };
   return kVerbs;
 }

@@ -16,5 +16,10 @@ extern const Verb kInspectVerb;
 extern const Verb kVerifyVerb;
 extern const Verb kKeygenVerb;
 extern const Verb kSignVerb;
+extern const Verb kRmVerb;
+extern const Verb kGcVerb;
+extern const Verb kCompactVerb;
+extern const Verb kFsckVerb;
+extern const Verb kStatsVerb;
 
 }  // namespace slacker::ctl
