@@ -47,11 +47,14 @@ void SweepTemporaries(const std::string& directory, int64_t modified_before) {
   std::filesystem::directory_iterator it(directory, error);
   for (; !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
     const std::string path = it->path().string();
+    // Mostly known without a system call: a store has many objects, and few of these.
+    std::error_code vanished;
+    const auto type = it->symlink_status(vanished).type();
+    if (type == std::filesystem::file_type::directory) SweepTemporaries(path, modified_before);
     struct stat info {};
-    if (lstat(path.c_str(), &info) != 0) continue;
-    if (S_ISDIR(info.st_mode)) SweepTemporaries(path, modified_before);
-    if (S_ISREG(info.st_mode) && info.st_mtim.tv_sec < modified_before &&
-        IsTemporaryName(it->path().filename().string())) {
+    if (type == std::filesystem::file_type::regular &&
+        IsTemporaryName(it->path().filename().string()) && lstat(path.c_str(), &info) == 0 &&
+        info.st_mtim.tv_sec < modified_before) {
       (void)unlink(path.c_str());  // the next one tries again
     }
   }

@@ -14,8 +14,6 @@
 namespace slacker {
 namespace {
 
-constexpr std::string_view kRecordsPrefix = "records/";
-
 // Everything in a store; one thread.
 class StoreVerifier {
  public:

@@ -18,11 +18,12 @@ constexpr uint64_t kFollows = 1;  // begins where the row before it ends
 constexpr uint64_t kCompressed = 2;
 constexpr int kLengthShift = 2;
 
-absl::Status DecodePacks(Decoder& in, Locations* locations) {
-  const uint32_t packs = in.U32();
-  if (!in.ok() || packs > in.remaining() / kDigestBytes) return DataLoss("wrong number of packs");
-  for (uint32_t i = 0; i < packs; ++i) locations->packs.push_back(PackName(in.Hash()));
-  return absl::OkStatus();
+absl::StatusOr<std::vector<Digest>> DecodePacks(Decoder& in) {
+  const uint32_t count = in.U32();
+  if (!in.ok() || count > in.remaining() / kDigestBytes) return DataLoss("wrong number of packs");
+  std::vector<Digest> packs;
+  for (uint32_t i = 0; i < count; ++i) packs.push_back(in.Hash());
+  return packs;
 }
 
 absl::Status DecodeRows(Decoder& in, size_t chunk_count, Locations* locations) {
@@ -50,8 +51,8 @@ absl::Status DecodeRows(Decoder& in, size_t chunk_count, Locations* locations) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Locations> Parse(std::string_view bytes, const Digest& record,
-                                std::optional<size_t> chunk_count) {
+// Up to the number of rows: a decoder of what follows.
+absl::StatusOr<Decoder> Open(std::string_view bytes, const Digest& record) {
   if (bytes.size() < kDigestBytes) return DataLoss("truncated");
   const std::string_view content = bytes.substr(0, bytes.size() - kDigestBytes);
   if (Sha256::Of(content) != Decoder(bytes.substr(content.size())).Hash()) {
@@ -63,10 +64,17 @@ absl::StatusOr<Locations> Parse(std::string_view bytes, const Digest& record,
     return DataLoss("unknown version " + std::to_string(version));
   }
   if (in.Hash() != record) return DataLoss("of another record");
+  return in;
+}
+
+absl::StatusOr<Locations> Parse(std::string_view bytes, const Digest& record,
+                                std::optional<size_t> chunk_count) {
+  ASSIGN_OR_RETURN(Decoder in, Open(bytes, record));
   const uint32_t rows = in.U32();
   if (chunk_count.has_value() && rows != *chunk_count) return DataLoss("wrong number of rows");
   Locations locations;
-  RETURN_IF_ERROR(DecodePacks(in, &locations));
+  ASSIGN_OR_RETURN(const std::vector<Digest> packs, DecodePacks(in));
+  for (const Digest& pack : packs) locations.packs.push_back(PackName(pack));
   RETURN_IF_ERROR(DecodeRows(in, rows, &locations));
   if (!in.done()) return DataLoss("bytes after the last row");
   return locations;
@@ -107,6 +115,16 @@ absl::StatusOr<Locations> DecodeLocations(std::string_view bytes, const Digest& 
   auto locations = Parse(bytes, record, chunk_count);
   if (!locations.ok()) return Annotate(locations.status(), LocationsName(record));
   return locations;
+}
+
+absl::StatusOr<std::vector<Digest>> DecodePacksOfLocations(std::string_view bytes,
+                                                           const Digest& record) {
+  auto in = Open(bytes, record);
+  if (!in.ok()) return Annotate(in.status(), LocationsName(record));
+  (void)in->U32();  // rows
+  auto packs = DecodePacks(*in);
+  if (!packs.ok()) return Annotate(packs.status(), LocationsName(record));
+  return packs;
 }
 
 }  // namespace slacker

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
@@ -22,5 +23,9 @@ absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Di
 // kMaxChunkSize bytes; whether the chunk is there, only its digest tells.
 absl::StatusOr<Locations> DecodeLocations(std::string_view bytes, const Digest& record,
                                           std::optional<size_t> chunk_count);
+
+// Only the packs that they name. DATA_LOSS unless these are undamaged locations of this record.
+absl::StatusOr<std::vector<Digest>> DecodePacksOfLocations(std::string_view bytes,
+                                                           const Digest& record);
 
 }  // namespace slacker

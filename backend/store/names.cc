@@ -16,9 +16,13 @@ std::string KeyPart(const std::optional<Digest>& key_id) {
 
 }  // namespace
 
-std::string RecordName(const Digest& record) { return "records/" + record.ToHex(); }
-std::string TarName(const Digest& record) { return "tars/" + record.ToHex(); }
-std::string LocationsName(const Digest& record) { return "locations/" + record.ToHex(); }
+std::string RecordName(const Digest& record) {
+  return std::string(kRecordsPrefix) + record.ToHex();
+}
+std::string TarName(const Digest& record) { return std::string(kTarsPrefix) + record.ToHex(); }
+std::string LocationsName(const Digest& record) {
+  return std::string(kLocationsPrefix) + record.ToHex();
+}
 std::string BootPackName(const Digest& chain_id) {
   return std::string(kBootPrefix) + chain_id.ToHex();
 }
@@ -55,6 +59,24 @@ absl::StatusOr<ParsedManifestName> ParseManifestName(std::string_view name) {
   const auto key = Digest::FromHex(key_text);
   if (!key.ok()) return bad;
   return ParsedManifestName{*chain, *key};
+}
+
+absl::StatusOr<Digest> ParseDigestName(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) {
+    return InvalidArgument("not below " + std::string(prefix) + ": " + std::string(name));
+  }
+  return Digest::FromHex(name.substr(prefix.size()));
+}
+
+absl::StatusOr<Digest> ParsePackName(std::string_view name) {
+  return ParseDigestName(name, kPacksPrefix);
+}
+absl::StatusOr<Digest> ParseIndexName(std::string_view name) {
+  return ParseDigestName(name, kIndexesPrefix);
+}
+std::string IndexName(const Digest& id) { return std::string(kIndexesPrefix) + id.ToHex(); }
+std::string TrashName(std::string_view condemned) {
+  return std::string(kTrashPrefix) + std::string(condemned);
 }
 
 absl::StatusOr<Digest> ParsePackIndexName(std::string_view name) {

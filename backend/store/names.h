@@ -16,6 +16,13 @@ inline constexpr std::string_view kManifestsPrefix = "manifests/";
 inline constexpr std::string_view kGrantsPrefix = "grants/";
 inline constexpr std::string_view kImagesPrefix = "images/";
 inline constexpr std::string_view kBootPrefix = "boot/";
+inline constexpr std::string_view kRecordsPrefix = "records/";
+inline constexpr std::string_view kTarsPrefix = "tars/";
+inline constexpr std::string_view kLocationsPrefix = "locations/";
+inline constexpr std::string_view kIndexesPrefix = "indexes/";
+inline constexpr std::string_view kIntentsPrefix = "intents/";
+inline constexpr std::string_view kLeasesPrefix = "leases/";
+inline constexpr std::string_view kTrashPrefix = "trash/";
 
 std::string RecordName(const Digest& record);     // records/<hex>
 std::string TarName(const Digest& record);        // tars/<hex>
@@ -38,5 +45,12 @@ absl::StatusOr<ParsedManifestName> ParseManifestName(std::string_view name);
 
 // The pack of an index's name. INVALID_ARGUMENT for any other name.
 absl::StatusOr<Digest> ParsePackIndexName(std::string_view name);
+// The same for packs, and for the digests in other names of the form PREFIX<64 hex digits>.
+absl::StatusOr<Digest> ParsePackName(std::string_view name);
+absl::StatusOr<Digest> ParseIndexName(std::string_view name);
+absl::StatusOr<Digest> ParseDigestName(std::string_view name, std::string_view prefix);
+
+std::string IndexName(const Digest& id);            // indexes/<hex>
+std::string TrashName(std::string_view condemned);  // trash/<name>
 
 }  // namespace slacker

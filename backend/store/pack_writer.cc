@@ -47,55 +47,92 @@ absl::Status PutOrRepair(Backend& backend, const std::string& name, std::string_
 
 }  // namespace
 
-PackWriter::PackWriter(Backend* backend, const StoreWriter::Options& options)
-    : backend_(backend), options_(options), compressors_("pack", CompressorThreads()) {
+PackWriter::PackWriter(Backend* backend, KnownChunks* known, const StoreWriter::Options& options)
+    : backend_(backend),
+      known_chunks_(known),
+      options_(options),
+      threads_("pack", CompressorThreads()) {
   MutexLock lock(&mutex_);
   BeginPack();
-}
-
-void PackWriter::AddKnown(const PackIndex& index) {
-  MutexLock lock(&mutex_);
-  const auto number = static_cast<uint32_t>(packs_.size());
-  packs_.push_back(index.pack);
-  for (const PackedChunk& chunk : index.chunks) {
-    if (!known_.Insert(chunk.digest)) continue;
-    known_.SetLocation(chunk.digest, {number, chunk.offset, chunk.stored_bytes, chunk.compressed});
-  }
 }
 
 absl::Status PackWriter::Add(const Digest& digest, std::string_view content) {
   if (content.empty() || content.size() > kMaxChunkSize) {
     return InvalidArgument("chunk of " + std::to_string(content.size()) + " bytes");
   }
+  uint64_t number = 0;
   {
     MutexLock lock(&mutex_);
     while (queued_bytes_ > kMaxQueuedBytes && failure_.ok()) changed_.Wait(&mutex_);
     RETURN_IF_ERROR(failure_);
-    if (!known_.Insert(digest)) return absl::OkStatus();
+    if (!added_.Insert(digest)) return absl::OkStatus();
     queued_bytes_ += content.size() + kQueuedOverhead;
-    ++queued_chunks_;
+    number = first_slot_ + slots_.size();
+    Slot& slot = slots_.emplace_back();
+    slot.digest = digest;
+    slot.size_bytes = static_cast<uint32_t>(content.size());
   }
-  compressors_.Add([this, digest, copy = std::string(content)] { Pack(digest, copy); });
+  threads_.Add(
+      [this, number, digest, copy = std::string(content)] { Prepare(number, digest, copy); });
   return absl::OkStatus();
 }
 
-void PackWriter::Pack(const Digest& digest, const std::string& content) {
+void PackWriter::Prepare(uint64_t number, const Digest& digest, const std::string& content) {
+  absl::StatusOr<std::optional<KnownChunk>> known = std::nullopt;
+  if (known_chunks_ != nullptr) known = known_chunks_->Find(digest);
   std::string stored;
-  const bool compressed = CompressOrStore(content, options_.zstd_level, &stored);
-  MutexLock lock(&mutex_);
-  // A full pack that waits for the one before it to be written takes no more.
-  while (IsFull() && failure_.ok()) changed_.Wait(&mutex_);
-  if (failure_.ok()) {
-    PackedChunk chunk{digest, open_.bytes.size(), static_cast<uint32_t>(stored.size()),
-                      static_cast<uint32_t>(content.size()), compressed};
-    known_.SetLocation(digest, {open_.number, chunk.offset, chunk.stored_bytes, compressed});
-    open_.bytes += stored;
-    open_.chunks.push_back(chunk);
-    if (IsFull()) WriteOpenPack();
+  bool compressed = false;
+  if (known.ok() && !known->has_value()) {
+    compressed = CompressOrStore(content, options_.zstd_level, &stored);
   }
-  queued_bytes_ -= content.size() + kQueuedOverhead;
-  --queued_chunks_;
+  MutexLock lock(&mutex_);
+  Slot& slot = slots_[number - first_slot_];
+  if (known.ok()) {
+    slot.known = *known;
+  } else {
+    failure_.Update(known.status());
+  }
+  slot.stored = std::move(stored);
+  slot.compressed = compressed;
+  slot.ready = true;
+  Drain();
   changed_.SignalAll();
+}
+
+void PackWriter::Drain() {
+  for (;;) {
+    if (IsFull() && failure_.ok()) {
+      if (writing_) return;  // who writes goes on here afterwards
+      WriteOpenPack();
+      continue;
+    }
+    if (slots_.empty() || !slots_.front().ready) return;
+    Slot slot = std::move(slots_.front());
+    slots_.pop_front();
+    ++first_slot_;
+    queued_bytes_ -= slot.size_bytes + kQueuedOverhead;
+    if (failure_.ok()) Place(std::move(slot));
+  }
+}
+
+void PackWriter::Place(Slot slot) {
+  if (slot.known.has_value()) {
+    const auto [number, is_new] =
+        numbers_.try_emplace(slot.known->pack, static_cast<uint32_t>(packs_.size()));
+    if (is_new) packs_.push_back(slot.known->pack);
+    added_.SetLocation(slot.digest, {number->second, slot.known->offset, slot.known->stored_bytes,
+                                     slot.known->compressed});
+    return;
+  }
+  const PackedChunk chunk{.digest = slot.digest,
+                          .offset = open_.bytes.size(),
+                          .stored_bytes = static_cast<uint32_t>(slot.stored.size()),
+                          .size_bytes = slot.size_bytes,
+                          .compressed = slot.compressed};
+  added_.SetLocation(slot.digest,
+                     {open_.number, chunk.offset, chunk.stored_bytes, chunk.compressed});
+  open_.bytes += slot.stored;
+  open_.chunks.push_back(chunk);
 }
 
 bool PackWriter::IsFull() const {
@@ -104,7 +141,7 @@ bool PackWriter::IsFull() const {
 
 absl::Status PackWriter::Flush() {
   MutexLock lock(&mutex_);
-  while (queued_chunks_ > 0 || writing_) changed_.Wait(&mutex_);
+  while (!slots_.empty() || writing_) changed_.Wait(&mutex_);
   if (failure_.ok() && !open_.chunks.empty()) WriteOpenPack();
   return failure_;
 }
@@ -116,8 +153,6 @@ void PackWriter::BeginPack() {
 }
 
 void PackWriter::WriteOpenPack() {
-  while (writing_) changed_.Wait(&mutex_);
-  if (!failure_.ok() || open_.chunks.empty()) return;
   writing_ = true;
   OpenPack pack = std::move(open_);
   BeginPack();
@@ -132,16 +167,21 @@ void PackWriter::WriteOpenPack() {
   if (status.ok()) {
     packs_[number] = id;
     stored_bytes_ += size;
-  } else if (failure_.ok()) {
-    failure_ = std::move(status);
+  } else {
+    failure_.Update(status);
   }
   changed_.SignalAll();
 }
 
 absl::Status PackWriter::Write(OpenPack pack, Digest* id) {
   SLACKER_FAILPOINT("publish.before_pack");
-  PackIndex index{Sha256::Of(pack.bytes), pack.bytes.size(), std::move(pack.chunks)};
-  *id = index.pack;
+  *id = Sha256::Of(pack.bytes);
+  while (known_chunks_ != nullptr && known_chunks_->IsCondemned(PackName(*id))) {
+    // Maintenance may remove this name at any time. No row tells of these bytes.
+    pack.bytes += '\0';
+    *id = Sha256::Of(pack.bytes);
+  }
+  PackIndex index{*id, pack.bytes.size(), std::move(pack.chunks)};
   RETURN_IF_ERROR(PutOrRepair(*backend_, PackName(*id), pack.bytes));
   SLACKER_FAILPOINT("publish.before_index");
   // The index comes second: who finds it may rely on the pack.
@@ -158,7 +198,7 @@ absl::StatusOr<Locations> PackWriter::Locate(const PagedBytes& digests) {
   PagedBytesReader rows(digests);
   for (uint64_t at = 0; at < digests.size(); at += sizeof(Digest::bytes)) {
     const Digest digest = Decoder(rows.Next(sizeof(Digest::bytes))).Hash();
-    std::optional<ChunkLocation> found = known_.Find(digest);
+    std::optional<ChunkLocation> found = added_.Find(digest);
     if (!found.has_value()) return Internal("chunk " + digest.ToHex() + " was not added");
     ChunkLocation& location = *found;
     const auto [number, is_new] =

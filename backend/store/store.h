@@ -153,8 +153,8 @@ class StoreReader {
 absl::StatusOr<Layer> DecodeRecordObject(std::string_view stored, const Digest& record);
 
 // Publishing side. One StoreWriter is one publication; thread-compatible but for AddChunk, which is
-// thread-safe. Nothing is visible to nodes before CommitManifests. Memory is bounded (one open
-// pack, the indexes of chunks).
+// thread-safe. Nothing is visible to nodes before CommitManifests. Memory is bounded (two packs,
+// some 100 bytes for each chunk of the publication, 50 MB for what the store has).
 class StoreWriter {
  public:
   struct Options {
@@ -167,8 +167,9 @@ class StoreWriter {
   };
   virtual ~StoreWriter() = default;
 
-  // Lists what the store has, so that chunks in it are not written again. Indexes that are damaged,
-  // and those whose pack is missing or cut short, do not count: what is in them is stored again.
+  // Chunks that the store has are not written again (known_chunks.h). Indexes that are damaged, and
+  // those whose pack is missing or cut short, do not count: what is in them is stored again. Reads
+  // next to nothing: what is asked for later is looked up then.
   static absl::StatusOr<std::unique_ptr<StoreWriter>> Open(std::shared_ptr<Backend> backend,
                                                            const Options& options);
 

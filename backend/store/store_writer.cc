@@ -4,17 +4,17 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "backend/base/failpoint.h"
-#include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "backend/record/layer_codec.h"
+#include "backend/store/known_chunks.h"
 #include "backend/store/locations_codec.h"
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/object_stream.h"
 #include "backend/store/pack_writer.h"
+#include "backend/store/references.h"
 #include "backend/store/store.h"
 
 namespace slacker {
@@ -31,13 +31,14 @@ Trust WhomToBelieve(const StoreWriter::Options& options) {
 
 class Writer final : public StoreWriter {
  public:
-  Writer(std::shared_ptr<Backend> backend, const Options& options)
+  Writer(std::shared_ptr<Backend> backend, const Options& options,
+         absl::flat_hash_set<std::string> condemned)
       : options_(options),
         backend_(std::move(backend)),
         reader_(backend_, WhomToBelieve(options)),
-        packs_(backend_.get(), options) {}
-
-  absl::Status LoadPackIndexes();
+        known_(backend_.get(), std::move(condemned)),
+        intent_(backend_.get()),
+        packs_(backend_.get(), &known_, options) {}
 
   absl::StatusOr<bool> FindRecord(const Digest& chain_id, const std::string& repository,
                                   const Digest& diff_id, Digest* record) override;
@@ -60,57 +61,18 @@ class Writer final : public StoreWriter {
   absl::Status WriteRecord(const EncodedLayer& encoded);
   absl::Status WriteManifest(const Manifest& manifest);
   absl::Status WriteGrant(const Grant& grant);
-  // Whether a pack is there with at least so many bytes: what a look at it can tell.
-  absl::StatusOr<bool> HasPack(const std::string& name, uint64_t min_bytes);
   absl::StatusOr<bool> HasPacks(const Locations& locations);
+  // Keeps maintenance from removing what the manifests are going to lead to (references.h).
+  absl::Status DeclareImage(const std::vector<ManifestLayer>& layers);
 
   const Options options_;
   const std::shared_ptr<Backend> backend_;
   const StoreReader reader_;
+  KnownChunks known_;
+  Intent intent_;
   PackWriter packs_;
-  absl::flat_hash_map<std::string, uint64_t> pack_bytes_;  // of the packs looked at; 0 = missing
   std::atomic<uint64_t> other_bytes_ = 0;  // progress displays read it on other threads
 };
-
-absl::Status Writer::LoadPackIndexes() {
-  ASSIGN_OR_RETURN(const auto names, backend_->List(kPacksPrefix));
-  const absl::flat_hash_set<std::string> present(names.begin(), names.end());
-  for (const std::string& name : names) {
-    const auto pack = ParsePackIndexName(name);
-    if (!pack.ok() || !present.contains(PackName(*pack))) continue;
-    const auto bytes = backend_->ReadWhole(name, kMaxPackIndexBytes);
-    if (absl::IsNotFound(bytes.status())) continue;  // removed meanwhile
-    if (!bytes.ok() && !absl::IsDataLoss(bytes.status()) &&
-        !absl::IsResourceExhausted(bytes.status())) {
-      return bytes.status();
-    }
-    const auto index = bytes.ok() ? DecodePackIndex(*bytes, *pack) : bytes.status();
-    if (index.ok()) {
-      ASSIGN_OR_RETURN(const bool whole, HasPack(PackName(*pack), index->pack_bytes));
-      if (!whole) {
-        Log(LogLevel::kWarning, "pack is cut short, its chunks are stored again, ignoring",
-            {{"object", PackName(*pack)}});
-        continue;
-      }
-    } else {
-      Log(LogLevel::kWarning, "pack index cannot be read, its chunks are stored again, ignoring",
-          {{"object", name}, {"error", Message(index.status())}});
-      continue;
-    }
-    packs_.AddKnown(*index);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<bool> Writer::HasPack(const std::string& name, uint64_t min_bytes) {
-  auto known = pack_bytes_.find(name);
-  if (known == pack_bytes_.end()) {
-    const auto info = backend_->Stat(name);
-    if (!info.ok() && !absl::IsNotFound(info.status())) return info.status();
-    known = pack_bytes_.emplace(name, info.ok() ? info->size_bytes : 0).first;
-  }
-  return known->second >= min_bytes;
-}
 
 absl::StatusOr<bool> Writer::HasPacks(const Locations& locations) {
   std::vector<uint64_t> ends(locations.packs.size(), 1);  // an empty pack is none
@@ -118,7 +80,7 @@ absl::StatusOr<bool> Writer::HasPacks(const Locations& locations) {
     ends[chunk.pack] = std::max(ends[chunk.pack], chunk.offset + chunk.stored_bytes);
   }
   for (size_t i = 0; i < ends.size(); ++i) {
-    ASSIGN_OR_RETURN(const bool whole, HasPack(locations.packs[i], ends[i]));
+    ASSIGN_OR_RETURN(const bool whole, known_.HasPack(locations.packs[i], ends[i]));
     if (!whole) return false;
   }
   return true;
@@ -164,7 +126,7 @@ absl::Status Writer::PutOrRepair(const std::string& name, const EncodedPagedObje
   if (absl::IsNotFound(present)) {
     RETURN_IF_ERROR(Put(name, object));
   } else if (absl::IsDataLoss(present)) {
-    RETURN_IF_ERROR(backend_->Replace(name, object.ToString()));
+    RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, name, object.ToString()));
   } else {
     return present;
   }
@@ -198,6 +160,13 @@ absl::StatusOr<Digest> Writer::AddLayer(const LayerTables& layer) {
   ASSIGN_OR_RETURN(const Locations locations, packs_.Locate(layer.digests));
   ASSIGN_OR_RETURN(const EncodedLayer encoded, EncodeLayer(layer));
   const Digest record = encoded.record.digest;
+  StoreReferences relied_on{.chains = {}, .records = {record}, .packs = {}};
+  for (const std::string& pack : locations.packs) {
+    ASSIGN_OR_RETURN(const Digest id, ParsePackName(pack));
+    relied_on.packs.insert(id);
+  }
+  RETURN_IF_ERROR(intent_.Declare(relied_on));
+  RETURN_IF_ERROR(intent_.CheckPacks());
   RETURN_IF_ERROR(WriteRecord(encoded));
   ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(locations, record));
   RETURN_IF_ERROR(ReplaceIfDifferent(LocationsName(record), bytes));
@@ -208,9 +177,28 @@ absl::StatusOr<Digest> Writer::AddLayer(const LayerTables& layer) {
 absl::Status Writer::ReplaceIfDifferent(const std::string& name, const std::string& content) {
   const auto present = backend_->ReadWhole(name, content.size());
   if (present.ok() && *present == content) return absl::OkStatus();
-  RETURN_IF_ERROR(backend_->Replace(name, content));
+  RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, name, content));
   other_bytes_ += content.size();
   return absl::OkStatus();
+}
+
+absl::Status Writer::DeclareImage(const std::vector<ManifestLayer>& layers) {
+  StoreReferences relied_on;
+  std::vector<Digest> diff_ids;
+  for (const ManifestLayer& layer : layers) {
+    diff_ids.push_back(layer.diff_id);
+    relied_on.chains.insert(ChainId(diff_ids));
+    relied_on.records.insert(layer.record);
+    // As they are now: compaction may have moved chunks since they were looked at.
+    const std::string name = LocationsName(layer.record);
+    const auto bytes = backend_->ReadWhole(name, kMaxLocationsBytes);
+    if (absl::IsNotFound(bytes.status())) continue;  // Check finds out
+    RETURN_IF_ERROR(bytes.status());
+    ASSIGN_OR_RETURN(const auto packs, DecodePacksOfLocations(*bytes, layer.record));
+    relied_on.packs.insert(packs.begin(), packs.end());
+  }
+  RETURN_IF_ERROR(intent_.Declare(relied_on));
+  return intent_.Check();
 }
 
 absl::Status Writer::WriteGrant(const Grant& grant) {
@@ -243,6 +231,7 @@ absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
   if (image.manifest_json.size() > kMaxImageEntryBytes / 4) {
     return InvalidArgument("image manifest too large");
   }
+  RETURN_IF_ERROR(DeclareImage(layers));
   std::vector<Digest> diff_ids;
   Manifest manifest;
   manifest.platform = platform;
@@ -260,6 +249,7 @@ absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
   entry.chain_id = manifest.chain_id;
   RETURN_IF_ERROR(ReplaceIfDifferent(ImageName(image.name, platform), EncodeImageEntry(entry)));
   SLACKER_FAILPOINT("publish.after_image");
+  intent_.Clear();
   return absl::OkStatus();
 }
 
@@ -267,9 +257,9 @@ absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
 
 absl::StatusOr<std::unique_ptr<StoreWriter>> StoreWriter::Open(std::shared_ptr<Backend> backend,
                                                                const Options& options) {
-  auto writer = std::make_unique<Writer>(std::move(backend), options);
-  RETURN_IF_ERROR(writer->LoadPackIndexes());
-  return writer;
+  ASSIGN_OR_RETURN(const auto names, backend->List(kTrashPrefix));
+  absl::flat_hash_set<std::string> condemned(names.begin(), names.end());
+  return std::make_unique<Writer>(std::move(backend), options, std::move(condemned));
 }
 
 }  // namespace slacker

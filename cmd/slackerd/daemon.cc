@@ -56,6 +56,16 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
                    KernelTreeMounter::Open({.helper_path = helper}, daemon->connection_.get(),
                                            daemon->keeper_.get()));
   RETURN_IF_ERROR(daemon->OpenImages(config));
+  // Through a web server nothing can be written: such nodes rely on the grace of gc.
+  if (!config.store_url.empty() && CanBeListed(config.store_url)) {
+    ASSIGN_OR_RETURN(
+        daemon->lease_,
+        LeaseKeeper::Open({.root = config.root,
+                           .db = daemon->db_.get(),
+                           .clock = &SystemClock(),
+                           .open = [url = config.store_url] { return OpenExistingBackend(url); }}));
+    daemon->lease_->Start();
+  }
   daemon->cleanup_ = std::thread([raw = daemon.get()] {
     if (const absl::Status status = raw->snapshotter_->Cleanup(); !status.ok()) {
       Log(LogLevel::kWarning, "clean-up at start failed, ignoring", {{"error", Message(status)}});
@@ -123,6 +133,7 @@ void Daemon::Decided(const PathDecision& decision) {
 }
 
 void Daemon::Stop() {
+  if (lease_ != nullptr) lease_->Stop();
   if (cleanup_.joinable()) cleanup_.join();
   snapshotter_.reset();
   if (prover_ != nullptr) prover_->Stop();

@@ -13,6 +13,7 @@
 #include "snapshotter/core/core_snapshotter.h"
 #include "snapshotter/images/image_manager.h"
 #include "snapshotter/images/layer_prover.h"
+#include "snapshotter/images/lease_keeper.h"
 #include "snapshotter/images/request_writer.h"
 #include "snapshotter/keeper/keeper_client.h"
 
@@ -56,7 +57,8 @@ class Daemon {
   std::unique_ptr<KernelTreeMounter> mounter_;
   std::unique_ptr<ImageManager> images_;
   std::unique_ptr<CoreSnapshotter> snapshotter_;
-  std::thread cleanup_;  // what a crash left; nobody waits for it
+  std::unique_ptr<LeaseKeeper> lease_;  // null: no store
+  std::thread cleanup_;                 // what a crash left; nobody waits for it
 };
 
 }  // namespace slacker

@@ -9,12 +9,17 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "backend/loopback/loopback_backend.h"
 #include "backend/publish/verifier.h"
+#include "backend/store/names.h"
+#include "backend/store/pack_index.h"
 #include "backend/store/store.h"
+#include "backend/upkeep/compact.h"
+#include "backend/upkeep/gc.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/tar_builder.h"
@@ -131,6 +136,22 @@ TEST_F(PublishFaultTest, PublishersAtOnceAllSucceed) {
   for (const char* tag : {"one", "two", "one", "two"}) publishers.push_back(Start(tag));
   for (const pid_t pid : publishers) EXPECT_EQ(Wait(pid), 0) << Errors();
   ExpectSound(2);
+  // What more than one of them stored is there once after maintenance.
+  ASSERT_OK(Compact(*Store(), {}).status());
+  ASSERT_OK(CollectGarbage(*Store(), {.grace_seconds = 0}).status());
+  ExpectSound(2);
+  std::set<Digest> chunks;
+  const auto names1 = Store()->List(kPacksPrefix).value();
+  for (const std::string& name : names1) {
+    const auto pack = ParsePackIndexName(name);
+    if (!pack.ok()) continue;
+    ASSERT_OK_AND_ASSIGN(const std::string bytes, Store()->ReadWhole(name, kMaxPackIndexBytes));
+    ASSERT_OK_AND_ASSIGN(const PackIndex index, DecodePackIndex(bytes, *pack));
+    for (const PackedChunk& chunk : index.chunks) {
+      EXPECT_TRUE(chunks.insert(chunk.digest).second) << chunk.digest.ToString();
+    }
+  }
+  EXPECT_FALSE(chunks.empty());
 }
 
 }  // namespace

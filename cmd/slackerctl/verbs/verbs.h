@@ -22,5 +22,10 @@ extern const Verb kVerifyVerb;
 extern const Verb kKeygenVerb;
 extern const Verb kSignVerb;
 extern const Verb kRequestsVerb;
+extern const Verb kRmVerb;
+extern const Verb kGcVerb;
+extern const Verb kCompactVerb;
+extern const Verb kFsckVerb;
+extern const Verb kStatsVerb;
 
 }  // namespace slacker::ctl

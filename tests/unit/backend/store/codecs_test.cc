@@ -7,6 +7,7 @@
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/pack_index.h"
+#include "backend/store/references.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker {
@@ -40,6 +41,10 @@ PackIndex SampleIndex() {
     index.chunks.push_back({D("chunk" + std::to_string(i)), 8 + 100 * i, 100, 100 + i, i > 0});
   }
   return index;
+}
+
+StoreReferences SampleReferences() {
+  return {.chains = {D("a")}, .records = {D("b"), D("c")}, .packs = {}};
 }
 
 // One of the formats: a sample's bytes, and a decoder that answers whether they are accepted.
@@ -102,6 +107,10 @@ const Format kFormats[] = {
      [](std::string_view b) { return DecodeImageEntry(b).status(); }},
     {"Locations", [] { return EncodeLocations(SampleLocations(), D("record")).value(); },
      [](std::string_view b) { return DecodeLocations(b, D("record"), 4).status(); }},
+    {"References", [] { return EncodeReferences(SampleReferences()); },
+     [](std::string_view b) { return DecodeReferences(b).status(); }},
+    {"PacksOfLocations", [] { return EncodeLocations(SampleLocations(), D("record")).value(); },
+     [](std::string_view b) { return DecodePacksOfLocations(b, D("record")).status(); }},
     {"PackIndex", [] { return EncodePackIndex(SampleIndex()); },
      [](std::string_view b) { return DecodePackIndex(b, D("pack")).status(); }},
 };
@@ -184,6 +193,20 @@ TEST(PackIndexTest, EmptyIndexIsAccepted) {
   PackIndex index;
   index.pack = D("pack");
   EXPECT_OK(DecodePackIndex(EncodePackIndex(index), D("pack")));
+}
+
+TEST(LocationsCodecTest, ThePacksAloneAreThoseOfTheLocations) {
+  const std::string bytes = EncodeLocations(SampleLocations(), D("record")).value();
+  ASSERT_OK_AND_ASSIGN(const auto packs, DecodePacksOfLocations(bytes, D("record")));
+  EXPECT_EQ(packs, (std::vector<Digest>{D("pack 1"), D("pack 2")}));
+}
+
+TEST(ReferencesTest, RoundTripKeepsEverything) {
+  ASSERT_OK_AND_ASSIGN(const StoreReferences decoded,
+                       DecodeReferences(EncodeReferences(SampleReferences())));
+  EXPECT_EQ(decoded.chains, SampleReferences().chains);
+  EXPECT_EQ(decoded.records, SampleReferences().records);
+  EXPECT_EQ(decoded.packs, SampleReferences().packs);
 }
 
 class BadPackIndexTest : public ::testing::TestWithParam<PackedChunk> {};

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -65,11 +66,19 @@ TEST_F(StoreWriterTest, LayerWithoutContentNeedsNoPack) {
   EXPECT_TRUE(backend_->List(kPacksPrefix).value().empty());
 }
 
-TEST_F(StoreWriterTest, SecondPublicationWritesNothing) {
+TEST_F(StoreWriterTest, SecondPublicationLeavesEverythingAsItIs) {
+  const auto contents = [this] {
+    std::map<std::string, std::string> all;
+    const auto names = backend_->List("").value();
+    for (const std::string& name : names) all[name] = backend_->ReadWhole(name, 1 << 20).value();
+    return all;
+  };
   ASSERT_OK(PublishSamples(backend_, samples_));
+  const auto before = contents();
   backend_->ResetCounts();
   ASSERT_OK(PublishSamples(backend_, samples_));
-  EXPECT_EQ(backend_->counts().writes, 0u);
+  EXPECT_EQ(contents(), before);
+  EXPECT_EQ(backend_->counts().writes, 3u);  // its intent, for each layer and for the image
 }
 
 TEST_F(StoreWriterTest, KnownChunksAreNotWrittenAgain) {

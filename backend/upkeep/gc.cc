@@ -1,0 +1,190 @@
+#include "backend/upkeep/gc.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "backend/base/clock.h"
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+#include "backend/store/names.h"
+#include "backend/store/references.h"
+#include "backend/upkeep/mark.h"
+#include "backend/upkeep/trash.h"
+
+namespace slacker {
+namespace {
+
+class Collector {
+ public:
+  Collector(Backend* backend, const GcOptions& options) : backend_(backend), options_(options) {}
+
+  absl::StatusOr<GcReport> Run() {
+    RETURN_IF_ERROR(LookAtClock());
+    RETURN_IF_ERROR(RemoveOldIntents());
+    RETURN_IF_ERROR(Pass());
+    // What has just been condemned needs a second look before it goes.
+    if (options_.grace_seconds == 0 && !options_.dry_run && report_.condemned.objects > 0) {
+      RETURN_IF_ERROR(LookAtClock());
+      RETURN_IF_ERROR(Pass());
+    }
+    return std::move(report_);
+  }
+
+ private:
+  absl::Status LookAtClock() {
+    if (options_.dry_run) {  // writes nothing
+      now_ = SystemClock().WallNanos() / 1'000'000'000;
+      return absl::OkStatus();
+    }
+    ASSIGN_OR_RETURN(now_, StoreNow(*backend_));
+    return absl::OkStatus();
+  }
+
+  // Of publications that died: one that lives declares again before it commits.
+  absl::Status RemoveOldIntents() {
+    ASSIGN_OR_RETURN(const auto names, backend_->List(kIntentsPrefix));
+    for (const std::string& name : names) {
+      const auto info = backend_->Stat(name);
+      if (absl::IsNotFound(info.status())) continue;
+      RETURN_IF_ERROR(info.status());
+      if (now_ - info->modified_unix_seconds < kDaySeconds) continue;
+      report_.actions.push_back("remove " + name);
+      if (!options_.dry_run) RETURN_IF_ERROR(backend_->Remove(name));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Pass() {
+    report_.in_use = report_.young = report_.waiting = {};
+    report_.foreign.clear();
+    // Before the marks: what is removed was condemned when all references were looked at.
+    ASSIGN_OR_RETURN(const std::vector<Condemned> trash, ListTrash(*backend_));
+    ASSIGN_OR_RETURN(marks_, Mark(*backend_, {.now = now_}));
+    SLACKER_FAILPOINT("gc.marked");
+    trashed_.clear();
+    std::vector<Condemned> due;
+    for (const Condemned& condemned : trash) RETURN_IF_ERROR(Judge(condemned, &due));
+    RETURN_IF_ERROR(RemoveAll(due));
+    return CondemnGarbage();
+  }
+
+  absl::Status Judge(const Condemned& condemned, std::vector<Condemned>* due) {
+    const std::string& name = condemned.name;
+    if (!IsCondemnable(condemned.id.kind)) {
+      report_.foreign.push_back(TrashName(name));
+      return absl::OkStatus();
+    }
+    const auto info = backend_->Stat(name);
+    if (!info.ok() && !absl::IsNotFound(info.status())) return info.status();
+    const bool copied = IsCopiedToTrash(condemned.id.kind);
+    if (InUse(condemned.id, info)) {
+      // A chain that only nodes have: its image was removed, but this tells what they need.
+      if (!info.ok() && copied && !marks_.IsPublished(condemned.id)) return absl::OkStatus();
+      if (!info.ok() && copied) RETURN_IF_ERROR(Restore(name));
+      ++report_.reprieved;
+      report_.actions.push_back("reprieve " + name);
+      return options_.dry_run ? absl::OkStatus() : Reprieve(*backend_, name);
+    }
+    trashed_.insert(name);
+    if (now_ - condemned.since < options_.grace_seconds) {
+      if (info.ok()) Count(&report_.waiting, info->size_bytes);
+      return absl::OkStatus();
+    }
+    if (info.ok()) {
+      Count(&report_.removed, info->size_bytes);
+      report_.actions.push_back("remove " + name);
+    }
+    due->push_back(condemned);
+    return absl::OkStatus();
+  }
+
+  bool InUse(const ObjectId& id, const absl::StatusOr<ObjectInfo>& info) const {
+    if (id.kind != ObjectKind::kLease) return marks_.Has(id);
+    return info.ok() && now_ - info->modified_unix_seconds <= kLeaseSeconds;
+  }
+
+  absl::Status Restore(const std::string& name) {
+    ++report_.restored;
+    report_.actions.push_back("restore " + name);
+    if (options_.dry_run) return absl::OkStatus();
+    const absl::Status restored = RestoreFromTrash(*backend_, name);
+    return absl::IsNotFound(restored) ? absl::OkStatus() : restored;
+  }
+
+  absl::Status RemoveAll(const std::vector<Condemned>& due) {
+    if (options_.dry_run) return absl::OkStatus();
+    std::vector<Condemned> copied;
+    // Backwards: the index of a pack before the pack.
+    for (auto it = due.rbegin(); it != due.rend(); ++it) {
+      SLACKER_FAILPOINT("gc.before_remove");
+      if (IsCopiedToTrash(it->id.kind)) {
+        ASSIGN_OR_RETURN(const bool removed, RemoveCopied(*backend_, it->name));
+        // Written anew since: it may be condemned anew.
+        if (!removed) trashed_.erase(it->name);
+        if (removed) copied.push_back(*it);
+      } else {
+        RETURN_IF_ERROR(backend_->Remove(it->name));
+      }
+      SLACKER_FAILPOINT("gc.removed");
+    }
+    // A publisher that found something before it went has declared it by now; one that comes later
+    // finds it missing.
+    ASSIGN_OR_RETURN(const SecondLook look, LookAgain(*backend_, now_, copied));
+    SLACKER_FAILPOINT("gc.looked_again");
+    report_.restored += look.restored.size();
+    const absl::flat_hash_set<std::string> kept(look.needed_by_nodes.begin(),
+                                                look.needed_by_nodes.end());
+    for (auto it = due.rbegin(); it != due.rend(); ++it) {
+      if (!kept.contains(it->name)) RETURN_IF_ERROR(Reprieve(*backend_, it->name));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CondemnGarbage() {
+    ASSIGN_OR_RETURN(const auto names, backend_->List(""));
+    for (const std::string& name : names) {
+      const ObjectId id = IdentifyObject(name);
+      if (id.kind == ObjectKind::kForeign) report_.foreign.push_back(name);
+      if (id.kind == ObjectKind::kForeign || id.kind == ObjectKind::kTrash ||
+          id.kind == ObjectKind::kQuarantine || trashed_.contains(name)) {
+        continue;
+      }
+      const auto info = backend_->Stat(name);
+      if (absl::IsNotFound(info.status())) continue;
+      RETURN_IF_ERROR(info.status());
+      const int64_t age = now_ - info->modified_unix_seconds;
+      if (InUse(id, info)) {
+        Count(&report_.in_use, info->size_bytes);
+      } else if (age < std::min(options_.grace_seconds, kDaySeconds)) {
+        Count(&report_.young, info->size_bytes);
+      } else {
+        Count(&report_.condemned, info->size_bytes);
+        report_.actions.push_back("condemn " + name);
+        if (!options_.dry_run) RETURN_IF_ERROR(Condemn(*backend_, name));
+        SLACKER_FAILPOINT("gc.condemned");
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  static void Count(GcReport::Total* total, uint64_t bytes) {
+    ++total->objects;
+    total->bytes += bytes;
+  }
+
+  Backend* const backend_;
+  const GcOptions options_;
+  int64_t now_ = 0;
+  Marks marks_;
+  absl::flat_hash_set<std::string> trashed_;  // condemned already
+  GcReport report_;
+};
+
+}  // namespace
+
+absl::StatusOr<GcReport> CollectGarbage(Backend& backend, const GcOptions& options) {
+  return Collector(&backend, options).Run();
+}
+
+}  // namespace slacker

@@ -1,0 +1,60 @@
+#include "backend/upkeep/objects.h"
+
+#include "backend/base/status.h"
+#include "backend/store/names.h"
+
+namespace slacker {
+namespace {
+
+struct Prefix {
+  std::string_view text;
+  ObjectKind kind;
+};
+
+constexpr size_t kHexDigits = 64;
+// Followed by a digest, and maybe by more components.
+constexpr Prefix kOfChains[] = {{kManifestsPrefix, ObjectKind::kManifest},
+                                {kGrantsPrefix, ObjectKind::kGrant},
+                                {"boot/", ObjectKind::kBootPack}};
+// Followed by nothing but a digest.
+constexpr Prefix kOfDigests[] = {
+    {kRecordsPrefix, ObjectKind::kRecord},      {kTarsPrefix, ObjectKind::kTar},
+    {kLocationsPrefix, ObjectKind::kLocations}, {kPacksPrefix, ObjectKind::kPack},
+    {kIndexesPrefix, ObjectKind::kMergedIndex}, {kImagesPrefix, ObjectKind::kImage}};
+constexpr Prefix kOthers[] = {
+    {kIntentsPrefix, ObjectKind::kIntent}, {kLeasesPrefix, ObjectKind::kLease},
+    {"traces/", ObjectKind::kFromNodes},   {"requests/", ObjectKind::kFromNodes},
+    {kTrashPrefix, ObjectKind::kTrash},    {"quarantine/", ObjectKind::kQuarantine}};
+
+}  // namespace
+
+ObjectId IdentifyObject(std::string_view name) {
+  for (const Prefix& prefix : kOfChains) {
+    if (!name.starts_with(prefix.text)) continue;
+    const std::string_view rest = name.substr(prefix.text.size());
+    const auto chain = Digest::FromHex(rest.substr(0, kHexDigits));
+    if (!chain.ok() || (rest.size() > kHexDigits && rest[kHexDigits] != '/')) return {};
+    return {prefix.kind, *chain};
+  }
+  if (const auto pack = ParsePackIndexName(name); pack.ok()) return {ObjectKind::kPackIndex, *pack};
+  for (const Prefix& prefix : kOfDigests) {
+    const auto digest = ParseDigestName(name, prefix.text);
+    if (digest.ok()) return {prefix.kind, *digest};
+  }
+  for (const Prefix& prefix : kOthers) {
+    if (name.starts_with(prefix.text)) return {prefix.kind, {}};
+  }
+  return {};
+}
+
+absl::StatusOr<int64_t> StoreNow(Backend& backend) {
+  RETURN_IF_ERROR(backend.Replace(kClockName, ""));
+  ASSIGN_OR_RETURN(const ObjectInfo info, backend.Stat(kClockName));
+  if (info.modified_unix_seconds == 0) {
+    return FailedPrecondition("the store " + backend.Url() +
+                              " does not tell when objects were written");
+  }
+  return info.modified_unix_seconds;
+}
+
+}  // namespace slacker

@@ -1,0 +1,47 @@
+// What the names of a store's objects say to maintenance.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "backend/backend.h"
+#include "backend/base/digest.h"
+
+namespace slacker {
+
+enum class ObjectKind {
+  kImage,
+  kManifest,
+  kGrant,
+  kBootPack,
+  kRecord,
+  kTar,
+  kLocations,
+  kPack,
+  kPackIndex,
+  kMergedIndex,
+  kIntent,
+  kLease,
+  kFromNodes,  // traces, requests: their readers look after them
+  kTrash,
+  kQuarantine,
+  kForeign,  // nobody knows: reported, never touched
+};
+
+struct ObjectId {
+  ObjectKind kind = ObjectKind::kForeign;
+  Digest digest;  // of kManifest, kGrant, kBootPack: the chain; of kRecord to kMergedIndex
+};
+
+ObjectId IdentifyObject(std::string_view name);
+
+// Seconds since 1970 by the clock that also dates the store's objects. Writes trash/clock.
+// FAILED_PRECONDITION when the store does not date them.
+absl::StatusOr<int64_t> StoreNow(Backend& backend);
+inline constexpr std::string_view kClockName = "trash/clock";
+
+inline constexpr int64_t kDaySeconds = 24 * 60 * 60;
+
+}  // namespace slacker

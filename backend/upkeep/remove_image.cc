@@ -1,0 +1,78 @@
+#include "backend/upkeep/remove_image.h"
+
+#include <set>
+#include <string>
+
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+#include "backend/store/names.h"
+#include "backend/upkeep/mark.h"
+#include "backend/upkeep/objects.h"
+#include "backend/upkeep/trash.h"
+
+namespace slacker {
+namespace {
+
+// With their prefixes, as far as there are manifests to tell them.
+absl::StatusOr<std::set<Digest>> AllPrefixes(Backend& backend, const std::vector<Digest>& chains) {
+  std::set<Digest> all(chains.begin(), chains.end());
+  for (const Digest& chain : chains) {
+    ASSIGN_OR_RETURN(const auto names,
+                     backend.List(std::string(kManifestsPrefix) + chain.ToHex() + "/"));
+    for (const std::string& name : names) {
+      const auto manifest = ReadAnyManifest(backend, name);
+      if (absl::IsDataLoss(manifest.status()) || absl::IsNotFound(manifest.status())) continue;
+      RETURN_IF_ERROR(manifest.status());
+      for (const Digest& prefix : PrefixChains(*manifest)) all.insert(prefix);
+    }
+  }
+  return all;
+}
+
+// Grants first: what has none is for nobody.
+absl::StatusOr<std::vector<Condemned>> ObjectsOf(Backend& backend, const std::set<Digest>& chains,
+                                                 const Marks& marks) {
+  std::vector<Condemned> objects;
+  for (const std::string_view prefix : {kGrantsPrefix, kManifestsPrefix}) {
+    for (const Digest& chain : chains) {
+      if (marks.chains.contains(chain)) continue;
+      ASSIGN_OR_RETURN(const auto names, backend.List(std::string(prefix) + chain.ToHex() + "/"));
+      for (const std::string& name : names) objects.push_back({name, IdentifyObject(name), 0});
+    }
+  }
+  return objects;
+}
+
+}  // namespace
+
+absl::StatusOr<RemovedImages> RemoveImages(Backend& backend, const std::vector<ImageEntry>& entries,
+                                           const std::vector<Digest>& chains) {
+  RemovedImages removed;
+  ASSIGN_OR_RETURN(const int64_t now, StoreNow(backend));
+  ASSIGN_OR_RETURN(const std::set<Digest> all, AllPrefixes(backend, chains));
+  for (const ImageEntry& entry : entries) {
+    RETURN_IF_ERROR(backend.Remove(ImageName(entry.name, entry.platform)));
+    ++removed.entries;
+    SLACKER_FAILPOINT("rm.entry_removed");
+  }
+  const MarkOptions look = {.now = now, .packs = false, .lenient = true};
+  ASSIGN_OR_RETURN(const Marks before, Mark(backend, look));
+  ASSIGN_OR_RETURN(const std::vector<Condemned> objects, ObjectsOf(backend, all, before));
+  for (const Condemned& object : objects) RETURN_IF_ERROR(Condemn(backend, object.name));
+  SLACKER_FAILPOINT("rm.condemned");
+  ASSIGN_OR_RETURN(const Marks marks, Mark(backend, look));
+  std::vector<Condemned> gone;
+  for (const Condemned& object : objects) {
+    if (marks.IsPublished(object.id)) continue;  // published again meanwhile
+    ASSIGN_OR_RETURN(const bool done, RemoveCopied(backend, object.name));
+    if (!done) continue;
+    gone.push_back(object);
+    ++(object.id.kind == ObjectKind::kGrant ? removed.grants : removed.manifests);
+    SLACKER_FAILPOINT("rm.removed");
+  }
+  RETURN_IF_ERROR(LookAgain(backend, now, gone).status());
+  for (const Digest& chain : all) removed.kept_chains += marks.chains.contains(chain) ? 1 : 0;
+  return removed;
+}
+
+}  // namespace slacker

@@ -1,0 +1,287 @@
+#include "backend/upkeep/repair.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+#include "backend/record/zstd_codec.h"
+#include "backend/store/index_file.h"
+#include "backend/store/locations_codec.h"
+#include "backend/store/manifest_codec.h"
+#include "backend/store/names.h"
+#include "backend/store/references.h"
+#include "backend/upkeep/compact.h"
+#include "backend/upkeep/mark.h"
+#include "backend/upkeep/objects.h"
+
+namespace slacker {
+namespace {
+
+constexpr std::string_view kChunkOf = " of records/";  // "chunk sha256:… of records/…"
+
+bool IsDamaged(const absl::Status& status) {
+  return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsResourceExhausted(status);
+}
+
+}  // namespace
+
+Repairer::Repairer(std::shared_ptr<Backend> backend)
+    : backend_(std::move(backend)), reader_(backend_) {}
+
+void Repairer::Note(const std::string& object, const std::string& what) {
+  repaired_->push_back({object, what});
+}
+
+absl::Status Repairer::Run(const std::vector<Damage>& damages, std::vector<Damage>* repaired) {
+  repaired_ = repaired;
+  std::set<Digest> locations;
+  std::set<Digest> indexes;
+  std::set<Digest> packs;
+  std::set<std::string> merged;
+  for (const Damage& damage : damages) {
+    if (const size_t of = damage.object.find(kChunkOf); of != std::string::npos) {
+      const auto record = Digest::FromHex(damage.object.substr(of + kChunkOf.size()));
+      if (record.ok()) locations.insert(*record);
+      continue;
+    }
+    const ObjectId id = IdentifyObject(damage.object);
+    switch (id.kind) {
+      case ObjectKind::kLocations:
+        locations.insert(id.digest);
+        break;
+      case ObjectKind::kPackIndex:
+        indexes.insert(id.digest);
+        break;
+      case ObjectKind::kPack:
+        packs.insert(id.digest);
+        break;
+      case ObjectKind::kMergedIndex:
+        merged.insert(damage.object);
+        break;
+      case ObjectKind::kForeign:
+      case ObjectKind::kFromNodes:
+      case ObjectKind::kTrash:
+      case ObjectKind::kQuarantine:
+        break;
+      case ObjectKind::kImage: {
+        ASSIGN_OR_RETURN(const bool restored, RestoreManifest(damage.object));
+        if (!restored) RETURN_IF_ERROR(MoveAside(damage.object, damage.what));
+        break;
+      }
+      default:
+        RETURN_IF_ERROR(MoveAside(damage.object, damage.what));
+    }
+  }
+  // Indexes first: they tell where the chunks of damaged locations are.
+  for (const Digest& pack : indexes) RETURN_IF_ERROR(RebuildPackIndex(pack));
+  for (const Digest& pack : packs) RETURN_IF_ERROR(RebuildPackIndex(pack));
+  for (const Digest& record : locations) RETURN_IF_ERROR(RebuildLocations(record));
+  for (const Digest& pack : packs) RETURN_IF_ERROR(EmptyPack(pack));
+  return RebuildMergedIndexes(merged);
+}
+
+absl::Status Repairer::MoveAside(const std::string& name, const std::string& why) {
+  // What may have been removed by mistake, or by a collection that died, is not lost.
+  absl::Status there = backend_->Stat(name).status();
+  if (absl::IsNotFound(there)) {
+    const absl::Status restored = RestoreFromTrash(*backend_, name);
+    if (restored.ok()) Note(name, "brought back from the trash");
+    return absl::IsNotFound(restored) ? absl::OkStatus() : restored;
+  }
+  RETURN_IF_ERROR(there);
+  const absl::Status copied = CopyObject(*backend_, name, "quarantine/" + name);
+  if (!copied.ok() && !absl::IsDataLoss(copied)) return copied;
+  SLACKER_FAILPOINT("fsck.copied");
+  RETURN_IF_ERROR(backend_->Remove(name));
+  Note(name, "moved to quarantine/ (" + why + ")");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Repairer::RestoreManifest(const std::string& image) {
+  const auto bytes = backend_->ReadWhole(image, kMaxImageEntryBytes);
+  if (IsDamaged(bytes.status())) return false;
+  RETURN_IF_ERROR(bytes.status());
+  const auto entry = DecodeImageEntry(*bytes);
+  if (!entry.ok()) return false;
+  const std::string folder = std::string(kManifestsPrefix) + entry->chain_id.ToHex() + "/";
+  ASSIGN_OR_RETURN(const auto present, backend_->List(folder));
+  ASSIGN_OR_RETURN(const auto condemned, backend_->List(TrashName(folder)));
+  if (!present.empty() || condemned.empty()) return false;
+  for (const std::string& name : condemned) {
+    const std::string object = name.substr(kTrashPrefix.size());
+    RETURN_IF_ERROR(RestoreFromTrash(*backend_, object));
+    Note(object, "brought back from the trash");
+  }
+  return true;
+}
+
+absl::StatusOr<bool> Repairer::IsSound(const std::string& pack, const PackedChunk& chunk) {
+  const auto stored = backend_->Read(pack, chunk.offset, chunk.stored_bytes);
+  if (IsDamaged(stored.status())) return false;
+  RETURN_IF_ERROR(stored.status());
+  if (stored->size() != chunk.stored_bytes) return false;
+  std::string bytes;
+  if (!chunk.compressed) return Sha256::Of(*stored) == chunk.digest;
+  return DecompressExactly(*stored, chunk.size_bytes, &bytes).ok() &&
+         Sha256::Of(bytes) == chunk.digest;
+}
+
+absl::StatusOr<Repairer::Found> Repairer::FindChunks(std::set<Digest> wanted) {
+  Found found;
+  ASSIGN_OR_RETURN(const auto names, backend_->List(kPacksPrefix));
+  for (const std::string& name : names) {
+    if (wanted.empty()) break;
+    const auto pack = ParsePackIndexName(name);
+    if (!pack.ok()) continue;
+    const auto bytes = backend_->ReadWhole(name, kMaxPackIndexBytes);
+    if (IsDamaged(bytes.status())) continue;
+    RETURN_IF_ERROR(bytes.status());
+    const auto index = DecodePackIndex(*bytes, *pack);
+    if (!index.ok()) continue;
+    for (const PackedChunk& chunk : index->chunks) {
+      if (!wanted.contains(chunk.digest)) continue;
+      ASSIGN_OR_RETURN(const bool sound, IsSound(PackName(*pack), chunk));
+      if (!sound) continue;
+      found.emplace(chunk.digest, std::pair(*pack, chunk));
+      wanted.erase(chunk.digest);
+    }
+  }
+  return found;
+}
+
+absl::Status Repairer::RebuildLocations(const Digest& record) {
+  const auto object = reader_.ReadRecord(record);
+  if (IsDamaged(object.status())) return absl::OkStatus();  // without it nobody reads them
+  RETURN_IF_ERROR(object.status());
+  const std::vector<Chunk>& chunks = object->layer.chunks;
+  const auto present = reader_.ReadLocations(record, chunks.size());
+  if (!present.ok() && !IsDamaged(present.status())) return present.status();
+  Found places;
+  std::set<Digest> wanted;
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    wanted.insert(chunks[i].digest);
+    if (!present.ok()) continue;
+    const ChunkLocation& at = present->chunks[i];
+    const std::string& name = present->packs[at.pack];
+    const PackedChunk row{chunks[i].digest, at.offset, at.stored_bytes, chunks[i].size_bytes,
+                          at.compressed};
+    ASSIGN_OR_RETURN(const bool sound, IsSound(name, row));
+    if (!sound) continue;
+    ASSIGN_OR_RETURN(const Digest pack, ParsePackName(name));
+    places.emplace(row.digest, std::pair(pack, row));
+  }
+  for (const auto& [digest, place] : places) wanted.erase(digest);
+  ASSIGN_OR_RETURN(const Found found, FindChunks(wanted));
+  places.insert(found.begin(), found.end());
+  Locations locations;
+  absl::flat_hash_map<Digest, uint32_t> numbers;
+  uint64_t lost = 0;
+  StoreReferences relied_on;
+  for (const Chunk& chunk : chunks) {
+    const auto place = places.find(chunk.digest);
+    // A pack that cannot be: readers say that the chunk is missing, publishers store it again.
+    const bool known = place != places.end();
+    const Digest pack = known ? place->second.first : Digest();
+    const auto [number, is_new] =
+        numbers.try_emplace(pack, static_cast<uint32_t>(locations.packs.size()));
+    if (is_new) locations.packs.push_back(PackName(pack));
+    if (known) relied_on.packs.insert(pack);
+    lost += known ? 0 : 1;
+    locations.chunks.push_back(known ? ChunkLocation{number->second, place->second.second.offset,
+                                                     place->second.second.stored_bytes,
+                                                     place->second.second.compressed}
+                                     : ChunkLocation{number->second, 8, chunk.size_bytes, false});
+  }
+  ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(locations, record));
+  const auto before = backend_->ReadWhole(LocationsName(record), bytes.size());
+  if (before.ok() && *before == bytes) return absl::OkStatus();
+  Intent intent(backend_.get());
+  RETURN_IF_ERROR(intent.Declare(relied_on));
+  RETURN_IF_ERROR(intent.CheckPacks());
+  RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, LocationsName(record), bytes));
+  intent.Clear();
+  Note(LocationsName(record), "made anew" + (lost == 0 ? ""
+                                                       : "; " + std::to_string(lost) +
+                                                             " chunks are lost: publish its "
+                                                             "images again"));
+  return absl::OkStatus();
+}
+
+absl::Status Repairer::RebuildPackIndex(const Digest& pack) {
+  const std::string name = PackName(pack);
+  const auto info = backend_->Stat(name);
+  if (absl::IsNotFound(info.status())) return MoveAside(PackIndexName(pack), "of no pack");
+  RETURN_IF_ERROR(info.status());
+  std::map<Digest, PackedChunk> rows;
+  const auto bytes = backend_->ReadWhole(PackIndexName(pack), kMaxPackIndexBytes);
+  if (!bytes.ok() && !IsDamaged(bytes.status())) return bytes.status();
+  const auto old = bytes.ok() ? DecodePackIndex(*bytes, pack) : bytes.status();
+  if (old.ok()) {
+    for (const PackedChunk& chunk : old->chunks) rows.emplace(chunk.digest, chunk);
+  }
+  ASSIGN_OR_RETURN(const auto records, backend_->List(kRecordsPrefix));
+  for (const std::string& record_name : records) {
+    const auto record = ParseDigestName(record_name, kRecordsPrefix);
+    if (!record.ok()) continue;
+    const auto found = backend_->ReadWhole(LocationsName(*record), kMaxLocationsBytes);
+    const auto packs = found.ok() ? DecodePacksOfLocations(*found, *record) : found.status();
+    if (!packs.ok() && !IsDamaged(packs.status())) return packs.status();
+    if (!packs.ok() || std::count(packs->begin(), packs->end(), pack) == 0) continue;
+    const auto object = reader_.ReadRecord(*record);
+    if (IsDamaged(object.status())) continue;
+    RETURN_IF_ERROR(object.status());
+    const auto locations = DecodeLocations(*found, *record, object->layer.chunks.size());
+    if (!locations.ok()) continue;
+    for (size_t i = 0; i < locations->chunks.size(); ++i) {
+      const ChunkLocation& at = locations->chunks[i];
+      if (locations->packs[at.pack] != name) continue;
+      const Chunk& chunk = object->layer.chunks[i];
+      rows.emplace(chunk.digest, PackedChunk{chunk.digest, at.offset, at.stored_bytes,
+                                             chunk.size_bytes, at.compressed});
+    }
+  }
+  PackIndex index{pack, info->size_bytes, {}};
+  for (const auto& [digest, row] : rows) {
+    ASSIGN_OR_RETURN(const bool sound, IsSound(name, row));
+    if (sound) index.chunks.push_back(row);
+  }
+  const size_t count = index.chunks.size();
+  const std::string content = EncodePackIndex(std::move(index));
+  if (bytes.ok() && *bytes == content) return absl::OkStatus();
+  RETURN_IF_ERROR(backend_->Replace(PackIndexName(pack), content));
+  Note(PackIndexName(pack), "made anew with " + std::to_string(count) + " chunks");
+  return absl::OkStatus();
+}
+
+absl::Status Repairer::EmptyPack(const Digest& pack) {
+  const absl::Status there = backend_->Stat(PackName(pack)).status();
+  if (absl::IsNotFound(there)) return absl::OkStatus();
+  RETURN_IF_ERROR(there);
+  CompactOptions options;
+  options.only = {pack};
+  const auto compacted = Compact(*backend_, options);
+  if (IsDamaged(compacted.status())) return absl::OkStatus();  // other damage first
+  RETURN_IF_ERROR(compacted.status());
+  ASSIGN_OR_RETURN(const int64_t now, StoreNow(*backend_));
+  const auto marks = Mark(*backend_, {.now = now});
+  if (IsDamaged(marks.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(marks.status());
+  if (marks->packs.contains(pack)) return absl::OkStatus();
+  RETURN_IF_ERROR(MoveAside(PackIndexName(pack), "of a damaged pack"));
+  return MoveAside(PackName(pack), "damaged; its sound chunks are in other packs");
+}
+
+absl::Status Repairer::RebuildMergedIndexes(const std::set<std::string>& damaged) {
+  if (damaged.empty()) return absl::OkStatus();
+  // Nothing is lost: they repeat what the indexes of the packs say.
+  for (const std::string& name : damaged) {
+    RETURN_IF_ERROR(backend_->Remove(name));
+    Note(name, "removed: the indexes of its packs are merged again");
+  }
+  ASSIGN_OR_RETURN(const IndexCatalog catalog, OpenIndexes(*backend_));
+  return MergeIndexes(*backend_, catalog).status();
+}
+
+}  // namespace slacker

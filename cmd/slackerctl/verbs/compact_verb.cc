@@ -1,0 +1,68 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "backend/base/status.h"
+#include "backend/upkeep/compact.h"
+#include "cmd/common/store_url.h"
+#include "cmd/slackerctl/verbs/verbs.h"
+
+namespace slacker::ctl {
+namespace {
+
+absl::StatusOr<CompactReport> CompactStore(const CommonArguments& common) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(common.store));
+  return Compact(*store, {});
+}
+
+void PrintReport(const CompactReport& report, const Console& console) {
+  for (const std::string& chunk : report.damaged) {
+    console.err << "damaged, left where it is: " << Printable(chunk) << '\n';
+  }
+  console.out << report.packs_before << " packs became " << report.packs_after << ": "
+              << report.chunks_moved << " chunks moved, " << HumanSize(report.bytes_written)
+              << " written, " << report.chunks_converged << " duplicates left out, "
+              << report.locations_replaced << " locations replaced\n";
+  if (report.packs_condemned > 0) {
+    console.out << report.packs_condemned << " packs (" << HumanSize(report.bytes_condemned)
+                << ") are not used any more: \"slackerctl gc\" removes them after the grace\n";
+  }
+}
+
+int RunCompact(const CommonArguments& common, const Console& console) {
+  const absl::StatusOr<CompactReport> report = CompactStore(common);
+  if (!report.ok()) {
+    PrintError(console.err, report.status());
+    return kExitFailed;
+  }
+  if (common.json) {
+    PrintJson(console.out, {{"packs_before", report->packs_before},
+                            {"packs_after", report->packs_after},
+                            {"packs_written", report->packs_written},
+                            {"bytes_written", report->bytes_written},
+                            {"chunks_moved", report->chunks_moved},
+                            {"chunks_converged", report->chunks_converged},
+                            {"locations_replaced", report->locations_replaced},
+                            {"packs_condemned", report->packs_condemned},
+                            {"bytes_condemned", report->bytes_condemned},
+                            {"unused_bytes_left", report->unused_bytes_left},
+                            {"damaged", report->damaged}});
+  } else {
+    PrintReport(*report, console);
+  }
+  return report->damaged.empty() ? kExitOk : kExitFailed;
+}
+
+Action DeclareCompact(CLI::App* command) {
+  auto common = std::make_shared<CommonArguments>();
+  AddCommon(command, common.get());
+  return [common](const Console& console) { return RunCompact(*common, console); };
+}
+
+}  // namespace
+
+const Verb kCompactVerb = {"compact", "Merge small packs and leave out what nothing needs",
+                           DeclareCompact};
+
+}  // namespace slacker::ctl

@@ -1,0 +1,119 @@
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "backend/base/status.h"
+#include "backend/upkeep/gc.h"
+#include "cmd/common/store_url.h"
+#include "cmd/slackerctl/verbs/verbs.h"
+
+namespace slacker::ctl {
+namespace {
+
+struct Arguments {
+  CommonArguments common;
+  std::string grace = "30d";
+  bool dry_run = false;
+};
+
+// "30d", "12h", "45m", "10s", "0".
+absl::StatusOr<int64_t> ParseDuration(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
+  constexpr int64_t kMax = 100 * 365;  // days: whatever the unit, nothing overflows
+  if (error == std::errc() && value >= 0) {
+    if (unit == "d" && value <= kMax) return value * kDaySeconds;
+    if (unit == "h" && value <= kMax * 24) return value * 60 * 60;
+    if (unit == "m" && value <= kMax * 24 * 60) return value * 60;
+    if (unit == "s" && value <= kMax * kDaySeconds) return value;
+    if (unit.empty() && value == 0) return value;
+  }
+  return InvalidArgument("\"" + std::string(text) + "\" is not a time: write 30d, 12h, 45m or 10s");
+}
+
+absl::StatusOr<GcReport> Collect(const Arguments& arguments) {
+  GcOptions options{.grace_seconds = 0, .dry_run = arguments.dry_run};
+  ASSIGN_OR_RETURN(options.grace_seconds, ParseDuration(arguments.grace));
+  RETURN_IF_ERROR(OpenExistingBackend(arguments.common.store).status());
+  // As for publishing: that sweeps what dead writers left unfinished.
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenBackend(arguments.common.store));
+  return CollectGarbage(*store, options);
+}
+
+struct Row {
+  const char* what;
+  const char* key;
+  const GcReport::Total* total;
+};
+
+std::vector<Row> Rows(const GcReport& report) {
+  return {{"in use", "in_use", &report.in_use},
+          {"not used, written within a day", "young", &report.young},
+          {"condemned, waiting for the grace", "waiting", &report.waiting},
+          {"condemned now", "condemned", &report.condemned},
+          {"removed", "removed", &report.removed}};
+}
+
+void PrintReport(const Arguments& arguments, const GcReport& report, const Console& console) {
+  if (arguments.dry_run) {
+    for (const std::string& action : report.actions) {
+      console.out << "would " << Printable(action) << '\n';
+    }
+  }
+  std::vector<std::vector<Cell>> rows;
+  for (const Row& row : Rows(report)) {
+    rows.push_back({TextCell(row.what), CountCell(row.total->objects), SizeCell(row.total->bytes)});
+  }
+  PrintRows(console, {"WHAT", "OBJECTS", "SIZE"}, rows);
+  if (report.reprieved > 0) console.out << report.reprieved << " objects are in use again\n";
+  if (report.restored > 0) console.out << report.restored << " of them were brought back\n";
+  for (const std::string& name : report.foreign) {
+    console.err << "not the store's, left alone: " << Printable(name) << '\n';
+  }
+}
+
+nlohmann::json ReportJson(const Arguments& arguments, const GcReport& report) {
+  nlohmann::json json = {{"dry_run", arguments.dry_run},
+                         {"reprieved", report.reprieved},
+                         {"restored", report.restored},
+                         {"actions", report.actions},
+                         {"foreign", report.foreign}};
+  for (const Row& row : Rows(report)) {
+    json[row.key] = {{"objects", row.total->objects}, {"bytes", row.total->bytes}};
+  }
+  return json;
+}
+
+int RunGc(const Arguments& arguments, const Console& console) {
+  const absl::StatusOr<GcReport> report = Collect(arguments);
+  if (!report.ok()) {
+    PrintError(console.err, report.status());
+    return absl::IsInvalidArgument(report.status()) ? kExitUsage : kExitFailed;
+  }
+  if (arguments.common.json) {
+    PrintJson(console.out, ReportJson(arguments, *report));
+  } else {
+    PrintReport(arguments, *report, console);
+  }
+  return kExitOk;
+}
+
+Action DeclareGc(CLI::App* command) {
+  auto arguments = std::make_shared<Arguments>();
+  AddCommon(command, &arguments->common);
+  command
+      ->add_option("--grace", arguments->grace,
+                   "How long something must have been found unused before it goes: 30d, 12h, 0")
+      ->capture_default_str();
+  command->add_flag("--dry-run", arguments->dry_run, "Only say what would be done");
+  return [arguments](const Console& console) { return RunGc(*arguments, console); };
+}
+
+}  // namespace
+
+const Verb kGcVerb = {"gc", "Remove what no image needs any more", DeclareGc};
+
+}  // namespace slacker::ctl

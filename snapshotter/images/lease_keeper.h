@@ -1,0 +1,60 @@
+// Tells the store which images this node has, so that maintenance of the store keeps them
+// (docs/adr/0015): the object leases/<node>/images.
+//
+// Best effort, on a thread of its own: nothing waits for it, and a store that cannot be written is
+// left alone; its images are kept for as long as its grace. Written when the images have changed, and
+// every kRenewal; looked at every kInterval, for the first time after kFirst. A node without images
+// that has never had a lease writes none.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "backend/backend.h"
+#include "backend/base/clock.h"
+#include "snapshotter/metastore/db.h"
+
+namespace slacker {
+
+class LeaseKeeper {
+ public:
+  static constexpr std::chrono::minutes kFirst{1};
+  static constexpr std::chrono::minutes kInterval{10};
+  static constexpr std::chrono::hours kRenewal{6};
+
+  struct Options {
+    std::string root;  // of the node's state: where its name is kept
+    Db* db = nullptr;
+    const Clock* clock = nullptr;
+    // The store, for writing; asked again as long as it fails.
+    std::function<absl::StatusOr<std::shared_ptr<Backend>>()> open;
+  };
+
+  // The name is made at the first start (<root>/node).
+  static absl::StatusOr<std::unique_ptr<LeaseKeeper>> Open(Options options);
+  // Stop.
+  ~LeaseKeeper();
+
+  // Starts the thread. At most once.
+  void Start();
+  // Ends it. Does not wait longer than two seconds for a store that hangs.
+  void Stop();
+
+  // One look, now: what the thread does. For tests, without Start.
+  absl::Status Renew();
+
+  const std::string& node() const { return node_; }
+
+ private:
+  struct State;
+  LeaseKeeper(Options options, std::string node);
+
+  const std::string node_;
+  // Shared with the thread, which may outlive us in a call of a store that hangs.
+  const std::shared_ptr<State> state_;
+};
+
+}  // namespace slacker

@@ -1,0 +1,75 @@
+// Running slackerctl as a process, and looking at the store that it leaves.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "backend/loopback/loopback_backend.h"
+#include "backend/publish/verifier.h"
+#include "backend/store/store.h"
+#include "tests/support/oci_image.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker::testing {
+
+// Its wait status; `variable`: one more in its environment.
+inline int RunSlackerctl(std::vector<std::string> arguments, const std::string& store,
+                         std::string variable = "X=1") {
+  arguments.insert(arguments.begin(), SLACKERCTL);
+  arguments.insert(arguments.end(), {"--store", "loopback:" + store});
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  char* envp[] = {variable.data(), nullptr};
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_WRONLY, 0);
+  }
+  pid_t pid = -1;
+  EXPECT_EQ(posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), envp), 0);
+  posix_spawn_file_actions_destroy(&actions);
+  int status = -1;
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  return status;
+}
+
+inline std::shared_ptr<Backend> OpenStore(const std::string& path) {
+  return LoopbackBackend::Open(path, LoopbackBackend::Missing::kFail).value();
+}
+
+inline void ExpectSoundStore(const std::string& path, size_t images) {
+  ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(OpenStore(path)));
+  for (const Damage& damage : report.damages) ADD_FAILURE() << damage.object << damage.what;
+  EXPECT_EQ(ListImages(*OpenStore(path))->size(), images);
+}
+
+// As if everything had been written two days ago.
+inline void Backdate(const std::string& path) {
+  const auto then = std::filesystem::file_time_type::clock::now() - std::chrono::hours(48);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
+    if (entry.is_regular_file()) std::filesystem::last_write_time(entry.path(), then);
+  }
+}
+
+// The failpoints in a trace, and how often each was passed.
+inline std::map<std::string, int> Passages(const std::string& trace) {
+  std::map<std::string, int> passages;
+  std::istringstream lines(ReadFileOrDie(trace));
+  for (std::string name; std::getline(lines, name);) ++passages[name];
+  return passages;
+}
+
+}  // namespace slacker::testing

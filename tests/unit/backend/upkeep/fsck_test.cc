@@ -1,0 +1,195 @@
+#include "backend/upkeep/fsck.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "backend/store/index_file.h"
+#include "backend/store/names.h"
+#include "backend/store/references.h"
+#include "backend/upkeep/compact.h"
+#include "backend/upkeep/objects.h"
+#include "tests/support/faulty_backend.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/backend/publish/published_image.h"
+
+namespace slacker {
+namespace {
+
+using testing::FaultyBackend;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+using testing::StatusIs;
+
+bool IsMovedAside(ObjectKind kind) {
+  return kind == ObjectKind::kManifest || kind == ObjectKind::kGrant ||
+         kind == ObjectKind::kImage || kind == ObjectKind::kRecord || kind == ObjectKind::kTar ||
+         kind == ObjectKind::kLease;
+}
+
+class FsckTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    image_ = layout_.AddImage(testing::SampleLayers());
+    ASSERT_OK(testing::PublishLayout(layout_, store_));
+    ASSERT_OK(store_->Replace(LeaseName(std::string(32, 'a')), EncodeReferences({})));
+    const auto names1 = store_->List("").value();
+    for (const std::string& name : names1) sound_[name] = Content(name);
+  }
+  std::string Content(const std::string& name) { return *store_->ReadWhole(name, 64 << 20); }
+  std::string Damaged(const std::string& name) {
+    std::string bytes = sound_.at(name);
+    bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x10);
+    return bytes;
+  }
+  void Reset() {
+    const auto names = store_->List("").value();
+    for (const std::string& name : names) ASSERT_OK(store_->Remove(name));
+    for (const auto& [name, content] : sound_) ASSERT_OK(store_->Replace(name, content));
+  }
+  FsckReport Check(bool repair) { return CheckStore(store_, {}, repair).value(); }
+
+  const testing::TempDir dir_;
+  testing::OciLayout layout_{dir_ / "layout"};
+  const std::shared_ptr<Backend> store_ = std::make_shared<MemoryBackend>();
+  testing::WrittenImage image_;
+  std::map<std::string, std::string> sound_;
+};
+
+TEST_F(FsckTest, ASoundStoreIsLeftAsItIs) {
+  ASSERT_OK(store_->Put("foreign", "mine"));
+  const FsckReport report = Check(/*repair=*/true);
+  EXPECT_THAT(report.verified.damages, IsEmpty());
+  EXPECT_THAT(report.repaired, IsEmpty());
+  EXPECT_THAT(report.foreign, ::testing::ElementsAre("foreign"));
+  ASSERT_OK(store_->Remove("foreign"));
+  for (const auto& [name, content] : sound_) EXPECT_EQ(Content(name), content) << name;
+}
+
+TEST_F(FsckTest, WithoutRepairNothingIsWritten) {
+  for (const auto& [name, content] : sound_) ASSERT_OK(store_->Replace(name, Damaged(name)));
+  EXPECT_THAT(Check(/*repair=*/false).verified.damages, SizeIs(::testing::Ge(6u)));
+  for (const auto& [name, content] : sound_) EXPECT_EQ(Content(name), Damaged(name)) << name;
+}
+
+// What each kind of object becomes, damaged or gone.
+TEST_F(FsckTest, WhatCanBeMadeAnewIsAndTheRestIsMovedAside) {
+  for (const auto& [name, content] : sound_) {
+    for (const bool remove : {false, true}) {
+      SCOPED_TRACE(name + (remove ? " removed" : " damaged"));
+      Reset();
+      ASSERT_OK(remove ? store_->Remove(name) : store_->Replace(name, Damaged(name)));
+      const ObjectKind kind = IdentifyObject(name).kind;
+      const FsckReport report = Check(/*repair=*/true);
+      switch (kind) {
+        case ObjectKind::kLocations:
+          EXPECT_THAT(report.verified.damages, IsEmpty());
+          EXPECT_THAT(Check(false).verified.damages, IsEmpty());
+          EXPECT_THAT(report.repaired, SizeIs(1));
+          break;
+        case ObjectKind::kPackIndex:
+          EXPECT_THAT(report.verified.damages, IsEmpty());
+          EXPECT_TRUE(remove || Content(name) == content);
+          break;
+        case ObjectKind::kLease:
+        case ObjectKind::kImage:
+          EXPECT_THAT(report.verified.damages, IsEmpty());
+          break;
+        default:
+          break;
+      }
+      if (!remove && IsMovedAside(kind)) {
+        EXPECT_EQ(Content("quarantine/" + name), Damaged(name));
+        EXPECT_FALSE(store_->Stat(name).ok());
+      }
+      // Publishing again makes the store whole, whatever it was.
+      ASSERT_OK(testing::PublishLayout(layout_, store_));
+      const FsckReport after = Check(/*repair=*/true);
+      for (const Damage& damage : after.verified.damages) {
+        ADD_FAILURE() << damage.object << ": " << damage.what;
+      }
+    }
+  }
+}
+
+TEST_F(FsckTest, OfADamagedPackTheSoundChunksAreKeptAndTheOthersArePublishedAgain) {
+  std::string pack;
+  for (const auto& [name, content] : sound_) {
+    if (IdentifyObject(name).kind == ObjectKind::kPack && content.size() > 300'000) pack = name;
+  }
+  ASSERT_THAT(pack, Not(IsEmpty()));
+  ASSERT_OK(store_->Replace(pack, Damaged(pack)));
+  const FsckReport report = Check(/*repair=*/true);
+  EXPECT_THAT(report.verified.damages, SizeIs(1));  // the chunk that is lost
+  EXPECT_FALSE(store_->Stat(pack).ok());
+  EXPECT_EQ(Content("quarantine/" + pack), Damaged(pack));
+  ASSERT_OK(testing::PublishLayout(layout_, store_));
+  EXPECT_THAT(Check(false).verified.damages, IsEmpty());
+}
+
+TEST_F(FsckTest, ADamagedChunkOfWhichThereIsAnotherCopyIsFoundThere) {
+  // Compaction leaves the old packs, until garbage is collected.
+  ASSERT_OK(Compact(*store_, {}).status());
+  std::set<std::string> old;
+  for (const auto& [name, content] : sound_) old.insert(name);
+  std::string pack;
+  const auto names2 = store_->List("packs/").value();
+  for (const std::string& name : names2) {
+    if (!old.contains(name) && !name.ends_with(".idx")) pack = name;
+  }
+  ASSERT_THAT(pack, Not(IsEmpty()));
+  std::string bytes = Content(pack);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  ASSERT_OK(store_->Replace(pack, bytes));
+  // As an operator does who needs what was condemned.
+  const auto names3 = store_->List("trash/").value();
+  for (const std::string& name : names3) ASSERT_OK(store_->Remove(name));
+  EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
+}
+
+TEST_F(FsckTest, ADamagedMergedIndexIsMergedAgain) {
+  ASSERT_OK_AND_ASSIGN(const IndexCatalog catalog, OpenIndexes(*store_));
+  ASSERT_OK_AND_ASSIGN(const IndexMerge merge, MergeIndexes(*store_, catalog));
+  ASSERT_THAT(merge.written, Not(IsEmpty()));
+  const std::string sound = Content(merge.written);
+  for (const size_t at : {size_t{20}, sound.size() - 50}) {
+    std::string bytes = sound;
+    bytes[at] = static_cast<char>(bytes[at] ^ 1);
+    ASSERT_OK(store_->Replace(merge.written, bytes));
+    EXPECT_THAT(Check(false).verified.damages, SizeIs(1)) << at;
+    EXPECT_THAT(Check(true).verified.damages, IsEmpty()) << at;
+    EXPECT_EQ(Content(merge.written), sound) << at;
+  }
+}
+
+TEST_F(FsckTest, WhateverCallOfARepairFailsNothingThatWasSoundIsLost) {
+  for (uint64_t n = 1;; ++n) {
+    Reset();
+    for (const auto& [name, content] : sound_) {
+      const ObjectKind kind = IdentifyObject(name).kind;
+      if (kind == ObjectKind::kLocations || kind == ObjectKind::kLease) {
+        ASSERT_OK(store_->Replace(name, Damaged(name)));
+      }
+    }
+    const auto faulty = std::make_shared<FaultyBackend>(store_);
+    faulty->FailFrom(n, absl::UnavailableError("away"));
+    const auto report = CheckStore(faulty, {}, /*repair=*/true);
+    if (!report.ok()) {
+      EXPECT_THAT(report.status(), StatusIs(absl::StatusCode::kUnavailable)) << n;
+    }
+    EXPECT_THAT(Check(true).verified.damages, IsEmpty()) << n;
+    for (const auto& [name, content] : sound_) {
+      const ObjectKind kind = IdentifyObject(name).kind;
+      if (kind == ObjectKind::kLocations || kind == ObjectKind::kLease) continue;
+      EXPECT_EQ(Content(name), content) << name << n;
+    }
+    if (report.ok()) break;
+    n += n / 8;  // there are many, and alike
+  }
+}
+
+}  // namespace
+}  // namespace slacker

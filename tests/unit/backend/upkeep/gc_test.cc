@@ -1,0 +1,291 @@
+#include "backend/upkeep/gc.h"
+
+#include <algorithm>
+
+#include "backend/upkeep/mark.h"
+#include "backend/upkeep/trash.h"
+#include "tests/support/faulty_backend.h"
+#include "tests/unit/backend/upkeep/upkeep_fixture.h"
+
+namespace slacker {
+namespace {
+
+using testing::CheckSamples;
+using testing::FaultyBackend;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using testing::SampleChain;
+using testing::SampleLayer;
+using ::testing::SizeIs;
+using testing::StagedBackend;
+using testing::StatusIs;
+
+class GcTest : public testing::UpkeepTest {
+ protected:
+  // What garbage becomes: two runs, the grace apart.
+  void CollectAll() {
+    store_->Advance(kDaySeconds);
+    (void)Gc();
+    store_->Advance(kDefaultGraceSeconds);
+    (void)Gc();
+  }
+  void CondemnAllGarbage() {
+    const Marks marks = Mark(*store_, {}).value();
+    for (const std::string& name : Names()) {
+      const ObjectId id = IdentifyObject(name);
+      if (!IsCondemnable(id.kind) || marks.Has(id)) continue;
+      ASSERT_OK(Condemn(*store_, name));
+    }
+  }
+  void WriteLease(const std::vector<SampleLayer>& layers) {
+    StoreReferences lease;
+    lease.chains.insert(SampleChain(layers));
+    ASSERT_OK(store_->Replace(LeaseName(std::string(32, 'a')), EncodeReferences(lease)));
+  }
+};
+
+TEST_F(GcTest, WhatIsInUseStaysForEver) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  const auto before = Names();
+  for (int i = 0; i < 3; ++i) {
+    store_->Advance(2 * kDefaultGraceSeconds);
+    const GcReport report = Gc();
+    EXPECT_THAT(report.actions, IsEmpty());
+    EXPECT_EQ(report.in_use.objects, before.size());
+  }
+  EXPECT_EQ(Names(), before);
+}
+
+TEST_F(GcTest, ARemovedImageGoesWhenTwoRunsTheGraceApartHaveFoundItUnused) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  ASSERT_OK(Publish("two", {base_, two_}));
+  store_->Advance(kDaySeconds);
+  ASSERT_OK(Rm("two"));
+  const GcReport first = Gc();
+  EXPECT_GT(first.condemned.objects, 3u);
+  EXPECT_EQ(first.removed.objects, 0u);
+  store_->Advance(kDefaultGraceSeconds - 1);
+  EXPECT_EQ(Gc().removed.objects, 0u);
+  store_->Advance(1);
+  const GcReport last = Gc();
+  EXPECT_EQ(last.removed.objects, first.condemned.objects);
+  EXPECT_THAT(Names("trash/"), IsEmpty());
+  EXPECT_THAT(Names("records/"), SizeIs(2));
+  EXPECT_THAT(Names("packs/"), SizeIs(4));
+  ExpectSound();
+}
+
+TEST_F(GcTest, EverythingGoesWithTheLastImage) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  ASSERT_OK(Rm("one"));
+  CollectAll();
+  EXPECT_THAT(Names(), IsEmpty());
+}
+
+TEST_F(GcTest, WhatWasWrittenWithinADayIsLeftAlone) {
+  ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(store_, {}));
+  ASSERT_OK(AddSample(*writer, base_));
+  store_->Advance(kDaySeconds - 1);
+  EXPECT_THAT(Gc().actions, IsEmpty());
+  store_->Advance(1);
+  EXPECT_THAT(Gc().actions, Not(IsEmpty()));
+}
+
+TEST_F(GcTest, ADryRunChangesNothingAndSaysWhatItWouldDo) {
+  ASSERT_OK(Publish("one", {base_}));
+  ASSERT_OK(Rm("one"));
+  const auto before = Names();
+  ASSERT_OK_AND_ASSIGN(const GcReport report, CollectGarbage(*store_, {.dry_run = true}));
+  EXPECT_EQ(Names(), before);
+  EXPECT_EQ(report.condemned.objects, 5u);  // record, tar part, locations, pack, index
+}
+
+TEST_F(GcTest, WhatANodeHasIsKeptWithoutBeingPublishedAgain) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  WriteLease({base_, one_});
+  ASSERT_OK(Rm("one"));
+  EXPECT_THAT(CheckSamples(store_, {base_, one_}), StatusIs(absl::StatusCode::kNotFound));
+  for (int day = 0; day < 100; ++day) {
+    store_->Advance(kDaySeconds);
+    WriteLease({base_, one_});
+    (void)Gc();
+  }
+  EXPECT_THAT(Names("records/"), SizeIs(2));
+  EXPECT_THAT(Names("packs/"), SizeIs(4));
+  EXPECT_THAT(Names("manifests/"), IsEmpty());
+  store_->Advance(kLeaseSeconds + 1);  // the node is gone
+  CollectAll();
+  CollectAll();
+  EXPECT_THAT(Names(), IsEmpty());
+}
+
+TEST_F(GcTest, PublishingAgainTakesBackWhatWasCondemned) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  ASSERT_OK(Rm("one"));
+  store_->Advance(kDaySeconds);
+  (void)Gc();
+  ASSERT_OK(Publish("one", {base_, one_}));
+  CollectAll();
+  EXPECT_THAT(Names("trash/"), IsEmpty());
+  ExpectSound();
+}
+
+TEST_F(GcTest, ADamagedObjectOnTheWayKeepsEverythingAndIsNamed) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  ASSERT_OK(Publish("two", {base_, two_}));
+  ASSERT_OK(Rm("two"));
+  const auto names = Names();
+  for (const std::string& name : names) {
+    const ObjectKind kind = IdentifyObject(name).kind;
+    if (kind != ObjectKind::kImage && kind != ObjectKind::kManifest &&
+        kind != ObjectKind::kLocations) {
+      continue;
+    }
+    const std::string content = store_->ReadWhole(name, 1 << 20).value();
+    ASSERT_OK(store_->Replace(name, content + "x"));
+    const auto report = CollectGarbage(*store_, {.grace_seconds = 0});
+    if (report.ok()) {
+      EXPECT_EQ(kind, ObjectKind::kLocations) << name;  // those of the removed image
+    } else {
+      EXPECT_THAT(report.status(), StatusIs(absl::StatusCode::kDataLoss, name));
+    }
+    ASSERT_OK(store_->Replace(name, content));
+  }
+}
+
+TEST_F(GcTest, ForeignObjectsAreReportedAndLeftAlone) {
+  ASSERT_OK(store_->Put("boot.txt", "mine"));
+  ASSERT_OK(store_->Put("packs/readme", "mine"));
+  ASSERT_OK(store_->Put("trash/boot.txt", ""));
+  ASSERT_OK(store_->Put("traces/x", "a trace"));
+  CollectAll();
+  EXPECT_THAT(Gc(0).foreign,
+              ::testing::UnorderedElementsAre("boot.txt", "packs/readme", "trash/boot.txt"));
+  EXPECT_THAT(Names(), SizeIs(4));
+}
+
+TEST_F(GcTest, WhateverCallFailsEveryVisibleImageIsSoundAndTheNextRunFinishes) {
+  for (uint64_t n = 1;; ++n) {
+    for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
+    ASSERT_OK(Publish("one", {base_, one_}));
+    ASSERT_OK(Publish("two", {base_, two_}));
+    ASSERT_OK(Rm("two"));
+    if (n % 2 == 0) CondemnAllGarbage();
+    FaultyBackend faulty(store_);
+    faulty.FailFrom(n, absl::UnavailableError("away"));
+    const auto report = CollectGarbage(faulty, {.grace_seconds = 0});
+    ExpectSound();
+    (void)Gc(0);
+    ExpectSound();
+    EXPECT_THAT(Names("records/"), SizeIs(2)) << n;
+    EXPECT_THAT(Names("trash/"), IsEmpty()) << n;
+    if (report.ok() && n > 2) break;
+  }
+}
+
+// At every call of a publication, a whole run without grace happens in its middle. Either the
+// publication succeeds, and is sound, or it says that it must be started again.
+class GcDuringPublicationTest : public GcTest, public ::testing::WithParamInterface<bool> {};
+
+TEST_P(GcDuringPublicationTest, NothingDanglesWherever) {
+  bool failed = false;
+  for (uint64_t n = 1;; ++n) {
+    store_->SetHook(nullptr);
+    for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
+    ASSERT_OK(Publish("other", {two_}));
+    ASSERT_OK(Publish("one", {base_, one_}));
+    ASSERT_OK(Rm("one"));
+    if (GetParam()) CondemnAllGarbage();
+    store_->SetHook([&](uint64_t call) {
+      if (call == n) (void)Gc(0);
+    });
+    const absl::Status published = Publish("one", {base_, one_});
+    const uint64_t calls = store_->calls();
+    store_->SetHook(nullptr);
+    ExpectSound();
+    if (!published.ok()) {
+      EXPECT_THAT(published, StatusIs(absl::StatusCode::kUnavailable)) << n;
+      failed = true;
+      ASSERT_OK(Publish("one", {base_, one_})) << n;
+    }
+    for (int i = 0; i < 2; ++i) {
+      ExpectSound();
+      (void)Gc(0);
+    }
+    ExpectSound();
+    EXPECT_THAT(Names("records/"), SizeIs(3)) << n;
+    if (calls < n) break;
+  }
+  EXPECT_TRUE(failed);  // or the test has not met what it is about
+}
+
+INSTANTIATE_TEST_SUITE_P(Garbage, GcDuringPublicationTest, ::testing::Bool(),
+                         [](const auto& test) { return test.param ? "Condemned" : "Fresh"; });
+
+// The other way round: a whole publication at every call of a run.
+class PublicationDuringGcTest : public GcTest, public ::testing::WithParamInterface<bool> {};
+
+TEST_P(PublicationDuringGcTest, NothingDanglesWherever) {
+  for (uint64_t n = 1;; ++n) {
+    store_->SetHook(nullptr);
+    for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
+    ASSERT_OK(Publish("other", {two_}));
+    ASSERT_OK(Publish("one", {base_, one_}));
+    ASSERT_OK(Rm("one"));
+    if (GetParam()) CondemnAllGarbage();
+    absl::Status published;
+    store_->SetHook([&](uint64_t call) {
+      if (call == n) published = Publish("one", {base_, one_});
+    });
+    const auto report = CollectGarbage(*store_, {.grace_seconds = 0});
+    const uint64_t calls = store_->calls();
+    store_->SetHook(nullptr);
+    ASSERT_OK(report.status()) << n;
+    if (!published.ok()) {
+      EXPECT_THAT(published, StatusIs(absl::StatusCode::kUnavailable)) << n;
+    }
+    ExpectSound();
+    (void)Gc(0);
+    ExpectSound();
+    if (calls < n) break;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Garbage, PublicationDuringGcTest, ::testing::Bool(),
+                         [](const auto& test) { return test.param ? "Condemned" : "Fresh"; });
+
+TEST_F(GcTest, RemovingAnImageBesideItsPublicationHarmsNeither) {
+  for (uint64_t n = 1;; ++n) {
+    store_->SetHook(nullptr);
+    for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
+    ASSERT_OK(Publish("one", {base_, one_}));
+    store_->SetHook([&](uint64_t call) {
+      if (call != n) return;
+      EXPECT_OK(Rm("one"));
+    });
+    ASSERT_OK(Publish("same layers", {base_, one_}));
+    const uint64_t calls = store_->calls();
+    store_->SetHook(nullptr);
+    ExpectSound();
+    if (calls < n) break;
+  }
+}
+
+TEST_F(GcTest, RemovingAnImageKeepsWhatOthersNeed) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  ASSERT_OK(Publish("alias", {base_, one_}));
+  ASSERT_OK(Publish("base", {base_}));
+  ASSERT_OK(Rm("one"));
+  ExpectSound();
+  EXPECT_THAT(Names("manifests/"), SizeIs(2));
+  ASSERT_OK(Rm("alias"));
+  ExpectSound();
+  EXPECT_THAT(Names("manifests/"), SizeIs(1));
+  EXPECT_THAT(Names("grants/"), SizeIs(1));
+  ASSERT_OK(Rm("base"));
+  EXPECT_THAT(Names("manifests/"), IsEmpty());
+  EXPECT_THAT(Names("grants/"), IsEmpty());
+}
+
+}  // namespace
+}  // namespace slacker
