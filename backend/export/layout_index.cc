@@ -26,7 +26,12 @@ Json ListedImage(const Descriptor& manifest, const ImageNames& names) {
       {"digest", manifest.digest.ToString()},
       {"size", manifest.size_bytes},
       {"platform", {{"os", names.platform.os}, {"architecture", names.platform.architecture}}}};
-  if (!names.platform.variant.empty()) entry["platform"]["variant"] = names.platform.variant;
+  // Without a name for it the configuration says what it is for.
+  if (names.platform.os.empty()) {
+    entry.erase("platform");
+  } else if (!names.platform.variant.empty()) {
+    entry["platform"]["variant"] = names.platform.variant;
+  }
   if (!names.tag.empty()) entry["annotations"][kRefName] = names.tag;
   if (!names.full_name.empty()) entry["annotations"][kFullName] = names.full_name;
   return entry;

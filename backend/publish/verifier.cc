@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend/base/status.h"
+#include "backend/publish/boot_verifier.h"
 #include "backend/publish/layer_verifier.h"
 #include "backend/publish/pack_verifier.h"
 #include "backend/store/manifest_codec.h"
@@ -18,13 +19,14 @@ namespace {
 class StoreVerifier {
  public:
   StoreVerifier(const std::shared_ptr<Backend>& backend, const Trust& trust)
-      : backend_(backend), trust_(trust), layers_(backend, trust) {}
+      : backend_(backend), trust_(trust), reader_(backend), layers_(backend, trust) {}
 
   absl::StatusOr<VerifyReport> Run() {
     RETURN_IF_ERROR(ForEach(kManifestsPrefix, &StoreVerifier::CheckManifest));
     RETURN_IF_ERROR(ForEach(kGrantsPrefix, &StoreVerifier::CheckGrant));
     RETURN_IF_ERROR(ForEach(kRecordsPrefix, &StoreVerifier::CheckRecord));
     RETURN_IF_ERROR(ForEach(kPacksPrefix, &StoreVerifier::CheckPackIndex));
+    RETURN_IF_ERROR(ForEach(kBootPrefix, &StoreVerifier::CheckBootPack));
     RETURN_IF_ERROR(ForEach(kImagesPrefix, &StoreVerifier::CheckImage));
     return std::move(layers_.report());
   }
@@ -93,6 +95,13 @@ class StoreVerifier {
     return layers_.Note(PackName(*pack), VerifyPack(*backend_, index));
   }
 
+  absl::Status CheckBootPack(const std::string& name) {
+    const absl::StatusOr<Digest> chain =
+        Digest::FromHex(std::string_view(name).substr(kBootPrefix.size()));
+    if (!chain.ok()) return DataLoss("its name is not that of a boot pack");
+    return VerifyBootPack(reader_, *chain);
+  }
+
   absl::Status CheckImage(const std::string& name) {
     ASSIGN_OR_RETURN(const std::string bytes, backend_->ReadWhole(name, kMaxImageEntryBytes));
     ASSIGN_OR_RETURN(const ImageEntry image, DecodeImageEntry(bytes));
@@ -106,6 +115,7 @@ class StoreVerifier {
 
   const std::shared_ptr<Backend> backend_;
   const Trust trust_;
+  const StoreReader reader_;  // of what has a digest
   LayerVerifier layers_;
   std::set<Digest> chains_;
 };
@@ -119,6 +129,9 @@ absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& bac
   if (absl::IsNotFound(status) || absl::IsFailedPrecondition(status)) return status;
   if (status.ok() && !trust.keys.empty()) ++verifier.report().signatures;
   RETURN_IF_ERROR(verifier.Note("manifest of " + chain_id.ToString(), status));
+  const absl::Status boot = VerifyBootPack(StoreReader(backend), chain_id);
+  // Only the tops of images have one.
+  if (!absl::IsNotFound(boot)) RETURN_IF_ERROR(verifier.Note(BootPackName(chain_id), boot));
   return std::move(verifier.report());
 }
 

@@ -49,7 +49,7 @@ TEST_F(VerifierTest, EveryChunkOfASoundStoreIsCounted) {
 // One flipped bit in the middle of any object is noticed, and the report names the object.
 TEST_F(VerifierTest, ADamagedObjectIsReportedByItsName) {
   for (const char* prefix :
-       {"manifests/", "records/", "tars/", "locations/", "packs/", "images/"}) {
+       {"manifests/", "records/", "tars/", "locations/", "packs/", "boot/", "images/"}) {
     ASSERT_OK_AND_ASSIGN(const auto names, store_->List(prefix));
     ASSERT_FALSE(names.empty()) << prefix;
     for (const std::string& name : names) {
@@ -79,7 +79,7 @@ TEST_F(VerifierTest, ATruncatedObjectIsReportedByItsName) {
 }
 
 TEST_F(VerifierTest, AChunkThatNoLayerWantsIsVerifiedToo) {
-  for (const char* prefix : {"manifests/", "images/", "records/", "tars/", "locations/"}) {
+  for (const char* prefix : {"manifests/", "images/", "records/", "tars/", "locations/", "boot/"}) {
     ASSERT_OK_AND_ASSIGN(const auto names, store_->List(prefix));
     for (const std::string& name : names) ASSERT_OK(store_->Remove(name));
   }

@@ -1,0 +1,73 @@
+#include "backend/publish/boot_verifier.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/base/status.h"
+#include "backend/record/layer_codec.h"
+#include "backend/store/boot_pack.h"
+#include "backend/store/names.h"
+
+namespace slacker {
+namespace {
+
+absl::StatusOr<std::string> ReadPart(ReadBackend& backend, const std::string& name, uint64_t offset,
+                                     uint64_t size) {
+  ASSIGN_OR_RETURN(std::string bytes, backend.Read(name, offset, size));
+  if (bytes.size() != size) return DataLoss("it is cut short");
+  return bytes;
+}
+
+absl::StatusOr<BootTable> ReadTable(ReadBackend& backend, const std::string& name,
+                                    const Digest& chain_id) {
+  ASSIGN_OR_RETURN(const std::string beginning, backend.Read(name, 0, kMaxBootTableBytes));
+  if (beginning.size() < kBootHeadBytes) return DataLoss("it is cut short");
+  ASSIGN_OR_RETURN(BootTable table, DecodeBootTable(beginning, chain_id));
+  ASSIGN_OR_RETURN(const ObjectInfo info, backend.Stat(name));
+  if (info.size_bytes != table.pack_bytes) return DataLoss("it has another size than it says");
+  return table;
+}
+
+// The chunks of a layer, by the record in the pack, or else by the store's.
+absl::StatusOr<std::vector<Chunk>> ReadChunkTable(const StoreReader& reader,
+                                                  const std::string& name,
+                                                  const BootTable::Record& record) {
+  if (record.bytes == 0) {
+    ASSIGN_OR_RETURN(DecodedRecord decoded, reader.ReadLayer(record.record));
+    return std::move(decoded.layer.chunks);
+  }
+  if (record.bytes > kMaxRecordBytes) return DataLoss("a record in it is too large");
+  std::string stored;
+  // A read of a backend has a limit.
+  constexpr uint64_t kStep = 16 << 20;
+  for (uint64_t done = 0; done < record.bytes; done += kStep) {
+    ASSIGN_OR_RETURN(const std::string part, ReadPart(reader.backend(), name, record.offset + done,
+                                                      std::min(kStep, record.bytes - done)));
+    stored += part;
+  }
+  ASSIGN_OR_RETURN(Layer layer, DecodeRecordObject(stored, record.record));
+  return std::move(layer.chunks);
+}
+
+}  // namespace
+
+absl::Status VerifyBootPack(const StoreReader& reader, const Digest& chain_id) {
+  const std::string name = BootPackName(chain_id);
+  ASSIGN_OR_RETURN(const BootTable table, ReadTable(reader.backend(), name, chain_id));
+  std::vector<std::vector<Chunk>> chunks;
+  for (const BootTable::Record& record : table.records) {
+    ASSIGN_OR_RETURN(chunks.emplace_back(), ReadChunkTable(reader, name, record));
+  }
+  std::vector<const std::vector<Chunk>*> tables;
+  for (const std::vector<Chunk>& layer : chunks) tables.push_back(&layer);
+  for (const BootTable::Window& window : table.windows) {
+    ASSIGN_OR_RETURN(const std::string stored,
+                     ReadPart(reader.backend(), name, window.offset, window.stored_bytes));
+    RETURN_IF_ERROR(UnpackBootWindow(window, stored, tables).status());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace slacker
