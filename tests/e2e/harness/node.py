@@ -1,4 +1,5 @@
 """One node: a network namespace with a containerd and a snapshotter on roots of their own."""
+import hashlib
 import json
 import os
 import shutil
@@ -284,7 +285,7 @@ class Node:
         kept = [f"{self.root}/{name}/{child}" for name in _COLLECTED
                 for child in os.listdir(f"{self.root}/{name}") if not child.startswith(".new-")]  # spares
         kept += [point for point in mount_points() if point.startswith(self.root + "/")]
-        kept += loop_devices(self.root).items()
+        kept += loop_devices(self.root, _run_directory(self.root)).items()
         for fd in os.listdir(f"/proc/{self.slackerd.pid}/fd"):
             target = _link(f"/proc/{self.slackerd.pid}/fd/{fd}")
             if target.startswith(tuple(f"{self.root}/{name}/" for name in _COLLECTED)):
@@ -308,11 +309,15 @@ def mount_points():
         return [line.split()[1].decode("unicode_escape") for line in file]
 
 
-def loop_devices(directory):
-    """{device: file} of the loop devices whose file lies below `directory` or our run directory."""
-    ours = [directory + "/"]
-    if os.path.isdir("/run/slacker"):
-        ours += [f"/run/slacker/{name}/" for name in os.listdir("/run/slacker")]
+def _run_directory(root):
+    """Where the slackerd of `root` has its FUSE mounts."""
+    name = hashlib.sha256(os.path.realpath(root).encode()).hexdigest()[:16]
+    return f"/run/slacker/{name}"
+
+
+def loop_devices(*directories):
+    """{device: file} of the loop devices whose file lies below one of the directories."""
+    ours = tuple(directory + "/" for directory in directories)
     found = {}
     for device in os.listdir("/sys/block"):
         try:
@@ -320,7 +325,7 @@ def loop_devices(directory):
                 backing = file.read().strip()
         except OSError:
             continue
-        if backing.startswith(tuple(ours)):
+        if backing.startswith(ours):
             found[device] = backing
     return found
 
