@@ -45,7 +45,7 @@ class Publication {
   absl::StatusOr<PublishedImage> Run() {
     ASSIGN_OR_RETURN(image_, ResolveImage(*source_, options_.platform));
     repository_ = options_.private_repository;
-    if (repository_.empty()) {
+    if (repository_.empty() && !options_.for_everybody) {
       ASSIGN_OR_RETURN(repository_, source_->PrivateRepository());
     }
     ASSIGN_OR_RETURN(writer_, StoreWriter::Open(backend_, options_.store));
@@ -58,7 +58,7 @@ class Publication {
     }
     RETURN_IF_ERROR(CheckMerge());
     SLACKER_FAILPOINT("publish.before_manifests");
-    PublishedImage published{.entry = MakeEntry(), .totals = {}};
+    PublishedImage published{.entry = MakeEntry(), .repository = repository_, .totals = {}};
     RETURN_IF_ERROR(
         writer_->CommitManifests(layers_, image_.platform, published.entry, repository_));
     SLACKER_FAILPOINT("publish.done");

@@ -32,6 +32,8 @@ struct PublishOptions {
   uint64_t max_layer_tar_bytes = 1ull << 40;
   // Whom the image is granted to instead of whom its source says: a repository. Empty = the source.
   std::string private_repository = {};
+  // To everybody, whatever the source says. Not together with the one above.
+  bool for_everybody = false;
 };
 
 struct PublishProgress {
@@ -44,7 +46,8 @@ struct PublishProgress {
 };
 
 struct PublishedImage {
-  ImageEntry entry;  // as it was written to the store
+  ImageEntry entry;        // as it was written to the store
+  std::string repository;  // whose readers alone may have it; "" = everybody
   PublishProgress totals;
 };
 

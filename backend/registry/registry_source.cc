@@ -76,6 +76,11 @@ class ResumingBlob final : public ByteSource {
   uint64_t skip_ = 0;       // to drop from the present answer
 };
 
+RegistryClient::Purpose RootPurpose(const ImageReference& reference) {
+  return reference.digest.empty() ? RegistryClient::Purpose::kResolve
+                                  : RegistryClient::Purpose::kPull;
+}
+
 class RegistrySource final : public ImageSource {
  public:
   explicit RegistrySource(std::unique_ptr<RegistryClient> client) : client_(std::move(client)) {}
@@ -84,8 +89,8 @@ class RegistrySource final : public ImageSource {
 
   absl::StatusOr<Document> Root() override {
     const ImageReference& reference = client_->reference();
-    ASSIGN_OR_RETURN(Document root,
-                     FetchManifest(RootPurpose(), reference.TagOrDigest(), kMaxManifestBytes));
+    ASSIGN_OR_RETURN(Document root, FetchManifest(RootPurpose(reference), reference.TagOrDigest(),
+                                                  kMaxManifestBytes));
     if (!reference.digest.empty() && root.digest.ToString() != reference.digest) {
       return DataLoss("the manifest of " + Name() + " has the digest " + root.digest.ToString());
     }
@@ -122,11 +127,7 @@ class RegistrySource final : public ImageSource {
 
   absl::StatusOr<std::string> PrivateRepository() override {
     if (!client_->used_credentials()) return std::string();
-    ASSIGN_OR_RETURN(const auto anonymous,
-                     RegistryClient::Open(client_->reference(), client_->options(), true));
-    const absl::Status answer =
-        anonymous->Get(RootPurpose(), "manifests/" + client_->reference().TagOrDigest(), {kAccept})
-            .status();
+    const absl::Status answer = CheckAnonymousAccess(client_->reference(), client_->options());
     if (answer.ok()) return std::string();
     // Registries also call what one may not see missing.
     if (!absl::IsPermissionDenied(answer) && !absl::IsNotFound(answer)) return answer;
@@ -136,11 +137,6 @@ class RegistrySource final : public ImageSource {
   void Cancel() override { client_->Cancel(); }
 
  private:
-  RegistryClient::Purpose RootPurpose() const {
-    return client_->reference().digest.empty() ? RegistryClient::Purpose::kResolve
-                                               : RegistryClient::Purpose::kPull;
-  }
-
   absl::StatusOr<Document> FetchManifest(RegistryClient::Purpose purpose,
                                          const std::string& tag_or_digest, uint64_t limit) {
     ASSIGN_OR_RETURN(std::unique_ptr<HttpResponse> response,
@@ -154,6 +150,12 @@ class RegistrySource final : public ImageSource {
 };
 
 }  // namespace
+
+absl::Status CheckAnonymousAccess(const ImageReference& reference, const RegistryOptions& options) {
+  ASSIGN_OR_RETURN(const auto client, RegistryClient::Open(reference, options, true));
+  const std::string path = "manifests/" + reference.TagOrDigest();
+  return client->Get(RootPurpose(reference), path, {kAccept}).status();
+}
 
 absl::StatusOr<std::unique_ptr<ImageSource>> OpenRegistrySource(const ImageReference& reference,
                                                                 const RegistryOptions& options) {

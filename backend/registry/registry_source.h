@@ -19,4 +19,7 @@ namespace slacker {
 absl::StatusOr<std::unique_ptr<ImageSource>> OpenRegistrySource(const ImageReference& reference,
                                                                 const RegistryOptions& options);
 
+// OK when the registry hands out the manifest of `reference` to somebody who shows no credentials.
+absl::Status CheckAnonymousAccess(const ImageReference& reference, const RegistryOptions& options);
+
 }  // namespace slacker

@@ -1,6 +1,6 @@
 #include "backend/source/decompress.h"
 
-#include <zlib.h>
+#include <isa-l/igzip_lib.h>
 #include <zstd.h>
 
 #include <algorithm>
@@ -58,40 +58,53 @@ class Codec {
 
 class GzipCodec final : public Codec {
  public:
-  GzipCodec() {
-    SLACKER_CHECK(inflateInit2(&stream_, 15 + 16) == Z_OK, "out of memory");  // 16: gzip only
-  }
-  GzipCodec(const GzipCodec&) = delete;
-  GzipCodec& operator=(const GzipCodec&) = delete;
-  ~GzipCodec() override { (void)inflateEnd(&stream_); }
+  GzipCodec() { Reset(); }
 
   absl::StatusOr<size_t> Step(std::string_view* in, char* out, size_t out_size) override {
-    if (ended_) {
+    if (AtBoundary()) {
       if (in->empty()) return size_t{0};
-      SLACKER_CHECK(inflateReset(&stream_) == Z_OK, "the stream was initialised");
-      ended_ = false;
+      Reset();
     }
     const size_t offered = std::min<size_t>(in->size(), 1U << 30);
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(in->data()));
-    stream_.avail_in = static_cast<uInt>(offered);
-    stream_.next_out = reinterpret_cast<Bytef*>(out);
-    stream_.avail_out = static_cast<uInt>(out_size);
-    const int result = inflate(&stream_, Z_NO_FLUSH);
-    in->remove_prefix(offered - stream_.avail_in);
-    if (result == Z_STREAM_END) {
-      ended_ = true;
-    } else if (result != Z_OK && result != Z_BUF_ERROR) {
-      return InvalidArgument(std::string("damaged gzip stream: ") +
-                             (stream_.msg != nullptr ? stream_.msg : zError(result)));
-    }
-    return out_size - stream_.avail_out;
+    state_->next_in = reinterpret_cast<uint8_t*>(const_cast<char*>(in->data()));
+    state_->avail_in = static_cast<uint32_t>(offered);
+    state_->next_out = reinterpret_cast<uint8_t*>(out);
+    state_->avail_out = static_cast<uint32_t>(out_size);
+    const int result = isal_inflate(state_.get());
+    if (result != ISAL_DECOMP_OK) return InvalidArgument("damaged gzip stream: " + Reason(result));
+    in->remove_prefix(offered - state_->avail_in);
+    return out_size - state_->avail_out;
   }
 
-  bool AtBoundary() const override { return ended_; }
+  // Checksum and length of the member have been compared then.
+  bool AtBoundary() const override { return state_->block_state == ISAL_BLOCK_FINISH; }
 
  private:
-  z_stream stream_{};
-  bool ended_ = false;
+  void Reset() {
+    isal_inflate_init(state_.get());
+    state_->crc_flag = ISAL_GZIP;
+  }
+
+  static std::string Reason(int result) {
+    switch (result) {
+      case ISAL_INVALID_BLOCK:
+        return "invalid block";
+      case ISAL_INVALID_SYMBOL:
+        return "invalid symbol";
+      case ISAL_INVALID_LOOKBACK:
+        return "invalid distance";
+      case ISAL_INVALID_WRAPPER:
+        return "invalid header";
+      case ISAL_UNSUPPORTED_METHOD:
+        return "unknown method";
+      case ISAL_INCORRECT_CHECKSUM:
+        return "wrong checksum";
+      default:
+        return "error " + std::to_string(result);
+    }
+  }
+
+  const std::unique_ptr<inflate_state> state_ = std::make_unique<inflate_state>();
 };
 
 class ZstdCodec final : public Codec {

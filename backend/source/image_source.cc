@@ -64,7 +64,64 @@ absl::StatusOr<ResolvedImage> ResolveManifest(ImageSource& source, const Documen
   return image;
 }
 
+constexpr size_t kMaxDocuments = 256;
+
+// The platforms below one document; one thread.
+class PlatformList {
+ public:
+  explicit PlatformList(ImageSource* source) : source_(source) {}
+
+  absl::Status AddDocument(const Document& document, int depth) {
+    if (++documents_ > kMaxDocuments || depth > kMaxIndexDepth) {
+      return InvalidArgument("the indexes are too large or nested too deep");
+    }
+    ASSIGN_OR_RETURN(const DocumentKind kind,
+                     ClassifyDocument(document.content, document.media_type));
+    if (kind == DocumentKind::kManifest) {
+      ASSIGN_OR_RETURN(const OciManifest manifest, ParseManifest(document.content));
+      ASSIGN_OR_RETURN(const std::string text, source_->ReadConfig(manifest.config));
+      ASSIGN_OR_RETURN(const OciConfig config, ParseConfig(text));
+      Add(config.platform);
+      return absl::OkStatus();
+    }
+    ASSIGN_OR_RETURN(const OciIndex index, ParseIndex(document.content));
+    for (const Descriptor& manifest : index.manifests) {
+      if (manifest.platform.has_value()) {
+        Add(*manifest.platform);
+        continue;
+      }
+      ASSIGN_OR_RETURN(const Document below, source_->ReadManifest(manifest));
+      RETURN_IF_ERROR(AddDocument(below, depth + 1));
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<Platform> Take() { return std::move(platforms_); }
+
+ private:
+  void Add(const Platform& platform) {
+    if (platform.os != "linux") return;
+    for (const Platform& known : platforms_) {
+      if (PlatformMatches(known, platform)) return;
+    }
+    platforms_.push_back(platform);
+  }
+
+  ImageSource* const source_;
+  size_t documents_ = 0;
+  std::vector<Platform> platforms_;
+};
+
 }  // namespace
+
+absl::StatusOr<std::vector<Platform>> ListPlatforms(ImageSource& source) {
+  ASSIGN_OR_RETURN(const Document root, source.Root());
+  PlatformList list(&source);
+  RETURN_IF_ERROR(list.AddDocument(root, 0));
+  std::vector<Platform> platforms = list.Take();
+  if (platforms.empty()) return NotFound("there is no image for Linux");
+  return platforms;
+}
 
 absl::StatusOr<ResolvedImage> ResolveImage(ImageSource& source, const Platform& platform) {
   ASSIGN_OR_RETURN(Document document, source.Root());

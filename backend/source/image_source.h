@@ -62,6 +62,10 @@ struct ResolvedImage {
   std::string config_json;
 };
 
+// The Linux platforms that a source has images for, each once, in the order of its indexes; what is
+// no image (attestations: "unknown/unknown") does not count. Reads at most 256 documents.
+absl::StatusOr<std::vector<Platform>> ListPlatforms(ImageSource& source);
+
 // NOT_FOUND when there is no image for `platform`; the message lists those that there are.
 absl::StatusOr<ResolvedImage> ResolveImage(ImageSource& source, const Platform& platform);
 

@@ -58,6 +58,11 @@ absl::StatusOr<std::unique_ptr<ImageSource>> OpenImageSource(std::string_view sp
     ASSIGN_OR_RETURN(ImageReference reference, ParseImageReference(spec.substr(kDocker.size())));
     return OpenRegistrySource(reference, options.registry);
   }
+  constexpr std::string_view kContainerd = "containerd:";
+  if (spec.starts_with(kContainerd)) {
+    return OpenContainerdSource(spec.substr(kContainerd.size()), options.containerd,
+                                options.registry);
+  }
   using Open =
       absl::StatusOr<std::unique_ptr<ImageSource>>(std::string_view path, std::string_view tag);
   static constexpr std::pair<std::string_view, Open*> kFiles[] = {
@@ -72,7 +77,7 @@ absl::StatusOr<std::unique_ptr<ImageSource>> OpenImageSource(std::string_view sp
   }
   return InvalidArgument("image source \"" + std::string(spec) +
                          "\" is none of docker://REFERENCE, oci:DIRECTORY[:TAG], "
-                         "oci-archive:FILE[:TAG] and docker-archive:FILE[:TAG]");
+                         "oci-archive:FILE[:TAG], docker-archive:FILE[:TAG] and containerd:NAME");
 }
 
 }  // namespace slacker

@@ -4,6 +4,7 @@
 //   oci:DIRECTORY[:TAG]        an OCI image layout
 //   oci-archive:FILE[:TAG]     a tar of one
 //   docker-archive:FILE[:TAG]  what `docker save` writes
+//   containerd:NAME            the content store of a running containerd
 //
 // DIRECTORY and FILE have no ':'.
 // INVALID_ARGUMENT for anything else, with a message that names what is possible.
@@ -17,11 +18,13 @@
 #include "absl/status/statusor.h"
 #include "backend/registry/registry_source.h"
 #include "backend/source/image_source.h"
+#include "cmd/common/containerd_source.h"
 
 namespace slacker {
 
 struct SourceOptions {
   RegistryOptions registry;
+  ContainerdOptions containerd;
 };
 
 // Where docker, nerdctl and podman keep credentials, as the environment says: $DOCKER_CONFIG or

@@ -43,8 +43,10 @@ void AddSigningKey(CLI::App* command, std::string* key) {
 }
 
 void AddTrustedKeys(CLI::App* command, std::vector<std::string>* keys) {
-  command->add_option("--trusted-key", *keys,
-                      "File of a public key whose signatures count; may be given again");
+  command
+      ->add_option("--trusted-key", *keys,
+                   "File of a public key whose signatures count; may be given again")
+      ->allow_extra_args(false);  // what follows the value is the next argument
 }
 
 }  // namespace slacker::ctl

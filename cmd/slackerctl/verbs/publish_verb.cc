@@ -19,10 +19,13 @@ namespace {
 struct Arguments {
   CommonArguments common;
   std::vector<std::string> sources;
-  std::string platform;  // empty: the host's
+  std::vector<std::string> platforms;  // empty: the host's
+  bool all_platforms = false;
   uint64_t chunk_size = Layer().chunk_size;
   int zstd_level = StoreWriter::Options().zstd_level;
   std::string private_repository;  // empty: as the source says
+  bool for_everybody = false;
+  ContainerdOptions containerd;
   std::string hosts_directory = "/etc/containerd/certs.d";
   std::string key;                        // file; empty: unsigned
   std::vector<std::string> trusted_keys;  // files
@@ -30,9 +33,7 @@ struct Arguments {
 
 absl::StatusOr<PublishOptions> MakeOptions(const Arguments& arguments) {
   PublishOptions options;
-  if (!arguments.platform.empty()) {
-    ASSIGN_OR_RETURN(options.platform, ParsePlatform(arguments.platform));
-  }
+  options.for_everybody = arguments.for_everybody;
   options.chunk_size = static_cast<uint32_t>(arguments.chunk_size);
   options.store.zstd_level = arguments.zstd_level;
   if (!arguments.private_repository.empty()) {
@@ -47,18 +48,70 @@ absl::StatusOr<PublishOptions> MakeOptions(const Arguments& arguments) {
   return options;
 }
 
-absl::StatusOr<PublishedImage> PublishOne(const std::string& spec,
-                                          const std::shared_ptr<Backend>& store,
-                                          const SourceOptions& source_options,
-                                          const PublishOptions& options, const Console& console) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ImageSource> source,
-                   OpenImageSource(spec, source_options));
-  ProgressDisplay display(&console, &SystemClock(), source->Name());
+absl::StatusOr<std::vector<Platform>> ParsePlatforms(const std::vector<std::string>& texts) {
+  std::vector<Platform> platforms;
+  for (const std::string& text : texts) {
+    ASSIGN_OR_RETURN(platforms.emplace_back(), ParsePlatform(text));
+  }
+  if (platforms.empty()) platforms.push_back(HostPlatform());
+  return platforms;
+}
+
+// What all sources are published with.
+struct Setting {
+  SourceOptions source;
+  PublishOptions options;
+  std::vector<Platform> platforms;  // none: all that a source has
+  std::shared_ptr<Backend> store;
+};
+
+absl::StatusOr<Setting> MakeSetting(const Arguments& arguments) {
+  Setting setting;
+  setting.source.registry.credential_files = DefaultCredentialFiles();
+  setting.source.registry.hosts_directory = arguments.hosts_directory;
+  setting.source.containerd = arguments.containerd;
+  ASSIGN_OR_RETURN(setting.options, MakeOptions(arguments));
+  if (!arguments.all_platforms) {
+    ASSIGN_OR_RETURN(setting.platforms, ParsePlatforms(arguments.platforms));
+  }
+  return setting;
+}
+
+absl::StatusOr<PublishedImage> PublishOne(ImageSource& source, const Platform& platform,
+                                          const Setting& setting, const Console& console) {
+  PublishOptions options = setting.options;
+  options.platform = platform;
+  ProgressDisplay display(&console, &SystemClock(), source.Name());
   absl::StatusOr<PublishedImage> published =
-      Publish(*source, store, options,
+      Publish(source, setting.store, options,
               [&display](const PublishProgress& progress) { display.Update(progress); });
   display.Clear();
   return published;
+}
+
+// One result, or error, for each platform.
+std::vector<absl::StatusOr<PublishedImage>> PublishAll(const std::string& spec,
+                                                       const Setting& setting,
+                                                       const Console& console) {
+  auto source = OpenImageSource(spec, setting.source);
+  if (!source.ok()) return {source.status()};
+  std::vector<Platform> platforms = setting.platforms;
+  if (platforms.empty()) {
+    auto found = ListPlatforms(**source);
+    if (!found.ok()) return {Annotate(found.status(), (*source)->Name())};
+    platforms = *std::move(found);
+  }
+  std::vector<absl::StatusOr<PublishedImage>> results;
+  for (const Platform& platform : platforms) {
+    if (!source.ok()) {
+      results.emplace_back(source.status());
+      continue;
+    }
+    results.push_back(PublishOne(**source, platform, setting, console));
+    // A publication that failed has cancelled its source.
+    if (!results.back().ok()) source = OpenImageSource(spec, setting.source);
+  }
+  return results;
 }
 
 void PrintPublished(const PublishedImage& image, const Console& console) {
@@ -67,14 +120,26 @@ void PrintPublished(const PublishedImage& image, const Console& console) {
               << FormatPlatform(image.entry.platform) << ") as " << image.entry.chain_id.ToString()
               << ": " << totals.layers << " layers, " << totals.layers_reused
               << " in the store already, " << HumanSize(totals.downloaded_bytes) << " downloaded, "
-              << HumanSize(totals.stored_bytes) << " stored" << std::endl;
+              << HumanSize(totals.stored_bytes) << " stored"
+              << (image.repository.empty() ? "" : ", for readers of " + image.repository + " alone")
+              << std::endl;
+}
+
+nlohmann::json PublishedJson(const PublishedImage& image) {
+  nlohmann::json result = ImageJson(image.entry);
+  result["private_repository"] = image.repository;
+  result["layers"] = image.totals.layers;
+  result["layers_reused"] = image.totals.layers_reused;
+  result["downloaded_bytes"] = image.totals.downloaded_bytes;
+  result["stored_bytes"] = image.totals.stored_bytes;
+  return result;
 }
 
 // One after the other; a source that fails does not keep the others from being published.
 int RunPublish(const Arguments& arguments, const Console& console) {
-  const absl::StatusOr<PublishOptions> options = MakeOptions(arguments);
-  if (!options.ok()) {
-    PrintError(console.err, options.status());
+  absl::StatusOr<Setting> setting = MakeSetting(arguments);
+  if (!setting.ok()) {
+    PrintError(console.err, setting.status());
     return kExitUsage;
   }
   const absl::StatusOr<std::shared_ptr<Backend>> store = OpenBackend(arguments.common.store);
@@ -82,31 +147,24 @@ int RunPublish(const Arguments& arguments, const Console& console) {
     PrintError(console.err, store.status());
     return kExitFailed;
   }
-  if (!options->store.key.has_value() && (*store)->IsNetwork()) {
+  setting->store = *store;
+  if (!setting->options.store.key.has_value() && (*store)->IsNetwork()) {
     console.err << "warning: without --key the images are unsigned, and nodes refuse such a store "
                    "on a network unless they are told that it may be insecure"
                 << std::endl;
   }
-  SourceOptions source_options;
-  source_options.registry.credential_files = DefaultCredentialFiles();
-  source_options.registry.hosts_directory = arguments.hosts_directory;
   int exit_code = kExitOk;
   nlohmann::json results = nlohmann::json::array();
   for (const std::string& spec : arguments.sources) {
-    const absl::StatusOr<PublishedImage> image =
-        PublishOne(spec, *store, source_options, *options, console);
-    if (!image.ok()) {
-      PrintError(console.err, image.status());
-      exit_code = kExitFailed;
-    } else if (arguments.common.json) {
-      nlohmann::json result = ImageJson(image->entry);
-      result["layers"] = image->totals.layers;
-      result["layers_reused"] = image->totals.layers_reused;
-      result["downloaded_bytes"] = image->totals.downloaded_bytes;
-      result["stored_bytes"] = image->totals.stored_bytes;
-      results.push_back(std::move(result));
-    } else {
-      PrintPublished(*image, console);
+    for (const absl::StatusOr<PublishedImage>& image : PublishAll(spec, *setting, console)) {
+      if (!image.ok()) {
+        PrintError(console.err, image.status());
+        exit_code = kExitFailed;
+      } else if (arguments.common.json) {
+        results.push_back(PublishedJson(*image));
+      } else {
+        PrintPublished(*image, console);
+      }
     }
   }
   if (arguments.common.json) PrintJson(console.out, results);
@@ -121,28 +179,61 @@ std::string CheckChunkSize(const std::string& text) {
   return good ? "" : "the chunk size must be a power of two from 4096 to 262144";
 }
 
+// Who may have the images.
+void AddReaders(CLI::App* command, Arguments* arguments) {
+  CLI::Option* readers =
+      command->add_option("--private", arguments->private_repository,
+                          "Repository whose readers alone may have the images (default: as its "
+                          "registry says; layouts and archives are for everybody)");
+  command
+      ->add_flag("--public", arguments->for_everybody,
+                 "Everybody may have the images, whatever their registry says")
+      ->excludes(readers);
+}
+
+void AddPlatforms(CLI::App* command, Arguments* arguments) {
+  CLI::Option* platform =
+      command
+          ->add_option("--platform", arguments->platforms,
+                       "os/arch[/variant] (default: this machine's); may be given again")
+          ->allow_extra_args(false);
+  command->add_flag("--all-platforms", arguments->all_platforms, "Every Linux platform there is")
+      ->excludes(platform);
+}
+
+// How sources are reached.
+void AddSources(CLI::App* command, Arguments* arguments) {
+  command
+      ->add_option("--hosts-dir", arguments->hosts_directory,
+                   "Directory of containerd's hosts.toml files: mirrors and certificates")
+      ->capture_default_str();
+  command
+      ->add_option("--containerd-address", arguments->containerd.address,
+                   "Socket of the containerd that containerd:NAME means")
+      ->capture_default_str();
+  command
+      ->add_option("--containerd-namespace", arguments->containerd.name_space,
+                   "Its namespace; kubelets use k8s.io")
+      ->capture_default_str();
+}
+
 Action DeclarePublish(CLI::App* command) {
   auto arguments = std::make_shared<Arguments>();
   command
       ->add_option("SOURCE", arguments->sources,
-                   "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or "
-                   "docker-archive:FILE[:NAME]")
+                   "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], "
+                   "docker-archive:FILE[:NAME] or containerd:NAME")
       ->required();
   AddCommon(command, &arguments->common);
-  AddPlatform(command, &arguments->platform);
+  AddPlatforms(command, arguments.get());
   command->add_option("--chunk-size", arguments->chunk_size, "Bytes in a chunk")
       ->check(CLI::Validator(CheckChunkSize, "BYTES"))
       ->capture_default_str();
   command->add_option("--zstd-level", arguments->zstd_level, "How hard to compress")
       ->check(CLI::Range(1, 19))
       ->capture_default_str();
-  command->add_option("--private", arguments->private_repository,
-                      "Repository whose readers alone may have the images (default: as its "
-                      "registry says; layouts are for everybody)");
-  command
-      ->add_option("--hosts-dir", arguments->hosts_directory,
-                   "Directory of containerd's hosts.toml files: mirrors and certificates")
-      ->capture_default_str();
+  AddReaders(command, arguments.get());
+  AddSources(command, arguments.get());
   AddSigningKey(command, &arguments->key);
   AddTrustedKeys(command, &arguments->trusted_keys);
   return [arguments](const Console& console) { return RunPublish(*arguments, console); };

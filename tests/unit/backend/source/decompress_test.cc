@@ -38,10 +38,32 @@ TEST(DecompressTest, EveryFormIsRecognisedInPiecesOfAnySize) {
 
 TEST(DecompressTest, MembersAndFramesFollowEachOther) {
   const std::string content = Content();
-  EXPECT_EQ(*Unpack(Gzip("a") + Gzip("") + Gzip(content)), "a" + content);
-  EXPECT_EQ(*Unpack(Zstd("a") + Zstd("") + Zstd(content)), "a" + content);
+  for (const size_t piece : {size_t{1}, size_t{7}, size_t{1000}, size_t{10'000'000}}) {
+    EXPECT_EQ(*Unpack(Gzip("a") + Gzip("") + Gzip(content) + Gzip("b"), piece),
+              "a" + content + "b");
+    EXPECT_EQ(*Unpack(Zstd("a") + Zstd("") + Zstd(content), piece), "a" + content);
+  }
   const std::string skippable("\x50\x2a\x4d\x18\x03\x00\x00\x00xyz", 11);
   EXPECT_EQ(*Unpack(skippable + Zstd(content)), content);
+}
+
+// As pigz, estargz and old tools write them: extra field, name, comment, checksum of the header.
+TEST(DecompressTest, EveryFieldOfAGzipHeaderIsPassedOver) {
+  const std::string plain = Gzip("content");
+  const std::string tail = plain.substr(10);
+  const auto with = [&](char flags, const std::string& fields) {
+    std::string head = plain.substr(0, 10);
+    head[3] = flags;
+    return head + fields + tail;
+  };
+  const std::string extra("\x04\x00SG\x00\x00", 6);
+  const std::string text("name\0", 5);
+  for (const size_t piece : {size_t{1}, size_t{1000}}) {
+    EXPECT_EQ(*Unpack(with(4, extra), piece), "content");
+    EXPECT_EQ(*Unpack(with(8, text), piece), "content");
+    EXPECT_EQ(*Unpack(with(16, text), piece), "content");
+    EXPECT_EQ(*Unpack(with(28, extra + text + text), piece), "content");
+  }
 }
 
 TEST(DecompressTest, NothingUnpacksToNothing) {

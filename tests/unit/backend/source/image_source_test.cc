@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "backend/source/layout_source.h"
+#include "backend/source/platform.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/tar_builder.h"
@@ -68,6 +69,33 @@ TEST_F(ResolveImageTest, NestedIndexesAreFollowedToALimit) {
   }
   EXPECT_EQ(Resolve("depth3")->manifest_digest, image.manifest);
   EXPECT_THAT(Resolve("depth6"), StatusIs(absl::StatusCode::kInvalidArgument, "nested"));
+}
+
+TEST_F(ResolveImageTest, PlatformsAreListedOnceAndWithoutWhatIsNoImageForLinux) {
+  const auto list = [this](const std::string& tag) {
+    std::string text;
+    const auto platforms = ListPlatforms(**OpenLayoutSource(layout_.directory(), tag));
+    if (!platforms.ok()) return platforms.status().ToString();
+    for (const Platform& platform : *platforms) text += FormatPlatform(platform) + " ";
+    return text;
+  };
+  layout_.AddImage({Layer("1")}, "one", kArm64);
+  EXPECT_EQ(list("one"), "linux/arm64/v8 ");
+  layout_.AddImage({Layer("2")}, "", kAmd64);
+  layout_.AddImage({Layer("3")}, "", {"linux", "arm64", ""});
+  layout_.AddImage({Layer("4")}, "", {"unknown", "unknown", ""});
+  layout_.AddImage({Layer("5")}, "", {"windows", "amd64", ""});
+  const WrittenImage arm = layout_.AddImage({Layer("6")}, "arm", {"linux", "arm", "v6"});
+  // An entry without a platform: its configuration has it.
+  layout_.AddEntry("application/vnd.oci.image.manifest.v1+json", arm.manifest,
+                   arm.manifest_json.size(), "", {});
+  EXPECT_EQ(list(""), "linux/arm64/v8 linux/amd64 linux/arm/v6 ");
+}
+
+TEST_F(ResolveImageTest, NothingForLinuxIsNotFound) {
+  layout_.AddImage({Layer("1")}, "", {"windows", "amd64", ""});
+  EXPECT_THAT(ListPlatforms(**OpenLayoutSource(layout_.directory(), "")),
+              StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_F(ResolveImageTest, AConfigurationOfAnotherPlatformIsNotTaken) {

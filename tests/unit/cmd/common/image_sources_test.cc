@@ -10,8 +10,8 @@ namespace {
 using testing::StatusIs;
 
 TEST(OpenImageSourceTest, UnknownKindsOfSourcesAreRefused) {
-  for (const char* spec : {"", "nginx", "http://x/y", "docker:nginx", "docker://",
-                           "oci:", "oci-archive:", "docker-archive:", "oci-archiv:x"}) {
+  for (const char* spec : {"", "nginx", "http://x/y", "docker:nginx", "docker://", "oci:",
+                           "oci-archive:", "docker-archive:", "oci-archiv:x", "containerd:"}) {
     EXPECT_THAT(OpenImageSource(spec, {}), StatusIs(absl::StatusCode::kInvalidArgument)) << spec;
   }
 }

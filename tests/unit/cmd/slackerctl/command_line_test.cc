@@ -106,6 +106,42 @@ TEST_F(SlackerctlTest, AnImageIsPublishedListedInspectedAndVerified) {
   }
 }
 
+TEST_F(SlackerctlTest, SeveralPlatformsOfAnIndexArePublished) {
+  AddImage("a");
+  AddImage("b", {"linux", "arm64", "v8"});
+  const std::string source = "oci:" + layout_.directory();
+  const auto platforms = [](const Json& images) {
+    std::vector<std::string> found;
+    for (const Json& image : images) found.push_back(image["platform"]);
+    return found;
+  };
+  const std::vector<std::string> both = {"linux/amd64", "linux/arm64/v8"};
+  EXPECT_EQ(platforms(RunJson(
+                {"publish", "--platform", "linux/amd64", "--platform", "linux/arm64", source})),
+            both);
+  EXPECT_EQ(platforms(RunJson({"publish", "--all-platforms", source})), both);
+  EXPECT_EQ(platforms(RunJson({"images"})), both);
+  // One that is missing does not keep the other from it.
+  EXPECT_EQ(Run({"publish", "--platform", "linux/s390x", "--platform", "linux/amd64", source,
+                 "--store", url_}),
+            kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("linux/s390x"));
+  EXPECT_THAT(out_.str(), HasSubstr("published " + source + " (linux/amd64)"));
+  EXPECT_EQ(Run({"publish", "--all-platforms", "--platform", "linux/amd64", source}), kExitUsage);
+}
+
+TEST_F(SlackerctlTest, WhoMayHaveAnImageIsSaid) {
+  const std::string source = AddImage("v1");
+  const std::vector<std::string> base = {"publish", source, "--platform", "linux/amd64"};
+  const auto with = [&base](std::vector<std::string> more) {
+    more.insert(more.begin(), base.begin(), base.end());
+    return more;
+  };
+  EXPECT_EQ(RunJson(with({"--private", "r.x/app"}))[0]["private_repository"], "r.x/app");
+  EXPECT_EQ(RunJson(with({"--public"}))[0]["private_repository"], "");
+  EXPECT_EQ(Run(with({"--public", "--private", "r.x/app"})), kExitUsage);
+}
+
 TEST_F(SlackerctlTest, PeopleReadTables) {
   const std::string source = AddImage("v1");
   ASSERT_EQ(Run({"publish", source, "--platform", "linux/amd64", "--store", url_}), kExitOk);

@@ -1,0 +1,218 @@
+#include "cmd/common/containerd_source.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/base/image_reference.h"
+#include "backend/base/status.h"
+#include "backend/registry/registry_source.h"
+#include "backend/source/verifying_source.h"
+#include "content.grpc.pb.h"
+#include "images.grpc.pb.h"
+
+namespace slacker {
+namespace {
+
+namespace content = ::containerd::services::content::v1;
+namespace images = ::containerd::services::images::v1;
+
+constexpr uint64_t kReadBytes = 8 << 20;  // in one call, which has a time limit
+
+absl::Status FromGrpc(const grpc::Status& status, std::string_view call) {
+  if (status.ok()) return absl::OkStatus();
+  return Annotate(
+      absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message()),
+      "containerd: " + std::string(call));
+}
+
+// Calls of one containerd in one namespace. Thread-safe.
+class Client {
+ public:
+  explicit Client(const ContainerdOptions& options)
+      : options_(options),
+        channel_(
+            grpc::CreateChannel("unix://" + options.address, grpc::InsecureChannelCredentials())),
+        content_(content::Content::NewStub(channel_)),
+        images_(images::Images::NewStub(channel_)) {}
+
+  absl::StatusOr<images::Image> GetImage(const std::string& name) {
+    grpc::ClientContext context;
+    Prepare(&context);
+    images::GetImageRequest request;
+    request.set_name(name);
+    images::GetImageResponse response;
+    RETURN_IF_ERROR(FromGrpc(images_->Get(&context, request, &response), "image " + name));
+    return response.image();
+  }
+
+  absl::StatusOr<uint64_t> GetSize(const Digest& digest) {
+    grpc::ClientContext context;
+    Prepare(&context);
+    content::InfoRequest request;
+    request.set_digest(digest.ToString());
+    content::InfoResponse response;
+    RETURN_IF_ERROR(
+        FromGrpc(content_->Info(&context, request, &response), "blob " + digest.ToString()));
+    return static_cast<uint64_t>(response.info().size());
+  }
+
+  // [offset, offset + size) of a blob that is long enough.
+  absl::Status Read(const Digest& digest, uint64_t offset, uint64_t size, std::string* bytes) {
+    grpc::ClientContext context;
+    Prepare(&context);
+    content::ReadContentRequest request;
+    request.set_digest(digest.ToString());
+    request.set_offset(static_cast<int64_t>(offset));
+    request.set_size(static_cast<int64_t>(size));
+    const auto reader = content_->Read(&context, request);
+    bytes->clear();
+    content::ReadContentResponse response;
+    while (reader->Read(&response)) {
+      if (static_cast<uint64_t>(response.offset()) != offset + bytes->size() ||
+          response.data().size() > size - bytes->size()) {
+        context.TryCancel();
+        return DataLoss("containerd answers with another part of " + digest.ToString() +
+                        " than was asked for");
+      }
+      bytes->append(response.data());
+    }
+    RETURN_IF_ERROR(FromGrpc(reader->Finish(), "reading " + digest.ToString()));
+    if (bytes->size() == size) return absl::OkStatus();
+    return DataLoss("containerd's blob " + digest.ToString() + " ends too early");
+  }
+
+ private:
+  void Prepare(grpc::ClientContext* context) const {
+    context->set_deadline(std::chrono::system_clock::now() + options_.rpc_timeout);
+    context->AddMetadata("containerd-namespace", options_.name_space);
+  }
+
+  const ContainerdOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<content::Content::Stub> content_;
+  const std::unique_ptr<images::Images::Stub> images_;
+};
+
+class BlobSource final : public ByteSource {
+ public:
+  BlobSource(Client* client, const Digest& digest, uint64_t size)
+      : client_(client), digest_(digest), size_(size) {}
+
+  absl::StatusOr<std::string_view> Next() override {
+    const uint64_t size = std::min(size_ - offset_, kReadBytes);
+    if (size == 0) return std::string_view();
+    RETURN_IF_ERROR(client_->Read(digest_, offset_, size, &bytes_));
+    offset_ += size;
+    return std::string_view(bytes_);
+  }
+
+ private:
+  Client* const client_;
+  const Digest digest_;
+  const uint64_t size_;
+  uint64_t offset_ = 0;
+  std::string bytes_;
+};
+
+class ContainerdSource final : public ImageSource {
+ public:
+  ContainerdSource(std::unique_ptr<Client> client, std::string name, Descriptor target,
+                   const RegistryOptions& registry)
+      : client_(std::move(client)),
+        name_(std::move(name)),
+        target_(std::move(target)),
+        registry_(registry) {}
+
+  std::string Name() const override { return "containerd:" + name_; }
+
+  absl::StatusOr<Document> Root() override { return ReadManifest(target_); }
+
+  absl::StatusOr<Document> ReadManifest(const Descriptor& descriptor) override {
+    ASSIGN_OR_RETURN(std::string text, ReadBlob(descriptor, kMaxManifestBytes));
+    return Document{descriptor.media_type, descriptor.digest, std::move(text)};
+  }
+
+  absl::StatusOr<std::string> ReadConfig(const Descriptor& descriptor) override {
+    return ReadBlob(descriptor, kMaxConfigBytes);
+  }
+
+  absl::StatusOr<std::unique_ptr<ByteSource>> OpenBlob(const Descriptor& descriptor) override {
+    const absl::StatusOr<uint64_t> size = client_->GetSize(descriptor.digest);
+    if (absl::IsNotFound(size.status())) {
+      return NotFound("containerd does not have the blob " + descriptor.digest.ToString() + " of " +
+                      name_ +
+                      ": a snapshotter had its layer already, or it was removed after unpacking; "
+                      "publish the image from its registry");
+    }
+    RETURN_IF_ERROR(size.status());
+    return VerifyStream(std::make_unique<BlobSource>(client_.get(), descriptor.digest, *size),
+                        descriptor.digest, descriptor.size_bytes,
+                        "containerd's blob " + descriptor.digest.ToString());
+  }
+
+  absl::StatusOr<std::string> PrivateRepository() override {
+    absl::StatusOr<ImageReference> reference = ParseImageReference(name_);
+    if (!reference.ok()) return std::string();
+    reference->digest = target_.digest.ToString();
+    RegistryOptions once = registry_;
+    once.max_tries = 1;
+    // Whatever keeps us from knowing that everybody may have it keeps it private.
+    if (CheckAnonymousAccess(*reference, once).ok()) return std::string();
+    return reference->RepositoryName();
+  }
+
+ private:
+  absl::StatusOr<std::string> ReadBlob(const Descriptor& descriptor, uint64_t limit) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> blob, OpenBlob(descriptor));
+    absl::StatusOr<std::string> text = ReadAll(*blob, limit);
+    if (!text.ok()) return Annotate(text.status(), descriptor.digest.ToString());
+    return text;
+  }
+
+  const std::unique_ptr<Client> client_;
+  const std::string name_;
+  const Descriptor target_;
+  const RegistryOptions registry_;
+};
+
+// The image called `name`, or that of its full name, which `name` becomes.
+absl::StatusOr<Descriptor> FindImage(Client* client, std::string* name) {
+  auto image = client->GetImage(*name);
+  if (const auto full = ParseImageReference(*name); absl::IsNotFound(image.status()) && full.ok()) {
+    image = client->GetImage(full->ToString());
+    if (image.ok()) *name = full->ToString();
+  }
+  RETURN_IF_ERROR(image.status());
+  Descriptor target;
+  target.media_type = image->target().media_type();
+  const absl::StatusOr<Digest> digest = Digest::Parse(image->target().digest());
+  if (!digest.ok()) return Annotate(digest.status(), "containerd's image " + *name);
+  target.digest = *digest;
+  target.size_bytes = static_cast<uint64_t>(image->target().size());
+  return target;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ImageSource>> OpenContainerdSource(std::string_view name,
+                                                                  const ContainerdOptions& options,
+                                                                  const RegistryOptions& registry) {
+  if (name.empty()) return InvalidArgument("containerd: without an image name");
+  if (!options.address.starts_with('/')) {
+    return InvalidArgument("containerd's address must be the absolute path of its socket");
+  }
+  auto client = std::make_unique<Client>(options);
+  std::string found(name);
+  absl::StatusOr<Descriptor> target = FindImage(client.get(), &found);
+  if (absl::IsNotFound(target.status())) {
+    return NotFound("containerd has no image " + std::string(name) + " in its namespace " +
+                    options.name_space);
+  }
+  RETURN_IF_ERROR(target.status());
+  return std::make_unique<ContainerdSource>(std::move(client), std::move(found), *std::move(target),
+                                            registry);
+}
+
+}  // namespace slacker

@@ -1,0 +1,200 @@
+#include "cmd/common/containerd_source.h"
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <map>
+
+#include "backend/source/verifying_source.h"
+#include "content.grpc.pb.h"
+#include "images.grpc.pb.h"
+#include "tests/support/http_server.h"
+#include "tests/support/oci_image.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/tar_builder.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker {
+namespace {
+
+namespace content = ::containerd::services::content::v1;
+namespace images = ::containerd::services::images::v1;
+using testing::StatusIs;
+
+// A containerd with one image in the namespace "ns". Changed between calls only.
+class FakeContainerd final : public content::Content::Service, public images::Images::Service {
+ public:
+  explicit FakeContainerd(const std::string& socket) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("unix://" + socket, grpc::InsecureServerCredentials());
+    builder.RegisterService(static_cast<content::Content::Service*>(this));
+    builder.RegisterService(static_cast<images::Images::Service*>(this));
+    server_ = builder.BuildAndStart();
+  }
+
+  std::map<std::string, std::string> blobs;  // by digest
+  std::map<std::string, images::Descriptor> images;
+  int64_t shift = 0;      // of the offsets it claims
+  size_t lost_bytes = 0;  // at the end of what it sends
+  size_t extra_bytes = 0;
+
+ private:
+  static bool InNamespace(grpc::ServerContext* context) {
+    const auto it = context->client_metadata().find("containerd-namespace");
+    return it != context->client_metadata().end() && it->second == "ns";
+  }
+
+  grpc::Status Get(grpc::ServerContext* context, const images::GetImageRequest* request,
+                   images::GetImageResponse* response) override {
+    const auto image = images.find(request->name());
+    if (!InNamespace(context) || image == images.end()) {
+      return {grpc::StatusCode::NOT_FOUND, "image: not found"};
+    }
+    response->mutable_image()->set_name(request->name());
+    *response->mutable_image()->mutable_target() = image->second;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Info(grpc::ServerContext* context, const content::InfoRequest* request,
+                    content::InfoResponse* response) override {
+    const auto blob = blobs.find(request->digest());
+    if (!InNamespace(context) || blob == blobs.end()) {
+      return {grpc::StatusCode::NOT_FOUND, "content: not found"};
+    }
+    response->mutable_info()->set_size(static_cast<int64_t>(blob->second.size()));
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Read(grpc::ServerContext* context, const content::ReadContentRequest* request,
+                    grpc::ServerWriter<content::ReadContentResponse>* writer) override {
+    const auto blob = blobs.find(request->digest());
+    if (!InNamespace(context) || blob == blobs.end()) {
+      return {grpc::StatusCode::NOT_FOUND, "content: not found"};
+    }
+    std::string bytes = blob->second.substr(static_cast<size_t>(request->offset()),
+                                            static_cast<size_t>(request->size()));
+    bytes.resize(bytes.size() - std::min(lost_bytes, bytes.size()));
+    bytes.append(extra_bytes, 'x');
+    constexpr size_t kPiece = 1 << 20;
+    for (size_t at = 0; at < bytes.size(); at += kPiece) {
+      content::ReadContentResponse response;
+      response.set_offset(request->offset() + static_cast<int64_t>(at) + shift);
+      response.set_data(bytes.substr(at, kPiece));
+      writer->Write(response);
+    }
+    return grpc::Status::OK;
+  }
+
+  std::unique_ptr<grpc::Server> server_;
+};
+
+class ContainerdSourceTest : public ::testing::Test {
+ protected:
+  ContainerdSourceTest() {
+    testing::OciLayout layout(dir_ / "layout");
+    image_ = layout.AddImage({testing::GzipLayer(tar_)}, "v1");
+    for (const Digest& digest : {image_.manifest, image_.config, layer_}) {
+      containerd_.blobs[digest.ToString()] = testing::ReadFileOrDie(layout.BlobPath(digest));
+    }
+    Name("docker.io/library/app:v1");
+  }
+
+  void Name(const std::string& name) {
+    images::Descriptor& target = containerd_.images[name];
+    target.set_media_type("application/vnd.oci.image.manifest.v1+json");
+    target.set_digest(image_.manifest.ToString());
+    target.set_size(static_cast<int64_t>(image_.manifest_json.size()));
+  }
+
+  auto Open(const std::string& name, const std::string& name_space = "ns") {
+    ContainerdOptions options{.address = dir_ / "sock", .name_space = name_space};
+    RegistryOptions registry;
+    registry.hosts_directory = dir_ / "hosts";
+    return OpenContainerdSource(name, options, registry);
+  }
+  absl::StatusOr<std::string> ReadLayer(const std::string& name = "app:v1") {
+    auto source = Open(name);
+    if (!source.ok()) return source.status();
+    auto image = ResolveImage(**source, {"linux", "amd64", ""});
+    if (!image.ok()) return image.status();
+    auto blob = (*source)->OpenBlob(image->layers.at(0));
+    if (!blob.ok()) return blob.status();
+    return ReadAll(**blob, 64 << 20);
+  }
+
+  const testing::TempDir dir_;
+  // More than one call's worth.
+  const std::string tar_ =
+      testing::TarBuilder().File("a", testing::RandomBytes(9'000'000, 1)).End();
+  const Digest layer_ = Sha256::Of(testing::Gzip(tar_));
+  testing::WrittenImage image_;
+  FakeContainerd containerd_{dir_ / "sock"};
+};
+
+TEST_F(ContainerdSourceTest, AnImageIsReadByItsNameOrAShortFormOfIt) {
+  for (const char* name : {"app:v1", "docker.io/library/app:v1"}) {
+    ASSERT_OK_AND_ASSIGN(const std::string blob, ReadLayer(name));
+    EXPECT_EQ(Sha256::Of(blob), layer_);
+    EXPECT_EQ((*Open(name))->Name(), "containerd:docker.io/library/app:v1");
+  }
+  Name("odd name");
+  EXPECT_OK(ReadLayer("odd name"));
+}
+
+TEST_F(ContainerdSourceTest, WhatIsNotThereIsNotFound) {
+  EXPECT_THAT(Open("app:v2"), StatusIs(absl::StatusCode::kNotFound, "namespace ns"));
+  EXPECT_THAT(Open("app:v1", "other"), StatusIs(absl::StatusCode::kNotFound, "namespace other"));
+  EXPECT_THAT(Open(""), StatusIs(absl::StatusCode::kInvalidArgument));
+  containerd_.blobs.erase(layer_.ToString());
+  EXPECT_THAT(ReadLayer(), StatusIs(absl::StatusCode::kNotFound, "publish the image from its"));
+}
+
+TEST_F(ContainerdSourceTest, NobodyListeningIsUnavailable) {
+  EXPECT_THAT(OpenContainerdSource("app", {.address = dir_ / "nowhere"}, {}),
+              StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(OpenContainerdSource("app", {.address = "relative"}, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(ContainerdSourceTest, WrongAnswersAreDataLoss) {
+  const auto kLoss = absl::StatusCode::kDataLoss;
+  containerd_.shift = 1;
+  EXPECT_THAT(ReadLayer(), StatusIs(kLoss, "another part"));
+  containerd_.shift = 0;
+  containerd_.lost_bytes = 1;
+  EXPECT_THAT(ReadLayer(), StatusIs(kLoss, "too early"));
+  containerd_.lost_bytes = 0;
+  containerd_.extra_bytes = 1;
+  EXPECT_THAT(ReadLayer(), StatusIs(kLoss, "another part"));
+  containerd_.extra_bytes = 0;
+  containerd_.blobs[layer_.ToString()][5] ^= 1;
+  EXPECT_THAT(ReadLayer(), StatusIs(kLoss, "digest"));
+  containerd_.blobs[layer_.ToString()] += "x";
+  EXPECT_THAT(ReadLayer(), StatusIs(kLoss, "longer"));
+  containerd_.images["docker.io/library/app:v1"].set_digest("sha256:1");
+  EXPECT_THAT(ReadLayer(), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+// containerd does not know with whose credentials it pulled.
+TEST_F(ContainerdSourceTest, AnImageIsPrivateUnlessItsRegistryGivesItToAnybody) {
+  std::atomic<int> status{401};
+  testing::HttpServer server([&status](const testing::HttpRequest&) {
+    return testing::HttpAnswer{.status = status,
+                               .headers = {"WWW-Authenticate: Basic realm=\"x\""}};
+  });
+  const std::string name = server.Host() + "/team/app:v1";
+  Name(name);
+  for (const int answer : {401, 403, 404, 500}) {
+    status = answer;
+    EXPECT_EQ((*Open(name))->PrivateRepository().value(), server.Host() + "/team/app") << answer;
+  }
+  status = 200;
+  EXPECT_EQ((*Open(name))->PrivateRepository().value(), "");
+  EXPECT_EQ(server.Requests().back().path, "/v2/team/app/manifests/" + image_.manifest.ToString());
+  Name("odd name");
+  EXPECT_EQ((*Open("odd name"))->PrivateRepository().value(), "");
+}
+
+}  // namespace
+}  // namespace slacker
