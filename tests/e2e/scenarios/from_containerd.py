@@ -8,7 +8,7 @@ from harness.process import check
 def _words(world, node, image, store):
     return [world.tools.ours("slackerctl"), "publish", f"containerd:{image.reference}",
             "--containerd-address", node.socket, "--containerd-namespace", "k8s.io",
-            "--hosts-dir", "", "--store", store]
+            "--store", store]
 
 
 def run(world):
