@@ -31,7 +31,12 @@ def run(world):
     check(registry + store < _SHARE * image.compressed_bytes,
           f"{registry} + {store} bytes were moved for an image of {image.compressed_bytes}")
 
-    _compare_without_boot_pack(world, image, node.counters())
+    counters = node.counters()
+    check(counters["boot_packs"] > 0 and counters["boot_packs_ignored"] == 0 and
+          counters["boot_chunks"] > 0, f"the boot pack was not read: {counters}")
+    # An NFS server goes on serving what is removed behind its back.
+    if not world.store.startswith("nfs:"):
+        _compare_without_boot_pack(world, image, counters)
 
     plain = world.node(snapshotter="overlayfs")
     plain.hello(image, "true")
@@ -47,8 +52,6 @@ def run(world):
 
 
 def _compare_without_boot_pack(world, image, counters):
-    check(counters["boot_packs"] > 0 and counters["boot_packs_ignored"] == 0 and
-          counters["boot_chunks"] > 0, f"the boot pack was not read: {counters}")
     shutil.rmtree(f"{world.store_directory}/boot")
     node = world.node()
     result = node.hello(image, *_HELLO)
