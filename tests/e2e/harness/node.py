@@ -315,6 +315,12 @@ def _run_directory(root):
     return f"/run/slacker/{name}"
 
 
+def run_directories():
+    """Those of all nodes: other tests that run have a /run of their own."""
+    names = os.listdir("/run/slacker") if os.path.isdir("/run/slacker") else []
+    return [f"/run/slacker/{name}" for name in names]
+
+
 def loop_devices(*directories):
     """{device: file} of the loop devices whose file lies below one of the directories."""
     ours = tuple(directory + "/" for directory in directories)

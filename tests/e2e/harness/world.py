@@ -3,7 +3,7 @@ import os
 import tempfile
 
 from harness.images import Catalog
-from harness.node import Node, loop_devices, mount_points
+from harness.node import Node, loop_devices, mount_points, run_directories
 from harness.process import Failure, check, processes, run, wait_for
 from harness.registry import Registry
 from harness.store import STORES
@@ -67,7 +67,7 @@ class World:
             raise Failure(f"processes left: {left()}") from None
         mounts = [point for point in mount_points() if point not in self._before_mounts]
         check(not mounts, f"mounts left: {mounts}")
-        left = loop_devices(self.directory, "/run/slacker")
+        left = loop_devices(self.directory, *run_directories())
         check(not left, f"loop devices left: {left}")
         # Locks are never unlinked: who does that races with who takes them. They go with a reboot.
         files = [os.path.join(directory, name) for directory, _, names in os.walk("/run/slacker")
