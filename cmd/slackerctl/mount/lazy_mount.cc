@@ -35,7 +35,10 @@ KeeperOptions KeeperOptionsFor(const MountOptions& options, const std::string& r
 
 absl::Status RemoveTree(const std::string& path) {
   std::error_code error;
-  fs::remove_all(path, error);
+  // A keeper that is just ending removes its own files: what it took is gone, the rest is still ours.
+  do {
+    fs::remove_all(path, error);
+  } while (error.value() == ENOENT);
   return error ? ErrnoError(error.value(), "remove " + path) : absl::OkStatus();
 }
 
