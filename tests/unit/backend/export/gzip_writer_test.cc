@@ -33,7 +33,7 @@ GzipWriter::Result Write(std::string_view bytes, const std::optional<Digest>& wa
 
 TEST(GzipWriterTest, WhatZlibMadeComesOutAsItWas) {
   std::string text;
-  for (int i = 0; i < 100'000; ++i) text += std::to_string(i * i);
+  for (uint64_t i = 0; i < 100'000; ++i) text += std::to_string(i * i);
   for (const std::string& plain : {text, testing::RandomBytes(500'000, 1), std::string()}) {
     std::string original = testing::Gzip(plain);
     for (const uint8_t system : std::array<uint8_t, 3>{0, 3, 255}) {
