@@ -36,6 +36,8 @@ void FillEngine::TryRecord(const Digest& record) {
 }
 
 absl::Status FillEngine::BringRecord(const Digest& record) {
+  // Another reader, whose question came a little earlier, may have brought it.
+  if (records_->Load(record).ok()) return absl::OkStatus();
   if (reader_ == nullptr) return Unavailable("no store is configured");
   const absl::StatusOr<RecordObject> read = reader_->ReadRecord(record);
   NoteStoreState(read.status());

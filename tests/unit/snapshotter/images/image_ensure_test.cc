@@ -50,7 +50,7 @@ TEST_F(ImageEnsureTest, EveryFailingCallOfTheStoreFailsEnsureAndTheNextOneSuccee
 
 TEST_F(ImageEnsureTest, DamagedObjectsOfTheStoreAreDataLoss) {
   for (const std::string prefix : {"manifests/", "records/"}) {
-    faulty_->SetReadFilter([&](std::string_view name, uint64_t, std::string* bytes) {
+    faulty_->SetReadFilter([prefix](std::string_view name, uint64_t, std::string* bytes) {
       if (name.starts_with(prefix)) bytes->back() = static_cast<char>(bytes->back() ^ 1);
     });
     EXPECT_THAT(images_->Ensure(image_.chain(), {}), StatusIs(absl::StatusCode::kDataLoss))
