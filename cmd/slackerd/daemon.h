@@ -12,9 +12,9 @@
 #include "snapshotter/attach/kernel_tree_mounter.h"
 #include "snapshotter/core/core_snapshotter.h"
 #include "snapshotter/images/image_manager.h"
-#include "snapshotter/images/layer_prover.h"
-#include "snapshotter/images/lease_keeper.h"
-#include "snapshotter/images/request_writer.h"
+#include "snapshotter/care/layer_prover.h"
+#include "snapshotter/gateway/lease_keeper.h"
+#include "snapshotter/gateway/request_writer.h"
 #include "snapshotter/keeper/keeper_client.h"
 
 namespace slacker {

@@ -7,7 +7,7 @@
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "snapshotter/images/image_manager.h"
-#include "snapshotter/images/node_files.h"
+#include "snapshotter/files/node_files.h"
 
 namespace slacker {
 namespace {

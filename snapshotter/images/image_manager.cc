@@ -9,7 +9,7 @@
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
-#include "snapshotter/images/node_files.h"
+#include "snapshotter/files/node_files.h"
 
 namespace slacker {
 namespace {

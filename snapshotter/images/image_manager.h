@@ -24,13 +24,13 @@
 #include "backend/base/mutex.h"
 #include "backend/base/thread_pool.h"
 #include "snapshotter/attach/tree_mounter.h"
-#include "snapshotter/images/blob_filler.h"
-#include "snapshotter/images/boot_stream.h"
+#include "snapshotter/fill/blob_filler.h"
+#include "snapshotter/boot/boot_stream.h"
 #include "snapshotter/images/build_queue.h"
 #include "snapshotter/images/images.h"
 #include "snapshotter/images/metadata_image.h"
 #include "snapshotter/images/references.h"
-#include "snapshotter/images/store_gateway.h"
+#include "snapshotter/gateway/store_gateway.h"
 #include "snapshotter/metastore/db.h"
 
 namespace slacker {

@@ -8,7 +8,7 @@
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/erofs/image_builder.h"
-#include "snapshotter/images/node_files.h"
+#include "snapshotter/files/node_files.h"
 
 namespace slacker {
 namespace {

@@ -14,7 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
-#include "snapshotter/images/record_files.h"
+#include "snapshotter/files/record_files.h"
 #include "snapshotter/metastore/image_table.h"
 
 namespace slacker {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "backend/base/status.h"
-#include "snapshotter/images/node_files.h"
+#include "snapshotter/files/node_files.h"
 #include "snapshotter/metastore/db.h"
 
 namespace slacker {

@@ -7,7 +7,7 @@
 
 #include "backend/base/check.h"
 #include "backend/memory/memory_backend.h"
-#include "snapshotter/images/blob_filler.h"
+#include "snapshotter/fill/blob_filler.h"
 #include "tests/support/published_image.h"
 #include "tests/support/temp_dir.h"
 

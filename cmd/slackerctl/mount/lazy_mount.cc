@@ -16,7 +16,7 @@
 #include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
 #include "snapshotter/images/metadata_image.h"
-#include "snapshotter/images/node_files.h"
+#include "snapshotter/files/node_files.h"
 
 namespace slacker::ctl {
 namespace {

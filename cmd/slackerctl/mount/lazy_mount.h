@@ -20,7 +20,7 @@
 #include "backend/base/digest.h"
 #include "backend/store/store.h"
 #include "snapshotter/attach/kernel_tree_mounter.h"
-#include "snapshotter/images/blob_filler.h"
+#include "snapshotter/fill/blob_filler.h"
 #include "snapshotter/keeper/keeper_client.h"
 #include "snapshotter/metastore/db.h"
 

@@ -1,5 +1,5 @@
 // Attach, and the metadata images that it needs.
-#include "snapshotter/images/node_files.h"
+#include "snapshotter/files/node_files.h"
 #include "tests/unit/snapshotter/images/image_fixture.h"
 
 namespace slacker {

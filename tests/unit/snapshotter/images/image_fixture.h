@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "tests/unit/snapshotter/images/node_fixture.h"
+#include "tests/support/node_fixture.h"
 
 namespace slacker::testing {
 

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "tests/unit/snapshotter/images/node_fixture.h"
+#include "tests/support/node_fixture.h"
 
 namespace slacker {
 namespace {

@@ -1,5 +1,5 @@
 // Images that not everybody may have, on a node.
-#include "tests/unit/snapshotter/images/node_fixture.h"
+#include "tests/support/node_fixture.h"
 
 namespace slacker {
 namespace {

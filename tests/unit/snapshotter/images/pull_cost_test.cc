@@ -4,7 +4,7 @@
 
 #include "snapshotter/core/core_snapshotter.h"
 #include "tests/support/fake_file_ops.h"
-#include "tests/unit/snapshotter/images/node_fixture.h"
+#include "tests/support/node_fixture.h"
 
 namespace slacker {
 namespace {

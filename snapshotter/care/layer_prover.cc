@@ -1,0 +1,142 @@
+#include "snapshotter/care/layer_prover.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+#include "backend/layer/tar_reader.h"
+
+namespace slacker {
+namespace {
+
+// What ioprio_set(2) wants for the calling thread; glibc has neither call nor constants.
+constexpr int kIoprioWhoProcess = 1;
+constexpr int kIoprioIdle = 3 << 13;
+
+void TakeTheLastPlace() {
+  (void)pthread_setname_np(pthread_self(), "slk-prove");  // only a label
+  // Where these are refused the thread only competes harder.
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19);
+  (void)syscall(SYS_ioprio_set, kIoprioWhoProcess, 0, kIoprioIdle);
+}
+
+}  // namespace
+
+LayerProver::LayerProver(Options options)
+    : options_(std::move(options)), reader_(options_.backend) {
+  thread_ = std::thread([this] {
+    TakeTheLastPlace();
+    Work();
+  });
+}
+
+LayerProver::~LayerProver() {
+  Stop();
+  thread_.join();
+}
+
+void LayerProver::Stop() {
+  MutexLock lock(&mutex_);
+  stopping_ = true;
+  changed_.SignalAll();
+}
+
+bool LayerProver::stopping() {
+  MutexLock lock(&mutex_);
+  return stopping_;
+}
+
+bool LayerProver::WaitUntilIdle() {
+  for (;;) {
+    const uint64_t reads = options_.filler->Stats().reads;
+    {
+      MutexLock lock(&mutex_);
+      if (!stopping_) (void)changed_.WaitFor(&mutex_, options_.idle);
+      if (stopping_) return false;
+    }
+    reads_ = options_.filler->Stats().reads;
+    if (reads_ == reads) return true;
+  }
+}
+
+void LayerProver::Work() {
+  while (WaitUntilIdle()) {
+    const auto blobs = Unproved();
+    if (!blobs.ok()) {
+      Log(LogLevel::kWarning, "cannot ask which layers are proved, ignoring",
+          {{"error", blobs.status().ToString()}});
+      continue;
+    }
+    for (const BlobRow& blob : *blobs) {
+      if (stopping()) return;
+      Consider(blob);
+    }
+  }
+}
+
+absl::StatusOr<std::vector<BlobRow>> LayerProver::Unproved() {
+  ASSIGN_OR_RETURN(Txn txn, options_.db->Read());
+  return UnprovedBlobs(txn);
+}
+
+void LayerProver::Consider(const BlobRow& blob) {
+  if (hopeless_.contains(blob.id) || !options_.filler->IsComplete(blob)) return;
+  const absl::StatusOr<Proof> proof = Prove(blob);
+  absl::Status status = proof.status();
+  if (status.ok()) status = Keep(blob, *proof);
+  if (status.ok()) {
+    if (*proof == Proof::kRefuted) {
+      Log(LogLevel::kWarning,
+          "a layer's tar does not have its diff ID; whoever signed it is not to be trusted",
+          {{"record", blob.record.ToString()}, {"blob", std::to_string(blob.id)}});
+    }
+    return;
+  }
+  // Stopped, or the store does not answer: another time. Otherwise it would be the same then.
+  if (absl::IsCancelled(status) || absl::IsUnavailable(status)) return;
+  hopeless_.insert(blob.id);
+  Log(LogLevel::kWarning, "a layer cannot be proved, ignoring",
+      {{"record", blob.record.ToString()}, {"error", Message(status)}});
+}
+
+absl::StatusOr<Proof> LayerProver::Prove(const BlobRow& blob) {
+  ASSIGN_OR_RETURN(DecodedRecord decoded, reader_.ReadLayer(blob.record));
+  ASSIGN_OR_RETURN(TarPartReader part, reader_.OpenTarPart(blob.record, decoded));
+  Layer& layer = decoded.layer;
+  // The tar is made of contents; this may take long.
+  layer.nodes = {};
+  layer.entries = {};
+  layer.texts = {};
+  ASSIGN_OR_RETURN(const Digest tar,
+                   RebuildTar(
+                       layer, part, [&](uint32_t chunk) { return ReadChunk(blob, layer, chunk); },
+                       [](std::string_view /*bytes*/) { return absl::OkStatus(); }));
+  return tar == layer.diff_id ? Proof::kProved : Proof::kRefuted;
+}
+
+absl::StatusOr<std::string> LayerProver::ReadChunk(const BlobRow& blob, const Layer& layer,
+                                                   uint32_t chunk) {
+  if (options_.filler->Stats().reads != reads_ && !WaitUntilIdle()) {
+    return Cancelled("the daemon stops");
+  }
+  if (stopping()) return Cancelled("the daemon stops");
+  ASSIGN_OR_RETURN(std::string bytes, options_.filler->ReadCachedChunk(blob.id, chunk));
+  if (Sha256::Of(bytes) == layer.chunks[chunk].digest) return bytes;
+  options_.filler->DropChunk(blob.id, chunk);
+  return Unavailable("chunk " + std::to_string(chunk) + " is damaged in the blob cache");
+}
+
+absl::Status LayerProver::Keep(const BlobRow& blob, Proof proof) {
+  ASSIGN_OR_RETURN(Txn txn, options_.db->Write());
+  RETURN_IF_ERROR(SetProof(txn, blob.id, proof));
+  return txn.Commit();
+}
+
+}  // namespace slacker

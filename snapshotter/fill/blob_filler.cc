@@ -1,0 +1,267 @@
+#include "snapshotter/fill/blob_filler.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+#include "snapshotter/files/node_files.h"
+
+namespace slacker {
+
+absl::StatusOr<std::unique_ptr<BlobFiller>> BlobFiller::Open(Options options) {
+  RETURN_IF_ERROR(MakeDirectories(options.root + "/records"));
+  RETURN_IF_ERROR(MakeDirectories(options.root + "/blobs"));
+  std::unique_ptr<BlobFiller> filler(new BlobFiller(std::move(options)));
+  filler->flusher_ = std::thread([raw = filler.get()] {
+    (void)pthread_setname_np(pthread_self(), "slk-flush");  // only a label
+    raw->FlushLoop();
+  });
+  return filler;
+}
+
+BlobFiller::BlobFiller(Options options)
+    : options_(std::move(options)),
+      records_(options_.root + "/records"),
+      transfers_(std::make_shared<TransferCounters>()) {
+  std::shared_ptr<ReadBackend> counted;
+  if (options_.backend != nullptr) {
+    counted = std::make_shared<CountingBackend>(options_.backend.get(), transfers_);
+  }
+  engine_ = FillEngine::Start(std::move(counted), &records_, options_.clock, options_.fill);
+}
+
+BlobFiller::~BlobFiller() {
+  Stop();
+  engine_->WaitForStore();
+}
+
+void BlobFiller::Stop() {
+  {
+    MutexLock lock(&mutex_);
+    if (std::exchange(stopping_, true)) return;
+    changed_.SignalAll();
+  }
+  flusher_.join();
+  engine_->Stop();
+  if (absl::Status flushed = Flush(); !flushed.ok()) {
+    Log(LogLevel::kWarning, "blob caches are not flushed; they are verified again, ignoring",
+        {{"error", flushed.ToString()}});
+  }
+}
+
+std::string BlobFiller::StemOf(uint64_t blob_id) const {
+  return options_.root + "/blobs/" + std::to_string(blob_id);
+}
+
+absl::StatusOr<BlobRow> BlobFiller::FindRow(uint64_t blob_id) {
+  ASSIGN_OR_RETURN(Txn txn, options_.db->Read());
+  ASSIGN_OR_RETURN(const std::optional<BlobRow> row, FindBlob(txn, blob_id));
+  if (!row.has_value()) return NotFound("there is no blob " + std::to_string(blob_id));
+  return *row;
+}
+
+absl::StatusOr<uint64_t> BlobFiller::BlobSize(uint64_t blob_id) {
+  if (const auto blob = FindLoaded(blob_id); blob != nullptr) return blob->size_bytes();
+  ASSIGN_OR_RETURN(const BlobRow row, FindRow(blob_id));
+  return row.size_bytes;
+}
+
+std::shared_ptr<LayerBlob> BlobFiller::FindLoaded(uint64_t blob_id) {
+  MutexLock lock(&mutex_);
+  const auto found = blobs_.find(blob_id);
+  return found == blobs_.end() ? nullptr : found->second;
+}
+
+absl::StatusOr<std::shared_ptr<LayerBlob>> BlobFiller::Load(uint64_t blob_id) {
+  MutexLock loading(&loading_);
+  if (auto blob = FindLoaded(blob_id); blob != nullptr) return blob;
+  ASSIGN_OR_RETURN(const BlobRow row, FindRow(blob_id));
+  ASSIGN_OR_RETURN(std::shared_ptr<LayerBlob> blob,
+                   LayerBlob::Open(row, StemOf(blob_id), records_));
+  MutexLock lock(&mutex_);
+  return blobs_.emplace(blob_id, std::move(blob)).first->second;
+}
+
+void BlobFiller::ReadAsync(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done) {
+  ++reads_;
+  if (const auto blob = FindLoaded(blob_id); blob != nullptr) {
+    return Read(blob, offset, size, std::move(done));
+  }
+  LoadAndRead(blob_id, offset, size, std::move(done), false);
+}
+
+void BlobFiller::LoadAndRead(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done,
+                             bool fetched) {
+  // Shared: std::function wants what it holds to be copyable, and a refusal still needs `done`.
+  auto answer = std::make_shared<ReadCallback>(std::move(done));
+  const bool accepted = engine_->RunOnDiskThread([this, blob_id, offset, size, answer, fetched] {
+    auto blob = Load(blob_id);
+    if (blob.ok()) return Read(*blob, offset, size, std::move(*answer));
+    const auto row = FindRow(blob_id);
+    if (fetched || !row.ok() || !absl::IsDataLoss(blob.status())) return (*answer)(blob.status());
+    engine_->FetchRecord(row->record, [this, blob_id, offset, size, answer](const auto& status) {
+      if (!status.ok()) return (*answer)(status);
+      LoadAndRead(blob_id, offset, size, std::move(*answer), true);
+    });
+  });
+  if (!accepted) (*answer)(Cancelled("the daemon stops"));
+}
+
+void BlobFiller::Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, uint32_t size,
+                      ReadCallback done) {
+  const uint64_t blob_size = blob->size_bytes();
+  offset = std::min(offset, blob_size);
+  size = static_cast<uint32_t>(std::min<uint64_t>(size, blob_size - offset));
+  served_bytes_ += size;
+  const auto [first, last] = blob->ChunksIn(offset, size);
+  // One part a chunk, and one that is done when this function is.
+  // Shared: between the chunks on their way.
+  auto operation =
+      std::make_shared<ReadOperation>(offset, size, size_t{last} - first + 1, std::move(done));
+  bool hit = true;
+  for (uint32_t chunk = first; chunk < last;) {
+    uint32_t end = chunk;
+    while (end < last && blob->cache().Has(end)) ++end;
+    // A chunk that the disk does not give back is dropped there, and so comes from the store.
+    if (end > chunk && ReadCached(*blob, chunk, end, *operation)) {
+      operation->PartDone(absl::OkStatus(), end - chunk);
+      chunk = end;
+      continue;
+    }
+    hit = false;
+    end = chunk;
+    while (end < last && !blob->cache().Has(end)) ++end;
+    for (const uint32_t present : engine_->Want(blob, chunk, end, operation)) {
+      const bool read = ReadCached(*blob, present, present + 1, *operation);
+      operation->PartDone(read ? absl::OkStatus() : DataLoss("the disk fails to read"));
+    }
+    chunk = end;
+  }
+  if (hit) ++read_hits_;
+  operation->PartDone(absl::OkStatus());
+}
+
+bool BlobFiller::ReadCached(LayerBlob& blob, uint32_t first, uint32_t last,
+                            ReadOperation& operation) {
+  const std::vector<Chunk>& chunks = blob.layer().chunks;
+  // Between two chunks there are only holes, which read as zeros.
+  const uint64_t from = std::max(operation.offset(), chunks[first].blob_offset);
+  const uint64_t to =
+      std::min(operation.end(), chunks[last - 1].blob_offset + chunks[last - 1].size_bytes);
+  const absl::Status status = blob.cache().Read(from, to - from, operation.At(from));
+  if (status.ok()) return true;
+  Log(LogLevel::kWarning, "a blob cache cannot be read; its chunks are fetched again, ignoring",
+      {{"blob", std::to_string(blob.id())}, {"error", status.ToString()}});
+  for (uint32_t chunk = first; chunk < last; ++chunk) blob.cache().Drop(chunk);
+  return false;
+}
+
+absl::Status BlobFiller::Flush() {
+  std::vector<std::shared_ptr<LayerBlob>> dirty;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& [id, blob] : blobs_) {
+      if (blob->cache().dirty()) dirty.push_back(blob);
+    }
+  }
+  absl::Status first;
+  for (const auto& blob : dirty) {
+    const absl::Status flushed = blob->cache().Flush();
+    if (first.ok()) first = flushed;
+  }
+  return first;
+}
+
+void BlobFiller::FlushLoop() {
+  bool failing = false;
+  for (;;) {
+    {
+      MutexLock lock(&mutex_);
+      if (!stopping_) (void)changed_.WaitFor(&mutex_, options_.flush_interval);
+      if (stopping_) return;
+    }
+    const absl::Status flushed = Flush();
+    if (!flushed.ok() && !failing) {
+      Log(LogLevel::kWarning, "blob caches cannot be flushed, ignoring",
+          {{"error", flushed.ToString()}});
+    }
+    failing = !flushed.ok();
+  }
+}
+
+absl::Status BlobFiller::Remove(uint64_t blob_id) {
+  std::shared_ptr<LayerBlob> forgotten;
+  {
+    MutexLock lock(&mutex_);
+    if (const auto found = blobs_.find(blob_id); found != blobs_.end()) {
+      forgotten = std::move(found->second);
+      blobs_.erase(found);
+    }
+  }
+  if (forgotten != nullptr) forgotten->cache().Discard();
+  return BlobCache::Remove(StemOf(blob_id));
+}
+
+absl::Status BlobFiller::RemoveAllBut(const std::vector<uint64_t>& keep) {
+  const std::string directory = options_.root + "/blobs";
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
+  for (const std::string& name : names) {
+    uint64_t id = 0;
+    const auto [stem_end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
+    const std::string_view suffix(stem_end,
+                                  static_cast<size_t>(name.data() + name.size() - stem_end));
+    const bool ours = error == std::errc() && (suffix == ".data" || suffix == ".map") &&
+                      std::find(keep.begin(), keep.end(), id) != keep.end();
+    if (!ours) RETURN_IF_ERROR(RemoveFile(directory + "/" + name));
+  }
+  return absl::OkStatus();
+}
+
+int64_t BlobFiller::AllocatedBytes(uint64_t blob_id) const {
+  return slacker::AllocatedBytes(StemOf(blob_id) + ".data");
+}
+
+bool BlobFiller::IsComplete(const BlobRow& row) {
+  // Spares most blobs the loading.
+  if (static_cast<uint64_t>(AllocatedBytes(row.id)) < row.size_bytes) return false;
+  const auto blob = Load(row.id);
+  return blob.ok() && (*blob)->cache().IsFull();
+}
+
+absl::StatusOr<std::string> BlobFiller::ReadCachedChunk(uint64_t blob_id, uint32_t chunk) {
+  const auto blob = FindLoaded(blob_id);
+  if (blob == nullptr || !blob->cache().Has(chunk)) {
+    return NotFound("chunk " + std::to_string(chunk) + " is not in the cache");
+  }
+  const Chunk& wanted = blob->layer().chunks[chunk];
+  std::string bytes(wanted.size_bytes, '\0');
+  RETURN_IF_ERROR(blob->cache().Read(wanted.blob_offset, bytes.size(), bytes.data()));
+  return bytes;
+}
+
+void BlobFiller::DropChunk(uint64_t blob_id, uint32_t chunk) {
+  if (const auto blob = FindLoaded(blob_id); blob != nullptr) blob->cache().Drop(chunk);
+}
+
+FillStats BlobFiller::Stats() const {
+  const FillCounters& fills = engine_->counters();
+  FillStats stats;
+  stats.store_requests = transfers_->requests;
+  stats.store_bytes = transfers_->bytes;
+  stats.chunks_filled = fills.chunks_filled;
+  stats.chunks_recovered = fills.chunks_recovered;
+  stats.chunks_damaged = fills.chunks_damaged;
+  stats.retries = fills.retries;
+  stats.stalled = fills.stalled;
+  stats.failed_writes = fills.failed_writes;
+  stats.reads = reads_;
+  stats.read_hits = read_hits_;
+  stats.served_bytes = served_bytes_;
+  return stats;
+}
+
+}  // namespace slacker

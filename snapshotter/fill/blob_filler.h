@@ -1,0 +1,120 @@
+// The layer blobs of a node as files that are always complete: what FUSE serves. What is in the
+// cache is read from there; what is missing comes through the FillEngine.
+//
+// Stands on the database (which blobs there are), <root>/records and <root>/blobs; nothing needs to
+// be opened or closed by others: a blob is loaded at its first read and kept until Remove.
+//
+// A read that fails: DATA_LOSS (the record or a chunk is damaged, or its disk), UNAVAILABLE (the
+// store did not answer within the stall timeout, or none is configured), NOT_FOUND (no such blob),
+// CANCELLED (this filler stops: whoever asked should leave the question to the next daemon).
+//
+// Threads: those of the FillEngine, and one that flushes the caches' maps. Thread-safe.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "backend/base/clock.h"
+#include "backend/base/mutex.h"
+#include "snapshotter/fuse/blob_source.h"
+#include "snapshotter/fill/counting_backend.h"
+#include "snapshotter/fill/fill_engine.h"
+#include "snapshotter/files/record_files.h"
+#include "snapshotter/metastore/db.h"
+
+namespace slacker {
+
+// Since the start.
+struct FillStats {
+  uint64_t store_requests = 0, store_bytes = 0;  // of chunks and their locations; as stored
+  uint64_t chunks_filled = 0, chunks_recovered = 0, chunks_damaged = 0;
+  uint64_t retries = 0, stalled = 0, failed_writes = 0;
+  uint64_t reads = 0, read_hits = 0;  // hits: answered from the cache alone
+  uint64_t served_bytes = 0;
+};
+
+class BlobFiller final : public BlobSource {
+ public:
+  struct Options {
+    std::string root;
+    Db* db = nullptr;  // outlives the filler, as do the clock and the backend's callers
+    const Clock* clock = nullptr;
+    // Null: no store; only what is in the caches can be read. Shared with the ImageManager.
+    std::shared_ptr<ReadBackend> backend;
+    FillEngine::Options fill;
+    std::chrono::nanoseconds flush_interval = std::chrono::seconds(5);
+  };
+
+  // Creates the directories that are missing.
+  static absl::StatusOr<std::unique_ptr<BlobFiller>> Open(Options options);
+  // Stops, and waits for what is still with the store.
+  ~BlobFiller() override;
+  // Answers what waits for the store with CANCELLED, then flushes; nothing else may be called after
+  // it. Does not wait for a store that hangs.
+  void Stop();
+
+  absl::StatusOr<uint64_t> BlobSize(uint64_t blob_id) override;
+  void ReadAsync(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done) override;
+
+  // Makes durable what was filled so far, and returns the first error.
+  absl::Status Flush();
+  // Drops a blob from memory and removes its cache. REQUIRES: it is no longer in the database.
+  absl::Status Remove(uint64_t blob_id);
+  // Removes every cache file that belongs to no blob of `keep`.
+  absl::Status RemoveAllBut(const std::vector<uint64_t>& keep);
+  // On disk, without holes.
+  int64_t AllocatedBytes(uint64_t blob_id) const;
+
+  // Whether all of a blob is in the cache. May load it; false also where that fails.
+  bool IsComplete(const BlobRow& row);
+  // A chunk from the cache alone, not verified. NOT_FOUND: it is not there, or no such blob.
+  absl::StatusOr<std::string> ReadCachedChunk(uint64_t blob_id, uint32_t chunk);
+  // Its bytes turned out to be wrong: they are fetched again when they are needed.
+  void DropChunk(uint64_t blob_id, uint32_t chunk);
+
+  // For what is brought unasked (boot_stream.h). Find loads the blob if it was not read yet: local
+  // disk. Errors: those of a read.
+  absl::StatusOr<std::shared_ptr<LayerBlob>> Find(uint64_t blob_id) { return Load(blob_id); }
+  FillEngine& engine() { return *engine_; }
+
+  FillStats Stats() const;
+
+  // <root>/records: one object for everybody who writes there.
+  RecordFiles& records() { return records_; }
+
+ private:
+  explicit BlobFiller(Options options);
+
+  std::string StemOf(uint64_t blob_id) const;
+  absl::StatusOr<BlobRow> FindRow(uint64_t blob_id);
+  std::shared_ptr<LayerBlob> FindLoaded(uint64_t blob_id);
+  absl::StatusOr<std::shared_ptr<LayerBlob>> Load(uint64_t blob_id);
+  // Loads the blob on a disk thread and reads; a record that is damaged on the node is fetched
+  // again, once.
+  void LoadAndRead(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done,
+                   bool fetched);
+  void Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, uint32_t size,
+            ReadCallback done);
+  bool ReadCached(LayerBlob& blob, uint32_t first, uint32_t last, ReadOperation& operation);
+  void FlushLoop();
+
+  const Options options_;
+  RecordFiles records_;
+  const std::shared_ptr<TransferCounters> transfers_;  // with the backend's callbacks
+  std::shared_ptr<FillEngine> engine_;                 // with the backend's callbacks
+  std::atomic<uint64_t> reads_ = 0, read_hits_ = 0, served_bytes_ = 0;
+
+  Mutex loading_;  // held while a record is read from the disk; before mutex_
+  Mutex mutex_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // Shared: reads under way keep a blob that is forgotten.
+  std::unordered_map<uint64_t, std::shared_ptr<LayerBlob>> blobs_ ABSL_GUARDED_BY(mutex_);
+  std::thread flusher_;
+};
+
+}  // namespace slacker

@@ -1,0 +1,274 @@
+#include "snapshotter/fill/fill_engine.h"
+
+#include <pthread.h>
+
+#include <utility>
+
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+#include "snapshotter/fill/fill_run.h"
+
+namespace slacker {
+namespace {
+
+// Still waited for.
+bool IsOpen(LayerBlob& blob, uint32_t chunk) {
+  MutexLock lock(&blob.mutex);
+  const auto found = blob.fills.find(chunk);
+  return found != blob.fills.end() && !found->second->settled;
+}
+
+}  // namespace
+
+std::shared_ptr<FillEngine> FillEngine::Start(std::shared_ptr<ReadBackend> backend,
+                                              RecordFiles* records, const Clock* clock,
+                                              const Options& options) {
+  std::shared_ptr<FillEngine> engine(new FillEngine(std::move(backend), records, clock, options));
+  engine->watcher_ = std::thread([raw = engine.get()] {
+    (void)pthread_setname_np(pthread_self(), "slk-watch");  // only a label
+    raw->Watch();
+  });
+  return engine;
+}
+
+FillEngine::FillEngine(std::shared_ptr<ReadBackend> backend, RecordFiles* records,
+                       const Clock* clock, const Options& options)
+    : records_(records),
+      clock_(clock),
+      options_(options),
+      reader_(backend == nullptr ? nullptr : std::make_unique<StoreReader>(std::move(backend))),
+      fetch_pool_(std::make_unique<ThreadPool>("slk-fetch", options.fetch_threads)),
+      disk_pool_(std::make_unique<ThreadPool>("slk-disk", 2)) {}
+
+FillEngine::~FillEngine() = default;
+
+void FillEngine::Stop() {
+  std::deque<Watched> open;
+  std::unordered_map<Digest, RecordFetch> records;
+  {
+    MutexLock lock(&mutex_);
+    if (stopping_) return;
+    stopping_ = true;
+    open.swap(watched_);
+    records.swap(record_fetches_);
+    queue_.clear();
+    retries_.clear();
+    changed_.SignalAll();
+  }
+  watcher_.join();
+  for (const Watched& watched : open) {
+    for (size_t i = 0; i < watched.fills.size(); ++i) {
+      (void)SettleFill(*watched.blob, watched.first + static_cast<uint32_t>(i),
+                       Cancelled("the daemon stops"), watched.fills[i].get());
+    }
+  }
+  for (const auto& [record, fetch] : records) {
+    for (const auto& done : fetch.waiters) done(Cancelled("the daemon stops"));
+  }
+  disk_pool_.reset();
+}
+
+void FillEngine::WaitForStore() { fetch_pool_.reset(); }
+
+bool FillEngine::RunOnDiskThread(std::function<void()> task) {
+  MutexLock lock(&mutex_);
+  if (stopping_) return false;
+  disk_pool_->Add(std::move(task));
+  return true;
+}
+
+std::vector<uint32_t> FillEngine::Want(const std::shared_ptr<LayerBlob>& blob, uint32_t first,
+                                       uint32_t last,
+                                       const std::shared_ptr<ReadOperation>& operation) {
+  std::vector<uint32_t> present;
+  std::vector<std::pair<uint32_t, std::shared_ptr<const std::string>>> arrived;
+  std::vector<std::pair<std::shared_ptr<Run>, FillList>> runs;
+  {
+    MutexLock lock(&blob->mutex);
+    for (uint32_t chunk = first; chunk < last; ++chunk) {
+      if (blob->cache().Has(chunk)) {
+        present.push_back(chunk);
+        continue;
+      }
+      std::shared_ptr<Fill>& fill = blob->fills[chunk];
+      if (fill != nullptr && fill->settled) {
+        arrived.emplace_back(chunk, fill->bytes);
+        continue;
+      }
+      if (fill == nullptr) {
+        fill = std::make_shared<Fill>();
+        if (runs.empty() || !runs.back().first->Accepts(chunk)) {
+          runs.emplace_back(std::make_shared<Run>(), FillList());
+          runs.back().first->blob = blob;
+        }
+        runs.back().first->Append(chunk);
+        runs.back().second.push_back(fill);
+      }
+      fill->waiters.push_back(operation);
+    }
+  }
+  for (auto& [run, fills] : runs) Submit(std::move(run), std::move(fills));
+  for (const auto& [chunk, bytes] : arrived) {
+    operation->Take(blob->layer().chunks[chunk].blob_offset, *bytes);
+    operation->PartDone(absl::OkStatus());
+  }
+  return present;
+}
+
+void FillEngine::Submit(std::shared_ptr<Run> run, FillList fills) {
+  {
+    MutexLock lock(&mutex_);
+    if (!stopping_) {
+      watched_.push_back(
+          {clock_->Monotonic() + options_.stall_timeout, run->blob, run->first, std::move(fills)});
+      queue_.push_back(std::move(run));
+      Pump();
+      changed_.Signal();
+      return;
+    }
+  }
+  for (uint32_t i = 0; i < run->count; ++i) {
+    (void)SettleFill(*run->blob, run->first + i, Cancelled("the daemon stops"), fills[i].get());
+  }
+}
+
+void FillEngine::Pump() {
+  while (!stopping_ && !queue_.empty()) {
+    std::shared_ptr<Run>& next = queue_.front();
+    if (bytes_in_flight_ > 0 && bytes_in_flight_ + next->bytes > options_.max_bytes_in_flight) {
+      return;
+    }
+    bytes_in_flight_ += next->bytes;
+    fetch_pool_->Add([self = shared_from_this(), run = std::move(next)] { self->Fetch(run); });
+    queue_.pop_front();
+  }
+}
+
+void FillEngine::Release(uint64_t bytes) {
+  MutexLock lock(&mutex_);
+  bytes_in_flight_ -= bytes;
+  Pump();
+}
+
+void FillEngine::Written(uint64_t bytes, bool brought) {
+  if (brought) {
+    MutexLock lock(&mutex_);
+    brought_unwritten_bytes_ -= bytes;
+    brought_written_.SignalAll();
+  }
+  Release(bytes);
+}
+
+void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
+  LayerBlob& blob = *run->blob;
+  std::vector<uint32_t> needed;
+  for (uint32_t chunk = run->first; chunk < run->first + run->count; ++chunk) {
+    if (!IsOpen(blob, chunk) || Recover(*run, chunk)) {
+      Release(ChunkSize(blob, chunk));
+    } else {
+      needed.push_back(chunk);
+    }
+  }
+  if (needed.empty()) return;
+  absl::StatusOr<std::shared_ptr<const Locations>> locations =
+      reader_ == nullptr ? Unavailable("no store is configured")
+                         : blob.FindLocations(*reader_, *records_, run->stale);
+  if (!locations.ok()) {
+    std::vector<std::pair<uint32_t, absl::Status>> failed;
+    for (const uint32_t chunk : needed) {
+      failed.emplace_back(chunk, locations.status());
+      Release(ChunkSize(blob, chunk));
+    }
+    return Failed(*run, std::move(failed));
+  }
+  std::vector<std::shared_ptr<Attempt>> attempts;
+  for (const uint32_t chunk : needed) {
+    if (attempts.empty() || !attempts.back()->run.Accepts(chunk)) {
+      attempts.push_back(std::make_shared<Attempt>());
+      attempts.back()->run = run->Empty();
+      attempts.back()->locations = *locations;
+    }
+    attempts.back()->run.Append(chunk);
+  }
+  for (const auto& attempt : attempts) {
+    {
+      MutexLock lock(&attempt->mutex);
+      attempt->open = attempt->run.count;
+    }
+    reader_->ReadChunksAsync(blob.layer(), *attempt->locations, attempt->run.first,
+                             attempt->run.count,
+                             [self = shared_from_this(), attempt](auto chunk, auto bytes) {
+                               self->Arrived(attempt, chunk, std::move(bytes));
+                             });
+  }
+}
+
+bool FillEngine::Recover(const Run& run, uint32_t chunk) {
+  LayerBlob& blob = *run.blob;
+  const Chunk& wanted = blob.layer().chunks[chunk];
+  if (run.attempt > 0 || !blob.cache().MayHold(wanted.blob_offset)) return false;
+  std::string bytes(wanted.size_bytes, '\0');
+  if (!blob.cache().Read(wanted.blob_offset, bytes.size(), bytes.data()).ok()) return false;
+  if (Sha256::Of(bytes) != wanted.digest) return false;
+  blob.cache().MarkFilled(chunk);
+  if (SettleFill(blob, chunk, std::make_shared<const std::string>(std::move(bytes)))) {
+    ++counters_.chunks_recovered;
+    ForgetFill(blob, chunk);
+  }
+  return true;
+}
+
+void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk,
+                         absl::StatusOr<std::string> bytes) {
+  const std::shared_ptr<LayerBlob>& blob = attempt->run.blob;
+  const uint32_t size = ChunkSize(*blob, chunk);
+  if (bytes.ok() && bytes->size() != size) bytes = DataLoss("a chunk of another size");
+  const absl::Status status = bytes.status();
+  NoteStoreState(status);
+  if (status.ok()) {
+    auto content = std::make_shared<const std::string>(*std::move(bytes));
+    if (SettleFill(*blob, chunk, content)) {
+      ++counters_.chunks_filled;
+      WriteBehind(blob, chunk, std::move(content));
+    } else {
+      Release(size);  // given up meanwhile
+    }
+  } else {
+    Release(size);
+  }
+  std::vector<std::pair<uint32_t, absl::Status>> failed;
+  {
+    MutexLock lock(&attempt->mutex);
+    if (!status.ok()) attempt->failed.emplace_back(chunk, status);
+    if (--attempt->open > 0) return;
+    failed.swap(attempt->failed);
+  }
+  if (failed.empty()) return;
+  Run run = attempt->run;
+  run.stale = attempt->locations;
+  Failed(run, std::move(failed));
+}
+
+void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
+                             std::shared_ptr<const std::string> bytes, bool brought) {
+  const uint64_t size = bytes->size();
+  const bool accepted = RunOnDiskThread(
+      [self = shared_from_this(), blob, chunk, size, brought, bytes = std::move(bytes)] {
+        const uint64_t offset = blob->layer().chunks[chunk].blob_offset;
+        if (absl::Status written = blob->cache().Write(chunk, offset, *bytes); !written.ok()) {
+          ++self->counters_.failed_writes;
+          if (!self->cache_failing_.exchange(true)) {
+            Log(LogLevel::kWarning,
+                "cannot write a blob cache; what is read is fetched again next time, ignoring",
+                {{"blob", std::to_string(blob->id())}, {"error", written.ToString()}});
+          }
+        }
+        ForgetFill(*blob, chunk);
+        self->Written(size, brought);
+      });
+  if (accepted) return;
+  ForgetFill(*blob, chunk);
+  Written(size, brought);
+}
+
+}  // namespace slacker

@@ -1,0 +1,176 @@
+// Brings missing chunks onto the node: from what a crash left in the cache file if it verifies,
+// else from the store. One fetch per chunk, however many wait for it; neighbours are fetched
+// together; waiters get their bytes from memory as soon as they are verified, the cache file is
+// written behind.
+//
+// Failures. A store that does not answer is asked again, with a growing pause, until the fill is
+// `stall_timeout` old: then UNAVAILABLE. A chunk that is not where it should be, or fails its
+// verification, is looked for once more at its newest location: then DATA_LOSS, with one line in
+// the log that names it. A cache file that cannot be written costs nothing but the next fetch.
+//
+// What others bring unasked goes the same way from its arrival on: one fetch for each chunk, whoever
+// brings it.
+//
+// A layer record that the node has lost or damaged is fetched again in the same way, with the same
+// failures.
+//
+// Memory: at most `max_bytes_in_flight` of chunks between request and cache file (one request may
+// exceed it alone); what is beyond waits its turn.
+//
+// Threads: `fetch_threads` that talk to the store and verify, two that write, one that watches the
+// time. Thread-safe. Callbacks of the backend keep the engine alive, hence shared_ptr.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "backend/base/clock.h"
+#include "backend/base/thread_pool.h"
+#include "backend/store/store.h"
+#include "snapshotter/fill/layer_blob.h"
+
+namespace slacker {
+
+struct FillCounters {
+  std::atomic<uint64_t> chunks_filled = 0;     // from the store
+  std::atomic<uint64_t> chunks_recovered = 0;  // from what a crash left in the cache file
+  std::atomic<uint64_t> chunks_damaged = 0;    // given up with DATA_LOSS
+  std::atomic<uint64_t> retries = 0;           // because the store did not answer
+  std::atomic<uint64_t> stalled = 0;           // given up with UNAVAILABLE
+  std::atomic<uint64_t> failed_writes = 0;     // of the cache
+};
+
+class FillEngine : public std::enable_shared_from_this<FillEngine> {
+ public:
+  struct Options {
+    std::chrono::nanoseconds stall_timeout = std::chrono::minutes(5);
+    std::chrono::nanoseconds retry_min = std::chrono::milliseconds(100);
+    std::chrono::nanoseconds retry_max = std::chrono::seconds(5);
+    uint64_t max_bytes_in_flight = 64ULL << 20;
+    int fetch_threads = 4;
+  };
+
+  // `backend` may be null: what is missing is UNAVAILABLE at once. `records` and `clock` outlive
+  // the engine.
+  static std::shared_ptr<FillEngine> Start(std::shared_ptr<ReadBackend> backend,
+                                           RecordFiles* records, const Clock* clock,
+                                           const Options& options);
+  ~FillEngine();
+
+  // For each chunk of [first, last): it is in the cache file, and its index is returned; or else
+  // `operation` gets its bytes (Take) and PartDone later, or within this call.
+  std::vector<uint32_t> Want(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
+                             const std::shared_ptr<ReadOperation>& operation);
+
+  // What somebody brings unasked (boot_stream.h), chunk by chunk in this order.
+  //
+  // Announce: of the chunks [first, first + count) those that are neither in the cache nor on their
+  // way are on their way from now on: who wants one waits for it instead of having it fetched. To
+  // each belongs exactly one Bring or Withdraw. Bring takes its verified bytes; blocks while much
+  // that was brought waits for the disk. Withdraw: they will not come; those that somebody waits
+  // for are fetched.
+  struct Announced {
+    uint32_t chunk = 0;
+    std::shared_ptr<Fill> fill;  // shared: with who waits for it
+  };
+  using Announcement = std::deque<Announced>;
+  Announcement Announce(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t count);
+  void Bring(const std::shared_ptr<LayerBlob>& blob, const Announced& announced, std::string bytes);
+  void Withdraw(const std::shared_ptr<LayerBlob>& blob, const Announcement& announced);
+
+  // Fetches a record, verifies it and keeps it on the node; `done` is told on a thread of the engine,
+  // or within this call. One fetch for each record, however many ask. UNAVAILABLE: the store did not
+  // answer within the stall timeout, or there is none. DATA_LOSS: it has no sound one. CANCELLED:
+  // stopped.
+  void FetchRecord(const Digest& record, std::function<void(const absl::Status&)> done);
+
+  // Answers everything that waits with CANCELLED and ends the threads, after what they are at; but
+  // those that ask the store, which may hang, go on.
+  void Stop();
+  // After Stop: waits for those too.
+  void WaitForStore();
+
+  // Runs `task` on one of the threads that write: short disk work. False after Stop.
+  bool RunOnDiskThread(std::function<void()> task);
+
+  const FillCounters& counters() const { return counters_; }
+
+ private:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  using FillList = std::vector<std::shared_ptr<Fill>>;
+  struct Run;      // neighbouring chunks of one blob that are fetched together
+  struct Attempt;  // one try to fetch a run
+  struct Watched {
+    TimePoint deadline;
+    std::shared_ptr<LayerBlob> blob;
+    uint32_t first;
+    FillList fills;
+  };
+
+  struct RecordFetch {
+    TimePoint deadline;
+    TimePoint due;  // of the next try
+    int attempt = 0;
+    bool running = true;
+    std::vector<std::function<void(const absl::Status&)>> waiters;
+  };
+
+  FillEngine(std::shared_ptr<ReadBackend> backend, RecordFiles* records, const Clock* clock,
+             const Options& options);
+
+  std::chrono::nanoseconds PauseAfter(int attempts) const;
+  void TryRecord(const Digest& record);
+  absl::Status BringRecord(const Digest& record);
+  void FinishRecord(const Digest& record, const absl::Status& status);
+  std::vector<RecordFetch> TakeExpiredRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TryDueRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Submit(std::shared_ptr<Run> run, FillList fills);
+  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Release(uint64_t bytes);
+  void Fetch(const std::shared_ptr<Run>& run);
+  bool Recover(const Run& run, uint32_t chunk);
+  void Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk,
+               absl::StatusOr<std::string> bytes);
+  // Decides chunk by chunk whether to try again; their bytes are no longer in flight.
+  void Failed(const Run& run, std::vector<std::pair<uint32_t, absl::Status>> failed);
+  void TryAgain(Run run);
+  void GiveUp(const Run& run, uint32_t chunk, const absl::Status& status);
+  void WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
+                   std::shared_ptr<const std::string> bytes, bool brought = false);
+  void Written(uint64_t bytes, bool brought);
+  void NoteStoreState(const absl::Status& status);
+  void Watch();
+  std::vector<Watched> TakeExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RequeueDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  RecordFiles* const records_;
+  const Clock* const clock_;
+  const Options options_;
+  const std::unique_ptr<StoreReader> reader_;  // null without a store
+  FillCounters counters_;
+  std::atomic<bool> store_silent_ = false;   // logged when it changes
+  std::atomic<bool> cache_failing_ = false;  // logged once
+
+  Mutex mutex_;  // never held together with LayerBlob::mutex
+  CondVar changed_;
+  CondVar brought_written_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t bytes_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t brought_unwritten_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Runs are shared with the tasks that fetch them.
+  std::deque<std::shared_ptr<Run>> queue_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::pair<TimePoint, std::shared_ptr<Run>>> retries_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Watched> watched_ ABSL_GUARDED_BY(mutex_);  // by deadline
+  std::unordered_map<Digest, RecordFetch> record_fetches_ ABSL_GUARDED_BY(mutex_);
+
+  std::thread watcher_;
+  std::unique_ptr<ThreadPool> fetch_pool_;
+  std::unique_ptr<ThreadPool> disk_pool_;
+};
+
+}  // namespace slacker

@@ -1,0 +1,188 @@
+// What FillEngine does with time and failure: answer, try again, look elsewhere, give up.
+#include <algorithm>
+#include <utility>
+
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+#include "snapshotter/fill/fill_run.h"
+
+namespace slacker {
+namespace {
+
+// Waiting is cut into slices, so that a clock that is not the system's is looked at too.
+constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(20);
+
+// Compaction may have moved it, or the table was wrong: what the store says now decides.
+bool MayBeElsewhere(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsDataLoss(status);
+}
+
+bool IsSettled(const std::shared_ptr<Fill>& fill) { return fill->settled; }
+
+}  // namespace
+
+bool MayAnswerLater(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsInternal(status) || absl::IsResourceExhausted(status) ||
+         absl::IsPermissionDenied(status);
+}
+
+bool SettleFill(LayerBlob& blob, uint32_t chunk,
+                const absl::StatusOr<std::shared_ptr<const std::string>>& bytes,
+                const Fill* expected) {
+  std::vector<std::shared_ptr<ReadOperation>> waiters;
+  {
+    MutexLock lock(&blob.mutex);
+    const auto found = blob.fills.find(chunk);
+    if (found == blob.fills.end() || found->second->settled) return false;
+    if (expected != nullptr && found->second.get() != expected) return false;
+    Fill& fill = *found->second;
+    waiters = std::move(fill.waiters);
+    fill.settled = true;
+    if (bytes.ok()) {
+      fill.bytes = *bytes;
+    } else {
+      blob.fills.erase(found);
+    }
+  }
+  for (const auto& waiter : waiters) {
+    if (bytes.ok()) waiter->Take(blob.layer().chunks[chunk].blob_offset, **bytes);
+    waiter->PartDone(bytes.status());
+  }
+  return true;
+}
+
+void ForgetFill(LayerBlob& blob, uint32_t chunk) {
+  MutexLock lock(&blob.mutex);
+  blob.fills.erase(chunk);
+}
+
+void FillEngine::NoteStoreState(const absl::Status& status) {
+  const bool silent = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+  if (store_silent_.load(std::memory_order_relaxed) == silent) return;
+  if (store_silent_.exchange(silent) == silent) return;
+  if (silent) {
+    Log(LogLevel::kWarning, "the store does not answer; reads of missing data wait, ignoring",
+        {{"error", status.ToString()}});
+  } else {
+    Log(LogLevel::kInfo, "the store answers again");
+  }
+}
+
+void FillEngine::Failed(const Run& run, std::vector<std::pair<uint32_t, absl::Status>> failed) {
+  std::sort(failed.begin(), failed.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  Run later = run.Empty();
+  ++later.attempt;
+  Run elsewhere = run.Empty();
+  elsewhere.relocated = true;
+  const auto add = [this](Run& group, uint32_t chunk) {
+    if (!group.Accepts(chunk)) TryAgain(std::exchange(group, group.Empty()));
+    group.Append(chunk);
+  };
+  for (const auto& [chunk, status] : failed) {
+    NoteStoreState(status);
+    if (reader_ != nullptr && MayAnswerLater(status)) {
+      ++counters_.retries;
+      add(later, chunk);
+    } else if (reader_ != nullptr && MayBeElsewhere(status) && !run.relocated) {
+      add(elsewhere, chunk);
+    } else {
+      GiveUp(run, chunk, status);
+    }
+  }
+  if (later.count > 0) TryAgain(std::move(later));
+  if (elsewhere.count > 0) TryAgain(std::move(elsewhere));
+}
+
+std::chrono::nanoseconds FillEngine::PauseAfter(int attempts) const {
+  if (attempts == 0) return std::chrono::nanoseconds::zero();
+  constexpr int kMaxDoublings = 16;
+  return std::min(options_.retry_max,
+                  options_.retry_min * (1 << std::min(attempts - 1, kMaxDoublings)));
+}
+
+void FillEngine::TryAgain(Run run) {
+  const std::chrono::nanoseconds pause = PauseAfter(run.attempt);
+  MutexLock lock(&mutex_);
+  if (stopping_) return;  // Stop has answered its waiters
+  retries_.emplace_back(clock_->Monotonic() + pause, std::make_shared<Run>(std::move(run)));
+  changed_.Signal();
+}
+
+void FillEngine::GiveUp(const Run& run, uint32_t chunk, const absl::Status& status) {
+  LayerBlob& blob = *run.blob;
+  const bool damaged = MayBeElsewhere(status);
+  const absl::Status told = damaged ? DataLoss(Message(status)) : status;
+  if (!SettleFill(blob, chunk, told) || !damaged) return;
+  ++counters_.chunks_damaged;
+  Log(LogLevel::kWarning, "a chunk is missing or damaged in the store; reads of it fail, ignoring",
+      {{"record", blob.record().ToString()},
+       {"layer", blob.layer().diff_id.ToString()},
+       {"chunk", blob.layer().chunks[chunk].digest.ToString()},
+       {"index", std::to_string(chunk)},
+       {"blob", std::to_string(blob.id())},
+       {"error", status.ToString()}});
+}
+
+std::vector<FillEngine::Watched> FillEngine::TakeExpired() {
+  std::vector<Watched> expired;
+  const TimePoint now = clock_->Monotonic();
+  while (!watched_.empty()) {
+    Watched& oldest = watched_.front();
+    const bool open = !std::all_of(oldest.fills.begin(), oldest.fills.end(), IsSettled);
+    if (open && oldest.deadline > now) break;
+    if (open) expired.push_back(std::move(oldest));
+    watched_.pop_front();
+  }
+  return expired;
+}
+
+void FillEngine::RequeueDue() {
+  const TimePoint now = clock_->Monotonic();
+  const auto due = std::stable_partition(retries_.begin(), retries_.end(),
+                                         [now](const auto& retry) { return retry.first > now; });
+  for (auto retry = due; retry != retries_.end(); ++retry) {
+    queue_.push_back(std::move(retry->second));
+  }
+  retries_.erase(due, retries_.end());
+  Pump();
+}
+
+void FillEngine::Watch() {
+  for (;;) {
+    std::vector<Watched> expired;
+    std::vector<RecordFetch> expired_records;
+    {
+      MutexLock lock(&mutex_);
+      if (stopping_) return;
+      expired = TakeExpired();
+      expired_records = TakeExpiredRecords();
+      RequeueDue();
+      TryDueRecords();
+      if (expired.empty() && expired_records.empty()) {
+        if (retries_.empty() && watched_.empty() && record_fetches_.empty()) {
+          changed_.Wait(&mutex_);
+        } else {
+          (void)changed_.WaitFor(&mutex_, kSlice);
+        }
+        continue;
+      }
+    }
+    for (const Watched& watched : expired) {
+      for (size_t i = 0; i < watched.fills.size(); ++i) {
+        const uint32_t chunk = watched.first + static_cast<uint32_t>(i);
+        if (SettleFill(*watched.blob, chunk, Unavailable("the store did not answer in time"),
+                       watched.fills[i].get())) {
+          ++counters_.stalled;
+        }
+      }
+    }
+    for (const RecordFetch& fetch : expired_records) {
+      ++counters_.stalled;
+      for (const auto& done : fetch.waiters) done(Unavailable("the store did not answer in time"));
+    }
+  }
+}
+
+}  // namespace slacker

@@ -1,0 +1,60 @@
+// Inside of FillEngine: what its two source files share.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "snapshotter/fill/fill_engine.h"
+
+namespace slacker {
+
+inline constexpr uint64_t kMaxRunBytes = 4ULL << 20;
+
+inline uint32_t ChunkSize(const LayerBlob& blob, uint32_t chunk) {
+  return blob.layer().chunks[chunk].size_bytes;
+}
+
+// Whether asking the store again may help.
+bool MayAnswerLater(const absl::Status& status);
+
+// Answers the waiters of a chunk with its bytes or an error; false when that was done before.
+// `expected`: only if this fill is the one under way. After bytes the fill stays in the table until
+// ForgetFill, so that readers who come meanwhile find them.
+bool SettleFill(LayerBlob& blob, uint32_t chunk,
+                const absl::StatusOr<std::shared_ptr<const std::string>>& bytes,
+                const Fill* expected = nullptr);
+void ForgetFill(LayerBlob& blob, uint32_t chunk);
+
+struct FillEngine::Run {
+  std::shared_ptr<LayerBlob> blob;
+  uint32_t first = 0;
+  uint32_t count = 0;
+  uint64_t bytes = 0;  // of its chunks; in flight from its turn on
+  int attempt = 0;
+  bool relocated = false;                  // locations were read again for it
+  std::shared_ptr<const Locations> stale;  // the ones that were wrong
+
+  void Append(uint32_t chunk) {
+    if (count == 0) first = chunk;
+    ++count;
+    bytes += ChunkSize(*blob, chunk);
+  }
+  bool Accepts(uint32_t chunk) const {
+    return count == 0 ||
+           (chunk == first + count && bytes + ChunkSize(*blob, chunk) <= kMaxRunBytes);
+  }
+  // A run like this one, without chunks.
+  Run Empty() const { return {blob, 0, 0, 0, attempt, relocated, stale}; }
+};
+
+struct FillEngine::Attempt {
+  Run run;
+  std::shared_ptr<const Locations> locations;
+  Mutex mutex;
+  uint32_t open ABSL_GUARDED_BY(mutex) = 0;
+  std::vector<std::pair<uint32_t, absl::Status>> failed ABSL_GUARDED_BY(mutex);
+};
+
+}  // namespace slacker

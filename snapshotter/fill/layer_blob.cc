@@ -1,0 +1,78 @@
+#include "snapshotter/fill/layer_blob.h"
+
+#include <algorithm>
+
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+
+namespace slacker {
+
+absl::StatusOr<std::shared_ptr<LayerBlob>> LayerBlob::Open(const BlobRow& row, std::string stem,
+                                                           const RecordFiles& records) {
+  std::shared_ptr<LayerBlob> blob(new LayerBlob(row));
+  {
+    auto layer = records.Load(row.record);
+    if (absl::IsNotFound(layer.status())) return DataLoss(Message(layer.status()));
+    RETURN_IF_ERROR(layer.status());
+    if (layer->blob_size_bytes != row.size_bytes) {
+      return DataLoss("the database knows another size of blob " + std::to_string(row.id));
+    }
+    blob->layer_.diff_id = layer->diff_id;
+    blob->layer_.chunk_size = layer->chunk_size;
+    blob->layer_.blob_size_bytes = layer->blob_size_bytes;
+    blob->layer_.chunks = std::move(layer->chunks);
+    blob->layer_.chunks.shrink_to_fit();
+  }
+  ASSIGN_OR_RETURN(blob->cache_,
+                   BlobCache::Open(std::move(stem), row.record, row.size_bytes,
+                                   static_cast<uint32_t>(blob->layer_.chunks.size())));
+  return blob;
+}
+
+std::pair<uint32_t, uint32_t> LayerBlob::ChunksIn(uint64_t offset, uint64_t size) const {
+  const std::vector<Chunk>& chunks = layer_.chunks;
+  auto first = std::partition_point(chunks.begin(), chunks.end(), [offset](const Chunk& chunk) {
+    return chunk.blob_offset + chunk.size_bytes <= offset;
+  });
+  auto last = std::partition_point(first, chunks.end(), [end = offset + size](const Chunk& chunk) {
+    return chunk.blob_offset < end;
+  });
+  return {static_cast<uint32_t>(first - chunks.begin()),
+          static_cast<uint32_t>(last - chunks.begin())};
+}
+
+absl::StatusOr<std::shared_ptr<const Locations>> LayerBlob::FindLocations(
+    const StoreReader& reader, RecordFiles& records,
+    const std::shared_ptr<const Locations>& stale) {
+  bool from_store = false;
+  {
+    MutexLock lock(&locations_mutex_);
+    while (locating_) located_.Wait(&locations_mutex_);
+    if (locations_ != nullptr && locations_ != stale) return locations_;
+    from_store = locations_ != nullptr;
+    locating_ = true;
+  }
+  auto found = ReadLocations(reader, records, from_store);
+  MutexLock lock(&locations_mutex_);
+  locating_ = false;
+  located_.SignalAll();
+  if (found.ok()) locations_ = *found;
+  return found;
+}
+
+absl::StatusOr<std::shared_ptr<const Locations>> LayerBlob::ReadLocations(const StoreReader& reader,
+                                                                          RecordFiles& records,
+                                                                          bool from_store) const {
+  if (!from_store) {
+    auto kept = records.LoadLocations(row_.record, layer_.chunks.size());
+    if (kept.ok()) return std::make_shared<const Locations>(*std::move(kept));
+  }
+  ASSIGN_OR_RETURN(Locations read, reader.ReadLocations(row_.record, layer_.chunks.size()));
+  if (absl::Status saved = records.SaveLocations(row_.record, read); !saved.ok()) {
+    Log(LogLevel::kWarning, "cannot keep the locations of a layer's chunks, ignoring",
+        {{"record", row_.record.ToString()}, {"error", saved.ToString()}});
+  }
+  return std::make_shared<const Locations>(std::move(read));
+}
+
+}  // namespace slacker

@@ -1,0 +1,75 @@
+// One layer blob while it is read: its chunk table, where its chunks are in the store, its cache
+// file, and the chunks that are on their way.
+//
+// Only the chunk table of the layer is kept (48 bytes a chunk), not its names and nodes.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "backend/base/mutex.h"
+#include "backend/store/store.h"
+#include "snapshotter/fill/blob_cache.h"
+#include "snapshotter/fill/read_operation.h"
+#include "snapshotter/files/record_files.h"
+#include "snapshotter/metastore/image_table.h"
+
+namespace slacker {
+
+// A chunk on its way. Guarded by LayerBlob::mutex, but for `settled`.
+struct Fill {
+  std::vector<std::shared_ptr<ReadOperation>> waiters;  // shared: each waits for several chunks
+  std::shared_ptr<const std::string> bytes;  // once there, until they are in the cache file
+  std::atomic<bool> settled = false;         // every waiter was answered; changes once
+};
+
+class LayerBlob {
+ public:
+  // Reads the record of `row` from the node. `stem`: the cache files without their suffix.
+  static absl::StatusOr<std::shared_ptr<LayerBlob>> Open(const BlobRow& row, std::string stem,
+                                                         const RecordFiles& records);
+
+  uint64_t id() const { return row_.id; }
+  const Digest& record() const { return row_.record; }
+  uint64_t size_bytes() const { return row_.size_bytes; }
+  // Of the layer, only diff_id, the sizes and the chunks are there.
+  const Layer& layer() const { return layer_; }
+  BlobCache& cache() { return *cache_; }
+
+  // The chunks [first, second) that overlap [offset, offset + size).
+  std::pair<uint32_t, uint32_t> ChunksIn(uint64_t offset, uint64_t size) const;
+
+  // From memory, else from the node, else from the store; blocks on the store. `stale`: not these
+  // (null: any), but what the store says now. One question to the store at a time.
+  // Shared: reads under way use the table that they began with.
+  absl::StatusOr<std::shared_ptr<const Locations>> FindLocations(
+      const StoreReader& reader, RecordFiles& records,
+      const std::shared_ptr<const Locations>& stale);
+
+  Mutex mutex;
+  // Shared: whoever fetches a chunk, and the watch over its time.
+  std::unordered_map<uint32_t, std::shared_ptr<Fill>> fills ABSL_GUARDED_BY(mutex);
+
+ private:
+  explicit LayerBlob(const BlobRow& row) : row_(row) {}
+  absl::StatusOr<std::shared_ptr<const Locations>> ReadLocations(const StoreReader& reader,
+                                                                 RecordFiles& records,
+                                                                 bool from_store) const;
+
+  const BlobRow row_;
+  Layer layer_;
+  std::unique_ptr<BlobCache> cache_;
+
+  Mutex locations_mutex_;
+  CondVar located_;
+  bool locating_ ABSL_GUARDED_BY(locations_mutex_) = false;
+  std::shared_ptr<const Locations> locations_ ABSL_GUARDED_BY(locations_mutex_);
+};
+
+}  // namespace slacker

@@ -1,0 +1,64 @@
+#include "snapshotter/gateway/request_writer.h"
+
+#include <utility>
+
+#include "backend/base/image_reference.h"
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+
+namespace slacker {
+namespace {
+
+constexpr char kImageLayersHint[] = "containerd.io/snapshot/cri.image-layers";
+constexpr char kImageRefHint[] = "containerd.io/snapshot/cri.image-ref";
+
+}  // namespace
+
+RequestWriter::RequestWriter(std::shared_ptr<Backend> store, Platform platform)
+    : store_(std::move(store)), platform_(std::move(platform)) {}
+
+RequestWriter::~RequestWriter() {
+  MutexLock lock(&mutex_);
+  stopping_ = true;
+}
+
+void RequestWriter::Note(const std::string& ref, const Labels& labels) {
+  const auto chain = Digest::Parse(ref);
+  const auto reference = labels.find(kImageRefHint);
+  const auto layers = labels.find(kImageLayersHint);
+  if (!chain.ok()) return;
+  MutexLock lock(&mutex_);
+  if (reference == labels.end() || layers == labels.end()) {
+    if (!std::exchange(told_, true)) {
+      Log(LogLevel::kWarning,
+          "pulls that do not name their image cannot be requested (annotations are off), ignoring");
+    }
+    return;
+  }
+  // The CRI plugin lists the layers from this one up to the top.
+  if (layers->second.find(',') != std::string::npos) return;
+  const auto parsed = ParseImageReference(reference->second);
+  if (!parsed.ok() || waiting_.size() >= kMaxWaiting) return;
+  if (!waiting_.insert(*chain).second) return;
+  thread_.Add(
+      [this, request = PublishRequest{parsed->ToString(), *chain, platform_}] { Write(request); });
+}
+
+void RequestWriter::Write(const PublishRequest& request) {
+  {
+    MutexLock lock(&mutex_);
+    if (stopping_) return;
+  }
+  const absl::Status status = WriteRequest(*store_, request);
+  if (status.ok()) {
+    Log(LogLevel::kDebug, "publication requested",
+        {{"image", request.reference}, {"chain", request.chain_id.ToString()}});
+  } else {
+    Log(LogLevel::kWarning, "publication cannot be requested, ignoring",
+        {{"image", request.reference}, {"error", Message(status)}});
+  }
+  MutexLock lock(&mutex_);
+  waiting_.erase(request.chain_id);
+}
+
+}  // namespace slacker

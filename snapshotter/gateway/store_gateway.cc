@@ -1,0 +1,166 @@
+#include "snapshotter/gateway/store_gateway.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/base/status.h"
+
+namespace slacker {
+namespace {
+
+// Waiting is cut into slices, so that a clock that is not the system's is looked at too.
+constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(10);
+
+bool IsAnswer(const absl::Status& status) {
+  return !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
+}
+
+}  // namespace
+
+// Shared by the caller and the tasks: either may be the last to need it.
+struct StoreGateway::Question {
+  Mutex mutex;
+  CondVar changed;
+  size_t open ABSL_GUARDED_BY(mutex) = 0;
+  size_t running ABSL_GUARDED_BY(mutex) = 0;
+  bool abandoned ABSL_GUARDED_BY(mutex) = false;
+  absl::Status status ABSL_GUARDED_BY(mutex);
+};
+
+StoreGateway::StoreGateway(std::shared_ptr<ReadBackend> backend, const Clock* clock,
+                           const Options& options)
+    : clock_(clock),
+      options_(options),
+      reader_(backend == nullptr
+                  ? nullptr
+                  : std::make_unique<StoreReader>(std::move(backend), options.trust)),
+      pool_("slk-store", options.threads) {}
+
+absl::Status StoreGateway::Admit(TimePoint deadline) {
+  if (reader_ == nullptr) return NotFound("no store is configured");
+  MutexLock lock(&mutex_);
+  if (failures_ >= options_.failures_to_open) {
+    if (clock_->Monotonic() < closed_until_) {
+      return Unavailable("the store did not answer the last questions; not asking again yet");
+    }
+    closed_until_ = deadline;  // this one tries, the others wait for what it finds
+  }
+  if (stuck_ >= options_.threads) {
+    return Unavailable("every thread that asks the store waits for an answer");
+  }
+  return absl::OkStatus();
+}
+
+bool StoreGateway::WouldAsk() {
+  if (reader_ == nullptr) return false;
+  MutexLock lock(&mutex_);
+  return failures_ < options_.failures_to_open || clock_->Monotonic() >= closed_until_;
+}
+
+absl::Status StoreGateway::Record(absl::Status outcome) {
+  MutexLock lock(&mutex_);
+  if (IsAnswer(outcome)) {
+    failures_ = 0;
+  } else if (++failures_ >= options_.failures_to_open) {
+    closed_until_ = clock_->Monotonic() + options_.open_for;
+  }
+  return outcome;
+}
+
+absl::Status StoreGateway::Ask(std::vector<std::function<absl::Status(const StoreReader&)>> tasks,
+                               TimePoint deadline) {
+  auto question = std::make_shared<Question>();
+  MutexLock lock(&question->mutex);
+  question->open = tasks.size();
+  for (auto& task : tasks) {
+    pool_.Add([this, question, task = std::move(task)] {
+      {
+        MutexLock inner(&question->mutex);
+        if (question->abandoned) return;
+        ++question->running;
+      }
+      absl::Status status = task(*reader_);
+      MutexLock inner(&question->mutex);
+      --question->running;
+      --question->open;
+      if (question->status.ok()) question->status = std::move(status);
+      question->changed.SignalAll();
+      if (question->abandoned) {
+        MutexLock own(&mutex_);
+        --stuck_;
+      }
+    });
+  }
+  while (question->open > 0 && question->status.ok()) {
+    const std::chrono::nanoseconds left = deadline - clock_->Monotonic();
+    if (left <= std::chrono::nanoseconds::zero()) break;
+    (void)question->changed.WaitFor(&question->mutex, std::min(left, kSlice));  // looked at above
+  }
+  if (question->open == 0) return question->status;
+  question->abandoned = true;
+  {
+    MutexLock own(&mutex_);
+    stuck_ += static_cast<int>(question->running);
+  }
+  if (!question->status.ok()) return question->status;
+  return DeadlineExceeded("the store did not answer within its budget");
+}
+
+template <typename Value>
+absl::StatusOr<Value> StoreGateway::AskOne(
+    std::function<absl::StatusOr<Value>(const StoreReader&)> read, TimePoint deadline) {
+  RETURN_IF_ERROR(Admit(deadline));
+  // Shared: a late answer still needs a place to go to.
+  auto value = std::make_shared<Value>();
+  auto task = [value, read = std::move(read)](const StoreReader& reader) {
+    auto answer = read(reader);
+    if (!answer.ok()) return answer.status();
+    *value = *std::move(answer);
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(Record(Ask({std::move(task)}, deadline)));
+  return std::move(*value);
+}
+
+absl::StatusOr<StoreReader::GrantedManifest> StoreGateway::ReadGrantedManifest(
+    const Digest& chain_id, const std::string& repository, TimePoint deadline) {
+  return AskOne<StoreReader::GrantedManifest>(
+      [chain_id, repository](const StoreReader& reader) {
+        return reader.ReadGrantedManifest(chain_id, repository);
+      },
+      deadline);
+}
+
+absl::StatusOr<Locations> StoreGateway::ReadLocations(const Digest& record, size_t chunk_count,
+                                                      TimePoint deadline) {
+  return AskOne<Locations>(
+      [record, chunk_count](const StoreReader& reader) {
+        return reader.ReadLocations(record, chunk_count);
+      },
+      deadline);
+}
+
+absl::StatusOr<std::vector<RecordObject>> StoreGateway::ReadRecords(
+    const std::vector<Digest>& records, TimePoint deadline) {
+  if (records.empty()) return std::vector<RecordObject>();
+  RETURN_IF_ERROR(Admit(deadline));
+  auto objects = std::make_shared<std::vector<RecordObject>>(records.size());
+  std::vector<std::function<absl::Status(const StoreReader&)>> tasks;
+  for (size_t i = 0; i < records.size(); ++i) {
+    tasks.emplace_back([objects, i, record = records[i]](const StoreReader& reader) {
+      auto read = reader.ReadRecord(record);
+      if (!read.ok()) return read.status();
+      RecordObject& object = (*objects)[i];
+      object = *std::move(read);
+      // Proved sound; the caller wants the sums. The names of a long chain would be large.
+      object.layer.nodes = {};
+      object.layer.entries = {};
+      object.layer.texts = {};
+      return absl::OkStatus();
+    });
+  }
+  RETURN_IF_ERROR(Record(Ask(std::move(tasks), deadline)));
+  return std::move(*objects);
+}
+
+}  // namespace slacker

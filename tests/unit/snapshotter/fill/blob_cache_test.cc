@@ -1,0 +1,160 @@
+#include "snapshotter/fill/blob_cache.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker {
+namespace {
+
+using testing::StatusIs;
+
+constexpr uint32_t kChunks = 70;  // more than one word of bits
+constexpr uint64_t kSize = uint64_t{kChunks} * 4096;
+
+class BlobCacheTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<BlobCache> Open() {
+    auto cache = BlobCache::Open(dir_ / "16", record_, kSize, kChunks);
+    EXPECT_OK(cache);
+    return *std::move(cache);
+  }
+  static absl::Status Fill(BlobCache& cache, uint32_t chunk) {
+    return cache.Write(chunk, uint64_t{chunk} * 4096,
+                       std::string(4096, static_cast<char>('a' + chunk % 26)));
+  }
+  // Changes one byte of a file.
+  void Damage(const std::string& name, off_t at) {
+    const UniqueFd fd(open((dir_ / name).c_str(), O_RDWR | O_CLOEXEC));
+    char byte = 0;
+    ASSERT_EQ(pread(fd.get(), &byte, 1, at), 1);
+    byte = static_cast<char>(byte ^ 1);
+    ASSERT_EQ(pwrite(fd.get(), &byte, 1, at), 1);
+  }
+  testing::TempDir dir_;
+  Digest record_ = Sha256::Of("record");
+};
+
+TEST_F(BlobCacheTest, ANewCacheIsEmptyAndReadsAsZeros) {
+  const auto cache = Open();
+  for (uint32_t chunk = 0; chunk < kChunks; ++chunk) EXPECT_FALSE(cache->Has(chunk));
+  std::string bytes(100, 'x');
+  ASSERT_OK(cache->Read(kSize - 100, 100, bytes.data()));
+  EXPECT_EQ(bytes, std::string(100, '\0'));
+  EXPECT_FALSE(cache->MayHold(0));
+}
+
+TEST_F(BlobCacheTest, WhatWasFlushedIsThereAfterReopening) {
+  {
+    const auto cache = Open();
+    ASSERT_OK(Fill(*cache, 0));
+    ASSERT_OK(Fill(*cache, 69));
+    ASSERT_OK(cache->Flush());
+    EXPECT_FALSE(cache->dirty());
+  }
+  const auto cache = Open();
+  EXPECT_TRUE(cache->Has(0));
+  EXPECT_FALSE(cache->Has(1));
+  EXPECT_TRUE(cache->Has(69));
+  std::string bytes(4096, '\0');
+  ASSERT_OK(cache->Read(69 * 4096, 4096, bytes.data()));
+  EXPECT_EQ(bytes, std::string(4096, 'r'));
+}
+
+TEST_F(BlobCacheTest, WhatWasNotFlushedIsNotClaimedButMayBeHeld) {
+  {
+    const auto cache = Open();
+    ASSERT_OK(Fill(*cache, 3));
+    ASSERT_OK(cache->Flush());
+    ASSERT_OK(Fill(*cache, 5));
+  }
+  const auto cache = Open();
+  EXPECT_TRUE(cache->Has(3));
+  EXPECT_FALSE(cache->Has(5));
+  EXPECT_TRUE(cache->MayHold(5 * 4096));
+  EXPECT_FALSE(cache->MayHold(40 * 4096));
+}
+
+TEST_F(BlobCacheTest, EveryDamagedByteOfTheMapMakesItEmpty) {
+  {
+    const auto cache = Open();
+    ASSERT_OK(Fill(*cache, 3));
+    ASSERT_OK(cache->Flush());
+  }
+  const off_t size = std::ifstream(dir_ / "16.map", std::ios::ate).tellg();
+  for (off_t at = 0; at < size; ++at) {
+    Damage("16.map", at);
+    EXPECT_FALSE(Open()->Has(3)) << "byte " << at;
+    Damage("16.map", at);
+  }
+  EXPECT_TRUE(Open()->Has(3));
+}
+
+TEST_F(BlobCacheTest, ADataFileOfAnotherSizeIsEmpty) {
+  {
+    const auto cache = Open();
+    ASSERT_OK(Fill(*cache, 3));
+    ASSERT_OK(cache->Flush());
+  }
+  ASSERT_EQ(truncate((dir_ / "16.data").c_str(), kSize - 1), 0);
+  const auto cache = Open();
+  EXPECT_FALSE(cache->Has(3));
+  EXPECT_FALSE(cache->MayHold(3 * 4096));
+}
+
+TEST_F(BlobCacheTest, AMapWithoutItsDataIsEmpty) {
+  {
+    const auto cache = Open();
+    ASSERT_OK(Fill(*cache, 3));
+    ASSERT_OK(cache->Flush());
+  }
+  ASSERT_EQ(unlink((dir_ / "16.data").c_str()), 0);
+  EXPECT_FALSE(Open()->Has(3));
+}
+
+TEST_F(BlobCacheTest, AMapOfAnotherRecordIsEmpty) {
+  {
+    const auto cache = Open();
+    ASSERT_OK(Fill(*cache, 3));
+    ASSERT_OK(cache->Flush());
+  }
+  record_ = Sha256::Of("another");
+  EXPECT_FALSE(Open()->Has(3));
+}
+
+TEST_F(BlobCacheTest, ADroppedChunkIsGoneAfterReopeningToo) {
+  {
+    const auto cache = Open();
+    ASSERT_OK(Fill(*cache, 3));
+    ASSERT_OK(cache->Flush());
+    cache->Drop(3);
+    EXPECT_FALSE(cache->Has(3));
+    ASSERT_OK(cache->Flush());
+  }
+  EXPECT_FALSE(Open()->Has(3));
+}
+
+TEST_F(BlobCacheTest, ADiscardedCacheLeavesNoFileBehind) {
+  const auto cache = Open();
+  ASSERT_OK(Fill(*cache, 3));
+  cache->Discard();
+  ASSERT_OK(BlobCache::Remove(dir_ / "16"));
+  ASSERT_OK(BlobCache::Remove(dir_ / "16"));
+  ASSERT_OK(cache->Flush());
+  EXPECT_TRUE(std::filesystem::is_empty(dir_.path()));
+}
+
+TEST_F(BlobCacheTest, AFileThatShrinksUnderneathIsAnErrorAndNotShort) {
+  const auto cache = Open();
+  ASSERT_EQ(truncate((dir_ / "16.data").c_str(), 4096), 0);
+  std::string bytes(8192, '\0');
+  EXPECT_THAT(cache->Read(0, 8192, bytes.data()), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+}  // namespace
+}  // namespace slacker
