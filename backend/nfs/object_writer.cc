@@ -103,6 +103,7 @@ absl::StatusOr<std::unique_ptr<FileWriter>> FileWriter::Open(Session* session,
   ASSIGN_OR_RETURN(writer->piece_bytes_, session->Await<uint32_t>([session](Done<uint32_t> done) {
     done(session->tree()->limits().write_bytes);
   }));
+  SLACKER_FAILPOINT("nfs.created");
   return writer;
 }
 
@@ -139,6 +140,7 @@ absl::Status FileWriter::Flush() {
   }
   if (ErrnoOf(status) == ERESTART) status = Unavailable("the NFS server restarts over and over");
   RETURN_IF_ERROR(Note(status, "write"));
+  SLACKER_FAILPOINT("nfs.written");
   offset_ += window_.size();
   window_.clear();
   return absl::OkStatus();
@@ -192,6 +194,7 @@ absl::Status FileWriter::CommitOver() {
   const Session::Verdict renamed = session_->AwaitOnce([&](DoneOnce done) {
     session_->protocol()->Rename(directory_, temporary_, base, std::move(done));
   });
+  SLACKER_FAILPOINT("nfs.renamed");
   session_->Forget(name_);
   if (renamed.status.ok()) {
     temporary_.clear();

@@ -95,6 +95,7 @@ absl::Status Repairer::MoveAside(const std::string& name, const std::string& why
   if (!copied.ok() && !absl::IsDataLoss(copied)) return copied;
   SLACKER_FAILPOINT("fsck.copied");
   RETURN_IF_ERROR(backend_->Remove(name));
+  SLACKER_FAILPOINT("fsck.moved");
   Note(name, "moved to quarantine/ (" + why + ")");
   return absl::OkStatus();
 }
@@ -201,6 +202,7 @@ absl::Status Repairer::RebuildLocations(const Digest& record) {
   RETURN_IF_ERROR(intent.Declare(relied_on));
   RETURN_IF_ERROR(intent.CheckPacks());
   RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, LocationsName(record), bytes));
+  SLACKER_FAILPOINT("fsck.locations_replaced");
   intent.Clear();
   Note(LocationsName(record), "made anew" + (lost == 0 ? ""
                                                        : "; " + std::to_string(lost) +
@@ -251,6 +253,7 @@ absl::Status Repairer::RebuildPackIndex(const Digest& pack) {
   const std::string content = EncodePackIndex(std::move(index));
   if (bytes.ok() && *bytes == content) return absl::OkStatus();
   RETURN_IF_ERROR(backend_->Replace(PackIndexName(pack), content));
+  SLACKER_FAILPOINT("fsck.index_replaced");
   Note(PackIndexName(pack), "made anew with " + std::to_string(count) + " chunks");
   return absl::OkStatus();
 }
@@ -278,6 +281,7 @@ absl::Status Repairer::RebuildMergedIndexes(const std::set<std::string>& damaged
   // Nothing is lost: they repeat what the indexes of the packs say.
   for (const std::string& name : damaged) {
     RETURN_IF_ERROR(backend_->Remove(name));
+    SLACKER_FAILPOINT("fsck.index_removed");
     Note(name, "removed: the indexes of its packs are merged again");
   }
   ASSIGN_OR_RETURN(const IndexCatalog catalog, OpenIndexes(*backend_));

@@ -1,11 +1,15 @@
-// SIGKILL at every failpoint of a store's maintenance. Invariants: every visible image is sound; the
-// same verb run again finishes the work; garbage is collected in the end.
+// SIGKILL at every failpoint of a store's maintenance, on a directory and over a real NFS server.
+// Invariants: every visible image is sound; the same verb run again finishes the work; garbage is
+// collected in the end.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <functional>
+#include <tuple>
 
 #include "tests/fault/slackerctl.h"
+#include "tests/fault/store_place.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/tar_builder.h"
 
@@ -15,9 +19,77 @@ namespace {
 using testing::GzipLayer;
 using testing::ImageLayer;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using testing::RandomBytes;
 using testing::RunSlackerctl;
+using testing::StorePlace;
 using testing::TarBuilder;
+using testing::Way;
+
+// Three images on one base, of which one was removed again.
+class UpkeepCrash {
+ protected:
+  explicit UpkeepCrash(Way way) : place_(way) {
+    const ImageLayer base = Layer("base", 1);
+    for (uint64_t i = 2; i <= 4; ++i) {
+      const std::string tag = "v" + std::to_string(i);
+      layout_.AddImage({base, Layer(tag, i)}, tag);
+      EXPECT_EQ(Publish("prepared", tag), 0);
+    }
+    EXPECT_EQ(Slackerctl({"rm", Image("v4")}, "prepared"), 0);
+  }
+  static ImageLayer Layer(const std::string& name, uint64_t seed) {
+    return GzipLayer(TarBuilder().File(name, RandomBytes(150'000, seed)).End());
+  }
+  std::string Image(const std::string& tag) const {
+    return "oci:" + layout_.directory() + ":" + tag;
+  }
+  int Slackerctl(const std::vector<std::string>& arguments, const std::string& store,
+                 const std::string& variable = "X=1") const {
+    return RunSlackerctl(arguments, place_.Url(store), variable);
+  }
+  int Publish(const std::string& store, const std::string& tag) const {
+    return Slackerctl({"publish", Image(tag), "--platform", "linux/amd64"}, store);
+  }
+  // Two days later. Its directory.
+  std::string CopyOfPrepared(const std::string& store) const {
+    const std::string to = place_.Directory(store);
+    std::filesystem::copy(place_.Directory("prepared"), to,
+                          std::filesystem::copy_options::recursive);
+    testing::Backdate(to);
+    return to;
+  }
+  // Runs `arguments` on a copy of the prepared store once for each failpoint that they pass (many
+  // are alike: some ten of each), dies there, and has `check` look at the store of this name.
+  void DieEverywhere(const std::vector<std::string>& arguments,
+                     const std::vector<std::string>& expected, int exit_code,
+                     const std::function<void(const std::string& store)>& check) const {
+    const std::string whole = CopyOfPrepared("whole");
+    const int exited =
+        Slackerctl(arguments, "whole", "SLACKER_FAILPOINT_TRACE=" + (dir_ / "trace"));
+    ASSERT_TRUE(WIFEXITED(exited));
+    ASSERT_EQ(WEXITSTATUS(exited), exit_code);
+    const auto passages = testing::Passages(dir_ / "trace");
+    for (const std::string& name : expected) EXPECT_TRUE(passages.contains(name)) << name;
+    int stores = 0;
+    for (const auto& [name, count] : passages) {
+      for (int n = 1; n <= count; n += 1 + count / 10) {
+        const std::string point = name + ":" + std::to_string(n);
+        SCOPED_TRACE(point);
+        const std::string store = "store-" + std::to_string(++stores);
+        const std::string directory = CopyOfPrepared(store);
+        const int status = Slackerctl(arguments, store, "SLACKER_FAILPOINT=" + point);
+        ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        check(store);
+        std::filesystem::remove_all(directory);
+      }
+    }
+  }
+
+  StorePlace place_;
+  const testing::TempDir dir_;
+  testing::OciLayout layout_{dir_ / "layout"};
+};
 
 struct Case {
   const char* name;
@@ -26,92 +98,83 @@ struct Case {
   std::vector<std::string> failpoints;  // some that it must have passed
 };
 
-class UpkeepCrashTest : public ::testing::TestWithParam<Case> {
+class UpkeepCrashTest : public ::testing::TestWithParam<std::tuple<Way, Case>>,
+                        protected UpkeepCrash {
  protected:
-  void SetUp() override {
-    const ImageLayer base = Layer("base", 1);
-    for (uint64_t i = 2; i <= 4; ++i) {
-      const std::string tag = "v" + std::to_string(i);
-      layout_.AddImage({base, Layer(tag, i)}, tag);
-      ASSERT_EQ(RunSlackerctl({"publish", "oci:" + layout_.directory() + ":" + tag, "--platform",
-                               "linux/amd64"},
-                              prepared_),
-                0);
-    }
-    ASSERT_EQ(RunSlackerctl({"rm", Image("v4")}, prepared_), 0);
-  }
-  static ImageLayer Layer(const std::string& name, uint64_t seed) {
-    return GzipLayer(TarBuilder().File(name, RandomBytes(150'000, seed)).End());
-  }
-  std::string Image(const std::string& tag) { return "oci:" + layout_.directory() + ":" + tag; }
-  std::vector<std::string> Arguments() {
-    std::vector<std::string> arguments = GetParam().arguments;
-    if (arguments[0] == "rm") arguments.push_back(Image("v3"));
-    return arguments;
-  }
-
-  const testing::TempDir dir_;
-  testing::OciLayout layout_{dir_ / "layout"};
-  const std::string prepared_ = dir_ / "prepared";
+  UpkeepCrashTest() : UpkeepCrash(std::get<0>(GetParam())) {}
 };
 
 TEST_P(UpkeepCrashTest, WhateverStepItDiesAtEveryImageStaysSoundAndTheNextRunFinishes) {
-  const auto copy = [this](const std::string& to) {
-    std::filesystem::copy(prepared_, to, std::filesystem::copy_options::recursive);
-    testing::Backdate(to);
-  };
-  const std::string whole = dir_ / "whole";
-  copy(whole);
-  ASSERT_EQ(RunSlackerctl(Arguments(), whole, "SLACKER_FAILPOINT_TRACE=" + (dir_ / "trace")), 0);
-  const auto passages = testing::Passages(dir_ / "trace");
-  for (const std::string& name : GetParam().failpoints)
-    EXPECT_TRUE(passages.contains(name)) << name;
-  for (const auto& [name, count] : passages) {
-    for (int n = 1; n <= count; n += 1 + count / 10) {  // many are alike
-      const std::string point = name + ":" + std::to_string(n);
-      SCOPED_TRACE(point);
-      const std::string store = dir_ / ("store-" + point);
-      copy(store);
-      const int status = RunSlackerctl(Arguments(), store, "SLACKER_FAILPOINT=" + point);
-      ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-      const size_t images = ListImages(*testing::OpenStore(store))->size();
-      EXPECT_TRUE(images == GetParam().images_before || images == GetParam().images_after);
-      testing::ExpectSoundStore(store, images);
-      (void)RunSlackerctl(Arguments(), store);  // a name that is gone is an error of rm
-      testing::ExpectSoundStore(store, GetParam().images_after);
-      testing::Backdate(store);
-      ASSERT_EQ(RunSlackerctl({"gc", "--grace", "0"}, store), 0);
-      ASSERT_EQ(RunSlackerctl({"gc", "--grace", "0"}, store), 0);
-      testing::ExpectSoundStore(store, GetParam().images_after);
-      const auto opened = testing::OpenStore(store);
-      EXPECT_EQ(opened->List("trash/").value(), std::vector<std::string>{"trash/clock"});
-      EXPECT_THAT(opened->List("intents/").value(), IsEmpty());
-      EXPECT_EQ(opened->List("records/")->size(), GetParam().images_after + 1);
-      EXPECT_EQ(opened->List("manifests/")->size(), GetParam().images_after + 1);
-      for (const auto& entry : std::filesystem::recursive_directory_iterator(store)) {
-        EXPECT_FALSE(entry.path().filename().string().starts_with(".tmp-")) << entry.path();
-      }
-      std::filesystem::remove_all(store);
+  const Case& verb = std::get<1>(GetParam());
+  std::vector<std::string> arguments = verb.arguments;
+  if (arguments[0] == "rm") arguments.push_back(Image("v3"));
+  std::vector<std::string> expected = verb.failpoints;
+  if (std::get<0>(GetParam()) != Way::kLoopback) expected.emplace_back("nfs.created");
+  DieEverywhere(arguments, expected, 0, [&](const std::string& store) {
+    const std::string directory = place_.Directory(store);
+    const size_t images = ListImages(*testing::OpenStore(directory))->size();
+    EXPECT_TRUE(images == verb.images_before || images == verb.images_after);
+    testing::ExpectSoundStore(directory, images);
+    (void)Slackerctl(arguments, store);  // a name that is gone is an error of rm
+    testing::ExpectSoundStore(directory, verb.images_after);
+    testing::Backdate(directory);
+    ASSERT_EQ(Slackerctl({"gc", "--grace", "0"}, store), 0);
+    ASSERT_EQ(Slackerctl({"gc", "--grace", "0"}, store), 0);
+    testing::ExpectSoundStore(directory, verb.images_after);
+    const auto opened = testing::OpenStore(directory);
+    EXPECT_EQ(opened->List("trash/").value(), std::vector<std::string>{"trash/clock"});
+    EXPECT_THAT(opened->List("intents/").value(), IsEmpty());
+    EXPECT_EQ(opened->List("records/")->size(), verb.images_after + 1);
+    EXPECT_EQ(opened->List("manifests/")->size(), verb.images_after + 1);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
+      EXPECT_FALSE(entry.path().filename().string().starts_with(".tmp-")) << entry.path();
     }
+  });
+}
+
+class UpkeepOverNfsTest : public ::testing::TestWithParam<Way>, protected UpkeepCrash {
+ protected:
+  UpkeepOverNfsTest() : UpkeepCrash(GetParam()) {}
+};
+
+TEST_P(UpkeepOverNfsTest, EveryVerbSaysWhatItSaysOfTheServersDirectory) {
+  for (const std::vector<std::string>& verb : std::vector<std::vector<std::string>>{
+           {"stats"}, {"fsck"}, {"verify"}, {"images"}, {"gc", "--dry-run", "--grace", "0"}}) {
+    SCOPED_TRACE(verb[0]);
+    std::vector<std::string> arguments = verb;
+    arguments.emplace_back("--json");
+    const std::string here = dir_ / (verb[0] + "-here"), over_nfs = dir_ / (verb[0] + "-nfs");
+    EXPECT_EQ(RunSlackerctl(arguments, "loopback:" + place_.Directory("prepared"), "X=1", here), 0);
+    EXPECT_EQ(RunSlackerctl(arguments, place_.Url("prepared"), "X=1", over_nfs), 0);
+    EXPECT_THAT(testing::ReadFileOrDie(here), Not(IsEmpty()));
+    EXPECT_EQ(testing::ReadFileOrDie(over_nfs), testing::ReadFileOrDie(here));
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Ways, UpkeepOverNfsTest, ::testing::Values(Way::kNfs3, Way::kNfs4),
+                         [](const auto& test) { return testing::NameOf(test.param); });
+
 INSTANTIATE_TEST_SUITE_P(
     Verbs, UpkeepCrashTest,
-    ::testing::Values(Case{"Gc",
-                           {"gc", "--grace", "0"},
-                           2,
-                           2,
-                           {"gc.marked", "gc.condemned", "gc.before_remove", "gc.removed",
-                            "gc.looked_again"}},
-                      Case{"Compact",
-                           {"compact"},
-                           2,
-                           2,
-                           {"compact.before_index", "compact.packed", "compact.location_replaced",
-                            "compact.condemned", "merge.before_index"}},
-                      Case{"Rm", {"rm"}, 2, 1, {"rm.entry_removed", "rm.condemned", "rm.removed"}}),
-    [](const auto& test) { return test.param.name; });
+    ::testing::Combine(
+        ::testing::Values(Way::kLoopback, Way::kNfs3, Way::kNfs4),
+        ::testing::Values(
+            Case{
+                "Gc",
+                {"gc", "--grace", "0"},
+                2,
+                2,
+                {"gc.marked", "gc.condemned", "gc.before_remove", "gc.removed", "gc.looked_again"}},
+            Case{"Compact",
+                 {"compact"},
+                 2,
+                 2,
+                 {"compact.before_index", "compact.packed", "compact.location_replaced",
+                  "compact.condemned", "merge.before_index"}},
+            Case{"Rm", {"rm"}, 2, 1, {"rm.entry_removed", "rm.condemned", "rm.removed"}})),
+    [](const auto& test) {
+      return testing::NameOf(std::get<0>(test.param)) + std::get<1>(test.param).name;
+    });
 
 }  // namespace
 }  // namespace slacker
