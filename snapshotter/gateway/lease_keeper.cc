@@ -43,7 +43,7 @@ struct LeaseKeeper::State {
   bool using_db ABSL_GUARDED_BY(mutex) = false;
   // Of the one thread that renews:
   std::shared_ptr<Backend> backend;
-  std::string written;
+  std::optional<std::string> written;  // nothing: what is there is a predecessor's, if anything
   std::optional<std::chrono::steady_clock::time_point> written_at;
 
   absl::StatusOr<std::string> Lease();
@@ -81,7 +81,7 @@ absl::Status LeaseKeeper::State::Renew() {
 }
 
 void LeaseKeeper::State::Run() {
-  std::chrono::nanoseconds wait = kFirst;
+  std::chrono::nanoseconds wait = kInterval;
   absl::StatusCode told = absl::StatusCode::kOk;
   for (;;) {
     {
@@ -92,8 +92,8 @@ void LeaseKeeper::State::Run() {
       }
       if (stopping) break;
     }
-    wait = kInterval;
     const absl::Status renewed = Renew();
+    wait = renewed.ok() ? std::chrono::nanoseconds(kInterval) : kRetry;
     if (!renewed.ok() && renewed.code() != told && !absl::IsCancelled(renewed)) {
       Log(LogLevel::kInfo, "the store cannot be told which images are here, its grace has to do",
           {{"object", name}, {"error", Message(renewed)}});
@@ -105,9 +105,10 @@ void LeaseKeeper::State::Run() {
   changed.SignalAll();
 }
 
-LeaseKeeper::LeaseKeeper(Options options, std::string node)
+LeaseKeeper::LeaseKeeper(Options options, std::string node, bool is_new)
     : node_(std::move(node)), state_(std::make_shared<State>()) {
   state_->options = std::move(options);
+  if (is_new) state_->written = "";
   state_->name = LeaseName(node_);
 }
 
@@ -115,11 +116,12 @@ absl::StatusOr<std::unique_ptr<LeaseKeeper>> LeaseKeeper::Open(Options options) 
   const std::string path = options.root + "/node";
   const auto present = ReadSmallFile(path, kNodeDigits);
   std::string node = present.ok() ? *present : std::string();
-  if (!IsNodeName(node)) {
+  const bool is_new = !IsNodeName(node);
+  if (is_new) {
     node = RandomHex();
     RETURN_IF_ERROR(WriteFileAtomically(path, node));
   }
-  return std::unique_ptr<LeaseKeeper>(new LeaseKeeper(std::move(options), std::move(node)));
+  return std::unique_ptr<LeaseKeeper>(new LeaseKeeper(std::move(options), std::move(node), is_new));
 }
 
 LeaseKeeper::~LeaseKeeper() { Stop(); }

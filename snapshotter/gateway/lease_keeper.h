@@ -2,9 +2,9 @@
 // (docs/adr/0015): the object leases/<node>/images.
 //
 // Best effort, on a thread of its own: nothing waits for it, and a store that cannot be written is
-// left alone; its images are kept for as long as its grace. Written when the images have changed, and
-// every kRenewal; looked at every kInterval, for the first time after kFirst. A node without images
-// that has never had a lease writes none.
+// left alone; its images are kept for as long as its grace. The images are looked at every kInterval;
+// the lease is written when they have changed, and every kRenewal; after a failure, kRetry later. A
+// node without images has none, and removes that of its predecessor; a new one writes none.
 #pragma once
 
 #include <chrono>
@@ -21,8 +21,8 @@ namespace slacker {
 
 class LeaseKeeper {
  public:
-  static constexpr std::chrono::minutes kFirst{1};
-  static constexpr std::chrono::minutes kInterval{10};
+  static constexpr std::chrono::seconds kInterval{10};
+  static constexpr std::chrono::minutes kRetry{1};
   static constexpr std::chrono::hours kRenewal{6};
 
   struct Options {
@@ -50,7 +50,7 @@ class LeaseKeeper {
 
  private:
   struct State;
-  LeaseKeeper(Options options, std::string node);
+  LeaseKeeper(Options options, std::string node, bool is_new);
 
   const std::string node_;
   // Shared with the thread, which may outlive us in a call of a store that hangs.

@@ -98,6 +98,25 @@ TEST_F(LeaseKeeperTest, ItGoesWithTheLastImage) {
   EXPECT_THAT(Lease().status(), StatusIs(absl::StatusCode::kNotFound));
 }
 
+TEST_F(LeaseKeeperTest, ItGoesAlsoWhenTheLastImageWentWithItsWriter) {
+  AddImage("one");
+  ASSERT_OK(keeper_->Renew());
+  {
+    ASSERT_OK_AND_ASSIGN(Txn txn, db_->Write());
+    ASSERT_OK_AND_ASSIGN(const auto images, AllImages(txn));
+    ASSERT_OK(DeleteImage(txn, images.at(0).id));
+    ASSERT_OK(txn.Commit());
+  }
+  keeper_ = Open();
+  store_->FailCall(1, absl::UnavailableError("away"));
+  EXPECT_THAT(keeper_->Renew(), StatusIs(absl::StatusCode::kUnavailable));
+  ASSERT_OK(keeper_->Renew());
+  EXPECT_THAT(Lease().status(), StatusIs(absl::StatusCode::kNotFound));
+  store_->Heal();
+  ASSERT_OK(keeper_->Renew());
+  EXPECT_EQ(store_->calls(), 0u);
+}
+
 TEST_F(LeaseKeeperTest, AStoreThatCannotBeWrittenIsAskedAgainLater) {
   AddImage("one");
   present_ = absl::PermissionDeniedError("read-only");
