@@ -9,13 +9,15 @@
 
 namespace slacker {
 
-absl::StatusOr<ErofsImage> BuildErofsImage(const std::vector<const Layer*>& layers) {
+absl::StatusOr<ErofsImage> BuildErofsImage(const std::vector<const Layer*>& layers,
+                                           const ImageSink& sink) {
   const erofs::ImageTree tree = erofs::MergeLayers(layers);
   ASSIGN_OR_RETURN(erofs::DeviceTable devices, erofs::AssignDevices(layers, tree));
   ASSIGN_OR_RETURN(const erofs::XattrTable xattrs, erofs::XattrTable::Build(tree));
   erofs::ImageWriter writer(layers, tree, devices, xattrs);
   RETURN_IF_ERROR(writer.LayOut());
-  return ErofsImage{.metadata = writer.Write(),
+  RETURN_IF_ERROR(writer.Write(sink));
+  return ErofsImage{.size_bytes = writer.size_bytes(),
                     .devices = std::move(devices.layers),
                     .inodes = tree.inodes.size()};
 }

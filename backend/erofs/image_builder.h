@@ -3,7 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <functional>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -13,7 +14,7 @@
 namespace slacker {
 
 struct ErofsImage {
-  std::string metadata;  // the image, a multiple of 4096 bytes
+  uint64_t size_bytes = 0;  // a multiple of 4096
   // The layers whose blobs the image refers to, as indexes into the `layers` given, in the order of
   // the EROFS device table (device IDs 1, 2, …): these are the mount's device= options, in this
   // order. Layers of whose content nothing is visible are not among them.
@@ -21,14 +22,19 @@ struct ErofsImage {
   uint64_t inodes = 0;
 };
 
+// Gets an image from its first byte to its last, in pieces of some MiB.
+using ImageSink = std::function<absl::Status(std::string_view bytes)>;
+
 // Merges the layers (bottom first) as overlayfs would (whiteouts, opaque directories, replaced
 // types, hard links) and writes the flattened tree: chunk-based regular files on extra devices,
 // extended inodes with nanoseconds, no file content inside. Layers with the same diff ID share a
 // device. Deterministic. REQUIRES: every layer passed ValidateLayer. Errors: RESOURCE_EXHAUSTED
 // when a limit is exceeded: 65,535 devices, 2^32 - 1 blocks in a blob, 65,535 bytes in an xattr,
-// an image of 1 GiB (erofs::kMaxImageBytes). Memory: some 100 bytes an entry beside the image
-// itself, which takes 64 bytes an inode, 12 and the name an entry, 8 a chunk index.
-absl::StatusOr<ErofsImage> BuildErofsImage(const std::vector<const Layer*>& layers);
+// an image of 1 GiB (erofs::kMaxImageBytes); or what `sink` answered. Memory: some 100 bytes an
+// entry; the image itself, which takes 64 bytes an inode, 12 and the name an entry, 8 a chunk index,
+// is never there as a whole.
+absl::StatusOr<ErofsImage> BuildErofsImage(const std::vector<const Layer*>& layers,
+                                           const ImageSink& sink);
 
 // Whether BuildErofsImage can: the same errors, in less memory.
 absl::Status CheckErofsImage(const std::vector<const Layer*>& layers);

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+
 namespace slacker::erofs {
 namespace {
 
@@ -38,11 +40,12 @@ class ChildIndex {
   explicit ChildIndex(const Layer& layer)
       : first_(layer.entries.size() + 1), children_(layer.entries.size()) {
     const std::vector<Entry>& entries = layer.entries;
-    for (size_t i = 1; i < entries.size(); ++i) ++first_[entries[i].parent + 1];
-    for (size_t i = 1; i < first_.size(); ++i) first_[i] += first_[i - 1];
-    std::vector<uint32_t> next(first_.begin(), first_.end());
-    for (size_t i = 1; i < entries.size(); ++i) {
-      children_[next[entries[i].parent]++] = static_cast<uint32_t>(i);
+    for (size_t i = 1; i < entries.size(); ++i) ++first_[entries[i].parent];
+    uint32_t end = 0;
+    for (uint32_t& first : first_) first = end += first;
+    // Now each has the place after its last; filled from behind they end up with their first.
+    for (size_t i = entries.size(); i-- > 1;) {
+      children_[--first_[entries[i].parent]] = static_cast<uint32_t>(i);
     }
   }
   std::span<const uint32_t> Of(uint32_t entry) const {
@@ -66,28 +69,43 @@ struct Candidate {
   Source source;
 };
 
+}  // namespace
+
 class Merger {
  public:
   explicit Merger(const std::vector<const Layer*>& layers) : layers_(layers) {
-    size_t entries = 0;
     indexes_.reserve(layers.size());
     links_.reserve(layers.size());
     for (const Layer* layer : layers) {
       indexes_.emplace_back(*layer);
       links_.emplace_back(layer->nodes.size(), kNone);
-      entries += layer->entries.size();
     }
-    tree_.entries.reserve(entries);
-    tree_.inodes.reserve(entries + 1);
-  }
-
-  ImageTree Run() && {
     std::vector<Source> roots;
     for (size_t i = layers_.size(); i > 0; --i) roots.push_back({static_cast<uint32_t>(i - 1), 0});
     AddDirectory(0, roots);
-    // AddDirectory appends to both while the walk goes on: breadth first without recursion.
+  }
+
+  ImageTree Run() && {
+    size_t entries = 0;
+    for (const Layer* layer : layers_) entries += layer->entries.size();
+    tree_.entries.reserve(entries);
+    tree_.inodes.reserve(entries + 1);
+    // MergeDirectory appends to both while the walk goes on: breadth first without recursion.
     for (size_t next = 0; next < directories_.size(); ++next) MergeDirectory(next);
     return std::move(tree_);
+  }
+
+  const ImageTree& tree() const { return tree_; }
+
+  // Merges it unless it has been.
+  void MergeInode(uint32_t inode) {
+    for (; numbered_ < directories_.size(); ++numbered_) {
+      unmerged_.emplace(directories_[numbered_].inode, numbered_);
+    }
+    const auto found = unmerged_.find(inode);
+    if (found == unmerged_.end()) return;
+    MergeDirectory(found->second);
+    unmerged_.erase(found);
   }
 
  private:
@@ -183,7 +201,7 @@ class Merger {
     }
   }
 
-  const std::vector<const Layer*>& layers_;
+  const std::vector<const Layer*> layers_;
   std::vector<ChildIndex> indexes_;
   std::vector<std::vector<uint32_t>> links_;  // by layer and node: its inode, if it has one yet
   std::vector<Directory> directories_;
@@ -191,10 +209,23 @@ class Merger {
   std::vector<Candidate> candidates_;  // of the directory in hand
   std::vector<Source> same_name_;      // of the entry in hand
   ImageTree tree_;
+  // Of MergeInode: directories_ by inode.
+  absl::flat_hash_map<uint32_t, size_t> unmerged_;
+  size_t numbered_ = 0;  // of them
 };
 
-}  // namespace
-
 ImageTree MergeLayers(const std::vector<const Layer*>& layers) { return Merger(layers).Run(); }
+
+LazyTree::LazyTree(const std::vector<const Layer*>& layers)
+    : merger_(std::make_unique<Merger>(layers)) {}
+
+LazyTree::~LazyTree() = default;
+
+const TreeInode& LazyTree::inode(uint32_t index) const { return merger_->tree().inodes[index]; }
+
+std::span<const TreeEntry> LazyTree::Children(uint32_t directory) {
+  merger_->MergeInode(directory);
+  return merger_->tree().Children(inode(directory));
+}
 
 }  // namespace slacker::erofs

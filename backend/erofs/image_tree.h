@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -48,5 +49,25 @@ struct ImageTree {
 // `layers` bottom first; without any, the tree is a default root. REQUIRES: every layer passed
 // ValidateLayer; 2^32 - 1 entries at most in all of them. Cost: sorts each directory once.
 ImageTree MergeLayers(const std::vector<const Layer*>& layers);
+
+class Merger;
+
+// The same tree, merged only where somebody looks: for a few paths of a large image. Thread-compatible.
+class LazyTree {
+ public:
+  // REQUIRES: as above. Memory: 12 bytes an entry of the layers.
+  explicit LazyTree(const std::vector<const Layer*>& layers);
+  ~LazyTree();
+  LazyTree(const LazyTree&) = delete;
+  LazyTree& operator=(const LazyTree&) = delete;
+
+  // Link counts, and the entries of directories, are not to be relied on. Valid until the next call
+  // of Children; so are its answers.
+  const TreeInode& inode(uint32_t index) const;
+  std::span<const TreeEntry> Children(uint32_t directory);
+
+ private:
+  std::unique_ptr<Merger> merger_;
+};
 
 }  // namespace slacker::erofs

@@ -10,6 +10,8 @@
 namespace slacker::erofs {
 namespace {
 
+constexpr size_t kWindowBytes = size_t{1} << 20;
+
 uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
 // As the kernel packs device numbers into 32 bits: 12 bits of major, 20 of minor.
@@ -31,13 +33,6 @@ const File* ImageWriter::FileOf(const TreeInode& inode) const {
 
 uint64_t ImageWriter::OffsetOf(uint32_t index) const {
   return meta_block_ * kBlockSize + uint64_t{nids_[index]} * kInodeSlotBytes;
-}
-
-char* ImageWriter::Trailing(uint32_t index) {
-  const Place& place = places_[index];
-  uint64_t offset = OffsetOf(index) + sizeof(Inode) + place.xattr_bytes;
-  if (place.layout == DataLayout::kChunkBased) offset = RoundUp(offset, sizeof(ChunkIndex));
-  return image_.data() + offset;
 }
 
 absl::Status ImageWriter::LayOut() {
@@ -109,23 +104,50 @@ void ImageWriter::PlaceFlatData(Place* place) {
   }
 }
 
-std::string ImageWriter::Write() {
-  image_.resize((data_area_block_ + data_blocks_) * kBlockSize);
+uint64_t ImageWriter::FlatBlocks(uint32_t index) const {
+  const Place& place = places_[index];
+  if (place.layout == DataLayout::kChunkBased) return 0;
+  const bool own_tail =
+      place.layout != DataLayout::kFlatInline && place.size_bytes % kBlockSize != 0;
+  return place.size_bytes / kBlockSize + (own_tail ? 1 : 0);
+}
+
+absl::Status ImageWriter::Write(const ImageSink& sink) {
+  GrowTo(DeviceTableEnd(devices_));
   for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
+    const Place& place = places_[i];
+    GrowTo(OffsetOf(i) + sizeof(Inode) + place.xattr_bytes + place.trailing_bytes);
     WriteInode(i);
-    if (tree_.inodes[i].is_directory) WriteDirectory(i);
-    if (tree_.inodes[i].node->type == NodeType::kSymlink) WriteSymlink(i);
-    if (places_[i].layout == DataLayout::kChunkBased) WriteChunkIndexes(i);
+    if (place.trailing_bytes > 0) WriteTrailing(i);
+    RETURN_IF_ERROR(Flush(sink));
   }
+  GrowTo(data_area_block_ * kBlockSize);
   const std::string& shared = xattrs_.shared_area();
-  std::copy(shared.begin(), shared.end(), image_.data() + xattr_block_ * kBlockSize);
-  WriteSuperblock(layers_, devices_,
-                  {.root_nid = static_cast<uint16_t>(nids_[0]),
-                   .inodes = tree_.inodes.size(),
-                   .meta_block = static_cast<uint32_t>(meta_block_),
-                   .xattr_block = static_cast<uint32_t>(xattr_block_)},
-                  &image_);
-  return std::move(image_);
+  std::copy(shared.begin(), shared.end(), At(xattr_block_ * kBlockSize));
+  for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
+    if (FlatBlocks(i) == 0) continue;
+    GrowTo((data_area_block_ + places_[i].data_block + FlatBlocks(i)) * kBlockSize);
+    WriteFlatBlocks(i);
+    RETURN_IF_ERROR(Flush(sink));
+  }
+  return Flush(sink, true);
+}
+
+absl::Status ImageWriter::Flush(const ImageSink& sink, bool force) {
+  if (window_.size() < kWindowBytes && !force) return absl::OkStatus();
+  if (window_start_ == 0) {
+    WriteSuperblock(layers_, devices_,
+                    {.blocks = data_area_block_ + data_blocks_,
+                     .root_nid = static_cast<uint16_t>(nids_[0]),
+                     .inodes = tree_.inodes.size(),
+                     .meta_block = static_cast<uint32_t>(meta_block_),
+                     .xattr_block = static_cast<uint32_t>(xattr_block_)},
+                    &window_);
+  }
+  RETURN_IF_ERROR(sink(window_));
+  window_start_ += window_.size();
+  window_.clear();
+  return absl::OkStatus();
 }
 
 void ImageWriter::WriteInode(uint32_t index) {
@@ -155,41 +177,53 @@ void ImageWriter::WriteInode(uint32_t index) {
   } else if (place.size_bytes > 0) {
     stored.data = static_cast<uint32_t>(data_area_block_ + place.data_block);
   }
-  char* const at = image_.data() + OffsetOf(index);
+  char* const at = At(OffsetOf(index));
   std::memcpy(at, &stored, sizeof stored);
   if (place.xattr_bytes > 0) xattrs_.WriteBody(*inode.node, at + sizeof stored);
 }
 
-void ImageWriter::WriteDirectory(uint32_t index) {
+void ImageWriter::WriteTrailing(uint32_t index) {
+  const TreeInode& inode = tree_.inodes[index];
   const Place& place = places_[index];
-  const std::vector<TreeEntry> entries = StoredEntries(tree_, index);
-  const std::vector<DirectoryBlock> blocks = PackDirectory(entries);
-  char* out = image_.data() + (data_area_block_ + place.data_block) * kBlockSize;
-  for (size_t i = 0; i < blocks.size(); ++i, out += kBlockSize) {
-    const bool behind_inode = i + 1 == blocks.size() && place.layout == DataLayout::kFlatInline;
-    WriteDirectoryBlock(tree_, std::span(entries).subspan(blocks[i].first, blocks[i].count), nids_,
-                        behind_inode ? Trailing(index) : out);
+  const uint64_t offset = OffsetOf(index) + sizeof(Inode) + place.xattr_bytes;
+  if (place.layout == DataLayout::kChunkBased) {
+    WriteChunkIndexes(index, At(RoundUp(offset, sizeof(ChunkIndex))));
+  } else if (inode.is_directory) {
+    const std::vector<TreeEntry> entries = StoredEntries(tree_, index);
+    const DirectoryBlock last = PackDirectory(entries).back();
+    WriteDirectoryBlock(tree_, std::span(entries).subspan(last.first, last.count), nids_,
+                        At(offset));
+  } else {
+    const std::string_view target = inode.node->target;
+    std::memcpy(At(offset), target.data() + (target.size() - place.trailing_bytes),
+                place.trailing_bytes);
   }
 }
 
-void ImageWriter::WriteSymlink(uint32_t index) {
-  const Place& place = places_[index];
-  const std::string_view target = tree_.inodes[index].node->target;
-  const size_t behind_inode = place.layout == DataLayout::kFlatInline ? place.trailing_bytes : 0;
-  const size_t in_blocks = target.size() - behind_inode;
-  std::memcpy(image_.data() + (data_area_block_ + place.data_block) * kBlockSize, target.data(),
-              in_blocks);
-  std::memcpy(Trailing(index), target.data() + in_blocks, behind_inode);
+void ImageWriter::WriteFlatBlocks(uint32_t index) {
+  const TreeInode& inode = tree_.inodes[index];
+  char* out = At((data_area_block_ + places_[index].data_block) * kBlockSize);
+  if (inode.is_directory) {
+    const std::vector<TreeEntry> entries = StoredEntries(tree_, index);
+    const std::vector<DirectoryBlock> blocks = PackDirectory(entries);
+    for (size_t i = 0; i < FlatBlocks(index); ++i, out += kBlockSize) {
+      WriteDirectoryBlock(tree_, std::span(entries).subspan(blocks[i].first, blocks[i].count),
+                          nids_, out);
+    }
+  } else {
+    const std::string_view target = inode.node->target;
+    std::memcpy(out, target.data(), target.size() - places_[index].trailing_bytes);
+  }
 }
 
-void ImageWriter::WriteChunkIndexes(uint32_t index) {
+void ImageWriter::WriteChunkIndexes(uint32_t index, char* out) {
   const TreeInode& inode = tree_.inodes[index];
   const Layer& layer = *layers_[inode.layer];
   const File& file = *FileOf(inode);
   const ChunkLayout layout = LayOutFile(layer, file);
   std::vector<ChunkIndex> indexes(layout.count);
   FillChunkIndexes(layer, file, layout.block_bits, devices_.device_ids[inode.layer], indexes);
-  std::memcpy(Trailing(index), indexes.data(), indexes.size() * sizeof(ChunkIndex));
+  std::memcpy(out, indexes.data(), indexes.size() * sizeof(ChunkIndex));
 }
 
 }  // namespace slacker::erofs

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "backend/erofs/erofs_format.h"
+#include "backend/erofs/image_builder.h"
 #include "backend/erofs/image_tree.h"
 #include "backend/erofs/superblock.h"
 #include "backend/erofs/xattr_table.h"
@@ -28,7 +29,8 @@ class ImageWriter {
 
   // Gives everything its place. RESOURCE_EXHAUSTED: the image would exceed kMaxImageBytes.
   absl::Status LayOut();
-  std::string Write();
+  absl::Status Write(const ImageSink& sink);
+  uint64_t size_bytes() const { return (data_area_block_ + data_blocks_) * kBlockSize; }
 
  private:
   struct Place {
@@ -42,13 +44,19 @@ class ImageWriter {
   const File* FileOf(const TreeInode& inode) const;
   absl::Status PlaceInode(uint32_t index);
   void PlaceFlatData(Place* place);
+  // Of directories and symlinks: the blocks that do not stand behind the inode.
+  uint64_t FlatBlocks(uint32_t index) const;
+  // Makes room, zeros, up to this byte of the image.
+  void GrowTo(uint64_t end) { window_.resize(end - window_start_); }
+  char* At(uint64_t offset) { return window_.data() + (offset - window_start_); }
+  // Hands the window over, if it is large enough or `force`.
+  absl::Status Flush(const ImageSink& sink, bool force = false);
+  // The inode, and what stands behind it.
   void WriteInode(uint32_t index);
-  void WriteDirectory(uint32_t index);
-  void WriteSymlink(uint32_t index);
-  void WriteChunkIndexes(uint32_t index);
+  void WriteTrailing(uint32_t index);
+  void WriteChunkIndexes(uint32_t index, char* out);
+  void WriteFlatBlocks(uint32_t index);
   uint64_t OffsetOf(uint32_t index) const;
-  // Where the bytes behind inode and xattrs begin.
-  char* Trailing(uint32_t index);
 
   const std::vector<const Layer*>& layers_;
   const ImageTree& tree_;
@@ -61,7 +69,9 @@ class ImageWriter {
   uint64_t xattr_block_ = 0;
   uint64_t data_area_block_ = 0;
   uint64_t data_blocks_ = 0;
-  std::string image_;
+  // Bytes of the image, from window_start_ on: those before it have been handed over.
+  std::string window_;
+  uint64_t window_start_ = 0;
 };
 
 }  // namespace slacker::erofs

@@ -83,7 +83,7 @@ uint64_t DeviceTableEnd(const DeviceTable& devices) {
 }
 
 void WriteSuperblock(const std::vector<const Layer*>& layers, const DeviceTable& devices,
-                     const ImageFacts& facts, std::string* image) {
+                     const ImageFacts& facts, std::string* beginning) {
   for (size_t i = 0; i < devices.layers.size(); ++i) {
     const Layer& layer = *layers[devices.layers[i]];
     DeviceSlot slot;
@@ -91,13 +91,13 @@ void WriteSuperblock(const std::vector<const Layer*>& layers, const DeviceTable&
     // The tag is for people: the blob's layer.
     const std::string hex = layer.diff_id.ToHex();
     std::memcpy(slot.tag, hex.data(), sizeof slot.tag);
-    std::memcpy(image->data() + kDeviceTableOffset + i * sizeof slot, &slot, sizeof slot);
+    std::memcpy(beginning->data() + kDeviceTableOffset + i * sizeof slot, &slot, sizeof slot);
   }
   Superblock super{
       .feature_compat = kCompatSuperblockChecksum | kCompatMtime,
       .root_nid = facts.root_nid,
       .inodes = facts.inodes,
-      .blocks = static_cast<uint32_t>(image->size() / kBlockSize),
+      .blocks = static_cast<uint32_t>(facts.blocks),
       .meta_block = facts.meta_block,
       .xattr_block = facts.xattr_block,
       .feature_incompat = kIncompatChunkedFile | kIncompatDeviceTable,
@@ -105,7 +105,7 @@ void WriteSuperblock(const std::vector<const Layer*>& layers, const DeviceTable&
       .device_table_slot = kDeviceTableOffset / sizeof(DeviceSlot),
   };
   SetUuid(layers, super.uuid);
-  char* const at = image->data() + kSuperblockOffset;
+  char* const at = beginning->data() + kSuperblockOffset;
   std::memcpy(at, &super, sizeof super);
   super.checksum = RawCrc32c({at, kBlockSize - kSuperblockOffset});
   std::memcpy(at, &super, sizeof super);

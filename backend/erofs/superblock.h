@@ -27,15 +27,17 @@ uint64_t DeviceTableEnd(const DeviceTable& devices);
 
 // What the superblock says of the rest of the image.
 struct ImageFacts {
+  uint64_t blocks = 0;
   uint16_t root_nid = 0;
   uint64_t inodes = 0;
   uint32_t meta_block = 0;
   uint32_t xattr_block = 0;
 };
 
-// Writes superblock and device table into `image`, which is complete but for them. The UUID is
-// derived from the chain ID, so that the same layers give the same image.
+// Writes superblock and device table into the beginning of an image, whose first block is complete
+// but for them. The UUID is derived from the chain ID, so that the same layers give the same image.
+// REQUIRES: at least a block, and all of the table.
 void WriteSuperblock(const std::vector<const Layer*>& layers, const DeviceTable& devices,
-                     const ImageFacts& facts, std::string* image);
+                     const ImageFacts& facts, std::string* beginning);
 
 }  // namespace slacker::erofs

@@ -1,12 +1,13 @@
 #include "backend/layer/layer_tree.h"
 
 #include <algorithm>
-#include <optional>
+#include <span>
 #include <utility>
 
 #include "backend/base/check.h"
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
+#include "backend/layer/layer_path.h"
 
 namespace slacker {
 namespace {
@@ -22,56 +23,18 @@ constexpr int kMaxLinksFollowed = 255;
 constexpr int64_t kMajorMask = 0xfff;
 constexpr int64_t kMinorMask = 0xfffff;
 
-bool StartsWith(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
-// The next component from `*pos` on; empty at the end.
-std::string_view NextComponent(std::string_view path, size_t* pos) {
-  const size_t begin = std::min(path.find_first_not_of('/', *pos), path.size());
-  const size_t end = std::min(path.find('/', begin), path.size());
-  *pos = end;
-  return path.substr(begin, end - begin);
-}
-
-// Without ".", "..", empty components and a slash at the end; ".." stays at the root. Begins with a
-// slash if `path` does, or leads above its beginning.
-std::string CleanPath(std::string_view path) {
-  std::string clean;
-  bool rooted = StartsWith(path, "/");
-  size_t pos = 0;
-  for (auto part = NextComponent(path, &pos); !part.empty(); part = NextComponent(path, &pos)) {
-    if (part == ".") continue;
-    if (part == "..") {
-      rooted = rooted || clean.empty();
-      const size_t slash = clean.rfind('/');
-      clean.resize(slash == std::string::npos ? 0 : slash);
-      continue;
-    }
-    if (!clean.empty()) clean += '/';
-    clean += part;
-  }
-  return rooted ? "/" + clean : clean;
-}
-
-// Parent path (with the slash) and last component.
-std::pair<std::string_view, std::string_view> Split(std::string_view path) {
-  const size_t parent = path.rfind('/') + 1;
-  return {path.substr(0, parent), path.substr(parent)};
-}
-
 // What the kernel does with an attribute: keep it (true), refuse it as unsupported, which
 // containerd passes over (false), or fail.
 absl::StatusOr<bool> IsKept(NodeType type, const Xattr& xattr, uint32_t max_bytes) {
   const auto& [name, value] = xattr;
-  if (StartsWith(name, "trusted.")) return false;
+  if (name.starts_with("trusted.")) return false;
   if (name.empty() || name.size() > kMaxNameBytes || name == "user." || name == "security.") {
     return InvalidArgument("an extended attribute has no valid name");
   }
   if (value.size() > max_bytes) return InvalidArgument("extended attribute too large: " + name);
   const bool directory = type == NodeType::kDirectory;
-  if (StartsWith(name, "security.")) return true;
-  if (StartsWith(name, "user.")) return directory || type == NodeType::kRegular;
+  if (name.starts_with("security.")) return true;
+  if (name.starts_with("user.")) return directory || type == NodeType::kRegular;
   if (type == NodeType::kSymlink) return false;
   if (name == "system.posix_acl_default" && !directory) {
     return InvalidArgument("a default ACL on something that is no directory");
@@ -98,22 +61,9 @@ void SetXattr(std::vector<Xattr>* xattrs, const Xattr& xattr) {
 
 }  // namespace
 
-size_t LayerTree::ChildHash::operator()(const Child& child) const {
-  return absl::HashOf(child.parent, absl::string_view(child.text.data(), child.text.size()));
-}
-
-bool LayerTree::ChildEqual::operator()(uint32_t name, const Child& child) const {
-  return tree->names_[name].parent == child.parent &&
-         tree->TextOf(tree->names_[name]) == child.text;
-}
-
-LayerTree::LayerTree(const TarLimits& limits)
-    : limits_(limits), children_(0, ChildHash{this}, ChildEqual{this}) {
+LayerTree::LayerTree(const TarLimits& limits) : limits_(limits), names_(/*root_node=*/0) {
   const absl::Status added = nodes_.Add(MakeNode(NodeType::kImplicitDirectory));
   SLACKER_CHECK(added.ok(), "there is room for one");
-  const uint32_t text = texts_.Allocate(1);
-  *texts_.At(text) = 0;
-  names_.push_back({.node = 0, .text = text});
 }
 
 absl::Status LayerTree::Apply(const TarHeader& header, uint32_t file) {
@@ -122,16 +72,16 @@ absl::Status LayerTree::Apply(const TarHeader& header, uint32_t file) {
   const std::string path = CleanPath(header.name);
   if (path.empty() || path == "/") return absl::OkStatus();
   if (path.size() > kMaxPathBytes) return InvalidArgument("path too long");
-  const auto [parent_path, base] = Split(path);
+  const auto [parent_path, base] = SplitPath(path);
   ASSIGN_OR_RETURN(const uint32_t parent, ResolveParent(parent_path));
-  if (StartsWith(base, kWhiteoutPrefix)) return ApplyWhiteout(parent, base);
+  if (base.starts_with(kWhiteoutPrefix)) return ApplyWhiteout(parent, base);
 
-  if (const uint32_t old = Find(parent, base); old != kNone) {
+  if (const uint32_t old = names_.Find(parent, base); old != kNone) {
     if (!IsDirectory(old) || header.type != kTarDirectory) Unlink(parent, base);
   }
   if (header.type == kTarGlobal) return absl::OkStatus();
   ASSIGN_OR_RETURN(const uint32_t name, Create(parent, base, header, file));
-  if (const uint32_t number = names_[name].node; number != kNone) {
+  if (const uint32_t number = names_.NodeOf(name); number != kNone) {
     Node node = nodes_.Get(number);
     RETURN_IF_ERROR(SetMetadata(&node, header));
     RETURN_IF_ERROR(nodes_.Set(number, node));
@@ -144,10 +94,9 @@ absl::Status LayerTree::Apply(const TarHeader& header, uint32_t file) {
 
 absl::Status LayerTree::Finish(LayerEncoder* layer) {
   RETURN_IF_ERROR(SetDirectoryTimes());
-  children_ = decltype(children_)(0, ChildHash{this}, ChildEqual{this});
-  Children children = GatherChildren();
+  NameTable::Children children = names_.Gather();
   const auto by_text = [this](uint32_t a, uint32_t b) {
-    return TextOf(names_[a]) < TextOf(names_[b]);
+    return names_.TextOf(a) < names_.TextOf(b);
   };
   struct Pending {
     uint32_t parent, name;
@@ -158,64 +107,41 @@ absl::Status LayerTree::Finish(LayerEncoder* layer) {
   for (uint32_t entry = 0; !pending.empty(); ++entry) {
     const Pending next = pending.back();
     pending.pop_back();
-    const Name& name = names_[next.name];
     uint32_t number = kNone;
-    if (name.node != kNone) {
-      number = node_numbers[name.node];
+    if (const uint32_t node = names_.NodeOf(next.name); node != kNone) {
+      number = node_numbers[node];
       if (number == kNone) {
-        number = node_numbers[name.node] = next_node++;
-        layer->AddNode(nodes_.Get(name.node));
+        number = node_numbers[node] = next_node++;
+        layer->AddNode(nodes_.Get(node));
       }
     }
-    layer->AddEntry(next.parent, number, TextOf(name));
-    const auto begin = children.names.begin() + children.first[next.name];
-    auto end = children.names.begin() + children.first[next.name + 1];
-    if (!std::is_sorted(begin, end, by_text)) std::sort(begin, end, by_text);
-    while (end != begin) pending.push_back({entry, *--end});
+    layer->AddEntry(next.parent, number, names_.TextOf(next.name));
+    const std::span<uint32_t> names = children.Of(next.name);
+    if (!std::is_sorted(names.begin(), names.end(), by_text)) {
+      std::sort(names.begin(), names.end(), by_text);
+    }
+    for (size_t i = names.size(); i-- > 0;) pending.push_back({entry, names[i]});
   }
-  names_ = {};
   nodes_ = {};
-  texts_ = {};
   return absl::OkStatus();
 }
 
-LayerTree::Children LayerTree::GatherChildren() {
-  Children children;
-  children.first.resize(names_.size() + 1);
-  for (const Name& name : names_) {
-    if (name.parent != kNone) ++children.first[name.parent];
-  }
-  uint32_t end = 0;
-  for (uint32_t& first : children.first) first = end += first;
-  // Now each has the place after its last; filled from behind they end up with their first.
-  children.names.resize(end);
-  for (auto i = static_cast<uint32_t>(names_.size()); i-- > 0;) {
-    if (names_[i].parent != kNone) children.names[--children.first[names_[i].parent]] = i;
-  }
-  return children;
-}
-
 bool LayerTree::IsDirectory(uint32_t name) const {
-  const uint32_t node = names_[name].node;
+  const uint32_t node = names_.NodeOf(name);
   if (node == kNone) return false;
   const NodeType type = nodes_.TypeOf(node);
   return type == NodeType::kDirectory || type == NodeType::kImplicitDirectory;
 }
 
 bool LayerTree::IsSymlink(uint32_t name) const {
-  const uint32_t node = names_[name].node;
+  const uint32_t node = names_.NodeOf(name);
   return node != kNone && nodes_.TypeOf(node) == NodeType::kSymlink;
-}
-
-uint32_t LayerTree::Find(uint32_t directory, std::string_view component) const {
-  const auto found = children_.find(Child{directory, component});
-  return found == children_.end() ? kNone : *found;
 }
 
 absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view path) {
   std::vector<Step> steps;
   std::string rest(path);
-  bool rooted = StartsWith(path, "/");
+  bool rooted = path.starts_with("/");
   size_t pos = 0;
   int links = 0;
   while (true) {
@@ -231,7 +157,7 @@ absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view
     if (++lookups_ > limits_.max_lookups) return InvalidArgument("paths too long to resolve");
     const uint32_t at = steps.empty() ? 0 : steps.back().name;
     if (at != kNone && !IsDirectory(at)) return InvalidArgument("a parent is no directory");
-    const uint32_t child = at == kNone ? kNone : Find(at, part);
+    const uint32_t child = at == kNone ? kNone : names_.Find(at, part);
     if (child == kNone || !IsSymlink(child)) {
       steps.push_back({child, std::string(part)});
       rooted = true;
@@ -240,7 +166,7 @@ absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view
     // Joining cleans a target as text, before links in it are followed; what ends the path and is
     // joined to nothing stays as it is.
     if (++links > kMaxLinksFollowed) return InvalidArgument("too many symbolic links");
-    std::string target(nodes_.Get(names_[child].node).target);
+    std::string target(nodes_.Get(names_.NodeOf(child)).target);
     if (target[0] != '/' && rooted) {
       std::string joined = "/";
       for (const Step& step : steps) joined += step.component + "/";
@@ -278,15 +204,7 @@ absl::StatusOr<uint32_t> LayerTree::AddName(uint32_t directory, std::string_view
   if (component.size() > kMaxNameBytes) return InvalidArgument("a name of more than 255 bytes");
   if (names_.size() >= limits_.max_entries) return InvalidArgument("too many entries");
   RETURN_IF_ERROR(Count(component.size()));
-  if (!texts_.HasRoomFor(component.size() + 1)) return InvalidArgument("too much metadata");
-  const uint32_t text = texts_.Allocate(component.size() + 1);
-  char* const to = texts_.At(text);
-  *to = static_cast<char>(component.size());
-  std::copy(component.begin(), component.end(), to + 1);
-  const uint32_t name = static_cast<uint32_t>(names_.size());
-  names_.push_back({node, directory, text});
-  children_.insert(name);
-  return name;
+  return names_.Add(directory, component, node);
 }
 
 absl::StatusOr<uint32_t> LayerTree::Add(uint32_t directory, std::string_view component,
@@ -297,25 +215,22 @@ absl::StatusOr<uint32_t> LayerTree::Add(uint32_t directory, std::string_view com
 }
 
 void LayerTree::Unlink(uint32_t directory, std::string_view component) {
-  const auto found = children_.find(Child{directory, component});
-  const uint32_t name = *found;
-  children_.erase(found);
-  names_[name].parent = kNone;
+  names_.Unlink(directory, component);
   last_parent_path_.clear();
   last_parent_ = 0;
 }
 
 absl::Status LayerTree::ApplyWhiteout(uint32_t parent, std::string_view base) {
   if (base == kOpaqueName) {
-    Node node = nodes_.Get(names_[parent].node);
+    Node node = nodes_.Get(names_.NodeOf(parent));
     node.opaque = true;
-    return nodes_.Set(names_[parent].node, node);
+    return nodes_.Set(names_.NodeOf(parent), node);
   }
   const std::string_view hidden = base.substr(kWhiteoutPrefix.size());
   if (hidden.empty() || hidden == "." || hidden == "..") {
     return InvalidArgument("a whiteout of no name");
   }
-  if (Find(parent, hidden) != kNone) {
+  if (names_.Find(parent, hidden) != kNone) {
     return InvalidArgument("a whiteout of what the same layer has");
   }
   return AddName(parent, hidden, kNone).status();
@@ -325,11 +240,11 @@ absl::StatusOr<uint32_t> LayerTree::Create(uint32_t parent, std::string_view bas
                                            const TarHeader& header, uint32_t file) {
   switch (header.type) {
     case kTarDirectory: {
-      const uint32_t old = Find(parent, base);
+      const uint32_t old = names_.Find(parent, base);
       if (old == kNone) return Add(parent, base, Node{});
-      Node node = nodes_.Get(names_[old].node);
+      Node node = nodes_.Get(names_.NodeOf(old));
       node.type = NodeType::kDirectory;
-      RETURN_IF_ERROR(nodes_.Set(names_[old].node, node));
+      RETURN_IF_ERROR(nodes_.Set(names_.NodeOf(old), node));
       return old;
     }
     case kTarRegular: {
@@ -365,18 +280,18 @@ absl::StatusOr<uint32_t> LayerTree::Create(uint32_t parent, std::string_view bas
 absl::StatusOr<uint32_t> LayerTree::CreateLink(uint32_t parent, std::string_view base,
                                                const std::string& target) {
   if (target.size() > limits_.max_path_bytes) return InvalidArgument("path too long");
-  const auto [target_parent, target_base] = Split(target);
+  const auto [target_parent, target_base] = SplitPath(target);
   ASSIGN_OR_RETURN(const std::vector<Step> steps, Resolve(target_parent));
   const uint32_t directory = steps.empty() ? 0 : steps.back().name;
   if (directory == kNone || !IsDirectory(directory)) {
     return InvalidArgument("a hard link to something that is not in this layer");
   }
-  const uint32_t linked = Find(directory, target_base);
+  const uint32_t linked = names_.Find(directory, target_base);
   if (linked == kNone) {
     return InvalidArgument("a hard link to something that is not in this layer");
   }
   if (IsDirectory(linked)) return InvalidArgument("a hard link to a directory");
-  return AddName(parent, base, names_[linked].node);
+  return AddName(parent, base, names_.NodeOf(linked));
 }
 
 absl::StatusOr<uint32_t> LayerTree::CreateDevice(uint32_t parent, std::string_view base,
@@ -404,13 +319,14 @@ absl::Status LayerTree::SetMetadata(Node* node, const TarHeader& header) {
   node->mtime_seconds = header.mtime_seconds;
   node->mtime_nanos = header.mtime_nanos;
   if (header.type == kTarLink) {
-    std::erase_if(node->xattrs, [](const Xattr& x) { return x.first == "security.capability"; });
+    std::erase_if(node->xattrs.Own(),
+                  [](const Xattr& x) { return x.first == "security.capability"; });
   }
   for (const Xattr& xattr : header.xattrs) {
     ASSIGN_OR_RETURN(const bool kept, IsKept(node->type, xattr, limits_.max_xattr_bytes));
     if (!kept) continue;
     RETURN_IF_ERROR(Count(sizeof(Xattr) + xattr.first.size() + xattr.second.size()));
-    SetXattr(&node->xattrs, xattr);
+    SetXattr(&node->xattrs.Own(), xattr);
     if (node->xattrs.size() > kMaxXattrs) return InvalidArgument("too many extended attributes");
   }
   return absl::OkStatus();
@@ -449,7 +365,7 @@ absl::Status LayerTree::SetDirectoryTime(const std::string& path, int64_t second
   if (!steps.empty() && steps.back().name == kNone) {
     return InvalidArgument("directory " + path + " was replaced by something else");
   }
-  const uint32_t number = names_[steps.empty() ? 0 : steps.back().name].node;
+  const uint32_t number = names_.NodeOf(steps.empty() ? 0 : steps.back().name);
   if (number == kNone) return absl::OkStatus();
   Node node = nodes_.Get(number);
   if (node.type == NodeType::kImplicitDirectory) return absl::OkStatus();

@@ -17,17 +17,15 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "backend/layer/name_table.h"
 #include "backend/layer/node_store.h"
 #include "backend/layer/tar_header.h"
 #include "backend/layer/tar_reader.h"
-#include "backend/record/arena.h"
 #include "backend/record/layer.h"
 #include "backend/record/layer_encoder.h"
 
@@ -50,46 +48,13 @@ class LayerTree {
   absl::Status Finish(LayerEncoder* layer);
 
  private:
-  struct Name {
-    uint32_t node = kNone;    // kNone = whiteout
-    uint32_t parent = kNone;  // the directory's name; kNone once it is unlinked, and for the root
-    uint32_t text = 0;        // in texts_: its length, then its bytes
-  };
-  struct Child {
-    uint32_t parent;
-    std::string_view text;
-  };
-  // Names by parent and text. Abseil's hash is seeded: hostile names cannot make it slow.
-  struct ChildHash {
-    using is_transparent = void;
-    const LayerTree* tree;
-    size_t operator()(const Child& child) const;
-    size_t operator()(uint32_t name) const { return (*this)(tree->ChildOf(name)); }
-  };
-  struct ChildEqual {
-    using is_transparent = void;
-    const LayerTree* tree;
-    bool operator()(uint32_t a, uint32_t b) const { return a == b; }
-    bool operator()(uint32_t name, const Child& child) const;
-  };
   struct Step {
     uint32_t name;  // kNone where nothing is
     std::string component;
   };
-  // Names as the record will have them, in the order of a walk.
-  struct Children {
-    std::vector<uint32_t> first;  // by directory: its names are names[first[d], first[d + 1])
-    std::vector<uint32_t> names;
-  };
 
-  std::string_view TextOf(const Name& name) const {
-    const char* const at = texts_.At(name.text);
-    return {at + 1, static_cast<uint8_t>(*at)};
-  }
-  Child ChildOf(uint32_t name) const { return {names_[name].parent, TextOf(names_[name])}; }
   bool IsDirectory(uint32_t name) const;
   bool IsSymlink(uint32_t name) const;
-  uint32_t Find(uint32_t directory, std::string_view component) const;
   // The steps from the root to what `path` means (without the root), no symlink among them.
   absl::StatusOr<std::vector<Step>> Resolve(std::string_view path);
   absl::StatusOr<uint32_t> ResolveParent(std::string_view path);
@@ -109,15 +74,12 @@ class LayerTree {
   void KeepDirectoryTime(std::string_view path, const TarHeader& header);
   absl::Status SetDirectoryTimes();
   absl::Status SetDirectoryTime(const std::string& path, int64_t seconds, uint32_t nanos);
-  Children GatherChildren();
   absl::Status Count(uint64_t bytes);
 
   const TarLimits limits_;
   uint64_t metadata_bytes_ = 0;
   uint64_t lookups_ = 0;
-  std::deque<Name> names_;  // 0 is the root
-  Arena texts_;
-  absl::flat_hash_set<uint32_t, ChildHash, ChildEqual> children_;
+  NameTable names_;
   NodeStore nodes_;
   Table directory_times_;  // rows: path, seconds, nanoseconds
   // Where the last parent was: most entries stand beside the one before. Valid until something is

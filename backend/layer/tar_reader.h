@@ -56,7 +56,7 @@ absl::StatusOr<LayerTables> ReadLayerTar(ByteSource& tar, uint32_t chunk_size,
 // The other way: writes the original tar. `tar` is the layer's tar part, not read from yet;
 // `read_chunk` gives a chunk's content by its index in layer.chunks, in the order of the tar. Returns
 // the digest of what was written, which equals layer.diff_id if everything is sound. REQUIRES:
-// ValidateLayer(layer) is OK. Memory: the pieces, 24 bytes each, and a page.
+// ValidateLayer(layer) is OK. Memory: a chunk and a page.
 //
 // Errors: DATA_LOSS (the tar part is damaged, or a chunk has another length than the layer says), or
 // what `tar`, `read_chunk` and `sink` answered. Thread-safe.

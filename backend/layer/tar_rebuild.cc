@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "backend/base/status.h"
@@ -20,16 +21,16 @@ class Rebuilder {
       : layer_(layer), tar_(tar), read_chunk_(read_chunk), sink_(sink) {}
 
   absl::StatusOr<Digest> Run() {
-    for (const TarPiece& piece : tar_->pieces()) {
-      switch (piece.kind) {
+    while (const std::optional<TarPiece> piece = tar_->NextPiece()) {
+      switch (piece->kind) {
         case TarPiece::Kind::kLiteral:
-          RETURN_IF_ERROR(PutLiteral(piece.length));
+          RETURN_IF_ERROR(PutLiteral(piece->length));
           break;
         case TarPiece::Kind::kZeros:
-          RETURN_IF_ERROR(PutZeros(piece.length));
+          RETURN_IF_ERROR(PutZeros(piece->length));
           break;
         case TarPiece::Kind::kFile:
-          RETURN_IF_ERROR(PutFile(piece));
+          RETURN_IF_ERROR(PutFile(*piece));
           break;
       }
     }

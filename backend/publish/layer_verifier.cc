@@ -38,8 +38,9 @@ absl::Status LayerVerifier::CheckManifest(const Manifest& manifest) {
 absl::Status LayerVerifier::CheckLooseRecord(const Digest& record) {
   if (!checked_.insert(record).second) return absl::OkStatus();
   ++report_.loose_records;
-  const absl::StatusOr<DecodedRecord> decoded = reader_.ReadLayer(record);
+  absl::StatusOr<DecodedRecord> decoded = reader_.ReadLayer(record);
   if (!decoded.ok()) return Note(RecordName(record), decoded.status());
+  decoded->layer.DropTree();
   absl::StatusOr<TarPartReader> tar = reader_.OpenTarPart(record, *decoded);
   const absl::Status read = tar.ok() ? tar->Finish() : tar.status();
   if (!absl::IsNotFound(read)) RETURN_IF_ERROR(Note(TarName(record), read));
@@ -62,12 +63,9 @@ absl::Status LayerVerifier::CheckLayer(const ManifestLayer& expected) {
     return Note(RecordName(expected.record),
                 DataLoss("it is the record of another layer, " + layer.diff_id.ToString()));
   }
+  layer.DropTree();  // it is sound; what remains to be looked at is content
   absl::StatusOr<TarPartReader> tar = reader_.OpenTarPart(expected.record, *record);
   RETURN_IF_ERROR(Note(TarName(expected.record), tar.status()));
-  // What remains to be looked at is content.
-  layer.nodes = {};
-  layer.entries = {};
-  layer.texts = {};
   absl::StatusOr<Locations> locations = reader_.ReadLocations(expected.record, layer.chunks.size());
   if (!locations.ok()) return Note(LocationsName(expected.record), locations.status());
   return CheckContent(expected.record, layer, tar.ok() ? &*tar : nullptr, *std::move(locations));

@@ -1,5 +1,7 @@
 #include "backend/publish/publisher.h"
 
+#include <malloc.h>
+
 #include <atomic>
 #include <span>
 #include <string>
@@ -8,6 +10,7 @@
 
 #include "backend/base/clock.h"
 #include "backend/base/failpoint.h"
+#include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "backend/erofs/image_bound.h"
 #include "backend/erofs/image_builder.h"
@@ -36,6 +39,14 @@ class CountingSource final : public ByteSource {
   std::atomic<uint64_t>* const count_;
 };
 
+// What a layer takes in memory, with an index of its entries, and where its chunks are.
+uint64_t TableBytes(const LayerTotals& layer) {
+  constexpr uint64_t kIndexBytes = 3 * sizeof(uint32_t);
+  return layer.nodes * sizeof(Node) + layer.entries * (sizeof(Entry) + kIndexBytes) +
+         layer.files * sizeof(File) + layer.chunks * (sizeof(Chunk) + sizeof(ChunkLocation)) +
+         layer.name_bytes + layer.target_bytes + layer.xattr_bytes;
+}
+
 // One publication; one thread.
 class Publication {
  public:
@@ -52,11 +63,12 @@ class Publication {
     ASSIGN_OR_RETURN(writer_, StoreWriter::Open(backend_, options_.store));
     RETURN_IF_ERROR(FindKnownLayers());
     for (size_t i = 0; i < image_.layers.size(); ++i) {
-      const absl::Status status = known_[i] ? LoadKnownLayer(i) : AddLayer(i);
-      if (!status.ok()) return Annotate(status, DescribeLayer(i));
+      if (!known_[i]) RETURN_IF_ERROR(Annotate(AddLayer(i), DescribeLayer(i)));
       ++progress_.layers_done;
       Report();
     }
+    writer_->EndLayers();
+    (void)malloc_trim(0);  // the boot pack needs as much again
     RETURN_IF_ERROR(CheckMerge());
     SLACKER_FAILPOINT("publish.before_manifests");
     RETURN_IF_ERROR(WriteBootPack());
@@ -86,24 +98,21 @@ class Publication {
     layers_.resize(progress_.layers);
     known_.resize(progress_.layers);
     opened_.resize(progress_.layers);
+    totals_.resize(progress_.layers);
     for (size_t i = 0; i < progress_.layers; ++i) {
       const Digest chain = ChainId(std::span(image_.diff_ids).first(i + 1));
       layers_[i].diff_id = image_.diff_ids[i];
-      ASSIGN_OR_RETURN(known_[i], writer_->FindRecord(chain, repository_, image_.diff_ids[i],
-                                                      &layers_[i].record));
+      ASSIGN_OR_RETURN(const auto known,
+                       writer_->FindRecord(chain, repository_, image_.diff_ids[i]));
+      known_[i] = known.has_value();
       if (known_[i]) {
+        layers_[i].record = known->record;
+        totals_[i] = known->totals;
         ++progress_.layers_reused;
       } else {
         progress_.download_bytes += image_.layers[i].size_bytes;
       }
     }
-    return absl::OkStatus();
-  }
-
-  absl::Status LoadKnownLayer(size_t i) {
-    const StoreReader reader(backend_);
-    ASSIGN_OR_RETURN(const DecodedRecord record, reader.ReadLayer(layers_[i].record));
-    totals_.push_back(TotalsOf(record.layer));
     return absl::OkStatus();
   }
 
@@ -146,7 +155,7 @@ class Publication {
     SLACKER_FAILPOINT("publish.layer_read");
     ASSIGN_OR_RETURN(layers_[i].record, writer_->AddLayer(*layer));
     SLACKER_FAILPOINT("publish.layer_added");
-    totals_.push_back(layer->totals);
+    totals_[i] = layer->totals;
     return absl::OkStatus();
   }
 
@@ -167,6 +176,14 @@ class Publication {
   }
 
   absl::Status WriteBootPack() {
+    uint64_t table_bytes = 0;
+    for (const LayerTotals& layer : totals_) table_bytes += TableBytes(layer);
+    if (table_bytes > options_.max_guess_table_bytes) {
+      Log(LogLevel::kWarning,
+          "an image of so many files is published without a boot pack, ignoring",
+          {{"image", source_->Name()}, {"table_bytes", std::to_string(table_bytes)}});
+      return absl::OkStatus();
+    }
     std::vector<Digest> records;
     for (const ManifestLayer& layer : layers_) records.push_back(layer.record);
     return PublishBootPack(backend_, ChainId(image_.diff_ids), records, image_.config_json);
@@ -197,7 +214,7 @@ class Publication {
   std::vector<bool> known_;
   std::atomic<uint64_t> downloaded_{0};              // before opened_, whose threads count
   std::vector<std::unique_ptr<ByteSource>> opened_;  // downloads under way
-  std::vector<LayerTotals> totals_;                  // of the layers done
+  std::vector<LayerTotals> totals_;                  // parallel to image_.layers
   PublishProgress progress_;
 };
 

@@ -10,8 +10,9 @@
 // Before them a boot pack is written, with a guess of what a start reads (boot_publisher.h).
 //
 // A publication that fails or dies leaves nothing visible; what it has stored already is found by
-// the next one. Memory: some 100 MB, and 150 to 200 bytes for each file of the largest layer, whatever
-// the contents (docs/benchmarks/publish.md).
+// the next one. Memory: some 90 MB; while a layer is read, 110 bytes for each of its files, and 60
+// for each chunk of all layers; for the guess, 210 bytes for each file of all layers. Less than 300 MB
+// with a million small files (docs/benchmarks/publish.md).
 #pragma once
 
 #include <cstdint>
@@ -32,6 +33,9 @@ struct PublishOptions {
   StoreWriter::Options store;
   TarLimits tar;
   uint64_t max_layer_tar_bytes = 1ull << 40;
+  // Of the tables of all layers, which the guess has in memory: a larger image is published without
+  // a boot pack, until a node has traced a start of it.
+  uint64_t max_guess_table_bytes = uint64_t{208} << 20;
   // Whom the image is granted to instead of whom its source says: a repository. Empty = the source.
   std::string private_repository = {};
   // To everybody, whatever the source says. Not together with the one above.

@@ -15,6 +15,12 @@ void AssignBlobOffsets(Layer* layer) {
   layer->blob_size_bytes = offset;
 }
 
+void Layer::DropTree() {
+  nodes = {};
+  entries = {};
+  texts = {};
+}
+
 std::string_view Layer::Keep(std::string_view text) {
   SLACKER_CHECK(texts->HasRoomFor(text.size()), "records have less than 4 GiB of names");
   char* const kept = texts->At(texts->Allocate(text.size()));

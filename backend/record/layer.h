@@ -17,7 +17,9 @@
 // Everything here is a value; thread-compatible.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <string>
@@ -52,6 +54,40 @@ enum class NodeType : uint8_t {
 
 using Xattr = std::pair<std::string, std::string>;  // full name ("security.capability"), value
 
+// A vector of them for which an empty one costs a pointer: nearly all are. A value.
+class XattrList {
+ public:
+  XattrList() = default;
+  XattrList(std::initializer_list<Xattr> xattrs) { Own().assign(xattrs); }
+  XattrList(const XattrList& other) { *this = other; }
+  XattrList(XattrList&&) noexcept = default;
+  XattrList& operator=(const XattrList& other) {
+    if (this != &other) {
+      list_ = other.empty() ? nullptr : std::make_unique<std::vector<Xattr>>(*other.list_);
+    }
+    return *this;
+  }
+  XattrList& operator=(XattrList&&) noexcept = default;
+  ~XattrList() = default;
+
+  bool empty() const { return size() == 0; }
+  size_t size() const { return list_ == nullptr ? 0 : list_->size(); }
+  const Xattr* begin() const { return list_ == nullptr ? nullptr : list_->data(); }
+  const Xattr* end() const { return begin() + size(); }
+  friend bool operator==(const XattrList& a, const XattrList& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+  }
+
+  // To change it.
+  std::vector<Xattr>& Own() {
+    if (list_ == nullptr) list_ = std::make_unique<std::vector<Xattr>>();
+    return *list_;
+  }
+
+ private:
+  std::unique_ptr<std::vector<Xattr>> list_;
+};
+
 struct Node {
   NodeType type = NodeType::kDirectory;
   bool opaque = false;   // directories only
@@ -62,9 +98,9 @@ struct Node {
   uint32_t mtime_nanos = 0;
   uint32_t rdev_major = 0;  // devices only
   uint32_t rdev_minor = 0;
-  uint32_t file = kNone;      // kRegular: index into files; kNone = an empty file
-  std::string_view target;    // symlinks: raw bytes; in Layer::texts
-  std::vector<Xattr> xattrs;  // sorted by name, names unique; never trusted.overlay.*
+  uint32_t file = kNone;    // kRegular: index into files; kNone = an empty file
+  std::string_view target;  // symlinks: raw bytes; in Layer::texts
+  XattrList xattrs;         // sorted by name, names unique; never trusted.overlay.*
 };
 
 struct Entry {
@@ -126,6 +162,8 @@ struct Layer {
 
   // A copy of `text` that lives as long as the layer.
   std::string_view Keep(std::string_view text);
+  // Frees nodes, entries and texts: what remains is content.
+  void DropTree();
 };
 
 // Fills in Chunk::blob_offset and Layer::blob_size_bytes.
@@ -135,8 +173,21 @@ void AssignBlobOffsets(Layer* layer);
 // DATA_LOSS with the first violation. Everything decoded from a store goes through this, so that
 // users may index without checking.
 absl::Status ValidateLayer(const Layer& layer);
-// The same for pieces that are not in the layer yet. REQUIRES: the layer is valid.
-absl::Status ValidateTarPieces(const Layer& layer, const std::vector<TarPiece>& pieces,
-                               uint64_t literal_bytes);
+
+// The same for pieces that are not in the layer, one after the other. Thread-compatible.
+class TarPieceCheck {
+ public:
+  // REQUIRES: the layer's files are valid. It outlives this.
+  TarPieceCheck(const Layer& layer, uint64_t literal_bytes)
+      : layer_(layer), literals_left_(literal_bytes), tar_left_(layer.tar_size_bytes) {}
+  absl::Status Add(const TarPiece& piece);
+  absl::Status Finish() const;
+
+ private:
+  const Layer& layer_;
+  uint64_t literals_left_;
+  uint64_t tar_left_;
+  size_t pieces_ = 0;
+};
 
 }  // namespace slacker

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "backend/base/check.h"
 #include "backend/base/status.h"
 #include "backend/record/layer_rows.h"
 #include "backend/record/layer_tables.h"
@@ -74,15 +75,34 @@ absl::Status CheckTarPart(std::unique_ptr<ObjectBytes> bytes, const Digest& tar_
   return CheckObject(kTarFormat, std::move(bytes), tar_part);
 }
 
-TarPartReader::TarPartReader(std::unique_ptr<PagedObjectReader> content)
-    : content_(std::move(content)), literals_left_(content_->section_bytes(kTarLiteralsSection)) {}
+// In one place: the rows are read from the bytes.
+struct TarPartReader::Pieces {
+  explicit Pieces(PagedBytes read) : bytes(std::move(read)), rows(bytes) {}
+  const PagedBytes bytes;
+  TarPieceRows rows;
+};
+
+TarPartReader::TarPartReader(std::unique_ptr<PagedObjectReader> content,
+                             std::unique_ptr<Pieces> pieces)
+    : content_(std::move(content)),
+      pieces_(std::move(pieces)),
+      literals_left_(content_->section_bytes(kTarLiteralsSection)) {}
+
+TarPartReader::~TarPartReader() = default;
+TarPartReader::TarPartReader(TarPartReader&&) noexcept = default;
+TarPartReader& TarPartReader::operator=(TarPartReader&&) noexcept = default;
 
 absl::StatusOr<TarPartReader> TarPartReader::Open(std::unique_ptr<ObjectBytes> bytes,
                                                   const Digest& tar_part, const Layer& layer) {
   ASSIGN_OR_RETURN(auto content, PagedObjectReader::Open(kTarFormat, tar_part, std::move(bytes)));
-  TarPartReader reader(std::move(content));
-  ASSIGN_OR_RETURN(reader.pieces_, DecodeTarPieces(*reader.content_, layer));
-  return reader;
+  ASSIGN_OR_RETURN(PagedBytes pieces, ReadTarPieces(*content, layer));
+  return TarPartReader(std::move(content), std::make_unique<Pieces>(std::move(pieces)));
+}
+
+std::optional<TarPiece> TarPartReader::NextPiece() {
+  const std::optional<TarPiece> piece = pieces_->rows.Next();
+  SLACKER_CHECK(piece.has_value() || pieces_->rows.done(), "the rows were read before");
+  return piece;
 }
 
 absl::StatusOr<std::string_view> TarPartReader::NextLiteral(uint64_t max) {

@@ -9,9 +9,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
@@ -48,14 +48,21 @@ absl::Status CheckRecord(std::unique_ptr<ObjectBytes> bytes, const Digest& recor
 absl::Status CheckTarPart(std::unique_ptr<ObjectBytes> bytes, const Digest& tar_part);
 
 // The tar part of a layer, read once, from beginning to end. Its literals, which may be gigabytes,
-// are never in memory together. Thread-compatible.
+// are never in memory together, its pieces as the compressed pages that they come in.
+// Thread-compatible.
 class TarPartReader {
  public:
-  // Reads the pieces. DATA_LOSS unless it is the tar part of this digest and fits the layer.
+  ~TarPartReader();
+  TarPartReader(TarPartReader&&) noexcept;
+  TarPartReader& operator=(TarPartReader&&) noexcept;
+
+  // Reads the pieces. DATA_LOSS unless it is the tar part of this digest and fits the layer, of which
+  // only the files are looked at.
   static absl::StatusOr<TarPartReader> Open(std::unique_ptr<ObjectBytes> bytes,
                                             const Digest& tar_part, const Layer& layer);
 
-  const std::vector<TarPiece>& pieces() const { return pieces_; }
+  // The next piece; nothing at the end.
+  std::optional<TarPiece> NextPiece();
   // The next literals: at least one byte and at most `max`; empty at the end. Valid until the next
   // call. DATA_LOSS: they are damaged.
   absl::StatusOr<std::string_view> NextLiteral(uint64_t max);
@@ -63,10 +70,11 @@ class TarPartReader {
   absl::Status Finish();
 
  private:
-  explicit TarPartReader(std::unique_ptr<PagedObjectReader> content);
+  struct Pieces;
+  TarPartReader(std::unique_ptr<PagedObjectReader> content, std::unique_ptr<Pieces> pieces);
 
   std::unique_ptr<PagedObjectReader> content_;
-  std::vector<TarPiece> pieces_;
+  std::unique_ptr<Pieces> pieces_;
   uint64_t literals_left_;  // not in page_ yet
   std::string page_;
   size_t used_ = 0;  // of page_

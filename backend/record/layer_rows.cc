@@ -47,7 +47,7 @@ bool DecodeNode(Decoder& in, Node* node) {
   }
   for (uint64_t n = in.VarintUpTo(kMaxXattrs); n > 0 && in.ok(); --n) {
     const std::string_view name = in.Bytes();
-    node->xattrs.emplace_back(name, in.Bytes());
+    node->xattrs.Own().emplace_back(name, in.Bytes());
   }
   return in.ok();
 }

@@ -12,6 +12,8 @@ namespace {
 
 enum : size_t { kNodesSection, kEntriesSection, kFilesSection, kDigestsSection };
 constexpr size_t kPiecesSection = 0;
+constexpr size_t kMinPieceRowBytes = 2;
+constexpr size_t kMaxPieceRowBytes = 31;
 
 // Makes room for one more of `count` rows: never for more than twice what has been read, nor for more
 // than there will be.
@@ -183,34 +185,45 @@ std::string EncodeTarFields(const LayerTables& tables) {
   return bytes;
 }
 
-absl::StatusOr<std::vector<TarPiece>> DecodeTarPieces(PagedContent& content, const Layer& layer) {
+absl::StatusOr<PagedBytes> ReadTarPieces(PagedContent& content, const Layer& layer) {
   const uint32_t count = Decoder(content.fields()).U32();
   const uint64_t bytes = content.section_bytes(kPiecesSection);
-  // A row takes 2 to 31 bytes.
-  if (count > kMaxTarPieces || count > bytes / 2 || bytes > uint64_t{count} * 31) {
+  if (count > kMaxTarPieces || count > bytes / kMinPieceRowBytes ||
+      bytes > uint64_t{count} * kMaxPieceRowBytes) {
     return DataLoss("tar part: wrong number of pieces");
   }
-  SectionRows rows(&content, kPiecesSection);
-  std::vector<TarPiece> pieces;
+  ASSIGN_OR_RETURN(PagedBytes kept, content.KeepSection(kPiecesSection));
+  TarPieceRows rows(kept);
+  TarPieceCheck check(layer, content.section_bytes(kTarLiteralsSection));
   for (uint32_t i = 0; i < count; ++i) {
-    TarPiece piece;
-    ASSIGN_OR_RETURN(const bool sound, rows.Next([&piece](Decoder& in) {
-      piece = {};
-      piece.kind = static_cast<TarPiece::Kind>(in.U8());
-      if (piece.kind == TarPiece::Kind::kFile) {
-        piece.file = static_cast<uint32_t>(in.VarintUpTo(kMaxCount));
-        piece.offset = in.Varint();
-      }
-      piece.length = in.Varint();
-      return in.ok();
-    }));
-    if (!sound) return DataLoss("tar part: damaged pieces");
-    MakeRoom(&pieces, count);
-    pieces.push_back(piece);
+    const std::optional<TarPiece> piece = rows.Next();
+    if (!piece.has_value()) return DataLoss("tar part: damaged pieces");
+    RETURN_IF_ERROR(check.Add(*piece));
   }
   if (!rows.done()) return DataLoss("tar part: damaged pieces");
-  RETURN_IF_ERROR(ValidateTarPieces(layer, pieces, content.section_bytes(kTarLiteralsSection)));
-  return pieces;
+  RETURN_IF_ERROR(check.Finish());
+  return kept;
+}
+
+std::optional<TarPiece> TarPieceRows::Next() {
+  if (rows_.size() - used_ < kMaxPieceRowBytes && left_ > 0) {
+    rows_.erase(0, used_);
+    used_ = 0;
+    const std::string_view page = reader_.Next(kPageSize);
+    rows_ += page;
+    left_ -= page.size();
+  }
+  Decoder in(std::string_view(rows_).substr(used_));
+  TarPiece piece;
+  piece.kind = static_cast<TarPiece::Kind>(in.U8());
+  if (piece.kind == TarPiece::Kind::kFile) {
+    piece.file = static_cast<uint32_t>(in.VarintUpTo(kMaxCount));
+    piece.offset = in.Varint();
+  }
+  piece.length = in.Varint();
+  if (!in.ok()) return std::nullopt;
+  used_ = rows_.size() - in.remaining();
+  return piece;
 }
 
 }  // namespace slacker

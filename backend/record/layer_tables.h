@@ -4,8 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backend/record/layer.h"
@@ -27,8 +27,24 @@ std::string EncodeTarFields(const LayerTables& tables);
 // read. REQUIRES: as many fields and sections as the format has; nothing else is assumed of them.
 absl::Status DecodeRecordTables(PagedContent& content, DecodedRecord* decoded);
 
-// Reads the first section of a tar part; the second are the literals as they are. DATA_LOSS unless
-// the pieces fit the layer and the literals' length. REQUIRES: as above.
-absl::StatusOr<std::vector<TarPiece>> DecodeTarPieces(PagedContent& content, const Layer& layer);
+// Reads the first section of a tar part, and leaves it as it is: its rows, a few of which take a
+// byte; the second are the literals. DATA_LOSS unless the pieces fit the layer and the literals'
+// length. REQUIRES: as above.
+absl::StatusOr<PagedBytes> ReadTarPieces(PagedContent& content, const Layer& layer);
+
+// The rows of tar pieces, decoded one by one. `rows` outlives it. Thread-compatible.
+class TarPieceRows {
+ public:
+  explicit TarPieceRows(const PagedBytes& rows) : reader_(rows), left_(rows.size()) {}
+  // Nothing where they end, or one is damaged: done() tells.
+  std::optional<TarPiece> Next();
+  bool done() const { return left_ == 0 && used_ == rows_.size(); }
+
+ private:
+  PagedBytesReader reader_;
+  uint64_t left_;  // not in rows_ yet
+  std::string rows_;
+  size_t used_ = 0;
+};
 
 }  // namespace slacker

@@ -186,34 +186,33 @@ absl::Status CheckBlob(const Layer& layer) {
 
 }  // namespace
 
-absl::Status ValidateTarPieces(const Layer& layer, const std::vector<TarPiece>& pieces,
-                               uint64_t literal_bytes) {
-  uint64_t literals_left = literal_bytes;
-  uint64_t tar_left = layer.tar_size_bytes;
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    const TarPiece& piece = pieces[i];
-    if (piece.length > tar_left) return Bad("tar_pieces", i, "beyond the end of the tar");
-    tar_left -= piece.length;
-    switch (piece.kind) {
-      case TarPiece::Kind::kLiteral:
-        if (piece.length > literals_left) return Bad("tar_pieces", i, "literal out of range");
-        literals_left -= piece.length;
-        break;
-      case TarPiece::Kind::kFile:
-        if (piece.file >= layer.files.size()) return Bad("tar_pieces", i, "file out of range");
-        if (piece.offset > layer.files[piece.file].size_bytes ||
-            piece.length > layer.files[piece.file].size_bytes - piece.offset) {
-          return Bad("tar_pieces", i, "beyond the end of its file");
-        }
-        break;
-      case TarPiece::Kind::kZeros:
-        break;
-      default:
-        return Bad("tar_pieces", i, "unknown kind");
-    }
+absl::Status TarPieceCheck::Add(const TarPiece& piece) {
+  const size_t i = pieces_++;
+  if (piece.length > tar_left_) return Bad("tar_pieces", i, "beyond the end of the tar");
+  tar_left_ -= piece.length;
+  switch (piece.kind) {
+    case TarPiece::Kind::kLiteral:
+      if (piece.length > literals_left_) return Bad("tar_pieces", i, "literal out of range");
+      literals_left_ -= piece.length;
+      break;
+    case TarPiece::Kind::kFile:
+      if (piece.file >= layer_.files.size()) return Bad("tar_pieces", i, "file out of range");
+      if (piece.offset > layer_.files[piece.file].size_bytes ||
+          piece.length > layer_.files[piece.file].size_bytes - piece.offset) {
+        return Bad("tar_pieces", i, "beyond the end of its file");
+      }
+      break;
+    case TarPiece::Kind::kZeros:
+      break;
+    default:
+      return Bad("tar_pieces", i, "unknown kind");
   }
-  if (literals_left != 0) return DataLoss("layer: literals that belong to no piece");
-  if (tar_left != 0) return DataLoss("layer: the pieces do not make up the tar");
+  return absl::OkStatus();
+}
+
+absl::Status TarPieceCheck::Finish() const {
+  if (literals_left_ != 0) return DataLoss("layer: literals that belong to no piece");
+  if (tar_left_ != 0) return DataLoss("layer: the pieces do not make up the tar");
   return absl::OkStatus();
 }
 
@@ -227,7 +226,9 @@ absl::Status ValidateLayer(const Layer& layer) {
   for (size_t i = 0; i < layer.nodes.size(); ++i) RETURN_IF_ERROR(CheckNode(layer, i));
   RETURN_IF_ERROR(CheckEntries(layer));
   if (layer.tar_pieces.empty() && layer.tar_literals.empty()) return absl::OkStatus();
-  return ValidateTarPieces(layer, layer.tar_pieces, layer.tar_literals.size());
+  TarPieceCheck check(layer, layer.tar_literals.size());
+  for (const TarPiece& piece : layer.tar_pieces) RETURN_IF_ERROR(check.Add(piece));
+  return check.Finish();
 }
 
 }  // namespace slacker

@@ -30,10 +30,10 @@ std::string NextComponent(std::string* path) {
 }  // namespace
 
 ImageFiles::ImageFiles(std::vector<const Layer*> layers, ChunkSource chunks)
-    : layers_(std::move(layers)), chunks_(std::move(chunks)), tree_(erofs::MergeLayers(layers_)) {}
+    : layers_(std::move(layers)), chunks_(std::move(chunks)), tree_(layers_) {}
 
-std::optional<uint32_t> ImageFiles::Child(uint32_t directory, std::string_view name) const {
-  const auto children = tree_.Children(tree_.inodes[directory]);
+std::optional<uint32_t> ImageFiles::Child(uint32_t directory, std::string_view name) {
+  const auto children = tree_.Children(directory);
   const auto found = std::lower_bound(
       children.begin(), children.end(), name,
       [](const erofs::TreeEntry& entry, std::string_view wanted) { return entry.name < wanted; });
@@ -41,7 +41,7 @@ std::optional<uint32_t> ImageFiles::Child(uint32_t directory, std::string_view n
   return found->inode;
 }
 
-std::optional<ImageFiles::File> ImageFiles::Find(std::string_view path) const {
+std::optional<ImageFiles::File> ImageFiles::Find(std::string_view path) {
   std::string rest(path);
   std::vector<std::pair<uint32_t, std::string>> above;  // directories on the way, without the root
   uint32_t at = 0;
@@ -59,7 +59,7 @@ std::optional<ImageFiles::File> ImageFiles::Find(std::string_view path) const {
     }
     const std::optional<uint32_t> child = Child(at, component);
     if (!child.has_value()) return std::nullopt;
-    const erofs::TreeInode& inode = tree_.inodes[*child];
+    const erofs::TreeInode& inode = tree_.inode(*child);
     if (inode.is_directory) {
       above.emplace_back(*child, component);
       at = *child;

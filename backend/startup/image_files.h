@@ -36,7 +36,7 @@ class ImageFiles {
   ImageFiles(std::vector<const Layer*> layers, ChunkSource chunks);
 
   // The regular file that a path leads to; relative ones begin at the root.
-  std::optional<File> Find(std::string_view path) const;
+  std::optional<File> Find(std::string_view path);
 
   // Fewer bytes where the file ends. INVALID_ARGUMENT for too many; else the errors of the chunks'
   // source.
@@ -54,12 +54,12 @@ class ImageFiles {
     std::string bytes;
   };
 
-  std::optional<uint32_t> Child(uint32_t directory, std::string_view name) const;
+  std::optional<uint32_t> Child(uint32_t directory, std::string_view name);
   absl::StatusOr<const std::string*> Chunk(uint32_t layer, uint32_t chunk);
 
   const std::vector<const Layer*> layers_;
   const ChunkSource chunks_;
-  const erofs::ImageTree tree_;
+  erofs::LazyTree tree_;
   std::deque<Kept> kept_;  // the chunks read last: headers are read in small pieces
 };
 

@@ -129,12 +129,16 @@ absl::StatusOr<BootTable> DecodeTable(std::string_view bytes, uint64_t offset) {
 
 }  // namespace
 
-absl::StatusOr<std::string> EncodeBootPack(const NewBootPack& pack) {
+absl::StatusOr<std::string> EncodeBootPack(NewBootPack pack) {
   const std::string table = EncodeTable(pack);
   if (kBootHeadBytes + table.size() + kDigestBytes > kMaxBootTableBytes) {
     return ResourceExhausted("the table of a boot pack is too large");
   }
+  uint64_t size = kBootHeadBytes + table.size() + kDigestBytes;
+  for (const NewBootPack::Record& record : pack.records) size += record.object.size();
+  for (const NewBootPack::Window& window : pack.windows) size += window.stored.size();
   std::string bytes;
+  bytes.reserve(size);
   Encoder out(&bytes);
   out.Raw(kMagic);
   out.U32(kVersion);
@@ -142,9 +146,9 @@ absl::StatusOr<std::string> EncodeBootPack(const NewBootPack& pack) {
   out.Raw(table);
   out.Hash(Sha256::Of(bytes));
   for (auto record = pack.records.rbegin(); record != pack.records.rend(); ++record) {
-    out.Raw(record->object);
+    out.Raw(std::exchange(record->object, {}));
   }
-  for (const NewBootPack::Window& window : pack.windows) out.Raw(window.stored);
+  for (NewBootPack::Window& window : pack.windows) out.Raw(std::exchange(window.stored, {}));
   return bytes;
 }
 

@@ -81,9 +81,9 @@ struct NewBootPack {
   std::vector<Window> windows;
 };
 
-// RESOURCE_EXHAUSTED when the table would be larger than it may be. REQUIRES: windows within the
+// Frees what it has copied as it goes. RESOURCE_EXHAUSTED when the table would be larger than it may be. REQUIRES: windows within the
 // limits above, of chunks that follow each other.
-absl::StatusOr<std::string> EncodeBootPack(const NewBootPack& pack);
+absl::StatusOr<std::string> EncodeBootPack(NewBootPack pack);
 
 // How many bytes from the beginning DecodeBootTable needs, as the first ones say: at most
 // kMaxBootTableBytes. DATA_LOSS when this is no boot pack. REQUIRES: at least kBootHeadBytes.

@@ -2,14 +2,17 @@
 
 #include <algorithm>
 #include <future>
+#include <semaphore>
 #include <thread>
 #include <utility>
 
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/base/thread_pool.h"
+#include "backend/record/layer_codec.h"
 #include "backend/record/zstd_codec.h"
 #include "backend/store/names.h"
+#include "backend/store/object_stream.h"
 
 namespace slacker {
 namespace {
@@ -64,17 +67,23 @@ absl::Status AddWindows(ChainReader& chain, const std::vector<ChunkRun>& chunks,
                         std::vector<NewBootPack::Window>* windows) {
   std::vector<std::vector<ChunkRun>> cut = CutWindows(chain.layers(), chunks);
   windows->resize(cut.size());
+  // Contents wait for the compressors, which are slow: not all of them at once.
+  std::counting_semaphore<> room(2 * CompressorThreads());
   ThreadPool compressors("boot-pack", CompressorThreads());  // its end waits for all of them
   for (size_t i = 0; i < cut.size(); ++i) {
     NewBootPack::Window& window = (*windows)[i];
     window.runs = std::move(cut[i]);
     std::string content;
+    room.acquire();
     for (const ChunkRun& run : window.runs) {
       ASSIGN_OR_RETURN(const std::vector<std::string> read, chain.Read(run));
       for (const std::string& bytes : read) content += bytes;
     }
-    compressors.Add([&window, content = std::move(content)] {
+    compressors.Add([&window, &room, content = std::move(content)]() mutable {
       window.compressed = CompressOrStore(content, kZstdLevel, &window.stored);
+      window.stored.shrink_to_fit();
+      std::string().swap(content);
+      room.release();
     });
   }
   return absl::OkStatus();
@@ -88,16 +97,17 @@ absl::Status AddRecords(Backend& backend, const std::vector<ChainLayer>& layers,
     NewBootPack::Record& record = (*records)[i];
     record.record = layers[i].record;
     if (left == 0) continue;
-    auto object = backend.ReadWhole(RecordName(record.record), left);
-    if (absl::IsResourceExhausted(object.status())) {
+    const std::string name = RecordName(record.record);
+    ASSIGN_OR_RETURN(const ObjectInfo info, backend.Stat(name));
+    if (info.size_bytes > left) {
       left = 0;  // the top's are wanted first, so there is no use in those below
       continue;
     }
-    RETURN_IF_ERROR(object.status());
-    RETURN_IF_ERROR(
-        Annotate(DecodeRecordObject(*object, record.record).status(), RecordName(record.record)));
-    left -= object->size();
-    record.object = *std::move(object);
+    record.object.reserve(info.size_bytes);
+    auto bytes = std::make_unique<ObjectStream>(&backend, name, &record.object);
+    RETURN_IF_ERROR(Annotate(CheckRecord(std::move(bytes), record.record), name));
+    if (record.object.size() != info.size_bytes) return DataLoss(name + " was replaced meanwhile");
+    left -= info.size_bytes;
   }
   return absl::OkStatus();
 }
@@ -169,7 +179,7 @@ absl::Status WriteBootPack(Backend& backend, const Digest& chain_id, ChainReader
   pack.made_of = trace.made_of;
   RETURN_IF_ERROR(AddRecords(backend, chain.layers(), &pack.records));
   RETURN_IF_ERROR(AddWindows(chain, trace.chunks, &pack.windows));
-  ASSIGN_OR_RETURN(const std::string bytes, EncodeBootPack(pack));
+  ASSIGN_OR_RETURN(const std::string bytes, EncodeBootPack(std::move(pack)));
   SLACKER_FAILPOINT("publish.before_boot_pack");
   RETURN_IF_ERROR(backend.Replace(BootPackName(chain_id), bytes));
   SLACKER_FAILPOINT("publish.after_boot_pack");

@@ -56,8 +56,8 @@ absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
                                  const Digest& made_of);
 
 // Writes the boot pack of a chain, whatever was there. Records beyond 32 MiB in all (the lowest
-// ones) are left out. Compresses on threads of its own. Memory: the contents of the trace, the
-// records, and once more what is stored of both. INVALID_ARGUMENT for a trace with
+// ones) are left out. Compresses on threads of its own. Memory: what is stored of the trace and
+// of the records, and some MiB of contents. INVALID_ARGUMENT for a trace with
 // chunks that there are not, RESOURCE_EXHAUSTED for one of too many pieces.
 absl::Status WriteBootPack(Backend& backend, const Digest& chain_id, ChainReader& chain,
                            const StartupTrace& trace);

@@ -27,6 +27,11 @@ void ChunkTable::SetLocation(const Digest& digest, const ChunkLocation& location
   row.stored = location.stored_bytes | (location.compressed ? kCompressed : 0);
 }
 
+void ChunkTable::Clear() {
+  index_ = decltype(index_)(0, Hash{this}, Equal{this});
+  rows_ = {};
+}
+
 std::optional<ChunkLocation> ChunkTable::Find(const Digest& digest) const {
   const auto found = index_.find(digest);
   if (found == index_.end() || rows_[*found].stored == 0) return std::nullopt;

@@ -22,6 +22,7 @@ class ChunkTable {
   bool Insert(const Digest& digest);
   // REQUIRES: it was inserted.
   void SetLocation(const Digest& digest, const ChunkLocation& location);
+  void Clear();
   // Where it was said to be; nullopt if nothing was said.
   std::optional<ChunkLocation> Find(const Digest& digest) const;
 

@@ -26,6 +26,11 @@ KnownChunks::KnownChunks(Backend* backend, absl::flat_hash_set<std::string> cond
 
 KnownChunks::~KnownChunks() = default;
 
+void KnownChunks::Forget() {
+  MutexLock lock(&mutex_);
+  loaded_ = nullptr;
+}
+
 bool KnownChunks::IsCondemned(const std::string& name) const {
   return condemned_.contains(TrashName(name));
 }

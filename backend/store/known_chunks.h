@@ -48,6 +48,9 @@ class KnownChunks {
   // answer.
   absl::StatusOr<std::optional<KnownChunk>> Find(const Digest& digest);
 
+  // Frees what was read; a question reads it again.
+  void Forget();
+
   // Whether a pack is there with at least so many bytes, and not condemned: what a look at it can
   // tell. Each pack is looked at once.
   absl::StatusOr<bool> HasPack(const std::string& name, uint64_t min_bytes);

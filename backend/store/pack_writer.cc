@@ -210,6 +210,13 @@ absl::StatusOr<Locations> PackWriter::Locate(const PagedBytes& digests) {
   return locations;
 }
 
+void PackWriter::End() {
+  MutexLock lock(&mutex_);
+  (void)std::exchange(open_, {});  // assigning would keep the room
+  added_.Clear();
+  numbers_ = {};
+}
+
 uint64_t PackWriter::stored_bytes() const {
   MutexLock lock(&mutex_);
   return stored_bytes_;

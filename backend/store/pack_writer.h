@@ -48,6 +48,9 @@ class PackWriter {
   // never added. REQUIRES: Flush succeeded since.
   absl::StatusOr<Locations> Locate(const PagedBytes& digests);
 
+  // Frees what chunks took. REQUIRES: Flush was the last call but for Locate, and none of them follow.
+  void End();
+
   uint64_t stored_bytes() const;
 
  private:

@@ -173,13 +173,18 @@ class StoreWriter {
   static absl::StatusOr<std::unique_ptr<StoreWriter>> Open(std::shared_ptr<Backend> backend,
                                                            const Options& options);
 
-  // True when the store has a record of this layer already, sound and with its tar part and
+  // Whether the store has a record of this layer already, sound and with its tar part and
   // locations, whose packs are there and not cut short (their content is not looked at; that is
-  // what verification is for); fills in its digest. Known through the manifest of a chain that ends
+  // what verification is for): its digest, and what it adds up to. Known through the manifest of a chain that ends
   // in it, which must be granted to anybody or to `repository` ("" = nobody else): a layer that
   // somebody else keeps to himself must be shown to be known before it is published again.
-  virtual absl::StatusOr<bool> FindRecord(const Digest& chain_id, const std::string& repository,
-                                          const Digest& diff_id, Digest* record) = 0;
+  struct KnownLayer {
+    Digest record;
+    LayerTotals totals;
+  };
+  virtual absl::StatusOr<std::optional<KnownLayer>> FindRecord(const Digest& chain_id,
+                                                               const std::string& repository,
+                                                               const Digest& diff_id) = 0;
 
   // Stores a chunk's content unless the store, or this publication, has it. Copies it and returns;
   // compressing and writing happen on other threads, and their errors come back from later calls.
@@ -189,6 +194,9 @@ class StoreWriter {
   // memory; every chunk of it must have been added (INTERNAL). Returns the record's name. Chunks
   // reach the store before the record that needs them.
   virtual absl::StatusOr<Digest> AddLayer(const LayerTables& layer) = 0;
+
+  // Frees what chunks and layers took. REQUIRES: none of either is added from now on.
+  virtual void EndLayers() = 0;
 
   // Writes grants and manifests of all prefixes of `layers` (bottom first in the list, the top's
   // last), unsigned and, with a key, signed; then the image entry, whose platform and chain ID are

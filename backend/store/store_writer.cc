@@ -40,12 +40,17 @@ class Writer final : public StoreWriter {
         intent_(backend_.get()),
         packs_(backend_.get(), &known_, options) {}
 
-  absl::StatusOr<bool> FindRecord(const Digest& chain_id, const std::string& repository,
-                                  const Digest& diff_id, Digest* record) override;
+  absl::StatusOr<std::optional<KnownLayer>> FindRecord(const Digest& chain_id,
+                                                       const std::string& repository,
+                                                       const Digest& diff_id) override;
   absl::Status AddChunk(const Digest& digest, std::string_view content) override {
     return packs_.Add(digest, content);
   }
   absl::StatusOr<Digest> AddLayer(const LayerTables& layer) override;
+  void EndLayers() override {
+    packs_.End();
+    known_.Forget();
+  }
   absl::Status CommitManifests(const std::vector<ManifestLayer>& layers, const Platform& platform,
                                const ImageEntry& image, const std::string& repository) override;
   uint64_t stored_bytes() const override { return packs_.stored_bytes() + other_bytes_; }
@@ -61,6 +66,8 @@ class Writer final : public StoreWriter {
   absl::Status WriteRecord(const EncodedLayer& encoded);
   absl::Status WriteManifest(const Manifest& manifest);
   absl::Status WriteGrant(const Grant& grant);
+  // Reads what there is of a layer, and the locations last.
+  absl::StatusOr<Locations> CheckLayer(const ManifestLayer& expected, LayerTotals* totals);
   absl::StatusOr<bool> HasPacks(const Locations& locations);
   // Keeps maintenance from removing what the manifests are going to lead to (references.h).
   absl::Status DeclareImage(const std::vector<ManifestLayer>& layers);
@@ -86,36 +93,38 @@ absl::StatusOr<bool> Writer::HasPacks(const Locations& locations) {
   return true;
 }
 
-absl::StatusOr<bool> Writer::FindRecord(const Digest& chain_id, const std::string& repository,
-                                        const Digest& diff_id, Digest* record) {
+absl::StatusOr<std::optional<StoreWriter::KnownLayer>> Writer::FindRecord(
+    const Digest& chain_id, const std::string& repository, const Digest& diff_id) {
   const auto granted = reader_.ReadGrantedManifest(chain_id, repository);
   // What is damaged, or not signed as it should be, is written anew at the end.
   if (absl::IsNotFound(granted.status()) || absl::IsDataLoss(granted.status()) ||
       absl::IsFailedPrecondition(granted.status()) || absl::IsUnauthenticated(granted.status())) {
-    return false;
+    return std::nullopt;
   }
   RETURN_IF_ERROR(granted.status());
   const ManifestLayer& top = granted->manifest.layers.back();
-  if (top.diff_id != diff_id) return false;
-  const auto layer = reader_.ReadLayer(top.record);
-  absl::Status found = layer.status();
-  if (layer.ok()) {
-    auto tar = reader_.OpenTarPart(top.record, *layer);
-    found = tar.ok() ? tar->Finish() : tar.status();
+  if (top.diff_id != diff_id) return std::nullopt;
+  KnownLayer known{.record = top.record, .totals = {}};
+  const absl::StatusOr<Locations> locations = CheckLayer(top, &known.totals);
+  if (absl::IsNotFound(locations.status()) || absl::IsDataLoss(locations.status())) {
+    return std::nullopt;
   }
-  if (found.ok()) {
-    const auto locations = reader_.ReadLocations(top.record, layer->layer.chunks.size());
-    found = locations.status();
-    if (layer->layer.diff_id != diff_id) found = DataLoss("record of another layer");
-    if (found.ok()) {
-      ASSIGN_OR_RETURN(const bool whole, HasPacks(*locations));
-      if (!whole) return false;
-    }
-  }
-  if (absl::IsNotFound(found) || absl::IsDataLoss(found)) return false;
-  RETURN_IF_ERROR(found);
-  *record = top.record;
-  return true;
+  RETURN_IF_ERROR(locations.status());
+  ASSIGN_OR_RETURN(const bool whole, HasPacks(*locations));
+  if (!whole) return std::nullopt;
+  return known;
+}
+
+absl::StatusOr<Locations> Writer::CheckLayer(const ManifestLayer& expected, LayerTotals* totals) {
+  ASSIGN_OR_RETURN(DecodedRecord record, reader_.ReadLayer(expected.record));
+  if (record.layer.diff_id != expected.diff_id) return DataLoss("record of another layer");
+  *totals = TotalsOf(record.layer);
+  const size_t chunks = record.layer.chunks.size();
+  record.layer.DropTree();
+  record.layer.chunks = {};
+  ASSIGN_OR_RETURN(TarPartReader tar, reader_.OpenTarPart(expected.record, record));
+  RETURN_IF_ERROR(tar.Finish());
+  return reader_.ReadLocations(expected.record, chunks);
 }
 
 absl::Status Writer::PutOrRepair(const std::string& name, const EncodedPagedObject& object,

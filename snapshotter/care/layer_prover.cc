@@ -108,12 +108,9 @@ void LayerProver::Consider(const BlobRow& blob) {
 
 absl::StatusOr<Proof> LayerProver::Prove(const BlobRow& blob) {
   ASSIGN_OR_RETURN(DecodedRecord decoded, reader_.ReadLayer(blob.record));
-  ASSIGN_OR_RETURN(TarPartReader part, reader_.OpenTarPart(blob.record, decoded));
   Layer& layer = decoded.layer;
-  // The tar is made of contents; this may take long.
-  layer.nodes = {};
-  layer.entries = {};
-  layer.texts = {};
+  layer.DropTree();  // the tar is made of contents; this may take long
+  ASSIGN_OR_RETURN(TarPartReader part, reader_.OpenTarPart(blob.record, decoded));
   ASSIGN_OR_RETURN(const Digest tar,
                    RebuildTar(
                        layer, part, [&](uint32_t chunk) { return ReadChunk(blob, layer, chunk); },

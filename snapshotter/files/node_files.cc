@@ -15,6 +15,8 @@
 namespace slacker {
 namespace {
 
+constexpr size_t kReadBytes = size_t{1} << 20;
+
 absl::Status WriteAll(int fd, std::string_view content, const std::string& path) {
   while (!content.empty()) {
     const ssize_t written = write(fd, content.data(), content.size());
@@ -25,10 +27,12 @@ absl::Status WriteAll(int fd, std::string_view content, const std::string& path)
   return absl::OkStatus();
 }
 
-absl::Status WriteAndSync(const std::string& path, std::string_view content) {
+absl::Status WriteAndSync(const std::string& path,
+                          const std::function<absl::Status(const FileSink&)>& write) {
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!fd.valid()) return ErrnoError(errno, "create " + path);
-  RETURN_IF_ERROR(WriteAll(fd.get(), content, path));
+  RETURN_IF_ERROR(
+      write([&fd, &path](std::string_view bytes) { return WriteAll(fd.get(), bytes, path); }));
   if (fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + path);
   return absl::OkStatus();
 }
@@ -43,8 +47,13 @@ absl::Status MakeDirectories(const std::string& path) {
 }
 
 absl::Status WriteFileAtomically(const std::string& path, std::string_view content) {
+  return WriteFileAtomically(path, [content](const FileSink& sink) { return sink(content); });
+}
+
+absl::Status WriteFileAtomically(const std::string& path,
+                                 const std::function<absl::Status(const FileSink& sink)>& write) {
   const std::string aside = path + std::string(kAsideSuffix);
-  absl::Status status = WriteAndSync(aside, content);
+  absl::Status status = WriteAndSync(aside, write);
   if (status.ok() && rename(aside.c_str(), path.c_str()) != 0) {
     status = ErrnoError(errno, "rename " + aside);
   }
@@ -80,6 +89,25 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t limi
   }
   content.resize(have);
   return content;
+}
+
+absl::StatusOr<FileDigest> DigestOfFile(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid() && errno == ENOENT) return NotFound("there is no " + path);
+  if (!fd.valid()) return ErrnoError(errno, "open " + path);
+  FileDigest file;
+  Sha256 hash;
+  std::string buffer(kReadBytes, '\0');
+  for (;;) {
+    const ssize_t got = read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError(errno, "read " + path);
+    if (got == 0) break;
+    hash.Update(std::string_view(buffer).substr(0, static_cast<size_t>(got)));
+    file.size_bytes += static_cast<uint64_t>(got);
+  }
+  file.digest = hash.Finish();
+  return file;
 }
 
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) {

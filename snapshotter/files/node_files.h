@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "backend/base/digest.h"
 
 namespace slacker {
 
@@ -21,11 +23,22 @@ absl::Status MakeDirectories(const std::string& path);
 // Writes `path` + kAsideSuffix, syncs it and renames it into place. The name itself is durable
 // after SyncDirectory of the parent. Two writers of one path must not overlap.
 absl::Status WriteFileAtomically(const std::string& path, std::string_view content);
+// The same for content that `write` hands over piece by piece; its error leaves the old file.
+using FileSink = std::function<absl::Status(std::string_view bytes)>;
+absl::Status WriteFileAtomically(const std::string& path,
+                                 const std::function<absl::Status(const FileSink& sink)>& write);
 
 absl::Status SyncDirectory(const std::string& path);
 
 // NOT_FOUND: no such file. RESOURCE_EXHAUSTED: it is larger than `limit`.
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t limit);
+
+// Of a file of any size. NOT_FOUND as above.
+struct FileDigest {
+  uint64_t size_bytes = 0;
+  Digest digest;
+};
+absl::StatusOr<FileDigest> DigestOfFile(const std::string& path);
 
 // Names without "." and ".."; empty when the directory does not exist.
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);

@@ -153,9 +153,7 @@ absl::StatusOr<std::vector<RecordObject>> StoreGateway::ReadRecords(
       RecordObject& object = (*objects)[i];
       object = *std::move(read);
       // Proved sound; the caller wants the sums. The names of a long chain would be large.
-      object.layer.nodes = {};
-      object.layer.entries = {};
-      object.layer.texts = {};
+      object.layer.DropTree();
       return absl::OkStatus();
     });
   }

@@ -15,16 +15,15 @@ namespace {
 
 constexpr std::string_view kMagic = "SLKMETA1";
 constexpr uint64_t kMaxMetaBytes = 1 << 20;
-constexpr uint64_t kMaxImageBytes = 4ULL << 30;
 constexpr size_t kDigestBytes = 32;
 
-std::string EncodeMeta(const Digest& chain_id, const ErofsImage& image) {
+std::string EncodeMeta(const Digest& chain_id, const ErofsImage& image, const Digest& digest) {
   std::string out;
   Encoder encoder(&out);
   encoder.Raw(kMagic);
   encoder.Hash(chain_id);
-  encoder.U64(image.metadata.size());
-  encoder.Hash(Sha256::Of(image.metadata));
+  encoder.U64(image.size_bytes);
+  encoder.Hash(digest);
   encoder.U32(static_cast<uint32_t>(image.devices.size()));
   for (const uint32_t layer : image.devices) encoder.U32(layer);
   encoder.Hash(Sha256::Of(out));
@@ -74,8 +73,8 @@ absl::StatusOr<MetadataImage> MetadataImages::Find(const ImageRow& image, size_t
   auto meta = DecodeMeta(bytes, layers);
   if (!meta.ok()) return Annotate(meta.status(), MetaPath(image.id));
   if (meta->chain_id != image.chain_id) return DataLoss(MetaPath(image.id) + ": another chain");
-  ASSIGN_OR_RETURN(const std::string metadata, ReadSmallFile(ImagePath(image.id), kMaxImageBytes));
-  if (metadata.size() != meta->size_bytes || Sha256::Of(metadata) != meta->digest) {
+  ASSIGN_OR_RETURN(const FileDigest found, DigestOfFile(ImagePath(image.id)));
+  if (found.size_bytes != meta->size_bytes || found.digest != meta->digest) {
     return DataLoss(ImagePath(image.id) + " is damaged");
   }
   return MetadataImage{ImagePath(image.id), std::move(meta->devices)};
@@ -94,10 +93,19 @@ absl::StatusOr<MetadataImage> MetadataImages::Build(const ImageRow& image,
   std::vector<const Layer*> pointers;
   pointers.reserve(decoded.size());
   for (const Layer& layer : decoded) pointers.push_back(&layer);
-  ASSIGN_OR_RETURN(ErofsImage built, BuildErofsImage(pointers));
-  RETURN_IF_ERROR(WriteFileAtomically(ImagePath(image.id), built.metadata));
+  ErofsImage built;
+  Sha256 hash;
+  RETURN_IF_ERROR(
+      WriteFileAtomically(ImagePath(image.id), [&](const FileSink& sink) -> absl::Status {
+        ASSIGN_OR_RETURN(built, BuildErofsImage(pointers, [&](std::string_view bytes) {
+                           hash.Update(bytes);
+                           return sink(bytes);
+                         }));
+        return absl::OkStatus();
+      }));
   SLACKER_FAILPOINT("metadata_image.before_meta");
-  RETURN_IF_ERROR(WriteFileAtomically(MetaPath(image.id), EncodeMeta(image.chain_id, built)));
+  RETURN_IF_ERROR(
+      WriteFileAtomically(MetaPath(image.id), EncodeMeta(image.chain_id, built, hash.Finish())));
   RETURN_IF_ERROR(SyncDirectory(directory_));
   return MetadataImage{ImagePath(image.id), std::move(built.devices)};
 }

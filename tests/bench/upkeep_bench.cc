@@ -178,10 +178,9 @@ void Open(const std::string& root) {
   std::vector<Digest> diff_ids;
   for (const ManifestLayer& layer : manifest->layers) {
     diff_ids.push_back(layer.diff_id);
-    Digest record;
-    const auto found = (*writer)->FindRecord(ChainId(diff_ids), "", layer.diff_id, &record);
+    const auto found = (*writer)->FindRecord(ChainId(diff_ids), "", layer.diff_id);
     Check(found.status());
-    if (!*found) Check(absl::NotFoundError("a layer is not known"));
+    if (!found->has_value()) Check(absl::NotFoundError("a layer is not known"));
   }
   Check((*writer)->CommitManifests(manifest->layers, manifest->platform, image, ""));
   Report("publish a known image of two layers and 20,000 chunks", start);

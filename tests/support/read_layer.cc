@@ -28,8 +28,8 @@ absl::StatusOr<ReadLayer> Read(std::string_view tar, uint32_t chunk_size, const 
   read.layer.tar_literals = tables.tar_literals;
   read.tar = encoded.tar.ToString();
   read.tar_part = decoded.tar_part;
-  ASSIGN_OR_RETURN(const TarPartReader part, OpenTar(read));
-  read.layer.tar_pieces = part.pieces();
+  ASSIGN_OR_RETURN(TarPartReader part, OpenTar(read));
+  while (const auto piece = part.NextPiece()) read.layer.tar_pieces.push_back(*piece);
   return read;
 }
 

@@ -6,12 +6,15 @@
 #include <string>
 
 #include "backend/erofs/image_builder.h"
+#include "tests/support/erofs_image.h"
 #include "tests/support/layer_builder.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker {
 namespace {
 
+using testing::BuildImage;
+using testing::BuiltImage;
 using testing::BuiltLayer;
 using testing::LayerBuilder;
 using testing::Meta;
@@ -25,7 +28,7 @@ void ExpectBounded(const std::vector<BuiltLayer>& built) {
     totals.push_back(TotalsOf(one.layer));
     layers.push_back(&one.layer);
     ASSERT_OK_AND_ASSIGN(const uint64_t bound, ErofsBound(totals));
-    ASSERT_OK_AND_ASSIGN(const ErofsImage image, BuildErofsImage(layers));
+    ASSERT_OK_AND_ASSIGN(const BuiltImage image, BuildImage(layers));
     EXPECT_LE(image.metadata.size(), bound);
   }
 }

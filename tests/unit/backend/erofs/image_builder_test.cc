@@ -3,24 +3,28 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "backend/erofs/erofs_format.h"
+#include "tests/support/erofs_image.h"
 #include "tests/support/layer_builder.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker {
 namespace {
 
+using ::slacker::testing::BuildImage;
+using ::slacker::testing::BuiltImage;
 using ::slacker::testing::BuiltLayer;
 using ::slacker::testing::LayerBuilder;
 using ::slacker::testing::Meta;
 using ::slacker::testing::StatusIs;
 using ::testing::ElementsAre;
 
-erofs::Superblock SuperblockOf(const ErofsImage& image) {
+erofs::Superblock SuperblockOf(const BuiltImage& image) {
   erofs::Superblock super;
   std::memcpy(&super, image.metadata.data() + erofs::kSuperblockOffset, sizeof super);
   return super;
@@ -35,24 +39,52 @@ TEST(ImageBuilderTest, SameLayersGiveTheSameBytes) {
   }
   const BuiltLayer one = builder.Build("one");
   const BuiltLayer again = builder.Build("one");
-  ASSERT_OK_AND_ASSIGN(const ErofsImage first, BuildErofsImage({&one.layer}));
-  ASSERT_OK_AND_ASSIGN(const ErofsImage second, BuildErofsImage({&again.layer}));
+  ASSERT_OK_AND_ASSIGN(const BuiltImage first, BuildImage({&one.layer}));
+  ASSERT_OK_AND_ASSIGN(const BuiltImage second, BuildImage({&again.layer}));
   EXPECT_EQ(first.metadata, second.metadata);
   EXPECT_EQ(first.metadata.size() % kBlockSize, 0u);
+}
+
+TEST(ImageBuilderTest, LargeImageIsHandedOverInPiecesAndErrorsOfTheSinkComeBack) {
+  LayerBuilder builder;
+  const std::string name(250, 'n');
+  for (int i = 0; i < 20'000; ++i) builder.File(name + std::to_string(i), "");
+  const BuiltLayer built = builder.Build("large");
+  size_t pieces = 0;
+  size_t largest = 0;
+  uint64_t bytes = 0;
+  ASSERT_OK_AND_ASSIGN(const ErofsImage image,
+                       BuildErofsImage({&built.layer}, [&](std::string_view piece) {
+                         ++pieces;
+                         largest = std::max(largest, piece.size());
+                         bytes += piece.size();
+                         return absl::OkStatus();
+                       }));
+  EXPECT_EQ(bytes, image.size_bytes);
+  EXPECT_GE(pieces, 3u);  // inodes, two at least; the directory's blocks
+  EXPECT_LE(largest, size_t{8} << 20);
+
+  size_t left = pieces;
+  EXPECT_THAT(BuildErofsImage({&built.layer},
+                              [&left](std::string_view) {
+                                return --left == 0 ? absl::UnavailableError("full")
+                                                   : absl::OkStatus();
+                              }),
+              StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST(ImageBuilderTest, OtherLayersGiveAnotherUuid) {
   const BuiltLayer a = LayerBuilder().Build("a");
   const BuiltLayer b = LayerBuilder().Build("b");
-  ASSERT_OK_AND_ASSIGN(const ErofsImage first, BuildErofsImage({&a.layer}));
-  ASSERT_OK_AND_ASSIGN(const ErofsImage second, BuildErofsImage({&b.layer}));
+  ASSERT_OK_AND_ASSIGN(const BuiltImage first, BuildImage({&a.layer}));
+  ASSERT_OK_AND_ASSIGN(const BuiltImage second, BuildImage({&b.layer}));
   EXPECT_NE(std::string(reinterpret_cast<const char*>(SuperblockOf(first).uuid), 16),
             std::string(reinterpret_cast<const char*>(SuperblockOf(second).uuid), 16));
 }
 
 TEST(ImageBuilderTest, InodesAreCountedOncePerLinkGroup) {
   const BuiltLayer built = LayerBuilder().File("a", "x").Link("b", "a").Build("x");
-  ASSERT_OK_AND_ASSIGN(const ErofsImage image, BuildErofsImage({&built.layer}));
+  ASSERT_OK_AND_ASSIGN(const BuiltImage image, BuildImage({&built.layer}));
   EXPECT_EQ(image.inodes, 2u);
   EXPECT_EQ(SuperblockOf(image).inodes, 2u);
 }
@@ -63,9 +95,8 @@ TEST(ImageBuilderTest, DevicesAreTheLayersWithVisibleContent) {
   const BuiltLayer empty = LayerBuilder().Dir("d").File("e", "").Build("empty");
   const BuiltLayer hole = LayerBuilder().SparseFile("h", 100000, {}).Build("hole");
   const BuiltLayer top = LayerBuilder().File("a", "new").Build("top");
-  ASSERT_OK_AND_ASSIGN(
-      const ErofsImage image,
-      BuildErofsImage({&hidden.layer, &content.layer, &empty.layer, &hole.layer, &top.layer}));
+  ASSERT_OK_AND_ASSIGN(const BuiltImage image, BuildImage({&hidden.layer, &content.layer,
+                                                           &empty.layer, &hole.layer, &top.layer}));
   EXPECT_THAT(image.devices, ElementsAre(1, 4));
   EXPECT_EQ(SuperblockOf(image).extra_devices, 2);
 }
@@ -74,7 +105,7 @@ TEST(ImageBuilderTest, EqualLayersShareADevice) {
   const BuiltLayer a = LayerBuilder().File("a", "x").Build("same");
   const BuiltLayer b = LayerBuilder().File("a", "x").Link("b", "a").Build("same");
   const BuiltLayer c = LayerBuilder().File("c", "x").Build("other");
-  ASSERT_OK_AND_ASSIGN(const ErofsImage image, BuildErofsImage({&b.layer, &c.layer, &a.layer}));
+  ASSERT_OK_AND_ASSIGN(const BuiltImage image, BuildImage({&b.layer, &c.layer, &a.layer}));
   EXPECT_THAT(image.devices, ElementsAre(0, 1));
 }
 
@@ -85,7 +116,7 @@ TEST(ImageBuilderTest, RootInodeIsReachableWith16BitsBehindManyDevices) {
   }
   std::vector<const Layer*> pointers;
   for (const BuiltLayer& built : layers) pointers.push_back(&built.layer);
-  ASSERT_OK_AND_ASSIGN(const ErofsImage image, BuildErofsImage(pointers));
+  ASSERT_OK_AND_ASSIGN(const BuiltImage image, BuildImage(pointers));
   const erofs::Superblock super = SuperblockOf(image);
   EXPECT_EQ(super.extra_devices, 20000);
   erofs::Inode root;
@@ -104,19 +135,19 @@ TEST(ImageBuilderTest, MoreDevicesThanNumbersIsRefused) {
   }
   std::vector<const Layer*> pointers;
   for (const BuiltLayer& built : layers) pointers.push_back(&built.layer);
-  EXPECT_THAT(BuildErofsImage(pointers), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(BuildImage(pointers), StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 TEST(ImageBuilderTest, BlobOf2To32BlocksIsRefused) {
   BuiltLayer built = LayerBuilder().File("f", "x").Build("big");
   built.layer.blob_size_bytes = uint64_t{0xFFFFFFFF} * kBlockSize;
-  EXPECT_THAT(BuildErofsImage({&built.layer}), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(BuildImage({&built.layer}), StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 TEST(ImageBuilderTest, SparseFileThatNeedsTooManyIndexesIsRefused) {
   const BuiltLayer built =
       LayerBuilder(4096).SparseFile("f", 1ULL << 42, {{4096, "x"}}).Build("bomb");
-  EXPECT_THAT(BuildErofsImage({&built.layer}), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(BuildImage({&built.layer}), StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 TEST(ImageBuilderTest, ManyFilesThatTogetherNeedTooManyIndexesAreRefused) {
@@ -125,14 +156,14 @@ TEST(ImageBuilderTest, ManyFilesThatTogetherNeedTooManyIndexesAreRefused) {
     builder.SparseFile(std::to_string(i), 100ULL << 30, {{4096, "x"}});
   }
   const BuiltLayer built = builder.Build("bombs");
-  EXPECT_THAT(BuildErofsImage({&built.layer}),
+  EXPECT_THAT(BuildImage({&built.layer}),
               StatusIs(absl::StatusCode::kResourceExhausted, "too large"));
 }
 
 TEST(ImageBuilderTest, XattrsTooLongForTheFormatAreRefused) {
   const auto build = [](const std::vector<Xattr>& xattrs) {
     const BuiltLayer built = LayerBuilder().File("f", "", {.xattrs = xattrs}).Build("x");
-    return BuildErofsImage({&built.layer});
+    return BuildImage({&built.layer});
   };
   EXPECT_OK(build({{"user." + std::string(255, 'n'), std::string(65535, 'v')}}));
   EXPECT_THAT(build({{"user." + std::string(256, 'n'), "v"}}),

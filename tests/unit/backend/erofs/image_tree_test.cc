@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,37 @@ struct MergeCase {
 class MergeTest : public ::testing::TestWithParam<MergeCase> {};
 
 TEST_P(MergeTest, GivesTheTree) { EXPECT_EQ(Merge(GetParam().layers), GetParam().expected); }
+
+// Depth first, unlike the walk that merges everything. `seen`: lazy inodes, and what they are.
+void ExpectSame(const ImageTree& tree, uint32_t directory, LazyTree* lazy, uint32_t lazy_directory,
+                std::map<uint32_t, uint32_t>* seen) {
+  const auto children = tree.Children(tree.inodes[directory]);
+  const auto lazily = lazy->Children(lazy_directory);
+  const std::vector<TreeEntry> entries(lazily.begin(), lazily.end());
+  ASSERT_EQ(entries.size(), children.size());
+  for (size_t i = entries.size(); i-- > 0;) {
+    EXPECT_EQ(entries[i].name, children[i].name);
+    const TreeInode& inode = tree.inodes[children[i].inode];
+    EXPECT_EQ(lazy->inode(entries[i].inode).node, inode.node);
+    EXPECT_EQ(lazy->inode(entries[i].inode).layer, inode.layer);
+    EXPECT_EQ(seen->emplace(entries[i].inode, children[i].inode).first->second, children[i].inode);
+    if (inode.is_directory) ExpectSame(tree, children[i].inode, lazy, entries[i].inode, seen);
+  }
+}
+
+TEST_P(MergeTest, GivesTheSameTreeLazily) {
+  std::vector<BuiltLayer> built;
+  for (LayerBuilder builder : GetParam().layers) built.push_back(builder.Build("layer"));
+  std::vector<const Layer*> layers;
+  for (const BuiltLayer& layer : built) layers.push_back(&layer.layer);
+  const ImageTree tree = MergeLayers(layers);
+  LazyTree lazy(layers);
+  EXPECT_EQ(lazy.inode(0).node, tree.inodes[0].node);
+  std::map<uint32_t, uint32_t> seen;
+  ExpectSame(tree, 0, &lazy, 0, &seen);
+  EXPECT_EQ(seen.size() + 1, tree.inodes.size());
+  ExpectSame(tree, 0, &lazy, 0, &seen);  // what is merged stays as it is
+}
 
 LayerBuilder L() { return LayerBuilder(); }
 

@@ -58,7 +58,7 @@ MountedImage::MountedImage(const std::vector<const BuiltLayer*>& layers) : root_
 void MountedImage::BuildAndMount(const std::vector<const BuiltLayer*>& layers) {
   std::vector<const Layer*> plain;
   for (const BuiltLayer* built : layers) plain.push_back(&built->layer);
-  ASSERT_OK_AND_ASSIGN(image_, BuildErofsImage(plain));
+  ASSERT_OK_AND_ASSIGN(image_, BuildImage(plain));
   const std::string meta = dir_ / "meta";
   WriteFile(meta, image_.metadata);
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/erofs/image_builder.h"
+#include "tests/support/erofs_image.h"
 #include "tests/support/layer_builder.h"
 #include "tests/support/loop_mount.h"
 #include "tests/support/temp_dir.h"
@@ -21,7 +21,7 @@ class MountedImage {
 
   // Where the tree is.
   const std::string& root() const { return root_; }
-  const ErofsImage& image() const { return image_; }
+  const BuiltImage& image() const { return image_; }
   // What dump.erofs says with these arguments.
   std::string Dump(const std::string& arguments) const;
 
@@ -30,7 +30,7 @@ class MountedImage {
 
   TempDir dir_;
   std::string root_;
-  ErofsImage image_;
+  BuiltImage image_;
   std::unique_ptr<TestMount> mount_;
 };
 

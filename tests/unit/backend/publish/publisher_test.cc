@@ -152,6 +152,21 @@ TEST_F(PublisherTest, ALayerBeyondTheLimitPublishesNothing) {
   ExpectNothingVisible();
 }
 
+TEST_F(PublisherTest, AnImageOfTooManyFilesToGuessIsSoundWithoutABootPack) {
+  layout_.AddImage(testing::SampleLayers());
+  PublishOptions options;
+  options.platform = testing::kTestPlatform;
+  options.max_guess_table_bytes = 1000;
+  ASSERT_OK_AND_ASSIGN(auto source, OpenLayoutSource(layout_.directory(), ""));
+  ASSERT_OK(Publish(*source, store_, options, nullptr));
+  EXPECT_THAT(*store_->List("boot/"), IsEmpty());
+  ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));
+  EXPECT_THAT(report.damages, IsEmpty());
+
+  ASSERT_OK(PublishLayout(layout_, store_));
+  EXPECT_EQ(store_->List("boot/")->size(), 1u);
+}
+
 TEST_F(PublisherTest, TheWrongMediaTypeOfALayerDoesNotMatter) {
   std::vector<ImageLayer> layers = testing::SampleLayers();
   std::swap(layers[0].media_type, layers[2].media_type);

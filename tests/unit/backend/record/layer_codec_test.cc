@@ -87,7 +87,8 @@ absl::Status DecodeTar(std::string_view bytes, const Digest& tar_part, Layer* la
     literals.Append(next);
   }
   RETURN_IF_ERROR(tar.Finish());
-  layer->tar_pieces = tar.pieces();
+  layer->tar_pieces.clear();
+  while (const auto piece = tar.NextPiece()) layer->tar_pieces.push_back(*piece);
   layer->tar_literals = std::move(literals);
   return absl::OkStatus();
 }

@@ -39,8 +39,9 @@ class GrantsTest : public ::testing::Test {
   }
   absl::StatusOr<bool> Knows(const std::string& repository) {
     ASSIGN_OR_RETURN(const auto writer, StoreWriter::Open(backend_, {}));
-    Digest record;
-    return writer->FindRecord(chain_, repository, samples_.back().layer.diff_id, &record);
+    ASSIGN_OR_RETURN(const auto known,
+                     writer->FindRecord(chain_, repository, samples_.back().layer.diff_id));
+    return known.has_value();
   }
 
   const std::shared_ptr<FakeBackend> backend_ = std::make_shared<FakeBackend>();

@@ -121,8 +121,7 @@ TEST_F(StoreWriterTest, LayerWhosePackIsGoneOrCutShortIsNotFoundAndRepairedByPub
                      : backend_->Replace(pack, content.substr(0, content.size() - 1)));
     {
       ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
-      Digest found;
-      EXPECT_FALSE(writer->FindRecord(chain, "", samples_[0].layer.diff_id, &found).value());
+      EXPECT_FALSE(writer->FindRecord(chain, "", samples_[0].layer.diff_id).value().has_value());
     }
     ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
     EXPECT_OK(CheckSamples(backend_, {samples_[0]}));
@@ -158,14 +157,17 @@ TEST_F(StoreWriterTest, FullPackIsFollowedByAnother) {
 TEST_F(StoreWriterTest, RecordIsFoundThroughItsChain) {
   ASSERT_OK(PublishSamples(backend_, samples_));
   ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
-  Digest record;
-  ASSERT_OK_AND_ASSIGN(const bool found, writer->FindRecord(SampleChain(samples_), "",
-                                                            samples_[1].layer.diff_id, &record));
-  EXPECT_TRUE(found);
-  EXPECT_OK(StoreReader(backend_).ReadRecord(record));
-  EXPECT_FALSE(
-      writer->FindRecord(SampleChain(samples_), "", samples_[0].layer.diff_id, &record).value());
-  EXPECT_FALSE(writer->FindRecord(Digest{}, "", samples_[0].layer.diff_id, &record).value());
+  const auto finds = [&writer](const Digest& chain, const Digest& diff_id) {
+    return writer->FindRecord(chain, "", diff_id).value();
+  };
+  const auto found = finds(SampleChain(samples_), samples_[1].layer.diff_id);
+  ASSERT_TRUE(found.has_value());
+  ASSERT_OK_AND_ASSIGN(const DecodedRecord record, StoreReader(backend_).ReadLayer(found->record));
+  EXPECT_EQ(record.layer.diff_id, samples_[1].layer.diff_id);
+  EXPECT_EQ(found->totals.entries, record.layer.entries.size());
+  EXPECT_EQ(found->totals.chunks, record.layer.chunks.size());
+  EXPECT_FALSE(finds(SampleChain(samples_), samples_[0].layer.diff_id).has_value());
+  EXPECT_FALSE(finds(Digest{}, samples_[0].layer.diff_id).has_value());
 }
 
 TEST_F(StoreWriterTest, IncompleteOrDamagedRecordIsNotFoundAndRepairedByPublishing) {
@@ -178,8 +180,7 @@ TEST_F(StoreWriterTest, IncompleteOrDamagedRecordIsNotFoundAndRepairedByPublishi
       SCOPED_TRACE(name);
       ASSERT_OK(remove ? backend_->Remove(name) : backend_->Replace(name, "damaged"));
       ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
-      Digest found;
-      EXPECT_FALSE(writer->FindRecord(chain, "", samples_[0].layer.diff_id, &found).value());
+      EXPECT_FALSE(writer->FindRecord(chain, "", samples_[0].layer.diff_id).value().has_value());
       ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
       EXPECT_OK(CheckSamples(backend_, {samples_[0]}));
     }

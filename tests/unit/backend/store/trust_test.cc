@@ -121,26 +121,24 @@ TEST_F(TrustTest, AStoreThatDoesNotAnswerIsNotTakenForUntrusted) {
 // Else whoever can write the store could have a publisher sign a record of his own making.
 TEST_F(TrustTest, APublisherWithAKeyDoesNotBelieveUnsignedManifests) {
   ASSERT_OK(Publish(std::nullopt));
-  Digest record;
   const Digest& diff_id = samples_[1].layer.diff_id;
   ASSERT_OK_AND_ASSIGN(auto unsigned_writer, StoreWriter::Open(backend_, {}));
-  EXPECT_TRUE(unsigned_writer->FindRecord(chain_, "", diff_id, &record).value());
+  EXPECT_TRUE(unsigned_writer->FindRecord(chain_, "", diff_id).value().has_value());
   ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {.key = key_}));
-  EXPECT_FALSE(writer->FindRecord(chain_, "", diff_id, &record).value());
+  EXPECT_FALSE(writer->FindRecord(chain_, "", diff_id).value().has_value());
 }
 
 TEST_F(TrustTest, APublisherBelievesItselfAndThoseItTrusts) {
   ASSERT_OK(Publish(other_));
-  Digest record;
   const Digest& diff_id = samples_[1].layer.diff_id;
   ASSERT_OK_AND_ASSIGN(auto stranger, StoreWriter::Open(backend_, {.key = key_}));
-  EXPECT_FALSE(stranger->FindRecord(chain_, "", diff_id, &record).value());
+  EXPECT_FALSE(stranger->FindRecord(chain_, "", diff_id).value().has_value());
   ASSERT_OK_AND_ASSIGN(
       auto friendly, StoreWriter::Open(backend_, {.key = key_, .trusted_keys = Public({other_})}));
-  EXPECT_TRUE(friendly->FindRecord(chain_, "", diff_id, &record).value());
+  EXPECT_TRUE(friendly->FindRecord(chain_, "", diff_id).value().has_value());
   ASSERT_OK(Publish(key_));
   ASSERT_OK_AND_ASSIGN(auto itself, StoreWriter::Open(backend_, {.key = key_}));
-  EXPECT_TRUE(itself->FindRecord(chain_, "", diff_id, &record).value());
+  EXPECT_TRUE(itself->FindRecord(chain_, "", diff_id).value().has_value());
 }
 
 TEST_F(TrustTest, ASecondSignedPublicationWritesNothingButItsIntent) {
