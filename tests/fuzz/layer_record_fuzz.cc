@@ -70,9 +70,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!in.ok()) return 0;
   slacker::DecodedRecord decoded;
   if (!slacker::DecodeRecordTables(record, &decoded).ok()) return 0;
-  auto pieces = slacker::DecodeTarPieces(tar, decoded.layer);
+  const auto pieces = slacker::ReadTarPieces(tar, decoded.layer);
   if (!pieces.ok()) return 0;
-  decoded.layer.tar_pieces = *std::move(pieces);
+  slacker::TarPieceRows rows(*pieces);
+  while (const auto piece = rows.Next()) decoded.layer.tar_pieces.push_back(*piece);
+  SLACKER_CHECK(rows.done(), "rows that were read decode");
   decoded.layer.tar_literals = slacker::PagedBytes(tar_sections[1]);
   const auto encoded = slacker::testing::EncodeLayer(decoded.layer);
   SLACKER_CHECK(encoded.ok(), "a layer that was decoded is valid");
