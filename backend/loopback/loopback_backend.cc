@@ -18,7 +18,10 @@
 namespace slacker {
 namespace {
 
-bool IsMissing(int error) { return error == ENOENT || error == ENOTDIR; }
+// Also where there is something that is no object: a link (ELOOP), a socket or a device (ENXIO).
+bool IsMissing(int error) {
+  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENXIO;
+}
 
 absl::Status MakeRoot(const std::string& root) {
   for (size_t slash = root.find('/', 1);; slash = root.find('/', slash + 1)) {

@@ -17,6 +17,9 @@ constexpr uint64_t kMaxOffset = uint64_t{1} << 48;
 constexpr uint64_t kFollows = 1;  // begins where the row before it ends
 constexpr uint64_t kCompressed = 2;
 constexpr int kLengthShift = 2;
+// A number of 64 bits, one of 32 bits, an offset of 48 bits, and its pack's digest.
+constexpr uint64_t kMaxRowBytes = 10 + 5 + 7 + kDigestBytes;
+constexpr uint64_t kFixedBytes = kMagic.size() + 3 * sizeof(uint32_t) + 2 * kDigestBytes;
 
 absl::StatusOr<std::vector<Digest>> DecodePacks(Decoder& in) {
   const uint32_t count = in.U32();
@@ -81,6 +84,12 @@ absl::StatusOr<Locations> Parse(std::string_view bytes, const Digest& record,
 }
 
 }  // namespace
+
+uint64_t MaxLocationsBytes(uint64_t chunk_count) {
+  return chunk_count > (kMaxLocationsBytes - kFixedBytes) / kMaxRowBytes
+             ? kMaxLocationsBytes
+             : kFixedBytes + chunk_count * kMaxRowBytes;
+}
 
 absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Digest& record) {
   std::string bytes;

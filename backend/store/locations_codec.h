@@ -14,6 +14,8 @@
 namespace slacker {
 
 inline constexpr uint64_t kMaxLocationsBytes = uint64_t{256} << 20;
+// What those of so many chunks have at most: each names at most one pack of its own.
+uint64_t MaxLocationsBytes(uint64_t chunk_count);
 
 // INVALID_ARGUMENT when a pack's name is not "packs/<64 hex digits>".
 absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Digest& record);

@@ -177,8 +177,10 @@ absl::StatusOr<TarPartReader> StoreReader::OpenTarPart(const Digest& record,
 
 absl::StatusOr<Locations> StoreReader::ReadLocations(const Digest& record,
                                                      std::optional<size_t> chunk_count) const {
-  ASSIGN_OR_RETURN(const std::string bytes,
-                   ReadObject(*backend_, LocationsName(record), kMaxLocationsBytes));
+  // Reads of missing data wait for it: an endless one must not be read far.
+  const uint64_t limit =
+      chunk_count.has_value() ? MaxLocationsBytes(*chunk_count) : kMaxLocationsBytes;
+  ASSIGN_OR_RETURN(const std::string bytes, ReadObject(*backend_, LocationsName(record), limit));
   return DecodeLocations(bytes, record, chunk_count);
 }
 

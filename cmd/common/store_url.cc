@@ -15,8 +15,9 @@ namespace {
 using Opened = absl::StatusOr<std::shared_ptr<Backend>>;
 
 absl::Status CheckLoopback(std::string_view rest) {
-  return !rest.empty() && rest[0] == '/' ? absl::OkStatus()
-                                         : InvalidArgument("the path must be absolute");
+  if (rest.empty() || rest[0] != '/') return InvalidArgument("the path must be absolute");
+  if (rest.find('\0') != std::string_view::npos) return InvalidArgument("there is a NUL in it");
+  return absl::OkStatus();
 }
 
 Opened OpenLoopback(std::string_view rest, MissingStore missing) {

@@ -1,5 +1,6 @@
 // slackerd: wiring. What it does is described in docs/operations.md.
 #include <malloc.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -36,6 +37,14 @@ sigset_t BlockSignals() {
   return signals;
 }
 
+// Every layer in use keeps a descriptor: the 1,024 of a shell end long before the disk is full.
+void UseEveryDescriptor() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);  // goes on with what there is
+}
+
 // All that had to be done is done; threads that a store keeps can only be waited for, and not for
 // long.
 void EndDespiteTheStore(std::unique_ptr<Daemon> daemon) {
@@ -51,6 +60,7 @@ void EndDespiteTheStore(std::unique_ptr<Daemon> daemon) {
 
 absl::Status Run(const Config& config) {
   const sigset_t signals = BlockSignals();
+  TakeLogsOfLibraries();
   ASSIGN_OR_RETURN(std::unique_ptr<Daemon> daemon, Daemon::Open(config));
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
                    Server::Listen(config.address, &daemon->snapshotter()));
@@ -72,6 +82,7 @@ absl::Status Run(const Config& config) {
 
 int Main(int argc, char** argv) {
   mallopt(M_ARENA_MAX, kMallocArenas);
+  UseEveryDescriptor();
   const auto config = ReadFlags(argc, argv);
   if (!config.ok()) {
     std::fprintf(stderr, "slackerd: %s\n", Message(config.status()).c_str());

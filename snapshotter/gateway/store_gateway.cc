@@ -36,10 +36,15 @@ StoreGateway::StoreGateway(std::shared_ptr<ReadBackend> backend, const Clock* cl
                   : std::make_unique<StoreReader>(std::move(backend), options.trust)),
       pool_("slk-store", options.threads) {}
 
+// In the sense of a circuit: nothing passes, but for what Admit lets through.
+bool StoreGateway::IsOpen() const {
+  return *std::max_element(failures_.begin(), failures_.end()) >= options_.failures_to_open;
+}
+
 absl::Status StoreGateway::Admit(TimePoint deadline) {
   if (reader_ == nullptr) return NotFound("no store is configured");
   MutexLock lock(&mutex_);
-  if (failures_ >= options_.failures_to_open) {
+  if (IsOpen()) {
     if (clock_->Monotonic() < closed_until_) {
       return Unavailable("the store did not answer the last questions; not asking again yet");
     }
@@ -54,16 +59,21 @@ absl::Status StoreGateway::Admit(TimePoint deadline) {
 bool StoreGateway::WouldAsk() {
   if (reader_ == nullptr) return false;
   MutexLock lock(&mutex_);
-  return failures_ < options_.failures_to_open || clock_->Monotonic() >= closed_until_;
+  return !IsOpen() || clock_->Monotonic() >= closed_until_;
 }
 
-absl::Status StoreGateway::Record(absl::Status outcome) {
+absl::Status StoreGateway::Record(Size size, absl::Status outcome) {
   MutexLock lock(&mutex_);
-  if (IsAnswer(outcome)) {
-    failures_ = 0;
-  } else if (++failures_ >= options_.failures_to_open) {
-    closed_until_ = clock_->Monotonic() + options_.open_for;
+  int& failures = failures_[static_cast<size_t>(size)];
+  if (!IsAnswer(outcome)) {
+    if (++failures >= options_.failures_to_open) {
+      closed_until_ = clock_->Monotonic() + options_.open_for;
+    }
+    return outcome;
   }
+  failures = 0;
+  // What is still open waits for answers of the other size: the next question may get one.
+  if (IsOpen()) closed_until_ = clock_->Monotonic();
   return outcome;
 }
 
@@ -118,7 +128,7 @@ absl::StatusOr<Value> StoreGateway::AskOne(
     *value = *std::move(answer);
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(Record(Ask({std::move(task)}, deadline)));
+  RETURN_IF_ERROR(Record(Size::kSmall, Ask({std::move(task)}, deadline)));
   return std::move(*value);
 }
 
@@ -157,7 +167,7 @@ absl::StatusOr<std::vector<RecordObject>> StoreGateway::ReadRecords(
       return absl::OkStatus();
     });
   }
-  RETURN_IF_ERROR(Record(Ask(std::move(tasks), deadline)));
+  RETURN_IF_ERROR(Record(Size::kLarge, Ask(std::move(tasks), deadline)));
   return std::move(*objects);
 }
 

@@ -6,11 +6,14 @@
 //
 // Circuit breaker: after `failures_to_open` questions in a row that the store did not answer in
 // time or at all, further ones are UNAVAILABLE at once for `open_for`; then one is let through, and
-// its outcome decides again. Every answer counts as one, NOT_FOUND and DATA_LOSS too.
+// its outcome decides again. Every answer counts as one, NOT_FOUND and DATA_LOSS too. Records are
+// counted apart from what is small: a store that is too slow for them alone would answer the
+// question before each of them in time, and every layer of a pull would cost a budget.
 //
 // Thread-safe. The destructor waits for questions that are still with the store.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -58,9 +61,11 @@ class StoreGateway {
 
  private:
   struct Question;
+  enum class Size { kSmall, kLarge };  // of the answer
 
   absl::Status Admit(TimePoint deadline);
-  absl::Status Record(absl::Status outcome);
+  absl::Status Record(Size size, absl::Status outcome);
+  bool IsOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Runs the tasks on the pool and waits for all of them, or the first error, or the deadline.
   absl::Status Ask(std::vector<std::function<absl::Status(const StoreReader&)>> tasks,
                    TimePoint deadline);
@@ -73,7 +78,7 @@ class StoreGateway {
   const std::unique_ptr<StoreReader> reader_;  // null without a store
 
   Mutex mutex_;
-  int failures_ ABSL_GUARDED_BY(mutex_) = 0;  // in a row
+  std::array<int, 2> failures_ ABSL_GUARDED_BY(mutex_) = {};  // in a row, by Size
   TimePoint closed_until_ ABSL_GUARDED_BY(mutex_);
   int stuck_ ABSL_GUARDED_BY(mutex_) = 0;  // tasks with the store that nobody waits for any more
 

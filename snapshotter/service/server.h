@@ -6,20 +6,21 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "backend/base/unique_fd.h"
+#include "snapshotter/service/listener.h"
 #include "snapshotter/service/running_calls.h"
 #include "snapshotter/service/snapshots_service.h"
 
 namespace slacker {
 
+// From now on what gRPC and protobuf have to say is a line of the log like any other; by themselves
+// they write text of their own to stderr. Call before there are other threads.
+void TakeLogsOfLibraries();
+
 // Thread-compatible.
 class Server {
  public:
-  // Serves `snapshotter` on the unix socket `path`, mode 0600, from then on; missing parent
-  // directories are made (0711). A socket that a dead server left is replaced. FAILED_PRECONDITION
-  // when another server lives there, or something that is not a socket; a lock on "<path>.lock",
-  // held until the server is destroyed, keeps two servers apart. REQUIRES: no other thread makes
-  // files meanwhile (the umask is changed for a moment). `snapshotter` must outlive the server.
+  // Serves `snapshotter` on the unix socket `path` (listener.h) from then on. `snapshotter` must
+  // outlive the server.
   static absl::StatusOr<std::unique_ptr<Server>> Listen(const std::string& path,
                                                         Snapshotter* snapshotter);
   ~Server();
@@ -31,10 +32,9 @@ class Server {
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
-  Server(std::string path, UniqueFd lock, Snapshotter* snapshotter);
+  Server(std::unique_ptr<Listener> listener, Snapshotter* snapshotter);
 
-  const std::string path_;
-  UniqueFd lock_;
+  const std::unique_ptr<Listener> listener_;  // goes last: it holds the lock
   SnapshotsService service_;
   RunningCalls running_;
   std::unique_ptr<grpc::Server> server_;

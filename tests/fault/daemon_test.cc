@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -14,6 +15,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <vector>
 
 #include "backend/base/unique_fd.h"
 #include "backend/os/mount.h"
@@ -59,6 +63,47 @@ TEST_F(DaemonTest, ARestartAfterSigkillServesTheSameState) {
   ASSERT_TRUE(second->running()) << Log();
   EXPECT_EQ(second->List().size(), 1U);
   EXPECT_EQ(second->Prepare("k", "").error_code(), grpc::StatusCode::ALREADY_EXISTS);
+}
+
+TEST_F(DaemonTest, ItUsesMoreDescriptorsThanItsShellWouldGiveIt) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  constexpr rlim_t kFew = 128;
+  ASSERT_GT(before.rlim_max, 4 * kFew);
+  const rlimit few{.rlim_cur = kFew, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  const auto daemon = Start();
+  const rlimit many{.rlim_cur = 4 * kFew, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &many), 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  sock_.copy(address.sun_path, sizeof address.sun_path - 1);
+  std::vector<UniqueFd> connections;
+  for (rlim_t i = 0; i < 2 * kFew; ++i) {
+    connections.emplace_back(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(connect(connections.back().get(), reinterpret_cast<const sockaddr*>(&address),
+                      sizeof address),
+              0);
+  }
+  // What the server greets each connection with: it was taken, and not closed.
+  for (const UniqueFd& connection : connections) {
+    char byte = 0;
+    EXPECT_EQ(read(connection.get(), &byte, 1), 1);
+  }
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+// Libraries would write text of their own between the lines.
+TEST_F(DaemonTest, EveryLineOfTheLogIsJson) {
+  {
+    const auto daemon = Start();
+    EXPECT_FALSE(daemon->Prepare("no UTF-8: \xff", "").ok());
+  }
+  EXPECT_THAT(Log(), ::testing::HasSubstr("invalid UTF-8"));
+  std::istringstream lines(Log());
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+  }
 }
 
 TEST_F(DaemonTest, AnUnusableRootIsAClearError) {

@@ -149,6 +149,13 @@ TEST_F(FlagsTest, MistakesAreRefused) {
   EXPECT_THAT(Read({"--config", (dir_ / "none").c_str()}), StatusIs(absl::StatusCode::kInternal));
 }
 
+TEST_F(FlagsTest, RequestsWithoutAStoreAreRefusedByName) {
+  const std::string file = dir_ / "c.toml";
+  std::ofstream(file) << "publish.request = true\n";
+  EXPECT_THAT(Read({"--config", file.c_str()}), StatusIs(kInvalid, "publish.request"));
+  EXPECT_OK(Read({"--config", file.c_str(), "--store", "loopback:/s"}));
+}
+
 TEST_F(FlagsTest, VersionAsksForTextOnly) {
   ASSERT_OK_AND_ASSIGN(const auto config, Read({"--version"}));
   EXPECT_FALSE(config.has_value());

@@ -113,8 +113,11 @@ TEST_F(LoopbackBackendTest, LinksAndSpecialFilesAreNoObjects) {
   ASSERT_OK(backend_->Put("secret", "x"));
   fs::create_symlink(Path("secret"), Path("link"));
   ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
-  EXPECT_THAT(backend_->Read("link", 0, 1), StatusIs(absl::StatusCode::kInternal));
+  ASSERT_EQ(mknod(Path("socket").c_str(), S_IFSOCK | 0600, 0), 0);
   EXPECT_THAT(backend_->Read("fifo", 0, 1), StatusIs(absl::StatusCode::kNotFound));
+  // Nothing that may be there later: whoever reads a chunk asks on while a store has troubles.
+  EXPECT_THAT(backend_->Read("link", 0, 1), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(backend_->Read("socket", 0, 1), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(backend_->Stat("link"), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(backend_->List("").value(), ElementsAre("secret"));
 }

@@ -120,6 +120,14 @@ TEST_F(StoreReaderTest, OversizedObjectIsDataLoss) {
   EXPECT_THAT(reader_.ReadManifest(chain_), StatusIs(absl::StatusCode::kDataLoss));
 }
 
+TEST_F(StoreReaderTest, LocationsThatAreTooLongForTheirRecordAreNotReadToTheirEnd) {
+  ASSERT_OK(backend_->Replace(LocationsName(record_), std::string(32 << 20, 'x')));
+  backend_->ResetCounts();
+  EXPECT_THAT(reader_.ReadLocations(record_, sample_.chunks.size()),
+              StatusIs(absl::StatusCode::kDataLoss, "larger than"));
+  EXPECT_LT(backend_->counts().bytes_read, 1U << 20);
+}
+
 TEST_F(StoreReaderTest, UnreachableStoreIsUnavailable) {
   const auto faulty = std::make_shared<FaultyBackend>(backend_);
   faulty->FailFrom(1, Unavailable("no route"));

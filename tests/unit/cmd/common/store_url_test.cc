@@ -70,7 +70,7 @@ TEST(StoreUrlTest, NfsIsOpenedForNodesWithoutItsServer) {
   EXPECT_TRUE(backend->IsNetwork());
 }
 
-class BadStoreUrlTest : public ::testing::TestWithParam<const char*> {};
+class BadStoreUrlTest : public ::testing::TestWithParam<std::string_view> {};
 
 TEST_P(BadStoreUrlTest, IsInvalidArgument) {
   EXPECT_THAT(ValidateStoreUrl(GetParam()), StatusIs(absl::StatusCode::kInvalidArgument));
@@ -84,7 +84,8 @@ INSTANTIATE_TEST_SUITE_P(Urls, BadStoreUrlTest,
                                            "memory", "memory:x", "/var/lib/store", "ftp://host/",
                                            "LOOPBACK:/x", "nfs:", "nfs://", "nfs://host",
                                            "nfs:/path", "nfs://host/x?version=2",
-                                           "https:", "https://a?b", "http://example.com/"));
+                                           "https:", "https://a?b", "http://example.com/",
+                                           std::string_view("loopback:/a\0/b", 14)));
 
 }  // namespace
 }  // namespace slacker

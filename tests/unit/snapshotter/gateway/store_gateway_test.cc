@@ -1,5 +1,6 @@
 #include "snapshotter/gateway/store_gateway.h"
 
+#include <functional>
 #include <future>
 
 #include "tests/support/node_fixture.h"
@@ -19,9 +20,15 @@ class StoreGatewayTest : public ::testing::Test {
   absl::Status Ask() {
     return gateway_.ReadGrantedManifest(image_.chain(), "", gateway_.Deadline()).status();
   }
+  absl::Status AskForRecords() {
+    return gateway_.ReadRecords({image_.manifest[0].record}, gateway_.Deadline()).status();
+  }
   // A question that the store keeps until its budget is over.
   absl::Status AskInVain() {
-    auto answer = std::async(std::launch::async, [this] { return Ask(); });
+    return InVain([this] { return Ask(); });
+  }
+  absl::Status InVain(const std::function<absl::Status()>& ask) {
+    auto answer = std::async(std::launch::async, ask);
     while (answer.wait_for(milliseconds(1)) != std::future_status::ready) {
       clock_.Advance(milliseconds(100));
     }
@@ -66,6 +73,28 @@ TEST_F(StoreGatewayTest, ThreeFailuresInARowOpenTheBreakerForHalfAMinute) {
   clock_.Advance(seconds(31));
   EXPECT_OK(Ask());
   EXPECT_OK(Ask());
+}
+
+// Else each of the 60 layers of a pull would cost a budget.
+TEST_F(StoreGatewayTest, AStoreThatIsTooSlowForRecordsAloneIsSparedToo) {
+  store_->HoldReads("records/");
+  for (int layer = 0; layer < 3; ++layer) {
+    EXPECT_OK(Ask());
+    EXPECT_THAT(InVain([this] { return AskForRecords(); }),
+                StatusIs(absl::StatusCode::kDeadlineExceeded));
+  }
+  EXPECT_THAT(Ask(), StatusIs(absl::StatusCode::kUnavailable, "not asking"));
+  clock_.Advance(seconds(31));
+  EXPECT_OK(Ask());
+  EXPECT_THAT(InVain([this] { return AskForRecords(); }),
+              StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_THAT(Ask(), StatusIs(absl::StatusCode::kUnavailable, "not asking"));
+  store_->ReleaseReads();
+  clock_.Advance(seconds(31));
+  for (int layer = 0; layer < 3; ++layer) {
+    EXPECT_OK(Ask());
+    EXPECT_OK(AskForRecords());
+  }
 }
 
 TEST_F(StoreGatewayTest, AFailureAfterThePauseClosesTheStoreAgainAtOnce) {

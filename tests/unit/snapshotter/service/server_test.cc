@@ -1,9 +1,11 @@
 // The server on a real socket.
 #include "snapshotter/service/server.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -96,13 +98,23 @@ class ServerTest : public ::testing::Test {
     EXPECT_TRUE(next());
     return status;
   }
-  // A socket file that nobody listens on.
-  void LeaveStaleSocket() {
+  static UniqueFd NewSocket() { return UniqueFd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+  sockaddr_un Address() const {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, socket_.data(), socket_.size());
-    const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    ASSERT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    return address;
+  }
+  // A socket file that nobody listens on, unless the caller does.
+  UniqueFd BindSocket() {
+    const sockaddr_un address = Address();
+    UniqueFd fd = NewSocket();
+    EXPECT_EQ(bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return fd;
+  }
+  bool ConnectTo(const UniqueFd& fd) const {
+    const sockaddr_un address = Address();
+    return connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   }
 
   TempDir dir_;
@@ -240,7 +252,7 @@ TEST_F(ServerTest, ACallerThatGoesAwayDuringListDisturbsNobody) {
 
 TEST_F(ServerTest, AStaleSocketIsReplaced) {
   std::filesystem::create_directories(dir_ / "s");
-  LeaveStaleSocket();
+  (void)BindSocket();
   ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
   grpc::ClientContext context;
   google::protobuf::Empty response;
@@ -258,11 +270,7 @@ TEST_F(ServerTest, ALiveServerIsNotReplaced) {
 
 TEST_F(ServerTest, ALiveSocketOfAnotherProgramIsNotReplaced) {
   std::filesystem::create_directories(dir_ / "s");
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, socket_.data(), socket_.size());
-  const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const UniqueFd fd = BindSocket();
   ASSERT_EQ(listen(fd.get(), 1), 0);
   EXPECT_THAT(Server::Listen(socket_, core_.get()),
               StatusIs(absl::StatusCode::kFailedPrecondition, "another program"));
@@ -274,6 +282,46 @@ TEST_F(ServerTest, AFileThatIsNoSocketIsKept) {
   EXPECT_THAT(Server::Listen(socket_, core_.get()),
               StatusIs(absl::StatusCode::kFailedPrecondition, "not a socket"));
   EXPECT_EQ(std::filesystem::file_size(socket_), 8U);
+}
+
+TEST_F(ServerTest, AProgramThatListensAndTakesNothingIsNotWaitedFor) {
+  std::filesystem::create_directories(dir_ / "s");
+  const UniqueFd listening = BindSocket();
+  ASSERT_EQ(listen(listening.get(), 0), 0);
+  const UniqueFd waiting = NewSocket();
+  ASSERT_TRUE(ConnectTo(waiting));  // all that the queue has room for
+  EXPECT_THAT(Server::Listen(socket_, core_.get()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "another program"));
+}
+
+// With gRPC's own listener the second caller would wait for ever.
+TEST_F(ServerTest, AConnectionWithoutADescriptorIsClosedAndTheNextOnesAreTaken) {
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  UniqueFd client = NewSocket();
+  {
+    rlimit before{};
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit few{.rlim_cur = 256, .rlim_max = before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    std::vector<UniqueFd> all;
+    do {
+      all.emplace_back(fcntl(client.get(), F_DUPFD_CLOEXEC, 0));
+    } while (all.back().valid());
+    all.pop_back();
+    ASSERT_TRUE(ConnectTo(client));
+    char byte = 0;
+    EXPECT_EQ(read(client.get(), &byte, 1), 0) << "it must be closed";
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  }
+  EXPECT_TRUE(Prepare("k").ok());
+}
+
+TEST_F(ServerTest, NothingIsLeftOfTheSocketAfterTheEnd) {
+  {
+    ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+    EXPECT_TRUE(std::filesystem::exists(socket_));
+  }
+  EXPECT_FALSE(std::filesystem::exists(socket_));
 }
 
 TEST_F(ServerTest, ImpossibleAddressesAreInvalid) {
