@@ -1,29 +1,27 @@
 #include "backend/upkeep/compact.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
-#include "backend/record/zstd_codec.h"
 #include "backend/store/index_file.h"
 #include "backend/store/locations_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/references.h"
 #include "backend/store/store.h"
+#include "backend/upkeep/chunk_mover.h"
 #include "backend/upkeep/mark.h"
-#include "backend/upkeep/place_table.h"
+#include "backend/upkeep/pack_use.h"
 #include "backend/upkeep/trash.h"
 
 namespace slacker {
 namespace {
 
-using Place = PlaceTable::Place;
-
-constexpr uint64_t kMaxReadBytes = 4 << 20;
-constexpr uint64_t kMaxGapBytes = 64 << 10;
+// Rows of MeasurePackUse for each chunk of a round: smaller ones, and at another time.
+constexpr size_t kRowsForChunk = 10;
 
 class Compaction {
  public:
@@ -31,25 +29,19 @@ class Compaction {
       : backend_(backend),
         options_(options),
         reader_(std::shared_ptr<ReadBackend>(backend, [](ReadBackend* /*not ours*/) {})),
-        intent_(backend) {}
+        intent_(backend),
+        mover_(backend, options.pack_target_bytes, &packs_, &chosen_, &report_) {}
 
   absl::StatusOr<CompactReport> Run() {
-    ASSIGN_OR_RETURN(const int64_t now, StoreNow(*backend_));
-    ASSIGN_OR_RETURN(marks_, Mark(*backend_, {.now = now}));
-    RETURN_IF_ERROR(ForEachLayer(
-        [this](const Digest& /*record*/, const Layer& layer, const Locations& locations) {
-          return table_.Add(*backend_, layer, locations);
-        }));
-    before_ = table_.packs().size();
+    RETURN_IF_ERROR(FindRecords());
+    const auto visit_all = [this](const LayerVisit& visit) { return Visit(0, ~size_t{0}, visit); };
+    RETURN_IF_ERROR(
+        MeasurePackUse(*backend_, visit_all, options_.chunks_at_once * kRowsForChunk, &packs_));
+    before_ = packs_.size();
     report_.packs_before = before_;
     ChoosePacks();
-    BeginPack();
-    RETURN_IF_ERROR(
-        ForEachLayer([this](const Digest& /*record*/, const Layer& layer,
-                            const Locations& /*locations*/) { return MoveChunks(layer); }));
-    RETURN_IF_ERROR(WritePack());
-    SLACKER_FAILPOINT("compact.packed");
-    RETURN_IF_ERROR(ReplaceLocations());
+    for (size_t next = 0; next < records_.size() && !chosen_.empty();)
+      RETURN_IF_ERROR(Round(&next));
     SLACKER_FAILPOINT("compact.located");
     RETURN_IF_ERROR(CondemnPacks());
     ASSIGN_OR_RETURN(const IndexCatalog catalog, OpenIndexes(*backend_));
@@ -59,180 +51,194 @@ class Compaction {
   }
 
  private:
-  // The layers of published images, each once, in their order.
-  template <typename Function>
-  absl::Status ForEachLayer(Function function) {
-    for (const Digest& record : marks_.record_order) {
-      ASSIGN_OR_RETURN(const RecordObject object, reader_.ReadRecord(record));
+  absl::Status FindRecords() {
+    ASSIGN_OR_RETURN(const int64_t now, StoreNow(*backend_));
+    ASSIGN_OR_RETURN(Marks marks, Mark(*backend_, {.now = now}));
+    records_ = std::move(marks.record_order);
+    if (options_.only.empty()) return absl::OkStatus();
+    const absl::flat_hash_set<Digest> known(records_.begin(), records_.end());
+    ASSIGN_OR_RETURN(const auto names, backend_->List(kRecordsPrefix));
+    for (const std::string& name : names) {
+      const auto record = ParseDigestName(name, kRecordsPrefix);
+      if (!record.ok() || known.contains(*record)) continue;
+      const auto object = reader_.ReadRecord(*record);
+      const auto locations =
+          object.ok() ? reader_.ReadLocations(*record, object->layer.chunks.size()).status()
+                      : object.status();
+      if (locations.ok()) records_.push_back(*record);
+      if (absl::IsUnavailable(locations)) return locations;
+    }
+    return absl::OkStatus();
+  }
+
+  // The layers of published images, each once, in their order: `end` - `first` of them.
+  absl::Status Visit(size_t first, size_t end, const LayerVisit& visit) {
+    for (size_t i = first; i < std::min(end, records_.size()); ++i) {
+      ASSIGN_OR_RETURN(const RecordObject object, reader_.ReadRecord(records_[i]));
       ASSIGN_OR_RETURN(const Locations locations,
-                       reader_.ReadLocations(record, object.layer.chunks.size()));
-      RETURN_IF_ERROR(function(record, object.layer, locations));
+                       reader_.ReadLocations(records_[i], object.layer.chunks.size()));
+      RETURN_IF_ERROR(visit(records_[i], object.layer, locations));
     }
     return absl::OkStatus();
   }
 
   // Small packs are only worth it when there are two of them.
   void ChoosePacks() {
-    if (!options_.only.empty()) {
-      for (uint32_t i = 0; i < table_.packs().size(); ++i) {
-        if (std::count(options_.only.begin(), options_.only.end(), table_.packs()[i].id) > 0) {
-          chosen_.insert(i);
-        }
-      }
-      return;
-    }
     std::vector<uint32_t> small;
-    const auto& packs = table_.packs();
-    for (uint32_t i = 0; i < packs.size(); ++i) {
-      if (packs[i].bytes == 0 || packs[i].used_bytes == 0) continue;
-      const bool wasteful = packs[i].used_bytes * 100 <
-                            packs[i].bytes * static_cast<uint64_t>(options_.min_used_percent);
-      if (wasteful) {
+    for (uint32_t i = 0; i < packs_.size(); ++i) {
+      const PackTable::Pack& pack = packs_[i];
+      if (!options_.only.empty()) {
+        const auto& only = options_.only;
+        if (std::find(only.begin(), only.end(), pack.id) != only.end()) chosen_.insert(i);
+        continue;
+      }
+      if (pack.bytes == 0) continue;
+      if (pack.used_bytes * 100 < pack.bytes * static_cast<uint64_t>(options_.min_used_percent)) {
         chosen_.insert(i);
-      } else if (packs[i].bytes < options_.pack_target_bytes / 2) {
+      } else if (pack.bytes < options_.pack_target_bytes / 2) {
         small.push_back(i);
       } else {
-        report_.unused_bytes_left += packs[i].bytes - packs[i].used_bytes;
+        report_.unused_bytes_left += pack.bytes - pack.used_bytes;
       }
     }
     if (small.size() + chosen_.size() > 1) chosen_.insert(small.begin(), small.end());
   }
 
-  void BeginPack() {
-    open_number_ = table_.NewPack();
-    open_ = PackHeader();
-    chunks_.clear();
-  }
-
-  absl::Status MoveChunks(const Layer& layer) {
-    std::vector<const Chunk*> run;
-    for (const Chunk& chunk : layer.chunks) {
-      const Place* place = table_.Find(chunk.digest);
-      if (place == nullptr || !chosen_.contains(place->pack) ||
-          !moving_.insert(chunk.digest).second) {
-        continue;
-      }
-      if (!run.empty() &&
-          !Follows(*table_.Find(run.front()->digest), *table_.Find(run.back()->digest), *place)) {
-        RETURN_IF_ERROR(MoveRun(run));
-        run.clear();
-      }
-      run.push_back(&chunk);
-    }
-    if (!run.empty()) RETURN_IF_ERROR(MoveRun(run));
-    moving_.clear();
-    return absl::OkStatus();
-  }
-
-  static bool Follows(const Place& first, const Place& last, const Place& next) {
-    const uint64_t end = last.offset + last.stored_bytes;
-    return next.pack == first.pack && next.offset >= end && next.offset - end <= kMaxGapBytes &&
-           next.offset + next.stored_bytes - first.offset <= kMaxReadBytes;
-  }
-
-  // Neighbours in one pack: one read.
-  absl::Status MoveRun(const std::vector<const Chunk*>& run) {
-    const Place first = *table_.Find(run.front()->digest);
-    const Place last = *table_.Find(run.back()->digest);
-    const std::string name = PackName(table_.packs()[first.pack].id);
-    const auto read =
-        backend_->Read(name, first.offset, last.offset + last.stored_bytes - first.offset);
-    if (!read.ok() && !absl::IsNotFound(read.status()) && !absl::IsDataLoss(read.status())) {
-      return read.status();
-    }
-    for (const Chunk* chunk : run) {
-      Place* place = table_.Find(chunk->digest);
-      const uint64_t at = place->offset - first.offset;
-      if (!read.ok() || at + place->stored_bytes > read->size() ||
-          !IsSound(*chunk, *place, std::string_view(*read).substr(at, place->stored_bytes))) {
-        report_.damaged.push_back(chunk->digest.ToString() + " in " + name);
-        continue;
-      }
+  absl::Status Round(size_t* next) {
+    const size_t first = *next;
+    do {
       RETURN_IF_ERROR(
-          Append(place, chunk->digest, std::string_view(*read).substr(at, place->stored_bytes)));
-    }
-    return absl::OkStatus();
-  }
-
-  static bool IsSound(const Chunk& chunk, const Place& place, std::string_view stored) {
-    std::string bytes;
-    if (place.compressed && !DecompressExactly(stored, chunk.size_bytes, &bytes).ok()) return false;
-    return Sha256::Of(place.compressed ? std::string_view(bytes) : stored) == chunk.digest;
-  }
-
-  absl::Status Append(Place* place, const Digest& digest, std::string_view stored) {
-    if (open_.size() + stored.size() > options_.pack_target_bytes && !chunks_.empty()) {
-      RETURN_IF_ERROR(WritePack());
-      BeginPack();
-    }
-    Place to = *place;
-    to.pack = open_number_;
-    to.offset = open_.size();
-    chunks_.push_back({.digest = digest,
-                       .offset = to.offset,
-                       .stored_bytes = to.stored_bytes,
-                       .size_bytes = to.size_bytes,
-                       .compressed = to.compressed});
-    open_ += stored;
-    table_.Move(place, to);
-    ++report_.chunks_moved;
-    return absl::OkStatus();
-  }
-
-  absl::Status WritePack() {
-    if (chunks_.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const auto trash, backend_->List(kTrashPrefix));
-    const std::set<std::string> condemned(trash.begin(), trash.end());
-    Digest id = Sha256::Of(open_);
-    while (condemned.contains(TrashName(PackName(id)))) {
-      open_ += '\0';  // maintenance may be removing this name
-      id = Sha256::Of(open_);
-    }
-    RETURN_IF_ERROR(backend_->Put(PackName(id), open_));
-    SLACKER_FAILPOINT("compact.before_index");
+          Visit(*next, *next + 1,
+                [this](const Digest& /*record*/, const Layer& layer, const Locations& locations) {
+                  return Gather(layer, locations);
+                }));
+      ++*next;
+    } while (*next < records_.size() && places_.size() < options_.chunks_at_once);
+    RETURN_IF_ERROR(Visit(0, records_.size(),
+                          [this](const Digest& /*record*/, const Layer& layer,
+                                 const Locations& locations) { return Offer(layer, locations); }));
     RETURN_IF_ERROR(
-        backend_->Put(PackIndexName(id), EncodePackIndex({id, open_.size(), std::move(chunks_)})));
-    chunks_.clear();
-    PlaceTable::Pack& pack = table_.packs()[open_number_];
-    pack.id = id;
-    pack.bytes = open_.size();
-    ++report_.packs_written;
-    report_.bytes_written += open_.size();
+        Visit(first, *next,
+              [this](const Digest& /*record*/, const Layer& layer, const Locations& /*locations*/) {
+                return mover_.Move(layer, &places_);
+              }));
+    // A pack that is not full yet goes on in the next round, unless its chunks fill that.
+    if (*next == records_.size() || mover_.open_chunks() > options_.chunks_at_once / 2) {
+      RETURN_IF_ERROR(mover_.Finish());
+    }
+    SLACKER_FAILPOINT("compact.packed");
+    RETURN_IF_ERROR(ReplaceLocations());
+    absl::erase_if(places_,
+                   [this](const auto& place) { return !mover_.IsOpen(place.second.pack); });
     return absl::OkStatus();
   }
+
+  // Chunks in packs that are packed anew.
+  absl::Status Gather(const Layer& layer, const Locations& locations) {
+    ASSIGN_OR_RETURN(const auto numbers, packs_.NumbersOf(*backend_, locations));
+    for (size_t i = 0; i < layer.chunks.size(); ++i) {
+      const ChunkLocation& at = locations.chunks[i];
+      if (chosen_.contains(numbers[at.pack])) {
+        places_.try_emplace(layer.chunks[i].digest, PlaceOf(layer.chunks[i], at, numbers));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  static Place PlaceOf(const Chunk& chunk, const ChunkLocation& at,
+                       const std::vector<uint32_t>& numbers) {
+    return {.offset = at.offset,
+            .pack = numbers[at.pack],
+            .stored_bytes = at.stored_bytes,
+            .size_bytes = chunk.size_bytes,
+            .compressed = at.compressed};
+  }
+
+  // Of several copies one in a pack that stays, or else the one in the best pack.
+  absl::Status Offer(const Layer& layer, const Locations& locations) {
+    ASSIGN_OR_RETURN(const auto numbers, packs_.NumbersOf(*backend_, locations));
+    for (size_t i = 0; i < layer.chunks.size(); ++i) {
+      const auto known = places_.find(layer.chunks[i].digest);
+      const uint32_t pack = numbers[locations.chunks[i].pack];
+      if (known == places_.end() || known->second.settled || known->second.pack == pack) continue;
+      ++report_.chunks_converged;
+      const bool stays = !chosen_.contains(pack);
+      const bool better = stays == !chosen_.contains(known->second.pack)
+                              ? packs_.IsBetter(pack, known->second.pack)
+                              : stays;
+      if (better && packs_[pack].bytes > 0) {
+        known->second = PlaceOf(layer.chunks[i], locations.chunks[i], numbers);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Whether locations may lead there: not into the pack that is still being filled.
+  bool IsSettled(const Place& place) const { return place.settled && packs_[place.pack].bytes > 0; }
 
   absl::Status ReplaceLocations() {
     StoreReferences relied_on;
-    for (const PlaceTable::Pack& pack : table_.packs()) {
-      if (pack.used_bytes > 0 && pack.bytes > 0) relied_on.packs.insert(pack.id);
+    for (const auto& [digest, place] : places_) {
+      if (IsSettled(place)) relied_on.packs.insert(packs_[place.pack].id);
     }
-    report_.packs_after = relied_on.packs.size();
+    if (relied_on.packs.empty()) return absl::OkStatus();
     RETURN_IF_ERROR(intent_.Declare(relied_on));
     RETURN_IF_ERROR(intent_.CheckPacks());
-    return ForEachLayer([this](const Digest& record, const Layer& layer, const Locations& present) {
-      ASSIGN_OR_RETURN(const std::string before, EncodeLocations(present, record));
-      ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(table_.LocationsOf(layer), record));
-      if (bytes == before) return absl::OkStatus();
-      RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, LocationsName(record), bytes));
-      ++report_.locations_replaced;
-      SLACKER_FAILPOINT("compact.location_replaced");
-      return absl::OkStatus();
-    });
+    return Visit(
+        0, records_.size(),
+        [this](const Digest& record, const Layer& layer, const Locations& present) -> absl::Status {
+          ASSIGN_OR_RETURN(const std::string before, EncodeLocations(present, record));
+          ASSIGN_OR_RETURN(const std::string bytes,
+                           EncodeLocations(Relocate(layer, present), record));
+          if (bytes == before) return absl::OkStatus();
+          RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, LocationsName(record), bytes));
+          ++report_.locations_replaced;
+          SLACKER_FAILPOINT("compact.location_replaced");
+          return absl::OkStatus();
+        });
+  }
+
+  Locations Relocate(const Layer& layer, const Locations& present) const {
+    Locations locations;
+    absl::flat_hash_map<std::string, uint32_t> numbers;
+    for (size_t i = 0; i < layer.chunks.size(); ++i) {
+      ChunkLocation at = present.chunks[i];
+      std::string pack = present.packs[at.pack];
+      const auto found = places_.find(layer.chunks[i].digest);
+      if (found != places_.end() && IsSettled(found->second)) {
+        const Place& place = found->second;
+        pack = PackName(packs_[place.pack].id);
+        at = {0, place.offset, place.stored_bytes, place.compressed};
+      }
+      const auto [number, is_new] =
+          numbers.try_emplace(pack, static_cast<uint32_t>(locations.packs.size()));
+      if (is_new) locations.packs.push_back(pack);
+      at.pack = number->second;
+      locations.chunks.push_back(at);
+    }
+    return locations;
   }
 
   // Those that were in use before and are not any more. Whether somebody has come to use one
   // meanwhile is for the collection to see, before it removes anything.
   absl::Status CondemnPacks() {
-    for (size_t i = 0; i < before_; ++i) {
-      const PlaceTable::Pack& pack = table_.packs()[i];
-      if (pack.used_bytes > 0 || pack.bytes == 0) continue;
+    absl::flat_hash_set<Digest> used;
+    for (const Digest& record : records_) {
+      ASSIGN_OR_RETURN(const std::string bytes,
+                       backend_->ReadWhole(LocationsName(record), kMaxLocationsBytes));
+      ASSIGN_OR_RETURN(const auto packs, DecodePacksOfLocations(bytes, record));
+      used.insert(packs.begin(), packs.end());
+    }
+    report_.packs_after = used.size();
+    for (uint32_t i = 0; i < before_; ++i) {
+      const PackTable::Pack& pack = packs_[i];
+      if (used.contains(pack.id) || pack.bytes == 0) continue;
       RETURN_IF_ERROR(Condemn(*backend_, PackIndexName(pack.id)));
       RETURN_IF_ERROR(Condemn(*backend_, PackName(pack.id)));
       SLACKER_FAILPOINT("compact.condemned");
       ++report_.packs_condemned;
       report_.bytes_condemned += pack.bytes;
     }
-    report_.chunks_converged = table_.converged();
     return absl::OkStatus();
   }
 
@@ -240,15 +246,13 @@ class Compaction {
   const CompactOptions options_;
   const StoreReader reader_;
   Intent intent_;
-  Marks marks_;
-  PlaceTable table_;
-  size_t before_ = 0;                     // packs of the table that are not ours
+  std::vector<Digest> records_;
+  PackTable packs_;
+  uint32_t before_ = 0;                   // packs of the table that are not ours
   absl::flat_hash_set<uint32_t> chosen_;  // packs to be packed anew
-  absl::flat_hash_set<Digest> moving_;    // of the layer at hand
-  uint32_t open_number_ = 0;
-  std::string open_;
-  std::vector<PackedChunk> chunks_;
+  Places places_;                         // of the round's chunks
   CompactReport report_;
+  ChunkMover mover_;
 };
 
 }  // namespace

@@ -43,6 +43,11 @@ class Marker {
   absl::Status MarkIntents() {
     ASSIGN_OR_RETURN(const auto names, backend_->List(kIntentsPrefix));
     for (const std::string& name : names) {
+      const auto info = backend_->Stat(name);
+      if (absl::IsNotFound(info.status())) continue;
+      RETURN_IF_ERROR(info.status());
+      // Of a publication that died: one that lives declares again before it commits.
+      if (options_.now - info->modified_unix_seconds >= kDaySeconds) continue;
       const auto intent = ReadReferences(name);
       if (absl::IsNotFound(intent.status()) || Lenient(intent.status())) continue;
       RETURN_IF_ERROR(intent.status());

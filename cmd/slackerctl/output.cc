@@ -224,6 +224,18 @@ void PrintJson(std::ostream& out, const nlohmann::json& json) {
   out << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
 }
 
+void JsonList::Add(const nlohmann::json& element) {
+  out_ << (empty_ ? "[\n" : ",\n")
+       << element.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  empty_ = false;
+}
+
+void JsonList::End(const absl::Status& status) {
+  if (!status.ok() && empty_) return;
+  if (!status.ok()) Add({{"error", Message(status)}});
+  out_ << (empty_ ? "[]\n" : "\n]\n");
+}
+
 void PrintError(std::ostream& err, const absl::Status& status) {
   err << "slackerctl: " << Printable(Message(status)) << '\n';
   if (const std::string_view advice = Advice(status); !advice.empty()) {

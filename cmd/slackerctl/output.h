@@ -61,6 +61,20 @@ nlohmann::json ImageJson(const ImageEntry& image);
 // Indented, whatever bytes are in it, and a newline.
 void PrintJson(std::ostream& out, const nlohmann::json& json);
 
+// A JSON array that is written as its elements come, one a line. What has begun is always whole
+// JSON: a failure in its middle is its last element, {"error": MESSAGE}.
+class JsonList {
+ public:
+  explicit JsonList(std::ostream* out) : out_(*out) {}
+  void Add(const nlohmann::json& element);
+  // An error before the first element leaves nothing written, as with every verb.
+  void End(const absl::Status& status);
+
+ private:
+  std::ostream& out_;
+  bool empty_ = true;
+};
+
 // "slackerctl: MESSAGE", and what can be done about it where we know something.
 void PrintError(std::ostream& err, const absl::Status& status);
 

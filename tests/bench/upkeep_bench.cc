@@ -1,15 +1,15 @@
-// What a large store costs those who look into it. Makes a loopback store of packs that are holes, with
-// true indexes, locations, manifests and image entries; then, each in a process of its own, so that
-// its memory can be told:
+// What a large store costs those who look into it. Makes a loopback store of chunks of 16 bytes, each a
+// file, with true packs, indexes, locations, manifests and image entries; then, each in a process of
+// its own, so that its memory can be told:
 //
 //   upkeep_bench make DIR CHUNKS      in packs of 1,300 chunks, images of 20,000 (half of them shared)
 //   upkeep_bench open DIR             opens a writer, and publishes an image that is known
 //   upkeep_bench lookup DIR COUNT     asks for chunks, half of which the store has
 //   upkeep_bench gc DIR               a collection: everything is in use
+//   upkeep_bench compact DIR          all packs become one, all locations are replaced; works once
 //
 // Prints seconds and the peak of resident memory.
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -26,6 +26,7 @@
 #include "backend/store/names.h"
 #include "backend/store/pack_index.h"
 #include "backend/store/store.h"
+#include "backend/upkeep/compact.h"
 #include "backend/upkeep/gc.h"
 #include "tests/support/encode_layer.h"
 
@@ -33,8 +34,7 @@ namespace slacker {
 namespace {
 
 constexpr uint32_t kChunksInPack = 1300;
-constexpr uint32_t kStored = 25'000;
-constexpr uint32_t kSize = 60'000;
+constexpr uint32_t kChunkBytes = 16;
 constexpr uint32_t kChunksInLayer = 10'000;
 
 using Clock = std::chrono::steady_clock;
@@ -59,9 +59,14 @@ void Check(const absl::Status& status) {
   std::exit(1);
 }
 
-Digest ChunkId(uint64_t number) { return Sha256::Of("chunk " + std::to_string(number)); }
+std::string ChunkText(uint64_t number) {
+  char text[kChunkBytes + 1];
+  (void)std::snprintf(text, sizeof text, "%016llu", static_cast<unsigned long long>(number));
+  return text;
+}
+Digest ChunkId(uint64_t number) { return Sha256::Of(ChunkText(number)); }
 Digest PackId(uint64_t number) { return Sha256::Of("pack " + std::to_string(number)); }
-uint64_t OffsetIn(uint64_t chunk) { return 8 + (chunk % kChunksInPack) * uint64_t{kStored}; }
+uint64_t OffsetIn(uint64_t chunk) { return 8 + (chunk % kChunksInPack) * uint64_t{kChunkBytes}; }
 
 std::shared_ptr<Backend> OpenStore(const std::string& directory) {
   auto store = LoopbackBackend::Open(directory, LoopbackBackend::Missing::kCreate);
@@ -70,59 +75,62 @@ std::shared_ptr<Backend> OpenStore(const std::string& directory) {
 }
 
 // Without waiting for the disk, which is not what is measured.
-void WriteFile(const std::string& path, std::string_view content, uint64_t size) {
+void WriteFile(const std::string& path, std::string_view content) {
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());
   FILE* file = std::fopen(path.c_str(), "we");
   if (file == nullptr || std::fwrite(content.data(), 1, content.size(), file) != content.size() ||
-      ftruncate(fileno(file), static_cast<off_t>(size)) != 0 || std::fclose(file) != 0) {
+      std::fclose(file) != 0) {
     std::cerr << "cannot write " << path << '\n';
     std::exit(1);
   }
 }
 
 void MakePack(const std::string& root, uint64_t number, uint64_t chunks) {
-  PackIndex index{PackId(number), 8 + uint64_t{kChunksInPack} * kStored, {}};
+  PackIndex index{PackId(number), 0, {}};
+  std::string content(PackHeader());
   for (uint64_t i = 0; i < kChunksInPack && number * kChunksInPack + i < chunks; ++i) {
     const uint64_t chunk = number * kChunksInPack + i;
-    index.chunks.push_back({ChunkId(chunk), OffsetIn(chunk), kStored, kSize, true});
+    index.chunks.push_back({ChunkId(chunk), OffsetIn(chunk), kChunkBytes, kChunkBytes, false});
+    content += ChunkText(chunk);
   }
+  index.pack_bytes = content.size();
   const std::string name = root + "/" + PackName(index.pack);
-  const uint64_t bytes = index.pack_bytes;
-  WriteFile(name, "", bytes);
+  WriteFile(name, content);
   const std::string encoded = EncodePackIndex(std::move(index));
-  WriteFile(name + ".idx", encoded, encoded.size());
+  WriteFile(name + ".idx", encoded);
 }
 
-// A layer of one file with these chunks, with everything that leads to it.
+// A layer of files of one chunk each, with everything that leads to it.
 ManifestLayer MakeLayer(const std::string& root, uint64_t number) {
   Layer layer;
   layer.diff_id = Sha256::Of("layer " + std::to_string(number));
-  layer.nodes.resize(2);
+  layer.nodes.resize(1 + kChunksInLayer);
   layer.nodes[0].type = NodeType::kDirectory;
-  layer.nodes[1].type = NodeType::kRegular;
-  layer.nodes[1].file = 0;
-  layer.entries = {{0, 0, ""}, {0, 1, "file"}};
-  layer.files = {{uint64_t{kChunksInLayer} * layer.chunk_size, 0, kChunksInLayer}};
+  layer.entries = {{0, 0, ""}};
   Locations locations;
   std::map<uint64_t, uint32_t> packs;
   for (uint32_t i = 0; i < kChunksInLayer; ++i) {
     const uint64_t chunk = number * kChunksInLayer + i;
-    layer.chunks.push_back({ChunkId(chunk), i, layer.chunk_size, 0});
+    layer.nodes[i + 1].type = NodeType::kRegular;
+    layer.nodes[i + 1].file = i;
+    layer.entries.push_back({0, i + 1, layer.Keep("file-" + ChunkText(chunk))});
+    layer.files.push_back({kChunkBytes, i, 1});
+    layer.chunks.push_back({ChunkId(chunk), 0, kChunkBytes, 0});
+    layer.tar_pieces.push_back({TarPiece::Kind::kFile, i, 0, kChunkBytes});
     const auto [pack, is_new] =
         packs.try_emplace(chunk / kChunksInPack, static_cast<uint32_t>(packs.size()));
     if (is_new) locations.packs.push_back(PackName(PackId(chunk / kChunksInPack)));
-    locations.chunks.push_back({pack->second, OffsetIn(chunk), kStored, true});
+    locations.chunks.push_back({pack->second, OffsetIn(chunk), kChunkBytes, false});
   }
   AssignBlobOffsets(&layer);
-  layer.tar_size_bytes = layer.files[0].size_bytes;
-  layer.tar_pieces = {{TarPiece::Kind::kFile, 0, 0, layer.tar_size_bytes}};
+  layer.tar_size_bytes = uint64_t{kChunksInLayer} * kChunkBytes;
   const auto encoded = testing::EncodeLayer(layer);
   Check(encoded.status());
   const auto located = EncodeLocations(locations, encoded->record);
   Check(located.status());
-  WriteFile(root + "/" + RecordName(encoded->record), encoded->bytes, encoded->bytes.size());
-  WriteFile(root + "/" + TarName(encoded->record), encoded->tar, encoded->tar.size());
-  WriteFile(root + "/" + LocationsName(encoded->record), *located, located->size());
+  WriteFile(root + "/" + RecordName(encoded->record), encoded->bytes);
+  WriteFile(root + "/" + TarName(encoded->record), encoded->tar);
+  WriteFile(root + "/" + LocationsName(encoded->record), *located);
   return {layer.diff_id, encoded->record};
 }
 
@@ -144,13 +152,13 @@ void MakeImage(const std::string& root, const std::vector<ManifestLayer>& layers
     manifest.layers.assign(layers.begin(), layers.begin() + static_cast<ptrdiff_t>(length));
     manifest.chain_id = EntryOf(manifest.layers, 0).chain_id;
     const std::string bytes = EncodeManifest(manifest, nullptr);
-    WriteFile(root + "/" + ManifestName(manifest.chain_id, std::nullopt), bytes, bytes.size());
+    WriteFile(root + "/" + ManifestName(manifest.chain_id, std::nullopt), bytes);
     const Grant grant{manifest.chain_id, ""};
     const std::string granted = EncodeGrant(grant, nullptr);
-    WriteFile(root + "/" + GrantName(grant, std::nullopt), granted, granted.size());
+    WriteFile(root + "/" + GrantName(grant, std::nullopt), granted);
   }
   const std::string bytes = EncodeImageEntry(entry);
-  WriteFile(root + "/" + ImageName(entry.name, entry.platform), bytes, bytes.size());
+  WriteFile(root + "/" + ImageName(entry.name, entry.platform), bytes);
 }
 
 void Make(const std::string& root, uint64_t chunks) {
@@ -210,6 +218,17 @@ void Gc(const std::string& root) {
   Report("gc of " + std::to_string(report->in_use.objects) + " objects in use", start);
 }
 
+void CompactAll(const std::string& root) {
+  const auto store = OpenStore(root);
+  const Clock::time_point start = Clock::now();
+  const auto report = Compact(*store, {});
+  Check(report.status());
+  Report("compact: " + std::to_string(report->chunks_moved) + " chunks, " +
+             std::to_string(report->packs_before) + " packs became " +
+             std::to_string(report->packs_after),
+         start);
+}
+
 }  // namespace
 }  // namespace slacker
 
@@ -217,12 +236,13 @@ int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const uint64_t number = arguments.size() > 2 ? std::strtoull(argv[3], nullptr, 10) : 0;
   if (arguments.size() < 2) {
-    std::cerr << "usage: upkeep_bench make|open|lookup|gc DIR [NUMBER]\n";
+    std::cerr << "usage: upkeep_bench make|open|lookup|gc|compact DIR [NUMBER]\n";
     return 2;
   }
   if (arguments[0] == "make") slacker::Make(arguments[1], number);
   if (arguments[0] == "open") slacker::Open(arguments[1]);
   if (arguments[0] == "lookup") slacker::Lookup(arguments[1], number);
   if (arguments[0] == "gc") slacker::Gc(arguments[1]);
+  if (arguments[0] == "compact") slacker::CompactAll(arguments[1]);
   return 0;
 }

@@ -1,13 +1,18 @@
 // SIGKILL at every failpoint of a store's maintenance, on a directory and over a real NFS server.
 // Invariants: every visible image is sound; the same verb run again finishes the work; garbage is
-// collected in the end.
+// collected in the end; of what a repair finds damaged nothing is lost.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <csignal>
 #include <functional>
+#include <map>
+#include <set>
 #include <tuple>
 
+#include "backend/store/names.h"
+#include "backend/upkeep/fsck.h"
+#include "backend/upkeep/objects.h"
 #include "tests/fault/slackerctl.h"
 #include "tests/fault/store_place.h"
 #include "tests/support/oci_image.h"
@@ -175,6 +180,90 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) {
       return testing::NameOf(std::get<0>(test.param)) + std::get<1>(test.param).name;
     });
+
+// A store in which something of each kind is damaged.
+class RepairCrashTest : public ::testing::TestWithParam<Way>, protected UpkeepCrash {
+ protected:
+  RepairCrashTest() : UpkeepCrash(GetParam()) {}
+
+  void SetUp() override {
+    // Old packs that are condemned, new ones, and an index of many.
+    ASSERT_EQ(Slackerctl({"compact"}, "prepared"), 0);
+    const std::string prepared = place_.Directory("prepared");
+    const auto store = testing::OpenStore(prepared);
+    ASSERT_OK(store->Replace("leases/" + std::string(32, 'a') + "/images", "garbage"));
+    ASSERT_OK_AND_ASSIGN(const auto names, store->List(""));
+    // Of images v2's entry, whatever its name is the digest of: v3's manifest comes first.
+    std::string other_image;
+    ASSERT_OK_AND_ASSIGN(const auto images, ListImages(*store));
+    for (const ImageEntry& image : images) {
+      if (image.name == Image("v3")) other_image = ImageName(image.name, image.platform);
+    }
+    std::set<ObjectKind> damaged;
+    for (const std::string& name : names) {
+      const ObjectKind kind = IdentifyObject(name).kind;
+      // Of packs the one in use: a copy of its chunks is in those that are condemned.
+      if (kind == ObjectKind::kPack && store->Stat(TrashName(name)).ok()) continue;
+      if (kind == ObjectKind::kTrash || name == other_image || !damaged.insert(kind).second)
+        continue;
+      std::string bytes = testing::ReadFileOrDie(prepared + "/" + name);
+      bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x10);
+      testing::WriteFileOrDie(prepared + "/" + name, bytes);
+    }
+    for (const ObjectKind kind :
+         {ObjectKind::kPack, ObjectKind::kPackIndex, ObjectKind::kMergedIndex,
+          ObjectKind::kLocations, ObjectKind::kRecord, ObjectKind::kTar, ObjectKind::kManifest,
+          ObjectKind::kImage, ObjectKind::kLease}) {
+      EXPECT_TRUE(damaged.contains(kind)) << static_cast<int>(kind);
+    }
+    for (const std::string& name : names) before_[name] = *store->ReadWhole(name, 1 << 20);
+  }
+  static std::set<std::string> Damages(const std::string& directory) {
+    std::set<std::string> objects;
+    const FsckReport report = CheckStore(testing::OpenStore(directory), {}, false).value();
+    for (const Damage& damage : report.verified.damages) objects.insert(damage.object);
+    return objects;
+  }
+  // What is not made anew has the content that it had, damaged or not, here or in quarantine.
+  void ExpectNothingLost(const std::string& directory) const {
+    const auto store = testing::OpenStore(directory);
+    for (const auto& [name, content] : before_) {
+      const ObjectKind kind = IdentifyObject(name).kind;
+      if (kind == ObjectKind::kMergedIndex) continue;
+      const auto here = store->ReadWhole(name, 1 << 20);
+      const auto aside = store->ReadWhole("quarantine/" + name, 1 << 20);
+      const bool made_anew = kind == ObjectKind::kLocations || kind == ObjectKind::kPackIndex;
+      EXPECT_TRUE((here.ok() && (made_anew || *here == content)) ||
+                  (aside.ok() && (made_anew || *aside == content)))
+          << name;
+    }
+  }
+
+  std::map<std::string, std::string> before_;
+};
+
+TEST_P(RepairCrashTest, WhateverStepItDiesAtNothingIsLostAndTheNextRunComesToTheSameEnd) {
+  const std::vector<std::string> repair = {"fsck", "--repair"};
+  DieEverywhere(repair,
+                {"fsck.copied", "fsck.moved", "fsck.index_replaced", "fsck.locations_replaced",
+                 "fsck.index_removed", "compact.location_replaced"},
+                1, [&](const std::string& store) {
+                  const std::string directory = place_.Directory(store);
+                  ExpectNothingLost(directory);
+                  // What the dead one had declared is believed for a day.
+                  testing::Backdate(directory);
+                  (void)Slackerctl(repair, store);
+                  ExpectNothingLost(directory);
+                  EXPECT_EQ(Damages(directory), Damages(place_.Directory("whole")));
+                  for (const char* tag : {"v2", "v3"}) EXPECT_EQ(Publish(store, tag), 0);
+                  (void)Slackerctl(repair, store);
+                  testing::ExpectSoundStore(directory, 2);
+                });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, RepairCrashTest,
+                         ::testing::Values(Way::kLoopback, Way::kNfs3, Way::kNfs4),
+                         [](const auto& test) { return testing::NameOf(test.param); });
 
 }  // namespace
 }  // namespace slacker

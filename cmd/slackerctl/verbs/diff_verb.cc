@@ -47,24 +47,26 @@ class Report {
         after_(*after.view),
         top_(std::move(top)),
         json_(json),
-        console_(console) {}
+        console_(console),
+        list_(&console.out) {}
 
   absl::Status Add(const TreeChange& change) {
     const std::string path = PathOf(change);
     if (json_) {
-      console_.out << (empty_ ? "[\n" : ",\n") << ToJson(change, path).dump();
+      list_.Add(ToJson(change, path));
     } else {
       const std::string_view gap = console_.terminal ? "  " : "\t";
       console_.out << "ADM"[static_cast<size_t>(change.kind)] << gap << Escape(path);
       if (change.kind == TreeChange::Kind::kChanged) console_.out << gap << Escape(What(change));
       console_.out << '\n';
     }
-    empty_ = false;
     return console_.out.good() ? absl::OkStatus() : Internal("cannot write the output");
   }
 
-  void End() {
-    if (json_) console_.out << (empty_ ? "[]\n" : "\n]\n");
+  // `status`: whether that was all.
+  absl::Status End(absl::Status status) {
+    if (json_) list_.End(status);
+    return status;
   }
 
  private:
@@ -119,7 +121,7 @@ class Report {
   const std::string top_;
   const bool json_;
   const Console& console_;
-  bool empty_ = true;
+  JsonList list_;
 };
 
 absl::Status Compare(const Arguments& arguments, const Console& console) {
@@ -131,10 +133,8 @@ absl::Status Compare(const Arguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const uint32_t right, after.view->Resolve(arguments.path, /*follow=*/false));
   const std::string top = (arguments.path.starts_with('/') ? "" : "/") + arguments.path;
   Report report(before, after, top, arguments.before.common.json, console);
-  RETURN_IF_ERROR(CompareTrees(*before.view, left, *after.view, right,
-                               [&](const TreeChange& change) { return report.Add(change); }));
-  report.End();
-  return absl::OkStatus();
+  return report.End(CompareTrees(*before.view, left, *after.view, right,
+                                 [&](const TreeChange& change) { return report.Add(change); }));
 }
 
 Action DeclareDiff(CLI::App* command) {

@@ -24,25 +24,26 @@ struct LsArguments {
 class Listing {
  public:
   Listing(const ImageView* view, bool json, const Console* console)
-      : view_(*view), json_(json), console_(*console) {}
+      : view_(*view), json_(json), console_(*console), list_(&console->out) {}
 
   absl::Status Add(std::string_view name, uint32_t index) {
     const erofs::TreeInode& inode = view_.inode(index);
     if (json_) {
       nlohmann::json object = InodeJson(view_, inode);
       SetBytes(&object, "path", name);
-      console_.out << (empty_ ? "[\n" : ",\n") << object.dump();
+      list_.Add(object);
     } else {
       rows_.push_back(Row(name, inode));
       if (!console_.terminal) Flush();
     }
-    empty_ = false;
     return console_.out.good() ? absl::OkStatus() : Internal("cannot write the output");
   }
 
-  void End() {
-    if (json_) console_.out << (empty_ ? "[]\n" : "\n]\n");
+  // `status`: whether that was all.
+  absl::Status End(absl::Status status) {
+    if (json_) list_.End(status);
     Flush();
+    return status;
   }
 
  private:
@@ -80,9 +81,24 @@ class Listing {
   const ImageView& view_;
   const bool json_;
   const Console& console_;
-  bool empty_ = true;
+  JsonList list_;
   std::vector<std::vector<Cell>> rows_;
 };
+
+absl::Status AddAll(const ImageView& view, uint32_t top, const LsArguments& arguments,
+                    Listing* listing) {
+  const erofs::TreeInode& inode = view.inode(top);
+  if (!inode.is_directory) return listing->Add(arguments.path, top);
+  if (arguments.recursive) {
+    return WalkTree(view.tree(), top, [listing](std::string_view path, uint32_t index) {
+      return listing->Add(path, index);
+    });
+  }
+  for (const erofs::TreeEntry& entry : view.tree().Children(inode)) {
+    RETURN_IF_ERROR(listing->Add(entry.name, entry.inode));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status List(const LsArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const ReadableImage opened, OpenForReading(arguments.image));
@@ -90,20 +106,7 @@ absl::Status List(const LsArguments& arguments, const Console& console) {
                    ImageView::Open(opened.reader.get(), opened.found.chain_id));
   ASSIGN_OR_RETURN(const uint32_t top, view->Resolve(arguments.path, /*follow=*/false));
   Listing listing(view.get(), arguments.image.common.json, &console);
-  const erofs::TreeInode& inode = view->inode(top);
-  if (!inode.is_directory) {
-    RETURN_IF_ERROR(listing.Add(arguments.path, top));
-  } else if (arguments.recursive) {
-    RETURN_IF_ERROR(WalkTree(view->tree(), top, [&](std::string_view path, uint32_t index) {
-      return listing.Add(path, index);
-    }));
-  } else {
-    for (const erofs::TreeEntry& entry : view->tree().Children(inode)) {
-      RETURN_IF_ERROR(listing.Add(entry.name, entry.inode));
-    }
-  }
-  listing.End();
-  return absl::OkStatus();
+  return listing.End(AddAll(*view, top, arguments, &listing));
 }
 
 struct CatArguments {

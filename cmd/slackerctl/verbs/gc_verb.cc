@@ -34,9 +34,8 @@ absl::StatusOr<int64_t> ParseDuration(std::string_view text) {
   return InvalidArgument("\"" + std::string(text) + "\" is not a time: write 30d, 12h, 45m or 10s");
 }
 
-absl::StatusOr<GcReport> Collect(const Arguments& arguments) {
-  GcOptions options{.grace_seconds = 0, .dry_run = arguments.dry_run};
-  ASSIGN_OR_RETURN(options.grace_seconds, ParseDuration(arguments.grace));
+absl::StatusOr<GcReport> Collect(const Arguments& arguments, int64_t grace_seconds) {
+  const GcOptions options{.grace_seconds = grace_seconds, .dry_run = arguments.dry_run};
   RETURN_IF_ERROR(OpenExistingBackend(arguments.common.store).status());
   // As for publishing: that sweeps what dead writers left unfinished.
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenBackend(arguments.common.store));
@@ -88,10 +87,15 @@ nlohmann::json ReportJson(const Arguments& arguments, const GcReport& report) {
 }
 
 int RunGc(const Arguments& arguments, const Console& console) {
-  const absl::StatusOr<GcReport> report = Collect(arguments);
+  const absl::StatusOr<int64_t> grace_seconds = ParseDuration(arguments.grace);
+  if (!grace_seconds.ok()) {
+    PrintError(console.err, grace_seconds.status());
+    return kExitUsage;
+  }
+  const absl::StatusOr<GcReport> report = Collect(arguments, *grace_seconds);
   if (!report.ok()) {
     PrintError(console.err, report.status());
-    return absl::IsInvalidArgument(report.status()) ? kExitUsage : kExitFailed;
+    return kExitFailed;
   }
   if (arguments.common.json) {
     PrintJson(console.out, ReportJson(arguments, *report));

@@ -103,5 +103,22 @@ TEST(PrintErrorTest, SaysWhatToDo) {
   EXPECT_THAT(err.str(), HasSubstr("docker login"));
 }
 
+TEST(JsonListTest, WhatHasBegunIsWholeJson) {
+  const auto written = [](int elements, const absl::Status& status) {
+    std::ostringstream out;
+    JsonList list(&out);
+    for (int i = 0; i < elements; ++i) list.Add({{"path", "a\xff"}});
+    list.End(status);
+    return out.str();
+  };
+  EXPECT_EQ(written(0, absl::OkStatus()), "[]\n");
+  EXPECT_EQ(nlohmann::json::parse(written(2, absl::OkStatus())).size(), 2u);
+  EXPECT_EQ(written(0, absl::UnavailableError("away")), "");
+  const auto cut = nlohmann::json::parse(written(2, absl::UnavailableError("away")));
+  ASSERT_EQ(cut.size(), 3u);
+  EXPECT_EQ(cut[1]["path"], "a\ufffd");
+  EXPECT_EQ(cut[2], nlohmann::json({{"error", "away"}}));
+}
+
 }  // namespace
 }  // namespace slacker::ctl

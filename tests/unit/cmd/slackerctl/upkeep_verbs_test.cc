@@ -1,0 +1,249 @@
+// gc, rm, compact, fsck and stats: what they say, to whom, and how they end. What they do to a store
+// is tested with backend/upkeep.
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "tests/unit/cmd/slackerctl/slackerctl_fixture.h"
+
+namespace slacker::ctl {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Json = nlohmann::json;
+using ::testing::Not;
+using ::testing::StartsWith;
+using testing::TarBuilder;
+
+class UpkeepVerbsTest : public testing::SlackerctlTest {
+ protected:
+  std::string Publish(const std::string& tag) {
+    const std::string source =
+        AddTar(TarBuilder()
+                   .File("shared", testing::RandomBytes(200'000, 7))
+                   .File("own", testing::RandomBytes(50'000, std::hash<std::string>()(tag)))
+                   .End(),
+               tag);
+    EXPECT_EQ(Run({"publish", source, "--platform", "linux/amd64", "--store", url_}), kExitOk)
+        << err_.str();
+    return source;
+  }
+  // As if everything had been written two days ago.
+  void Backdate() {
+    const auto then = std::filesystem::file_time_type::clock::now() - std::chrono::hours(48);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(store_)) {
+      if (entry.is_regular_file()) std::filesystem::last_write_time(entry.path(), then);
+    }
+  }
+  std::vector<std::string> Files(const std::string& folder) {
+    std::vector<std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(store_ + "/" + folder)) {
+      if (entry.is_regular_file()) files.push_back(entry.path());
+    }
+    return files;
+  }
+  void Damage(const std::string& path) {
+    std::string bytes = testing::ReadFileOrDie(path);
+    bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+    testing::WriteFileOrDie(path, bytes);
+  }
+  int RunOn(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--store", url_});
+    return Run(std::move(arguments));
+  }
+
+  const std::string store_ = dir_ / "store";
+};
+
+TEST_F(UpkeepVerbsTest, WhatTheyDoNotKnowIsRefusedBeforeTheStoreIsLookedAt) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"gc", "--grace", "soon"},
+                                             {"gc", "--grace", "-1d"},
+                                             {"gc", "--grace", "30"},
+                                             {"gc", "--grace", "99999999999999999999d"},
+                                             {"gc", "--grace", "36501d"},
+                                             {"gc", "something"},
+                                             {"gc", "--repair"},
+                                             {"compact", "--dry-run"},
+                                             {"compact", "something"},
+                                             {"fsck", "--repair=maybe"},
+                                             {"fsck", "--grace", "0"},
+                                             {"stats", "--repair"},
+                                             {"stats", "something"},
+                                             {"rm"},
+                                             {"rm", "--grace", "0"}}) {
+    EXPECT_EQ(RunOn(arguments), kExitUsage) << ::testing::PrintToString(arguments);
+    EXPECT_THAT(err_.str(), Not(IsEmpty()));
+    EXPECT_THAT(out_.str(), IsEmpty());
+  }
+  EXPECT_FALSE(std::filesystem::exists(store_));
+}
+
+TEST_F(UpkeepVerbsTest, AStoreThatIsNotThereIsAnErrorAndIsNotMade) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"gc"}, {"compact"}, {"fsck"}, {"fsck", "--repair"}, {"stats"}, {"rm", "image"}}) {
+    EXPECT_EQ(RunOn(arguments), kExitFailed) << arguments[0];
+    EXPECT_THAT(err_.str(), StartsWith("slackerctl: "));
+    EXPECT_THAT(out_.str(), IsEmpty());
+  }
+  EXPECT_FALSE(std::filesystem::exists(store_));
+}
+
+TEST_F(UpkeepVerbsTest, AStoreBehindAWebServerIsNotKeptFromHere) {
+  for (const char* verb : {"gc", "compact", "fsck", "stats"}) {
+    EXPECT_EQ(Run({verb, "--store", "https://store.example/"}), kExitFailed) << verb;
+    EXPECT_THAT(err_.str(), HasSubstr("can only be read"));
+  }
+}
+
+TEST_F(UpkeepVerbsTest, RmSaysWhatItTookAwayAndWhatStays) {
+  const std::string one = Publish("one");
+  (void)Publish("two");
+  EXPECT_EQ(RunOn({"rm", one}), kExitOk) << err_.str();
+  EXPECT_EQ(out_.str(),
+            "removed 1 names, 1 manifests, 1 grants. \"slackerctl gc\" removes their data.\n");
+  EXPECT_EQ(RunOn({"rm", one}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr(one));
+  EXPECT_EQ(RunJson({"images"}).size(), 1u);
+}
+
+TEST_F(UpkeepVerbsTest, RmOfAChainTakesAllItsNames) {
+  (void)Publish("one");
+  const Json removed = RunJson({"rm", chain_});
+  EXPECT_EQ(removed, Json({{"entries", 1}, {"manifests", 1}, {"grants", 1}, {"kept_chains", 0}}));
+  EXPECT_EQ(RunJson({"images"}), Json::array());
+}
+
+// One name of several is wrong: nothing is removed.
+TEST_F(UpkeepVerbsTest, RmOfAnUnknownImageRemovesNothing) {
+  const std::string one = Publish("one");
+  EXPECT_EQ(RunOn({"rm", one, "unknown"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("unknown"));
+  EXPECT_EQ(RunJson({"images"}).size(), 1u);
+}
+
+TEST_F(UpkeepVerbsTest, GcCountsWhatItFound) {
+  const std::string one = Publish("one");
+  (void)Publish("two");
+  ASSERT_EQ(RunOn({"rm", one}), kExitOk);
+  Backdate();
+  const Json before = RunJson({"gc", "--dry-run"});
+  EXPECT_TRUE(before["dry_run"].get<bool>());
+  EXPECT_THAT(before["actions"].get<std::vector<std::string>>(),
+              AllOf(Not(IsEmpty()), Each(StartsWith("condemn "))));
+  EXPECT_EQ(before, RunJson({"gc", "--dry-run"})) << "nothing was done";
+
+  const Json condemned = RunJson({"gc"});
+  EXPECT_GT(condemned["in_use"]["objects"], 0);
+  EXPECT_GT(condemned["condemned"]["objects"], 0);
+  EXPECT_EQ(condemned["removed"]["objects"], 0);
+  EXPECT_EQ(RunOn({"gc", "--grace", "0"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("in use\t"));
+  EXPECT_THAT(out_.str(), HasSubstr("removed\t"));
+  const Json after = RunJson({"gc", "--grace", "0"});
+  EXPECT_EQ(after["waiting"]["objects"], 0);
+  EXPECT_EQ(after["removed"]["objects"], 0);
+  terminal_ = true;
+  EXPECT_EQ(RunOn({"gc"}), kExitOk);
+  EXPECT_THAT(out_.str(),
+              AllOf(StartsWith("WHAT "), HasSubstr("condemned, waiting for the grace")));
+}
+
+TEST_F(UpkeepVerbsTest, GcNamesWhatIsNotTheStores) {
+  (void)Publish("one");
+  testing::WriteFileOrDie(store_ + "/mine", "x");
+  EXPECT_EQ(RunOn({"gc"}), kExitOk);
+  EXPECT_THAT(err_.str(), HasSubstr("not the store's, left alone: mine\n"));
+  EXPECT_EQ(RunJson({"gc"})["foreign"], Json({"mine"}));
+}
+
+TEST_F(UpkeepVerbsTest, GcOfADamagedStoreRemovesNothingAndSaysWhatHelps) {
+  (void)Publish("one");
+  Damage(Files("manifests").front());
+  EXPECT_EQ(RunOn({"gc", "--grace", "0"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("manifests/"));
+  EXPECT_THAT(out_.str(), IsEmpty());
+}
+
+TEST_F(UpkeepVerbsTest, CompactSaysWhatBecameOfThePacks) {
+  (void)Publish("one");
+  (void)Publish("two");
+  const Json report = RunJson({"compact"});
+  EXPECT_EQ(report["packs_before"], 2);
+  EXPECT_EQ(report["packs_after"], 1);
+  EXPECT_EQ(report["packs_condemned"], 2);
+  EXPECT_EQ(report["damaged"], Json::array());
+  EXPECT_EQ(RunOn({"compact"}), kExitOk);
+  EXPECT_EQ(out_.str(),
+            "1 packs became 1: 0 chunks moved, 0 B written, 0 duplicates left out, 0 locations "
+            "replaced\n");
+}
+
+TEST_F(UpkeepVerbsTest, CompactNamesDamagedChunksAndExitsWith1) {
+  (void)Publish("one");
+  (void)Publish("two");
+  for (const std::string& pack : Files("packs")) {
+    if (!pack.ends_with(".idx")) Damage(pack);
+  }
+  EXPECT_EQ(RunOn({"compact"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("damaged, left where it is: sha256:"));
+}
+
+TEST_F(UpkeepVerbsTest, FsckCountsAndFindsNothing) {
+  (void)Publish("one");
+  EXPECT_EQ(RunOn({"fsck"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), AllOf(StartsWith("checked 1 manifests, 1 layers, "),
+                                HasSubstr("everything is sound\n")));
+  const Json report = RunJson({"fsck"});
+  EXPECT_EQ(report["damages"], Json::array());
+  EXPECT_EQ(report["repaired"], Json::array());
+  EXPECT_EQ(report["packs"], 1);
+}
+
+TEST_F(UpkeepVerbsTest, FsckNamesDamageAndMendsItOnlyWhenAsked) {
+  (void)Publish("one");
+  const std::string locations = Files("locations").front();
+  Damage(locations);
+  const std::string name = std::filesystem::relative(locations, store_);
+  for (int run = 0; run < 2; ++run) {
+    EXPECT_EQ(RunOn({"fsck"}), kExitFailed);
+    EXPECT_THAT(err_.str(), HasSubstr("damaged: " + name + ": "));
+    EXPECT_THAT(out_.str(), HasSubstr("1 damages\n"));
+  }
+  EXPECT_EQ(RunOn({"fsck", "--repair"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), StartsWith("repaired: " + name + ": made anew"));
+  EXPECT_EQ(RunOn({"fsck"}), kExitOk);
+}
+
+TEST_F(UpkeepVerbsTest, FsckTakesPublicKeysOnly) {
+  (void)Publish("one");
+  const std::string key = dir_ / "key";
+  ASSERT_EQ(Run({"keygen", key}), kExitOk);
+  EXPECT_EQ(RunOn({"fsck", "--trusted-key", key + ".pub"}), kExitOk) << err_.str();
+  EXPECT_EQ(RunOn({"fsck", "--trusted-key", key}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr(key));
+}
+
+TEST_F(UpkeepVerbsTest, StatsTellWhatIsShared) {
+  (void)Publish("one");
+  (void)Publish("two");
+  const Json stats = RunJson({"stats"});
+  EXPECT_EQ(stats["layers"], 2);
+  EXPECT_EQ(stats["logical_bytes"], 500'000);
+  EXPECT_EQ(stats["chunk_bytes"], 300'000);
+  ASSERT_EQ(stats["images"].size(), 2u);
+  EXPECT_GE(stats["images"][0]["shared_bytes"], 200'000);
+  EXPECT_EQ(RunOn({"stats"}), kExitOk);
+  EXPECT_THAT(out_.str(), StartsWith("all images, each on its own\t500000\t"));
+  terminal_ = true;
+  EXPECT_EQ(RunOn({"stats"}), kExitOk);
+  EXPECT_THAT(out_.str(), AllOf(StartsWith("CONTENT "), HasSubstr("IMAGE "), HasSubstr("60.0 %")));
+}
+
+}  // namespace
+}  // namespace slacker::ctl
