@@ -23,6 +23,8 @@ using nfs::Session;
 constexpr int kAnswerThreads = 4;
 // Whoever asked for so little has little to do with it; a change of threads would cost more.
 constexpr size_t kSmallAnswerBytes = 16 << 10;
+// Of a read beside which there is no other: nobody waits for the loop.
+constexpr size_t kLoneAnswerBytes = 256 << 10;
 
 }  // namespace
 
@@ -68,13 +70,13 @@ void NfsBackend::ReadAsync(std::string_view name, uint64_t offset, uint64_t size
       if (!result.ok()) result = nfs::ObjectError(result.status(), name);
       Answer(std::move(result), done);
     };
-    nfs::ReadOperation::Start(session_->protocol(), session_->tree(), std::move(name), offset, size,
-                              std::move(answer));
+    nfs::ReadOperation::Start(session_->protocol(), session_->tree(), session_->read_limit(),
+                              std::move(name), offset, size, std::move(answer));
   });
 }
 
 void NfsBackend::Answer(absl::StatusOr<std::string> result, const ReadCallback& done) {
-  if (!result.ok() || result->size() <= kSmallAnswerBytes) {
+  if (!result.ok() || result->size() <= (IsLone() ? kLoneAnswerBytes : kSmallAnswerBytes)) {
     done(std::move(result));
     Finished();
     return;
@@ -85,6 +87,11 @@ void NfsBackend::Answer(absl::StatusOr<std::string> result, const ReadCallback& 
     done(std::move(*bytes));
     Finished();
   });
+}
+
+bool NfsBackend::IsLone() {
+  MutexLock lock(&mutex_);
+  return reads_ == 1;
 }
 
 void NfsBackend::Finished() {

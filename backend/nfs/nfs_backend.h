@@ -2,7 +2,7 @@
 // The layout is loopback's, so that a store can be served both ways.
 //
 // Reading. A read is one READ for each piece of what the server allows (at most 1 MiB), all at
-// once, over kConnections connections. Handles of names are kept for a second (name_tree.h): an
+// once, over kConnections connections; of all reads together at most 16 MiB (read_limit.h). Handles of names are kept for a second (name_tree.h): an
 // object that another client replaced may be read in its old content that long, never in a mixture.
 // No read depends on state of a client on the server: neither an idle client nor a server that was
 // restarted needs a recovery. Version 4 reads with the anonymous state ID.
@@ -27,7 +27,7 @@
 // in what it decodes. It is not trusted with contents: see backend.h.
 //
 // Thread-safe. Threads: "nfs-store" (the loop), "nfs-resolver" (host names), "nfs-answers"
-// (callbacks with large answers; small ones run on the loop).
+// (callbacks with large answers; small ones, and that of a lone read of a chunk, run on the loop).
 #pragma once
 
 #include <memory>
@@ -66,6 +66,8 @@ class NfsBackend final : public Backend {
   // Hands a result to its caller, on this thread or another one.
   void Answer(absl::StatusOr<std::string> result, const ReadCallback& done);
   void Finished();
+  // Whether there is one read only.
+  bool IsLone();
 
   const std::string url_;
   const std::unique_ptr<nfs::Session> session_;

@@ -9,19 +9,20 @@
 
 namespace slacker::nfs {
 
-ReadOperation::ReadOperation(Protocol* protocol, NameTree* tree, std::string name, uint64_t offset,
-                             uint64_t size, Callback done)
+ReadOperation::ReadOperation(Protocol* protocol, NameTree* tree, ReadLimit* limit, std::string name,
+                             uint64_t offset, uint64_t size, Callback done)
     : protocol_(protocol),
       tree_(tree),
+      limit_(limit),
       name_(std::move(name)),
       offset_(offset),
       size_(size),
       done_(std::move(done)) {}
 
-void ReadOperation::Start(Protocol* protocol, NameTree* tree, std::string name, uint64_t offset,
-                          uint64_t size, Callback done) {
+void ReadOperation::Start(Protocol* protocol, NameTree* tree, ReadLimit* limit, std::string name,
+                          uint64_t offset, uint64_t size, Callback done) {
   const std::shared_ptr<ReadOperation> operation(
-      new ReadOperation(protocol, tree, std::move(name), offset, size, std::move(done)));
+      new ReadOperation(protocol, tree, limit, std::move(name), offset, size, std::move(done)));
   operation->Begin();
 }
 
@@ -52,13 +53,24 @@ void ReadOperation::OnFound(const absl::StatusOr<Found>& found) {
     Finish();
     return;
   }
+  limit_->Begin(want_, [self = shared_from_this()] { self->ReadPieces(); });
+}
+
+void ReadOperation::ReadPieces() {
   const uint32_t piece = tree_->limits().read_bytes;
   if (want_ > piece) bytes_.resize(want_);
   under_way_ = 1;  // until all have begun
   for (uint64_t position = 0; position < want_; position += piece) {
     ReadPiece(position, static_cast<uint32_t>(std::min<uint64_t>(piece, want_ - position)));
   }
-  if (--under_way_ == 0) Finish();
+  if (--under_way_ == 0) AllDone();
+}
+
+void ReadOperation::AllDone() {
+  // What waits begins after this read has its answer: it may be the same caller's next one.
+  const uint64_t bytes = want_;
+  Finish();
+  limit_->End(bytes);
 }
 
 void ReadOperation::ReadPiece(uint64_t position, uint32_t size) {
@@ -99,7 +111,7 @@ void ReadOperation::OnPart(uint64_t position, uint32_t size, const ReadPart& par
 void ReadOperation::OnPieceDone(uint64_t /*position*/, uint32_t /*size*/,
                                 const absl::Status& status) {
   if (!status.ok() && error_.ok()) error_ = status;
-  if (--under_way_ == 0) Finish();
+  if (--under_way_ == 0) AllDone();
 }
 
 void ReadOperation::Finish() {

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "backend/nfs/name_tree.h"
 #include "backend/nfs/protocol.h"
+#include "backend/nfs/read_limit.h"
 
 namespace slacker::nfs {
 
@@ -18,23 +19,26 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
   using Callback = std::function<void(absl::StatusOr<std::string>)>;
 
   // `done` gets what backend.h says of ReadAsync.
-  static void Start(Protocol* protocol, NameTree* tree, std::string name, uint64_t offset,
-                    uint64_t size, Callback done);
+  static void Start(Protocol* protocol, NameTree* tree, ReadLimit* limit, std::string name,
+                    uint64_t offset, uint64_t size, Callback done);
 
  private:
-  ReadOperation(Protocol* protocol, NameTree* tree, std::string name, uint64_t offset,
-                uint64_t size, Callback done);
+  ReadOperation(Protocol* protocol, NameTree* tree, ReadLimit* limit, std::string name,
+                uint64_t offset, uint64_t size, Callback done);
   void Begin();
   void OnFound(const absl::StatusOr<Found>& found);
+  void ReadPieces();
   void ReadPiece(uint64_t position, uint32_t size);
   void OnPart(uint64_t position, uint32_t size, const ReadPart& part);
   void OnPieceDone(uint64_t position, uint32_t size, const absl::Status& status);
+  void AllDone();
   void Finish();
   // Another attempt with handles looked up anew, if this was the first.
   void Fail(const absl::Status& status);
 
   Protocol* const protocol_;
   NameTree* const tree_;
+  ReadLimit* const limit_;
   const std::string name_;
   const uint64_t offset_;
   const uint64_t size_;

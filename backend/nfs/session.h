@@ -15,6 +15,7 @@
 #include "backend/nfs/event_loop.h"
 #include "backend/nfs/name_tree.h"
 #include "backend/nfs/protocol.h"
+#include "backend/nfs/read_limit.h"
 #include "backend/nfs/target.h"
 
 namespace slacker::nfs {
@@ -33,6 +34,7 @@ class Session {
   // Loop thread only.
   Protocol* protocol() { return protocol_.get(); }
   NameTree* tree() { return tree_.get(); }
+  ReadLimit* read_limit() { return &read_limit_; }
 
   // Runs `start` on the loop's thread and waits until what it is given has been called.
   template <class T>
@@ -64,6 +66,7 @@ class Session {
   Session() = default;
 
   // In the order in which they may go: last declared, first destroyed.
+  ReadLimit read_limit_;
   std::unique_ptr<Protocol> protocol_;
   std::unique_ptr<NameTree> tree_;
   std::unique_ptr<EventLoop> loop_;

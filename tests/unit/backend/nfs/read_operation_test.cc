@@ -21,7 +21,7 @@ class ReadOperationTest : public ::testing::Test {
   }
   absl::StatusOr<std::string> Read(uint64_t offset, uint64_t size) {
     std::optional<absl::StatusOr<std::string>> answer;
-    ReadOperation::Start(&protocol_, &tree_, "packs/a", offset, size,
+    ReadOperation::Start(&protocol_, &tree_, &limit_, "packs/a", offset, size,
                          [&answer](absl::StatusOr<std::string> bytes) {
                            EXPECT_FALSE(answer.has_value()) << "answered twice";
                            answer = std::move(bytes);
@@ -33,13 +33,44 @@ class ReadOperationTest : public ::testing::Test {
   std::string content_;
   FakeProtocol protocol_;
   NameTree tree_{&protocol_, {}};
+  ReadLimit limit_;
 };
+
+TEST(ReadLimitTest, WhatIsTooMuchAtOnceBeginsInOrderWhenThereIsRoom) {
+  constexpr uint64_t kThird = ReadLimit::kBytes / 3;
+  ReadLimit limit;
+  std::string begun;
+  const auto begin = [&](char name, uint64_t bytes) {
+    limit.Begin(bytes, [&begun, name] { begun += name; });
+  };
+  for (const char name : {'a', 'b', 'c', 'd', 'e'}) begin(name, kThird);
+  begin('f', 10 * ReadLimit::kBytes);
+  begin('g', 1);
+  EXPECT_EQ(begun, "abc");
+  limit.End(kThird);
+  EXPECT_EQ(begun, "abcd");
+  for (int i = 0; i < 3; ++i) limit.End(kThird);
+  EXPECT_EQ(begun, "abcde") << "the large one goes alone";
+  limit.End(kThird);
+  EXPECT_EQ(begun, "abcdef");
+  limit.End(10 * ReadLimit::kBytes);
+  EXPECT_EQ(begun, "abcdefg");
+}
+
+TEST_F(ReadOperationTest, EveryReadLeavesItsRoomToTheNext) {
+  for (int i = 0; i < 5000; ++i) ASSERT_OK(Read(0, 10'000));
+  protocol_.most_in_one_answer = 0;
+  EXPECT_FALSE(Read(0, 100).ok());
+  bool begun = false;
+  limit_.Begin(ReadLimit::kBytes, [&begun] { begun = true; });
+  EXPECT_TRUE(begun) << "nothing is under way";
+}
 
 TEST_F(ReadOperationTest, LargeReadGoesInPiecesAllAtOnce) {
   ASSERT_OK(Read(0, 1));
   protocol_.holding = true;
   std::string answer;
-  ReadOperation::Start(&protocol_, &tree_, "packs/a", 1, 9'998,
+  ReadOperation::Start(&protocol_, &tree_, &limit_, "packs/a", 1, 9'998,
                        [&answer](const auto& bytes) { answer = bytes.value(); });
   EXPECT_EQ(protocol_.held(), 10u);
   protocol_.Release();
