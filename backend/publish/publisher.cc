@@ -191,7 +191,7 @@ class Publication {
 
   ImageEntry MakeEntry() const {
     ImageEntry entry;
-    entry.name = source_->Name();
+    entry.name = options_.name.empty() ? source_->Name() : options_.name;
     entry.platform = image_.platform;
     entry.chain_id = ChainId(image_.diff_ids);
     entry.manifest_digest = image_.manifest_digest.ToString();

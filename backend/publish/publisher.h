@@ -40,6 +40,8 @@ struct PublishOptions {
   std::string private_repository = {};
   // To everybody, whatever the source says. Not together with the one above.
   bool for_everybody = false;
+  // What the image's entry is called. Empty = as the source.
+  std::string name = {};
 };
 
 struct PublishProgress {

@@ -9,22 +9,20 @@
 namespace slacker {
 namespace {
 
-constexpr int64_t kFirstPauseSeconds = 30;
-constexpr int64_t kKeepSeconds = 7 * 24 * 60 * 60;
-
-// The reference leads to something else by now: trying again would not help.
+// The reference leads to something else by now, or the source does not keep what is needed: trying
+// again would not help.
 bool IsFinal(const absl::Status& status) { return absl::IsFailedPrecondition(status); }
 
 }  // namespace
 
-absl::Status RequestServer::ServeOnce() {
-  ASSIGN_OR_RETURN(std::vector<StoredRequest> requests, ListRequests(*options_.store));
+absl::StatusOr<size_t> RequestServer::ServeOnce() {
+  ASSIGN_OR_RETURN(std::vector<StoredRequest> requests, ListRequests(*options_.requests));
   std::shuffle(requests.begin(), requests.end(), std::mt19937_64(std::random_device()()));
   for (const StoredRequest& stored : requests) {
     if (options_.stopping && options_.stopping()) break;
     RETURN_IF_ERROR(Serve(stored));
   }
-  return absl::OkStatus();
+  return requests.size();
 }
 
 absl::Status RequestServer::Serve(const StoredRequest& stored) {
@@ -37,24 +35,32 @@ absl::Status RequestServer::Serve(const StoredRequest& stored) {
     if (stored.failure->until_unix_seconds > Now()) return absl::OkStatus();
     if (stored.failure->given_up) return Forget(stored);
   }
-  const absl::Status done = PublishAsRequested(*stored.request);
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<RequestClaimHolder> claim,
+      RequestClaimHolder::Take(options_.requests, stored.name, claimant_, options_.clock));
+  if (claim == nullptr) return absl::OkStatus();
+  const absl::Status done = PublishAsRequested(*stored.request, claim.get());
   RETURN_IF_ERROR(done.ok() ? Forget(stored) : RecordFailure(stored, done));
+  RETURN_IF_ERROR(claim->Release());
   options_.on_result(stored, done);
   return absl::OkStatus();
 }
 
-absl::Status RequestServer::PublishAsRequested(const PublishRequest& request) {
+absl::Status RequestServer::PublishAsRequested(const PublishRequest& request,
+                                               RequestClaimHolder* claim) {
   ASSIGN_OR_RETURN(const bool published, IsPublished(request));
   if (published) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::unique_ptr<ImageSource> source, options_.open(request.reference));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ImageSource> source, options_.open(request));
   ASSIGN_OR_RETURN(const ResolvedImage image, ResolveImage(*source, request.platform));
   if (ChainId(image.diff_ids) != request.chain_id) {
     return FailedPrecondition(request.reference + " is another image than the one asked for");
   }
   PublishOptions options = options_.publish;
   options.platform = request.platform;
+  options.name = "docker://" + request.reference;
   ASSIGN_OR_RETURN(const PublishedImage done,
-                   Publish(*source, options_.store, options, [](const PublishProgress&) {}));
+                   Publish(*source, options_.store, options,
+                           [claim](const PublishProgress&) { claim->Renew(); }));
   if (done.entry.chain_id != request.chain_id) {
     return FailedPrecondition(request.reference + " has become another image meanwhile");
   }
@@ -76,18 +82,22 @@ absl::StatusOr<bool> RequestServer::IsPublished(const PublishRequest& request) c
 
 absl::Status RequestServer::RecordFailure(const StoredRequest& stored, const absl::Status& why) {
   RequestFailure failure;
-  failure.attempts = (stored.failure.has_value() ? stored.failure->attempts : 0) + 1;
+  // Anybody may have written what is there: the number has to be fit for the shift below.
+  failure.attempts =
+      std::min(stored.failure.has_value() ? stored.failure->attempts : 0, kMaxAttempts) + 1;
   failure.reason = Message(why);
   failure.given_up = IsFinal(why) || failure.attempts >= kMaxAttempts;
+  if (failure.given_up && options_.keep_seconds == 0) return Forget(stored);
   failure.until_unix_seconds =
-      Now() + (failure.given_up ? kKeepSeconds : kFirstPauseSeconds << (failure.attempts - 1));
-  return options_.store->Replace(RequestFailureName(stored.name), EncodeRequestFailure(failure));
+      Now() + (failure.given_up ? options_.keep_seconds
+                                : options_.first_pause_seconds << (failure.attempts - 1));
+  return options_.requests->Replace(RequestFailureName(stored.name), EncodeRequestFailure(failure));
 }
 
 absl::Status RequestServer::Forget(const StoredRequest& stored) {
   // The request first: a failure without one is never looked at.
-  RETURN_IF_ERROR(options_.store->Remove(stored.name));
-  return options_.store->Remove(RequestFailureName(stored.name));
+  RETURN_IF_ERROR(options_.requests->Remove(stored.name));
+  return options_.requests->Remove(RequestFailureName(stored.name));
 }
 
 }  // namespace slacker

@@ -1,14 +1,15 @@
-// Serves the requests of nodes (backend/store/requests.h): pulls each image from its registry,
+// Serves the requests of nodes (backend/store/requests.h): pulls each image from where it comes from,
 // checks that it is what the node unpacked, publishes and signs it, removes the request.
 //
-// Several servers may work on one store. They take requests in an order of chance and there is no
-// lock that one could leave behind: at worst two publish the same image at the same time, which
-// publishing is made for, and the second finds it there.
+// Several servers may work on one store. They take requests in an order of chance, and claim each
+// (request_claim.h) before they do anything about it. There is no lock that one could leave behind:
+// at worst two publish the same image at the same time, which publishing is made for, and the second
+// finds it there.
 //
-// A request that fails is tried again after 30 seconds, doubled each time; after kMaxAttempts, or at
-// once when the reference leads to another image than the one that was asked for, it is given up.
-// What happened stands beside it. What was given up stays for a week, so that nodes that ask again
-// change nothing; then it may be asked for anew.
+// A request that fails is tried again after a pause, doubled each time; after kMaxAttempts, or at
+// once when the reference leads to another image than the one that was asked for, or its source does
+// not keep what is needed, it is given up. What happened stands beside it. What was given up stays for a while, so that nodes
+// that ask again change nothing; then it may be asked for anew.
 #pragma once
 
 #include <functional>
@@ -18,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "backend/base/clock.h"
 #include "backend/publish/publisher.h"
+#include "backend/publish/request_claim.h"
 #include "backend/store/requests.h"
 
 namespace slacker {
@@ -28,30 +30,36 @@ class RequestServer {
   static constexpr uint32_t kMaxAttempts = 8;
 
   struct Options {
-    std::shared_ptr<Backend> store;
-    PublishOptions publish;  // with the key; its platform is the request's
-    // Opens what a reference names.
-    std::function<absl::StatusOr<std::unique_ptr<ImageSource>>(const std::string& reference)> open;
+    std::shared_ptr<Backend> store;     // images go here
+    std::shared_ptr<Backend> requests;  // and are asked for here
+    PublishOptions publish;             // with the key; platform and name are the request's
+    // Opens what a request names.
+    std::function<absl::StatusOr<std::unique_ptr<ImageSource>>(const PublishRequest& request)> open;
     const Clock* clock = nullptr;
+    int64_t first_pause_seconds = 30;
+    int64_t keep_seconds = 7 * 24 * 60 * 60;  // what was given up; 0: it is forgotten at once
     // Told of every request that something was done about; OK: published, or it was already.
     std::function<void(const StoredRequest&, const absl::Status&)> on_result;
     // Asked before each request: true ends the round.
     std::function<bool()> stopping;
   };
-  explicit RequestServer(Options options) : options_(std::move(options)) {}
+  explicit RequestServer(Options options)
+      : options_(std::move(options)), claimant_(ClaimantName()) {}
 
-  // Does what is due. An error is one of the store; those of single requests are recorded.
-  absl::Status ServeOnce();
+  // Does what is due, and returns how many requests there were. An error is one of the store; those
+  // of single requests are recorded.
+  absl::StatusOr<size_t> ServeOnce();
 
  private:
   absl::Status Serve(const StoredRequest& stored);
-  absl::Status PublishAsRequested(const PublishRequest& request);
+  absl::Status PublishAsRequested(const PublishRequest& request, RequestClaimHolder* claim);
   absl::StatusOr<bool> IsPublished(const PublishRequest& request) const;
   absl::Status RecordFailure(const StoredRequest& stored, const absl::Status& why);
   absl::Status Forget(const StoredRequest& stored);
   int64_t Now() const { return options_.clock->WallNanos() / 1'000'000'000; }
 
   const Options options_;
+  const std::string claimant_;
 };
 
 }  // namespace slacker

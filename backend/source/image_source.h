@@ -11,7 +11,7 @@
 //
 // Errors: NOT_FOUND (no such image or blob), PERMISSION_DENIED (credentials), UNAVAILABLE and
 // DEADLINE_EXCEEDED (the registry, after the source's own retries), INVALID_ARGUMENT (documents
-// that are not an image's), RESOURCE_EXHAUSTED (a document beyond its limit), DATA_LOSS (wrong
+// that are not an image's), FAILED_PRECONDITION (a containerd without a blob), RESOURCE_EXHAUSTED (a document beyond its limit), DATA_LOSS (wrong
 // bytes). Thread-safe; streams are thread-compatible. A stream must not outlive its source.
 #pragma once
 

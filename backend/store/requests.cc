@@ -11,12 +11,17 @@ namespace {
 
 constexpr std::string_view kPrefix = "requests/";
 constexpr std::string_view kFailedSuffix = ".failed";
+constexpr std::string_view kClaimSuffix = ".claim";
 constexpr std::string_view kRequestMagic = "SLKQ";
 constexpr std::string_view kFailureMagic = "SLKF";
+constexpr std::string_view kClaimMagic = "SLKC";
 constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersionWithNamespace = 2;  // of requests
 constexpr size_t kMaxReferenceBytes = 1024;
-constexpr size_t kMaxPlatformBytes = 64;  // each part
+constexpr size_t kMaxPlatformBytes = 64;   // each part
+constexpr size_t kMaxNamespaceBytes = 76;  // as containerd has it
 constexpr size_t kMaxReasonBytes = 1024;
+constexpr size_t kMaxClaimantBytes = 255;
 
 absl::Status Check(const PublishRequest& request) {
   if (request.reference.size() > kMaxReferenceBytes) {
@@ -30,16 +35,20 @@ absl::Status Check(const PublishRequest& request) {
        {&request.platform.os, &request.platform.architecture, &request.platform.variant}) {
     if (part->size() > kMaxPlatformBytes) return InvalidArgument("the platform is too long");
   }
+  if (request.name_space.size() > kMaxNamespaceBytes) {
+    return InvalidArgument("the namespace is longer than 76 bytes");
+  }
   return absl::OkStatus();
 }
 
-// What a small object has to say beside its magic and version.
-absl::Status ReadHead(std::string_view magic, Decoder* in) {
+// Reads magic and version, and returns the version.
+absl::StatusOr<uint32_t> ReadHead(std::string_view magic, uint32_t newest, Decoder* in) {
   if (in->Raw(magic.size()) != magic) return DataLoss("not a " + std::string(magic) + " object");
-  if (const uint32_t version = in->U32(); version != kVersion || !in->ok()) {
+  const uint32_t version = in->U32();
+  if (version == 0 || version > newest || !in->ok()) {
     return DataLoss("unknown version " + std::to_string(version));
   }
-  return absl::OkStatus();
+  return version;
 }
 
 }  // namespace
@@ -48,12 +57,13 @@ absl::StatusOr<std::string> EncodeRequest(const PublishRequest& request) {
   RETURN_IF_ERROR(Check(request));
   std::string encoded(kRequestMagic);
   Encoder out(&encoded);
-  out.U32(kVersion);
+  out.U32(request.name_space.empty() ? kVersion : kVersionWithNamespace);
   out.Hash(request.chain_id);
   out.Bytes(request.platform.os);
   out.Bytes(request.platform.architecture);
   out.Bytes(request.platform.variant);
   out.Bytes(request.reference);
+  if (!request.name_space.empty()) out.Bytes(request.name_space);
   return encoded;
 }
 
@@ -61,13 +71,14 @@ absl::StatusOr<PublishRequest> DecodeRequest(std::string_view bytes, std::string
   if (bytes.size() > kMaxRequestBytes) return DataLoss("larger than a request may be");
   if (RequestName(bytes) != name) return DataLoss("the request is not what its name says");
   Decoder in(bytes);
-  RETURN_IF_ERROR(ReadHead(kRequestMagic, &in));
+  ASSIGN_OR_RETURN(const uint32_t version, ReadHead(kRequestMagic, kVersionWithNamespace, &in));
   PublishRequest request;
   request.chain_id = in.Hash();
   request.platform.os = in.Bytes();
   request.platform.architecture = in.Bytes();
   request.platform.variant = in.Bytes();
   request.reference = in.Bytes();
+  if (version == kVersionWithNamespace) request.name_space = in.Bytes();
   if (!in.done()) return DataLoss("damaged request");
   // The bytes must be those that the content has: a request has one name only.
   const absl::StatusOr<std::string> again = EncodeRequest(request);
@@ -94,7 +105,7 @@ std::string EncodeRequestFailure(const RequestFailure& failure) {
 absl::StatusOr<RequestFailure> DecodeRequestFailure(std::string_view bytes) {
   if (bytes.size() > kMaxRequestBytes) return DataLoss("larger than a failure may be");
   Decoder in(bytes);
-  RETURN_IF_ERROR(ReadHead(kFailureMagic, &in));
+  RETURN_IF_ERROR(ReadHead(kFailureMagic, kVersion, &in).status());
   RequestFailure failure;
   failure.attempts = in.U32();
   failure.given_up = in.U8() != 0;
@@ -106,6 +117,30 @@ absl::StatusOr<RequestFailure> DecodeRequestFailure(std::string_view bytes) {
 
 std::string RequestFailureName(std::string_view request_name) {
   return std::string(request_name) + std::string(kFailedSuffix);
+}
+
+std::string EncodeRequestClaim(const RequestClaim& claim) {
+  std::string encoded(kClaimMagic);
+  Encoder out(&encoded);
+  out.U32(kVersion);
+  out.I64(claim.until_unix_seconds);
+  out.Bytes(std::string_view(claim.claimant).substr(0, kMaxClaimantBytes));
+  return encoded;
+}
+
+absl::StatusOr<RequestClaim> DecodeRequestClaim(std::string_view bytes) {
+  if (bytes.size() > kMaxRequestBytes) return DataLoss("larger than a claim may be");
+  Decoder in(bytes);
+  RETURN_IF_ERROR(ReadHead(kClaimMagic, kVersion, &in).status());
+  RequestClaim claim;
+  claim.until_unix_seconds = in.I64();
+  claim.claimant = in.Bytes();
+  if (!in.done()) return DataLoss("damaged claim");
+  return claim;
+}
+
+std::string RequestClaimName(std::string_view request_name) {
+  return std::string(request_name) + std::string(kClaimSuffix);
 }
 
 absl::Status WriteRequest(Backend& backend, const PublishRequest& request) {
@@ -122,7 +157,7 @@ absl::StatusOr<std::vector<StoredRequest>> ListRequests(Backend& backend) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, backend.List(kPrefix));
   std::vector<StoredRequest> requests;
   for (const std::string& name : names) {
-    if (name.ends_with(kFailedSuffix)) continue;
+    if (name.ends_with(kFailedSuffix) || name.ends_with(kClaimSuffix)) continue;
     if (requests.size() == kMaxRequests) break;
     absl::StatusOr<std::string> bytes = backend.ReadWhole(name, kMaxRequestBytes);
     if (absl::IsNotFound(bytes.status())) continue;

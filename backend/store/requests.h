@@ -4,6 +4,7 @@
 //   requests/<SHA-256 of the request>          what is wanted: equal requests are one object,
 //                                              however many nodes write it
 //   requests/<SHA-256 of the request>.failed   what came of it so far, if it did not work
+//   requests/<SHA-256 of the request>.claim    who serves it just now
 //
 // Anybody who may write below requests/ writes them: they prove nothing, and whoever acts on one
 // checks all that it says. Thread-safe.
@@ -26,6 +27,9 @@ struct PublishRequest {
   std::string reference;  // "registry.example.com/app:1.2", as ImageReference::ToString writes it
   Digest chain_id;        // what the node unpacked
   Platform platform;
+  // Of the containerd that has unpacked it, where that is asked for the image; empty elsewhere, so
+  // that equal requests of different nodes are one.
+  std::string name_space = {};
 };
 
 // What became of a request that could not be served.
@@ -35,6 +39,14 @@ struct RequestFailure {
   int64_t until_unix_seconds = 0;  // the next try; given up: when it is forgotten
   std::string reason;
 };
+
+// Who serves a request, and until when he is believed to without saying so again. Nobody has to
+// end a claim: one that is over, or that goes further than kMaxClaimSeconds, counts for nothing.
+struct RequestClaim {
+  std::string claimant;
+  int64_t until_unix_seconds = 0;
+};
+inline constexpr int64_t kMaxClaimSeconds = 600;
 
 inline constexpr uint64_t kMaxRequestBytes = 2048;
 // More than so many are not written by nodes, nor looked at by who serves them.
@@ -50,6 +62,11 @@ std::string RequestName(std::string_view encoded);  // requests/<hex>
 std::string EncodeRequestFailure(const RequestFailure& failure);
 absl::StatusOr<RequestFailure> DecodeRequestFailure(std::string_view bytes);
 std::string RequestFailureName(std::string_view request_name);
+
+// Longer names of claimants are cut.
+std::string EncodeRequestClaim(const RequestClaim& claim);
+absl::StatusOr<RequestClaim> DecodeRequestClaim(std::string_view bytes);
+std::string RequestClaimName(std::string_view request_name);
 
 // Writes a request unless it is there. RESOURCE_EXHAUSTED when there are kMaxRequests.
 absl::Status WriteRequest(Backend& backend, const PublishRequest& request);

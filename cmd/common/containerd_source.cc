@@ -140,7 +140,7 @@ class ContainerdSource final : public ImageSource {
   absl::StatusOr<std::unique_ptr<ByteSource>> OpenBlob(const Descriptor& descriptor) override {
     const absl::StatusOr<uint64_t> size = client_->GetSize(descriptor.digest);
     if (absl::IsNotFound(size.status())) {
-      return NotFound("containerd does not have the blob " + descriptor.digest.ToString() + " of " +
+      return FailedPrecondition("containerd does not have the blob " + descriptor.digest.ToString() + " of " +
                       name_ +
                       ": a snapshotter had its layer already, or it was removed after unpacking; "
                       "publish the image from its registry");

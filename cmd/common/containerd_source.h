@@ -19,8 +19,9 @@ struct ContainerdOptions {
 };
 
 // `name`: an image's name as containerd has it; if there is none, completed as docker does. What it
-// names now is the source's image, whatever happens to the name later. NOT_FOUND: no such image, or
-// later, no such blob (layers that a snapshotter took from elsewhere, collected garbage).
+// names now is the source's image, whatever happens to the name later. NOT_FOUND: no such image.
+// FAILED_PRECONDITION, later: no such blob (layers that a snapshotter took from elsewhere, or that
+// were discarded after unpacking).
 // UNAVAILABLE, DEADLINE_EXCEEDED: containerd does not answer.
 //
 // containerd does not know who could read what it pulled, so an image counts as private unless its

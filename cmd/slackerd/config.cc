@@ -84,8 +84,12 @@ auto Texts(std::vector<std::string> Config::*field, absl::Status (*check)(const 
   };
 }
 
-const std::array<Key, 14>& Keys() {
-  static const std::array<Key, 14> keys = {{
+absl::Status CheckOptionalPath(const std::string& path) {
+  return path.empty() ? absl::OkStatus() : CheckPath(path);
+}
+
+const std::array<Key, 17>& Keys() {
+  static const std::array<Key, 17> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
@@ -99,6 +103,9 @@ const std::array<Key, 14>& Keys() {
       {"store", "private", Text(&Config::store_private, CheckPrivate)},
       {"store", "insecure", Flag(&Config::store_insecure)},
       {"publish", "request", Flag(&Config::publish_request)},
+      {"publish", "auto", Flag(&Config::publish_auto)},
+      {"publish", "key", Text(&Config::publish_key, CheckOptionalPath)},
+      {"publish", "containerd", Text(&Config::publish_containerd, CheckAddress)},
       {"node", "run_dir", Text(&Config::run_dir, CheckPath)},
   }};
   return keys;

@@ -25,6 +25,9 @@ struct Config {
   std::string store_private = "off";      // who gets private images: nobody, "cri-annotations"
   bool store_insecure = false;            // a store on a network without keys is fine
   bool publish_request = false;           // ask for what is not published
+  bool publish_auto = false;              // publish it from this node's containerd
+  std::string publish_key;                // file: signs it; "" = unsigned
+  std::string publish_containerd = "/run/containerd/containerd.sock";
   std::string run_dir = "/run/slacker";
 
   bool operator==(const Config&) const = default;

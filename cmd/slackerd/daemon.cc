@@ -1,5 +1,6 @@
 #include "cmd/slackerd/daemon.h"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <utility>
@@ -18,6 +19,7 @@ namespace {
 
 constexpr char kKeeper[] = "slackerd-keeper";
 constexpr char kAttachHelper[] = "slackerd-attach";
+constexpr char kTool[] = "slackerctl";
 // More than the Prepares of one container start.
 constexpr int kSpareDirectories = 16;
 
@@ -55,6 +57,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
   ASSIGN_OR_RETURN(daemon->mounter_,
                    KernelTreeMounter::Open({.helper_path = helper}, daemon->connection_.get(),
                                            daemon->keeper_.get()));
+  if (config.publish_auto) RETURN_IF_ERROR(daemon->OpenAutoPublisher(config));
   RETURN_IF_ERROR(daemon->OpenImages(config));
   // Through a web server nothing can be written: such nodes rely on the grace of gc.
   if (!config.store_url.empty() && CanBeListed(config.store_url)) {
@@ -97,6 +100,46 @@ absl::Status Daemon::OpenStore(const Config& config) {
   return absl::OkStatus();
 }
 
+absl::Status Daemon::OpenAutoPublisher(const Config& config) {
+  if (!CanBeListed(config.store_url) || config.store_url.empty() ||
+      config.store_url.starts_with("memory:")) {
+    return InvalidArgument("publish.auto needs a store that slackerctl can write");
+  }
+  // Nothing is asked for in a store that does not answer: the first image needs an empty one. Those
+  // behind servers have to be made by hand.
+  if (config.store_url.starts_with("loopback:") &&
+      absl::IsUnavailable(OpenExistingBackend(config.store_url).status())) {
+    RETURN_IF_ERROR(OpenBackend(config.store_url).status());
+  }
+  ASSIGN_OR_RETURN(const std::string tool, Sibling(kTool));
+  std::vector<std::string> command = {tool,
+                                      "publish",
+                                      "--serve",
+                                      "--node",
+                                      root_,
+                                      "--store",
+                                      config.store_url,
+                                      "--containerd-address",
+                                      config.publish_containerd};
+  for (const std::string& key : config.trusted_keys) {
+    command.insert(command.end(), {"--trusted-key", key});
+  }
+  if (!config.publish_key.empty()) {
+    ASSIGN_OR_RETURN(const SigningKey key, ReadSigningKey(config.publish_key));
+    if (!trust_.keys.empty() &&
+        std::ranges::find(trust_.keys, key.public_key()) == trust_.keys.end()) {
+      return FailedPrecondition("the public half of publish.key (" + config.publish_key +
+                                ") is not among store.trusted_keys: this node would run nothing "
+                                "that it publishes");
+    }
+    command.insert(command.end(), {"--key", config.publish_key});
+  } else if (!trust_.keys.empty()) {
+    return FailedPrecondition("publish.auto needs a publish.key, because of store.trusted_keys");
+  }
+  ASSIGN_OR_RETURN(publisher_, AutoPublisher::Open({.root = root_, .command = std::move(command)}));
+  return absl::OkStatus();
+}
+
 absl::Status Daemon::OpenImages(const Config& config) {
   ImageManager::Options options;
   options.root = config.root;
@@ -127,12 +170,13 @@ absl::Status Daemon::OpenImages(const Config& config) {
 
 void Daemon::Decided(const PathDecision& decision) {
   LogPathDecision(decision);
-  if (requests_ != nullptr && decision.reason == kNotPublished) {
-    requests_->Note(decision.ref, decision.labels);
-  }
+  if (decision.reason != kNotPublished) return;
+  if (requests_ != nullptr) requests_->Note(decision.ref, decision.labels);
+  if (publisher_ != nullptr) publisher_->Note(decision.ref, decision.key, decision.labels);
 }
 
 void Daemon::Stop() {
+  if (publisher_ != nullptr) publisher_->Stop();
   if (lease_ != nullptr) lease_->Stop();
   if (cleanup_.joinable()) cleanup_.join();
   snapshotter_.reset();

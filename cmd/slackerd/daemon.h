@@ -8,13 +8,14 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "cmd/slackerd/auto_publisher.h"
 #include "cmd/slackerd/config.h"
 #include "snapshotter/attach/kernel_tree_mounter.h"
-#include "snapshotter/core/core_snapshotter.h"
-#include "snapshotter/images/image_manager.h"
 #include "snapshotter/care/layer_prover.h"
+#include "snapshotter/core/core_snapshotter.h"
 #include "snapshotter/gateway/lease_keeper.h"
 #include "snapshotter/gateway/request_writer.h"
+#include "snapshotter/images/image_manager.h"
 #include "snapshotter/keeper/keeper_client.h"
 
 namespace slacker {
@@ -42,6 +43,7 @@ class Daemon {
  private:
   Daemon() = default;
   absl::Status OpenStore(const Config& config);
+  absl::Status OpenAutoPublisher(const Config& config);
   void Decided(const PathDecision& decision);
   absl::Status OpenImages(const Config& config);
 
@@ -50,7 +52,8 @@ class Daemon {
   std::unique_ptr<Db> db_;
   std::shared_ptr<ReadBackend> backend_;  // null: no store; shared by filler and images
   Trust trust_;
-  std::unique_ptr<RequestWriter> requests_;  // null: nothing is requested
+  std::unique_ptr<RequestWriter> requests_;   // null: nothing is requested
+  std::unique_ptr<AutoPublisher> publisher_;  // null: nothing is published by itself
   std::unique_ptr<BlobFiller> filler_;
   std::unique_ptr<LayerProver> prover_;  // null: no store
   std::unique_ptr<FuseConnection> connection_;

@@ -14,15 +14,19 @@ constexpr char kImageRefHint[] = "containerd.io/snapshot/cri.image-ref";
 
 }  // namespace
 
-RequestWriter::RequestWriter(std::shared_ptr<Backend> store, Platform platform)
-    : store_(std::move(store)), platform_(std::move(platform)) {}
+RequestWriter::RequestWriter(std::shared_ptr<Backend> store, Platform platform,
+                             std::function<void()> on_written)
+    : store_(std::move(store)),
+      platform_(std::move(platform)),
+      on_written_(std::move(on_written)) {}
 
 RequestWriter::~RequestWriter() {
   MutexLock lock(&mutex_);
   stopping_ = true;
 }
 
-void RequestWriter::Note(const std::string& ref, const Labels& labels) {
+void RequestWriter::Note(const std::string& ref, const Labels& labels,
+                         const std::string& name_space) {
   const auto chain = Digest::Parse(ref);
   const auto reference = labels.find(kImageRefHint);
   const auto layers = labels.find(kImageLayersHint);
@@ -40,8 +44,9 @@ void RequestWriter::Note(const std::string& ref, const Labels& labels) {
   const auto parsed = ParseImageReference(reference->second);
   if (!parsed.ok() || waiting_.size() >= kMaxWaiting) return;
   if (!waiting_.insert(*chain).second) return;
-  thread_.Add(
-      [this, request = PublishRequest{parsed->ToString(), *chain, platform_}] { Write(request); });
+  thread_.Add([this, request = PublishRequest{parsed->ToString(), *chain, platform_, name_space}] {
+    Write(request);
+  });
 }
 
 void RequestWriter::Write(const PublishRequest& request) {
@@ -53,6 +58,7 @@ void RequestWriter::Write(const PublishRequest& request) {
   if (status.ok()) {
     Log(LogLevel::kDebug, "publication requested",
         {{"image", request.reference}, {"chain", request.chain_id.ToString()}});
+    if (on_written_) on_written_();
   } else {
     Log(LogLevel::kWarning, "publication cannot be requested, ignoring",
         {{"image", request.reference}, {"error", Message(status)}});

@@ -1,6 +1,7 @@
 // Asks for images to be published that this node has to pull the ordinary way.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -18,21 +19,25 @@ class RequestWriter {
  public:
   static constexpr size_t kMaxWaiting = 64;
 
-  // `platform`: of what this node runs.
-  RequestWriter(std::shared_ptr<Backend> store, Platform platform);
+  // `platform`: of what this node runs. `on_written`, which may be null, is called after each
+  // request that has been written, on the writer's thread.
+  RequestWriter(std::shared_ptr<Backend> store, Platform platform,
+                std::function<void()> on_written = nullptr);
   // Waits for what is being written; what waits is dropped.
   ~RequestWriter();
 
   // A layer whose chain is `ref` is going to be pulled because it is not published. If it is the top
   // of an image, as its labels (of the CRI plugin) say, a request for the image is written, soon.
-  // Layers without these labels cannot be asked for: that is logged once.
-  void Note(const std::string& ref, const Labels& labels);
+  // Layers without these labels cannot be asked for: that is logged once. `name_space`: as in
+  // PublishRequest.
+  void Note(const std::string& ref, const Labels& labels, const std::string& name_space = {});
 
  private:
   void Write(const PublishRequest& request);
 
   const std::shared_ptr<Backend> store_;
   const Platform platform_;
+  const std::function<void()> on_written_;
   Mutex mutex_;
   std::set<Digest> waiting_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

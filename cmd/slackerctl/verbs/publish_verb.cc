@@ -21,6 +21,7 @@ struct Arguments {
   CommonArguments common;
   std::vector<std::string> sources;
   bool serve = false;
+  std::string node;  // root of the slackerd that is served; empty: requests of the store are
   std::vector<std::string> platforms;  // empty: the host's
   bool all_platforms = false;
   uint64_t chunk_size = Layer().chunk_size;
@@ -156,6 +157,9 @@ int RunPublish(const Arguments& arguments, const Console& console) {
                    "on a network unless they are told that it may be insecure"
                 << std::endl;
   }
+  if (!arguments.node.empty()) {
+    return ServeNode(arguments.node, *store, setting->options, setting->source, console);
+  }
   if (arguments.serve) {
     return ServeRequests(*store, setting->options, setting->source, console);
   }
@@ -230,6 +234,11 @@ Action DeclarePublish(CLI::App* command) {
                       "docker-archive:FILE[:NAME] or containerd:NAME");
   command->add_flag("--serve", arguments->serve,
                     "Publish what nodes request, until a signal ends it, instead of SOURCE");
+  command
+      ->add_option("--node", arguments->node,
+                   "With --serve: publish what the slackerd of this root has noted, from its "
+                   "containerd, until nothing is left or standard input is closed")
+      ->needs("--serve");
   AddCommon(command, &arguments->common);
   AddPlatforms(command, arguments.get());
   command->add_option("--chunk-size", arguments->chunk_size, "Bytes in a chunk")

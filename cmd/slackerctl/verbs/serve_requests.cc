@@ -1,19 +1,27 @@
 #include "cmd/slackerctl/verbs/serve_requests.h"
 
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <csignal>
-#include <ctime>
 #include <ostream>
 
 #include "backend/base/clock.h"
+#include "backend/base/log.h"
 #include "backend/base/status.h"
+#include "backend/base/unique_fd.h"
 #include "backend/publish/request_server.h"
+#include "cmd/common/store_url.h"
 #include "cmd/slackerctl/verb.h"
 
 namespace slacker::ctl {
 namespace {
 
-constexpr timespec kPause = {.tv_sec = 5, .tv_nsec = 0};
-constexpr timespec kNoPause = {.tv_sec = 0, .tv_nsec = 0};
+constexpr int kPauseMs = 5000;
+// containerd names an image only when it has unpacked it: soon after its top layer was asked for.
+constexpr int64_t kNodeFirstPauseSeconds = 5;
 
 sigset_t StopSignals() {
   sigset_t signals;
@@ -22,6 +30,32 @@ sigset_t StopSignals() {
   sigaddset(&signals, SIGINT);
   return signals;
 }
+
+// Tells when to stop. One thread.
+class StopSwitch {
+ public:
+  // `watched`: a descriptor whose hang-up stops, too; -1: none.
+  static absl::StatusOr<StopSwitch> Open(int watched) {
+    const sigset_t signals = StopSignals();
+    UniqueFd fd(signalfd(-1, &signals, SFD_CLOEXEC));
+    if (!fd.valid()) return ErrnoError(errno, "signalfd");
+    return StopSwitch(std::move(fd), watched);
+  }
+  // True, from then on, once it has been told to, within `timeout_ms`.
+  bool Wait(int timeout_ms) {
+    if (stopped_) return true;
+    pollfd fds[] = {{signals_.get(), POLLIN, 0}, {watched_, 0, 0}};
+    stopped_ = poll(fds, 2, timeout_ms) > 0;
+    return stopped_;
+  }
+
+ private:
+  StopSwitch(UniqueFd signals, int watched) : signals_(std::move(signals)), watched_(watched) {}
+
+  UniqueFd signals_;
+  int watched_;
+  bool stopped_ = false;
+};
 
 void PrintResult(const StoredRequest& stored, const absl::Status& result, const Console& console) {
   if (!stored.request.ok()) {
@@ -38,6 +72,27 @@ void PrintResult(const StoredRequest& stored, const absl::Status& result, const 
   }
 }
 
+void LogResult(const StoredRequest& stored, const absl::Status& result) {
+  const std::string image = stored.request.ok() ? stored.request->reference : stored.name;
+  if (result.ok()) {
+    Log(LogLevel::kInfo, "published by itself",
+        {{"image", image}, {"chain", stored.request->chain_id.ToString()}});
+  } else {
+    Log(LogLevel::kWarning, "an image cannot be published by itself, ignoring",
+        {{"image", image}, {"error", Message(result)}});
+  }
+}
+
+absl::StatusOr<std::unique_ptr<ImageSource>> OpenOfNode(const PublishRequest& request,
+                                                        SourceOptions options) {
+  if (!request.name_space.empty()) options.containerd.name_space = request.name_space;
+  auto source = OpenImageSource("containerd:" + request.reference, options);
+  if (absl::IsNotFound(source.status())) {
+    return Unavailable(Message(source.status()) + " (yet)");
+  }
+  return source;
+}
+
 }  // namespace
 
 void BlockStopSignals() {
@@ -47,31 +102,64 @@ void BlockStopSignals() {
 
 int ServeRequests(const std::shared_ptr<Backend>& store, const PublishOptions& options,
                   const SourceOptions& source_options, const Console& console) {
-  const sigset_t signals = StopSignals();
-  bool stopped = false;
-  const auto await_stop = [&](const timespec& pause) {
-    stopped = stopped || sigtimedwait(&signals, nullptr, &pause) > 0;
-    return stopped;
-  };
+  absl::StatusOr<StopSwitch> stop = StopSwitch::Open(-1);
+  if (!stop.ok()) {
+    PrintError(console.err, stop.status());
+    return kExitFailed;
+  }
   RequestServer server({.store = store,
+                        .requests = store,
                         .publish = options,
                         .open =
-                            [&source_options](const std::string& reference) {
-                              return OpenImageSource("docker://" + reference, source_options);
+                            [&source_options](const PublishRequest& request) {
+                              return OpenImageSource("docker://" + request.reference,
+                                                     source_options);
                             },
                         .clock = &SystemClock(),
                         .on_result =
                             [&console](const StoredRequest& stored, const absl::Status& result) {
                               PrintResult(stored, result, console);
                             },
-                        .stopping = [&] { return await_stop(kNoPause); }});
+                        .stopping = [&stop] { return stop->Wait(0); }});
   std::string told;
   do {
-    const absl::Status status = server.ServeOnce();
+    const absl::Status status = server.ServeOnce().status();
     if (!status.ok() && told != Message(status)) PrintError(console.err, status);
     told = Message(status);
-  } while (!await_stop(kPause));
+  } while (!stop->Wait(kPauseMs));
   return kExitOk;
+}
+
+int ServeNode(const std::string& root, const std::shared_ptr<Backend>& store,
+              const PublishOptions& options, const SourceOptions& source_options,
+              const Console& console) {
+  absl::StatusOr<StopSwitch> stop = StopSwitch::Open(STDIN_FILENO);
+  const auto requests = OpenExistingBackend("loopback:" + root + "/publish");
+  for (const absl::Status& status : {stop.status(), requests.status()}) {
+    if (status.ok()) continue;
+    PrintError(console.err, status);
+    return kExitFailed;
+  }
+  RequestServer server(
+      {.store = store,
+       .requests = *requests,
+       .publish = options,
+       .open = [&source_options](
+                   const PublishRequest& request) { return OpenOfNode(request, source_options); },
+       .clock = &SystemClock(),
+       .first_pause_seconds = kNodeFirstPauseSeconds,
+       .keep_seconds = 0,  // a pull is rare, and trying costs little
+       .on_result = LogResult,
+       .stopping = [&stop] { return stop->Wait(0); }});
+  for (;;) {
+    const absl::StatusOr<size_t> served = server.ServeOnce();
+    if (!served.ok()) {
+      PrintError(console.err, served.status());
+      return kExitFailed;
+    }
+    // What came meanwhile is looked for by slackerd when this process has ended.
+    if (*served == 0 || stop->Wait(kPauseMs)) return kExitOk;
+  }
 }
 
 }  // namespace slacker::ctl

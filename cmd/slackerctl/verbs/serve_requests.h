@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "backend/publish/publisher.h"
 #include "cmd/common/image_sources.h"
@@ -9,7 +10,7 @@
 
 namespace slacker::ctl {
 
-// Blocks SIGTERM and SIGINT, for ServeRequests to wait for. Before any thread is started.
+// Blocks SIGTERM and SIGINT, for the next two to wait for. Before any thread is started.
 void BlockStopSignals();
 
 // Serves requests (backend/publish/request_server.h) as they come, until SIGTERM or SIGINT; what is
@@ -17,5 +18,12 @@ void BlockStopSignals();
 // the exit code.
 int ServeRequests(const std::shared_ptr<Backend>& store, const PublishOptions& options,
                   const SourceOptions& source_options, const Console& console);
+
+// The same for the slackerd of `root` (cmd/slackerd/auto_publisher.h): serves what that has written
+// down there, from its containerd, until there is nothing left, a signal comes, or the other end of
+// standard input is closed. Results are log lines.
+int ServeNode(const std::string& root, const std::shared_ptr<Backend>& store,
+              const PublishOptions& options, const SourceOptions& source_options,
+              const Console& console);
 
 }  // namespace slacker::ctl

@@ -21,8 +21,8 @@ TEST(ConfigTest, EveryKeyIsRead) {
       "address = '/a'\nroot = '/r'\nlog_level = 'debug'\n"
       "[store]\nurl = 'loopback:/s'\nca_file = '/c'\nclient_certificate = '/cc'\n"
       "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\ntrusted_keys = ['/k', '/l']\n"
-      "insecure = true\nprivate = 'cri-annotations'\n[publish]\nrequest = true\n[node]\nrun_dir = "
-      "'/n'\n",
+      "insecure = true\nprivate = 'cri-annotations'\n[publish]\nrequest = true\nauto = true\n"
+      "key = '/p'\ncontainerd = '/c.sock'\n[node]\nrun_dir = '/n'\n",
       "f", &config));
   EXPECT_EQ(config.address, "/a");
   EXPECT_EQ(config.root, "/r");
@@ -37,6 +37,9 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(config.trusted_keys, (std::vector<std::string>{"/k", "/l"}));
   EXPECT_TRUE(config.store_insecure);
   EXPECT_TRUE(config.publish_request);
+  EXPECT_TRUE(config.publish_auto);
+  EXPECT_EQ(config.publish_key, "/p");
+  EXPECT_EQ(config.publish_containerd, "/c.sock");
   EXPECT_EQ(config.store_private, "cri-annotations");
 }
 
@@ -50,7 +53,8 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   Config config;
   config.address = config.root = config.run_dir = "/changed";
   config.store_budget_ms = 1;
-  config.store_insecure = config.publish_request = true;
+  config.store_insecure = config.publish_request = config.publish_auto = true;
+  config.publish_key = config.publish_containerd = "/changed";
   config.trusted_keys = {"/changed"};
   config.store_access = {.ca_file = "/a", .client_key = "/b", .token_file = "/c"};
   ASSERT_OK(ApplyTomlFile(SLACKER_SOURCE_DIR "/deploy/config.toml", &config));
@@ -61,6 +65,9 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   EXPECT_EQ(config.store_budget_ms, defaults.store_budget_ms);
   EXPECT_EQ(config.store_insecure, defaults.store_insecure);
   EXPECT_EQ(config.publish_request, defaults.publish_request);
+  EXPECT_EQ(config.publish_auto, defaults.publish_auto);
+  EXPECT_EQ(config.publish_key, defaults.publish_key);
+  EXPECT_EQ(config.publish_containerd, defaults.publish_containerd);
   EXPECT_EQ(config.trusted_keys, defaults.trusted_keys);
   EXPECT_EQ(config.store_access, defaults.store_access);
 }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <thread>
 
 #include "backend/base/status.h"
@@ -24,11 +25,12 @@ class RequestServerTest : public ::testing::Test {
   RequestServer::Options Options() {
     return {
         .store = store_,
+        .requests = store_,
         .publish = {},
         .open =
-            [this](const std::string& reference) -> absl::StatusOr<std::unique_ptr<ImageSource>> {
+            [this](const PublishRequest& request) -> absl::StatusOr<std::unique_ptr<ImageSource>> {
           ++opened_;
-          EXPECT_EQ(reference, kReference);
+          EXPECT_EQ(request.reference, kReference);
           RETURN_IF_ERROR(source_status_);
           return OpenLayoutSource(layout_.directory(), "v1");
         },
@@ -135,24 +137,149 @@ TEST_F(RequestServerTest, WhatIsNoRequestIsRemoved) {
   EXPECT_THAT(*store_->List("requests/"), IsEmpty());
 }
 
-TEST_F(RequestServerTest, TwoServersAtOnceBothSucceed) {
+TEST_F(RequestServerTest, AnImageIsCalledAsItsRequestSays) {
   const Digest chain = layout_.AddImage(testing::SampleLayers(), "v1").chain_id;
   ASSERT_OK(WriteRequest(*store_, Request(chain)));
-  const auto quiet = [this] {
-    auto options = Options();
-    options.open = [this](const std::string&) {
-      return OpenLayoutSource(layout_.directory(), "v1");
-    };
-    options.on_result = [](const StoredRequest&, const absl::Status& status) { EXPECT_OK(status); };
-    return options;
+  ASSERT_OK(RequestServer(Options()).ServeOnce());
+  ASSERT_OK_AND_ASSIGN(const auto images, ListImages(*store_));
+  ASSERT_THAT(images, SizeIs(1));
+  EXPECT_EQ(images[0].name, std::string("docker://") + kReference);
+}
+
+TEST_F(RequestServerTest, RequestsMayBeSomewhereElse) {
+  const Digest chain = layout_.AddImage(testing::SampleLayers(), "v1").chain_id;
+  auto options = Options();
+  options.requests = std::make_shared<MemoryBackend>();
+  ASSERT_OK(WriteRequest(*options.requests, Request(chain)));
+  EXPECT_EQ(*RequestServer(options).ServeOnce(), 1u);
+  EXPECT_THAT(*options.requests->List(""), IsEmpty());
+  EXPECT_OK(StoreReader(store_).ReadManifest(chain));
+  EXPECT_EQ(*RequestServer(options).ServeOnce(), 0u);
+}
+
+TEST_F(RequestServerTest, WhatIsGivenUpIsForgottenAtOnceWhereNothingIsKept) {
+  layout_.AddImage(testing::SampleLayers(), "v1");
+  ASSERT_OK(WriteRequest(*store_, Request(Sha256::Of("another"))));
+  auto options = Options();
+  options.keep_seconds = 0;
+  ASSERT_OK(RequestServer(options).ServeOnce());
+  EXPECT_THAT(results_, ::testing::ElementsAre(StatusIs(absl::StatusCode::kFailedPrecondition)));
+  EXPECT_THAT(*store_->List("requests/"), IsEmpty());
+}
+
+TEST_F(RequestServerTest, AnAbsurdNumberOfAttemptsIsTheLastOne) {
+  ASSERT_OK(WriteRequest(*store_, Request(Sha256::Of("chain"))));
+  ASSERT_OK(store_->Put(RequestFailureName(OnlyRequest().name),
+                        EncodeRequestFailure({.attempts = UINT32_MAX, .reason = "mine"})));
+  source_status_ = Unavailable("the registry is away");
+  ASSERT_OK(RequestServer(Options()).ServeOnce());
+  EXPECT_TRUE(OnlyRequest().failure->given_up);
+}
+
+TEST_F(RequestServerTest, TwoServersAtOncePullAnImageOnce) {
+  const Digest chain = layout_.AddImage(testing::SampleLayers(), "v1").chain_id;
+  ASSERT_OK(WriteRequest(*store_, Request(chain)));
+  std::atomic<int> pulls = 0;
+  auto options = Options();
+  options.on_result = [](const StoredRequest&, const absl::Status& status) { EXPECT_OK(status); };
+  options.open = [&](const PublishRequest&) -> absl::StatusOr<std::unique_ptr<ImageSource>> {
+    if (++pulls == 1) {
+      // The other one's whole round falls into this one's pull.
+      EXPECT_EQ(*RequestServer(options).ServeOnce(), 1u);
+    }
+    return OpenLayoutSource(layout_.directory(), "v1");
   };
-  RequestServer one(quiet());
-  RequestServer two(quiet());
-  std::thread other([&two] { EXPECT_OK(two.ServeOnce()); });
-  EXPECT_OK(one.ServeOnce());
-  other.join();
+  EXPECT_OK(RequestServer(options).ServeOnce());
+  EXPECT_EQ(pulls, 1);
   EXPECT_THAT(*store_->List("requests/"), IsEmpty());
   EXPECT_OK(StoreReader(store_).ReadManifest(chain));
+}
+
+TEST_F(RequestServerTest, ManyServersAtOncePullAnImageOnce) {
+  const Digest chain = layout_.AddImage(testing::SampleLayers(), "v1").chain_id;
+  ASSERT_OK(WriteRequest(*store_, Request(chain)));
+  std::atomic<int> pulls = 0;
+  auto options = Options();
+  options.on_result = [](const StoredRequest&, const absl::Status& status) { EXPECT_OK(status); };
+  options.open = [&](const PublishRequest&) {
+    ++pulls;
+    return OpenLayoutSource(layout_.directory(), "v1");
+  };
+  std::vector<std::thread> servers;
+  for (int i = 0; i < 4; ++i) {
+    servers.emplace_back([&options] { EXPECT_OK(RequestServer(options).ServeOnce()); });
+  }
+  for (std::thread& server : servers) server.join();
+  EXPECT_EQ(pulls, 1);
+  EXPECT_THAT(*store_->List("requests/"), IsEmpty());
+  EXPECT_OK(StoreReader(store_).ReadManifest(chain));
+}
+
+TEST_F(RequestServerTest, TheClaimOfAServerThatDiedIsSoonOver) {
+  const Digest chain = layout_.AddImage(testing::SampleLayers(), "v1").chain_id;
+  ASSERT_OK(WriteRequest(*store_, Request(chain)));
+  ASSERT_OK_AND_ASSIGN(const auto dead,
+                       RequestClaimHolder::Take(store_, OnlyRequest().name, "another", &clock_));
+  ASSERT_NE(dead, nullptr);
+  ASSERT_OK(RequestServer(Options()).ServeOnce());
+  EXPECT_EQ(opened_, 0);
+  EXPECT_FALSE(OnlyRequest().failure.has_value());
+  clock_.Advance(std::chrono::seconds(RequestClaimHolder::kClaimSeconds));
+  ASSERT_OK(RequestServer(Options()).ServeOnce());
+  EXPECT_EQ(opened_, 1);
+  EXPECT_THAT(*store_->List("requests/"), IsEmpty());
+}
+
+TEST_F(RequestServerTest, AFailureEndsTheClaim) {
+  ASSERT_OK(WriteRequest(*store_, Request(Sha256::Of("chain"))));
+  source_status_ = Unavailable("the registry is away");
+  ASSERT_OK(RequestServer(Options()).ServeOnce());
+  clock_.Advance(std::chrono::seconds(30));
+  ASSERT_OK(RequestServer(Options()).ServeOnce());
+  EXPECT_EQ(opened_, 2);
+}
+
+class RequestClaimTest : public ::testing::Test {
+ protected:
+  absl::StatusOr<std::unique_ptr<RequestClaimHolder>> Take(const std::string& claimant) {
+    return RequestClaimHolder::Take(store_, "requests/a", claimant, &clock_);
+  }
+  bool IsFree() { return *Take("somebody") != nullptr; }
+
+  const std::shared_ptr<Backend> store_ = std::make_shared<MemoryBackend>();
+  testing::FakeClock clock_;
+};
+
+TEST_F(RequestClaimTest, OneClaimantHasIt) {
+  ASSERT_OK_AND_ASSIGN(const auto mine, Take("me"));
+  ASSERT_NE(mine, nullptr);
+  EXPECT_FALSE(IsFree());
+  ASSERT_OK(mine->Release());
+  EXPECT_TRUE(IsFree());
+}
+
+TEST_F(RequestClaimTest, WhoGoesOnSayingSoKeepsIt) {
+  ASSERT_OK_AND_ASSIGN(const auto mine, Take("me"));
+  for (int i = 0; i < 10; ++i) {
+    clock_.Advance(std::chrono::seconds(RequestClaimHolder::kRenewSeconds));
+    mine->Renew();
+    EXPECT_FALSE(IsFree());
+  }
+  clock_.Advance(std::chrono::seconds(RequestClaimHolder::kClaimSeconds));
+  EXPECT_TRUE(IsFree());
+}
+
+TEST_F(RequestClaimTest, WhatIsNoClaimOrGoesTooFarDoesNotCount) {
+  const int64_t far = clock_.WallNanos() / 1'000'000'000 + kMaxClaimSeconds + 1;
+  for (const std::string& junk :
+       {std::string("junk"), std::string(kMaxRequestBytes + 1, 'x'),
+        EncodeRequestClaim({.claimant = "for ever", .until_unix_seconds = far}),
+        EncodeRequestClaim({.claimant = "past", .until_unix_seconds = INT64_MIN})}) {
+    ASSERT_OK(store_->Replace("requests/a.claim", junk));
+    ASSERT_OK_AND_ASSIGN(const auto mine, Take("me"));
+    ASSERT_NE(mine, nullptr);
+    ASSERT_OK(mine->Release());
+  }
 }
 
 }  // namespace

@@ -32,6 +32,26 @@ TEST(RequestsTest, ARequestComesBack) {
   EXPECT_EQ(request.platform.variant, "v8");
 }
 
+TEST(RequestsTest, ANamespaceComesBack) {
+  PublishRequest request = Sample();
+  request.name_space = "k8s.io";
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, EncodeRequest(request));
+  EXPECT_NE(bytes, *EncodeRequest(Sample()));
+  EXPECT_EQ(DecodeRequest(bytes, RequestName(bytes))->name_space, "k8s.io");
+  request.name_space = std::string(77, 'x');
+  EXPECT_THAT(EncodeRequest(request), StatusIs(kInvalid));
+}
+
+TEST(RequestsTest, AClaimComesBackWithABoundedName) {
+  const RequestClaim claim = {.claimant = std::string(300, 'x'), .until_unix_seconds = 17};
+  ASSERT_OK_AND_ASSIGN(const RequestClaim read, DecodeRequestClaim(EncodeRequestClaim(claim)));
+  EXPECT_EQ(read.claimant, std::string(255, 'x'));
+  EXPECT_EQ(read.until_unix_seconds, 17);
+  for (const char* bad : {"", "SLKC", "junk"}) {
+    EXPECT_THAT(DecodeRequestClaim(bad), StatusIs(kDataLoss)) << bad;
+  }
+}
+
 TEST(RequestsTest, OnlyFullReferencesOfBoundedLengthAreEncoded) {
   for (const std::string& reference :
        {std::string(), std::string("nginx"), std::string("docker.io/nginx:1"),
@@ -57,8 +77,10 @@ TEST(RequestsTest, EveryOtherByteStringIsRefused) {
   const std::string longer = bytes + "x";
   EXPECT_THAT(DecodeRequest(longer, RequestName(longer)), StatusIs(kDataLoss));
   std::string newer = bytes;
-  newer[4] = 2;
-  EXPECT_THAT(DecodeRequest(newer, RequestName(newer)), StatusIs(kDataLoss, "version 2"));
+  newer[4] = 3;
+  EXPECT_THAT(DecodeRequest(newer, RequestName(newer)), StatusIs(kDataLoss, "version 3"));
+  newer[4] = 2;  // says that there is a namespace
+  EXPECT_THAT(DecodeRequest(newer, RequestName(newer)), StatusIs(kDataLoss));
   std::string bad = bytes;
   bad.back() = ' ';  // of the reference
   EXPECT_THAT(DecodeRequest(bad, RequestName(bad)), StatusIs(kDataLoss));
@@ -101,6 +123,7 @@ TEST(RequestsTest, WhatIsNoRequestIsListedAsSuch) {
   ASSERT_OK(store.Put("requests/junk", "junk"));
   ASSERT_OK(store.Put("requests/large", std::string(kMaxRequestBytes + 1, 'x')));
   ASSERT_OK(store.Put("requests/large.failed", "junk"));
+  ASSERT_OK(store.Put("requests/large.claim", "junk"));
   ASSERT_OK_AND_ASSIGN(const auto requests, ListRequests(store));
   ASSERT_THAT(requests, SizeIs(2));
   for (const StoredRequest& stored : requests) {

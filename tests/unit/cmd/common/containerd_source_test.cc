@@ -145,7 +145,7 @@ TEST_F(ContainerdSourceTest, WhatIsNotThereIsNotFound) {
   EXPECT_THAT(Open("app:v1", "other"), StatusIs(absl::StatusCode::kNotFound, "namespace other"));
   EXPECT_THAT(Open(""), StatusIs(absl::StatusCode::kInvalidArgument));
   containerd_.blobs.erase(layer_.ToString());
-  EXPECT_THAT(ReadLayer(), StatusIs(absl::StatusCode::kNotFound, "publish the image from its"));
+  EXPECT_THAT(ReadLayer(), StatusIs(absl::StatusCode::kFailedPrecondition, "publish the image from its"));
 }
 
 TEST_F(ContainerdSourceTest, NobodyListeningIsUnavailable) {

@@ -1,0 +1,72 @@
+#include "backend/publish/request_claim.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "backend/base/random.h"
+#include "backend/base/status.h"
+#include "backend/store/requests.h"
+
+namespace slacker {
+namespace {
+
+int64_t WallSeconds(const Clock& clock) { return clock.WallNanos() / 1'000'000'000; }
+
+std::string NewClaim(const std::string& claimant, const Clock& clock) {
+  return EncodeRequestClaim(
+      {.claimant = claimant,
+       .until_unix_seconds = WallSeconds(clock) + RequestClaimHolder::kClaimSeconds});
+}
+
+}  // namespace
+
+std::string ClaimantName() {
+  char host[65] = {};
+  if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';  // the rest tells enough
+  return std::string(host) + "/" + std::to_string(getpid()) + "/" + RandomHex();
+}
+
+RequestClaimHolder::RequestClaimHolder(std::shared_ptr<Backend> backend, std::string name,
+                                       std::string claimant, const Clock* clock)
+    : backend_(std::move(backend)),
+      name_(std::move(name)),
+      claimant_(std::move(claimant)),
+      clock_(clock),
+      renewed_(clock->Monotonic()) {}
+
+absl::StatusOr<std::unique_ptr<RequestClaimHolder>> RequestClaimHolder::Take(
+    std::shared_ptr<Backend> backend, const std::string& request_name, const std::string& claimant,
+    const Clock* clock) {
+  const std::string name = RequestClaimName(request_name);
+  const auto is_in_force = [&](const RequestClaim& claim) {
+    const int64_t now = WallSeconds(*clock);
+    return claim.until_unix_seconds > now && claim.until_unix_seconds <= now + kMaxClaimSeconds;
+  };
+  // An object that is there is left alone by Put: of several who find none, one is first.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    RETURN_IF_ERROR(backend->Put(name, NewClaim(claimant, *clock)));
+    const absl::StatusOr<std::string> bytes = backend->ReadWhole(name, kMaxRequestBytes);
+    if (absl::IsNotFound(bytes.status())) continue;  // just released
+    if (!bytes.ok() && !absl::IsResourceExhausted(bytes.status())) return bytes.status();
+    const auto claim = bytes.ok() ? DecodeRequestClaim(*bytes) : bytes.status();
+    if (claim.ok() && claim->claimant == claimant) {
+      return std::unique_ptr<RequestClaimHolder>(
+          new RequestClaimHolder(std::move(backend), name, claimant, clock));
+    }
+    if (claim.ok() && is_in_force(*claim)) return nullptr;
+    RETURN_IF_ERROR(backend->Remove(name));  // of one who died, or nothing that was ever a claim
+  }
+  return nullptr;
+}
+
+void RequestClaimHolder::Renew() {
+  const auto now = clock_->Monotonic();
+  if (now - renewed_ < std::chrono::seconds(kRenewSeconds)) return;
+  renewed_ = now;
+  (void)backend_->Replace(name_, NewClaim(claimant_, *clock_));  // see the header
+}
+
+absl::Status RequestClaimHolder::Release() { return backend_->Remove(name_); }
+
+}  // namespace slacker
