@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -42,8 +43,10 @@ absl::StatusOr<std::unique_ptr<ImageSink>> OpenLayoutSink(const std::string& dir
 // oci-archive: a tar of such a layout. The file appears, or is replaced, when it is complete.
 absl::StatusOr<std::unique_ptr<ImageSink>> OpenArchiveSink(const std::string& path,
                                                            const ImageNames& names);
-// docker://REFERENCE: pushed to its tag; blobs that the repository has are not sent again.
-absl::StatusOr<std::unique_ptr<ImageSink>> OpenRegistrySink(const ImageReference& reference,
-                                                            const RegistryOptions& options);
+// docker://REFERENCE: pushed to its tag; blobs that the repository has are not sent again, nor those
+// that the registry can take from the repository that the image came from (`origin`, if known).
+absl::StatusOr<std::unique_ptr<ImageSink>> OpenRegistrySink(
+    const ImageReference& reference, const std::optional<ImageReference>& origin,
+    const RegistryOptions& options);
 
 }  // namespace slacker

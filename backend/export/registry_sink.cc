@@ -25,9 +25,15 @@ class RegistrySink final : public ImageSink {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ImageSink>> OpenRegistrySink(const ImageReference& reference,
-                                                            const RegistryOptions& options) {
-  ASSIGN_OR_RETURN(auto push, RegistryPush::Open(reference, options));
+absl::StatusOr<std::unique_ptr<ImageSink>> OpenRegistrySink(
+    const ImageReference& reference, const std::optional<ImageReference>& origin,
+    const RegistryOptions& options) {
+  std::string mount_from;
+  if (origin.has_value() && origin->host == reference.host &&
+      origin->repository != reference.repository) {
+    mount_from = origin->repository;
+  }
+  ASSIGN_OR_RETURN(auto push, RegistryPush::Open(reference, mount_from, options));
   return std::unique_ptr<ImageSink>(std::make_unique<RegistrySink>(std::move(push)));
 }
 

@@ -40,9 +40,9 @@ struct HttpRequest {
   std::vector<std::string> private_headers = {};
   // With a value: POST of this form (application/x-www-form-urlencoded); else GET.
   std::optional<std::string> form = std::nullopt;
-  // "HEAD", "POST", "PUT"; empty = as above.
+  // "HEAD", "POST", "PUT", "PATCH"; empty = as above.
   std::string method = {};
-  std::optional<HttpBody> body = std::nullopt;  // with POST and PUT; none = an empty one
+  std::optional<HttpBody> body = std::nullopt;  // with the last three; none = an empty one
 };
 
 // Whom to believe, and what to show, when https is spoken.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct RegistryOptions {
   int max_tries = 5;
   // How often one blob's download is taken up again after it broke without having brought 1 MiB.
   int max_resumes = 8;
+  // Blobs larger than this that could not be uploaded in one piece are uploaded in pieces of it.
+  uint64_t upload_piece_bytes = 32 << 20;
   // docker's config.json and files of its form, the first that has credentials counts.
   std::vector<std::string> credential_files = {};
   // How long a credential helper may take.

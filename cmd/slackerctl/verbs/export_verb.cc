@@ -43,7 +43,13 @@ absl::StatusOr<std::unique_ptr<ImageSink>> OpenSink(std::string_view target,
   if (target.starts_with(kDocker)) {
     ASSIGN_OR_RETURN(const ImageReference reference,
                      ParseImageReference(target.substr(kDocker.size())));
-    return OpenRegistrySink(reference, registry);
+    std::optional<ImageReference> origin;
+    if (entry.name.starts_with(kDocker)) {
+      if (auto parsed = ParseImageReference(entry.name.substr(kDocker.size())); parsed.ok()) {
+        origin = *std::move(parsed);
+      }
+    }
+    return OpenRegistrySink(reference, origin, registry);
   }
   for (const std::string_view kind : {kArchive, kLayout}) {
     if (!target.starts_with(kind)) continue;

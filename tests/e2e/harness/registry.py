@@ -12,22 +12,23 @@ _BLOB = re.compile(r"^/v2/.+/blobs/(sha256:[0-9a-f]{64})$")
 
 
 class Registry:
-    """Serves what lies in `storage` on ADDRESS of this network namespace."""
+    """Serves what lies in `storage` on an address of this network namespace."""
 
-    def __init__(self, storage, directory):
-        config = f"{directory}/registry.yml"
+    def __init__(self, storage, directory, address=ADDRESS):
+        self._address = address
+        config = f"{directory}/registry-{address[1]}.yml"
         with open(config, "w") as file:
             file.write(f'version: 0.1\nlog: {{level: warn}}\n'
                        f'storage: {{filesystem: {{rootdirectory: {storage}}}}}\n'
-                       f'http: {{addr: "{ADDRESS[0]}:{ADDRESS[1]}"}}\n')
+                       f'http: {{addr: "{address[0]}:{address[1]}"}}\n')
         self.daemon = Daemon("docker-registry", ["docker-registry", "serve", config],
-                             f"{directory}/registry.log", {"OTEL_TRACES_EXPORTER": "none"})
+                             f"{directory}/registry-{address[1]}.log",
+                             {"OTEL_TRACES_EXPORTER": "none"})
         self.daemon.await_ready(self._answers, "answers")
 
-    @staticmethod
-    def _answers():
+    def _answers(self):
         try:
-            connection = http.client.HTTPConnection(*ADDRESS, timeout=5)
+            connection = http.client.HTTPConnection(*self._address, timeout=5)
             connection.request("GET", "/v2/")
             return connection.getresponse().status == 200
         except OSError:
