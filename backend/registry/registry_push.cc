@@ -182,8 +182,11 @@ absl::Status RegistryPush::PutPiece(const HttpBody& content, Upload* upload) {
   request.method = "PATCH";
   request.body = PartOf(content, upload->offset, size);
   ASSIGN_OR_RETURN(const auto answer, endpoint_->Call(std::move(request)));
-  // It has another part than we believe, of an attempt whose answer was lost.
-  if (answer->status() == kNoSuchRange) return Unavailable(upload->url + ": out of step");
+  // It has another part than we believe, of an attempt whose answer was lost; or it has forgotten the
+  // upload, and another has to be begun.
+  if (answer->status() == kNoSuchRange || answer->status() == kNotFound) {
+    return Unavailable(upload->url + ": out of step");
+  }
   RETURN_IF_ERROR(Expect(*answer, kAccepted, upload->url));
   ASSIGN_OR_RETURN(upload->url, UploadUrl(*answer, upload->url));
   upload->offset = end;
@@ -192,9 +195,10 @@ absl::Status RegistryPush::PutPiece(const HttpBody& content, Upload* upload) {
 
 absl::Status RegistryPush::AskForOffset(Upload* upload) {
   ASSIGN_OR_RETURN(const auto answer, endpoint_->Call({.url = upload->url}));
+  if (answer->status() == kNotFound) return Unavailable(upload->url + ": the upload is gone");
   RETURN_IF_ERROR(Expect(*answer, kNoContent, upload->url));
   const std::optional<uint64_t> offset = ParseRange(answer->Header("range"));
-  if (!offset.has_value()) return absl::InternalError(upload->url + ": a bad range");
+  if (!offset.has_value()) return Internal(upload->url + ": a bad range");
   if (!answer->Header("location").empty()) {
     ASSIGN_OR_RETURN(upload->url, UploadUrl(*answer, upload->url));
   }
@@ -205,7 +209,7 @@ absl::Status RegistryPush::AskForOffset(Upload* upload) {
 absl::Status RegistryPush::Finish(const Upload& upload, const Descriptor& blob,
                                   const HttpBody& content) {
   if (upload.offset != content.size_bytes) {
-    return absl::InternalError(upload.url + ": the registry has more than was sent");
+    return Internal(upload.url + ": the registry has more than was sent");
   }
   const std::string url = WithQuery(upload.url, "digest=" + blob.digest.ToString());
   ASSIGN_OR_RETURN(const auto answer, endpoint_->Call({.url = url, .method = "PUT"}));

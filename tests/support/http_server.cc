@@ -102,6 +102,10 @@ void HttpServer::Serve(int connection) {
   const size_t head_bytes = text.find("\r\n\r\n") + 4;
   const auto length = request.headers.find("content-length");
   const size_t body_bytes = length == request.headers.end() ? 0 : std::stoul(length->second);
+  if (request.headers.contains("expect") &&
+      !SendAll(connection, "HTTP/1.1 100 Continue\r\n\r\n")) {
+    return;
+  }
   while (text.size() < head_bytes + body_bytes) {
     if (!receive()) return;
   }

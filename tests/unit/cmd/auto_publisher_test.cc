@@ -5,10 +5,12 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <thread>
 
 #include "backend/store/requests.h"
 #include "cmd/common/store_url.h"
@@ -46,7 +48,7 @@ class AutoPublisherTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
   static void Await(const std::function<bool()>& condition) {
-    while (!condition()) std::this_thread::yield();
+    while (!condition()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 
   const testing::TempDir dir_;
