@@ -198,6 +198,9 @@ class HttpClient::Transfer final : public HttpResponse {
     }
     Set(CURLOPT_UPLOAD, 1L);
     Set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    // On a kept connection that ends without an answer curl would send the request again by itself; a
+    // piece that the server has taken must not be sent twice.
+    if (request.method == "PATCH") Set(CURLOPT_FRESH_CONNECT, 1L);
     body_ = request.body.value_or(HttpBody());
     Set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(body_.size_bytes));
     Set(CURLOPT_SEEKFUNCTION, &Transfer::OnSeek);
