@@ -104,17 +104,34 @@ absl::Status HelperClient::Start() {
 
 absl::Status HelperClient::Call(Request request) {
   if (request.tree.blobs.size() > kMaxBlobs) return InvalidArgument("too many blobs in one tree");
-  Pending pending;
   MutexLock lock(&mutex_);
-  if (!running_) RETURN_IF_ERROR(Start());
+  Pending pending;
+  Ask(request, &pending);
+  if (!pending.orphaned) return pending.status;
+  pending = {};
+  Ask(request, &pending);
+  return pending.status;
+}
+
+void HelperClient::Ask(Request& request, Pending* pending) {
+  if (!running_) {
+    if (absl::Status started = Start(); !started.ok()) {
+      pending->status = std::move(started);
+      return;
+    }
+  }
   request.id = next_id_++;
   const std::string packet = Encode(request);
   if (send(socket_.get(), packet.data(), packet.size(), MSG_NOSIGNAL) < 0) {
-    return Unavailable(Message(ErrnoError(errno, "send to the attach helper")));
+    const int error = errno;
+    // It ended a moment ago, and the receiver does not know yet.
+    pending->orphaned = error == EPIPE || error == ECONNRESET;
+    while (pending->orphaned && running_) answered_.Wait(&mutex_);
+    pending->status = Unavailable(Message(ErrnoError(error, "send to the attach helper")));
+    return;
   }
-  pending_[request.id] = &pending;
-  while (!pending.done) answered_.Wait(&mutex_);
-  return pending.status;
+  pending_[request.id] = pending;
+  while (!pending->done) answered_.Wait(&mutex_);
 }
 
 void HelperClient::Receive(int socket) {
@@ -129,13 +146,13 @@ void HelperClient::Receive(int socket) {
     MutexLock lock(&mutex_);
     const auto found = pending_.find(answer->id);
     if (found == pending_.end()) continue;
-    *found->second = {true, std::move(answer->status)};
+    *found->second = {true, false, std::move(answer->status)};
     pending_.erase(found);
     answered_.SignalAll();
   }
   MutexLock lock(&mutex_);
   for (const auto& [id, waiting] : pending_) {
-    *waiting = {true, Unavailable("the attach helper ended")};
+    *waiting = {true, true, Unavailable("the attach helper ended")};
   }
   pending_.clear();
   running_ = false;

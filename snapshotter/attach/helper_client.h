@@ -36,14 +36,17 @@ class HelperClient {
   HelperClient& operator=(const HelperClient&) = delete;
 
   // Has the helper perform the request (its id is set here) and waits for the answer; calls run in
-  // parallel. UNAVAILABLE when the helper or its child died over it; the next call finds a new one.
+  // parallel. Requests can be repeated, so one over which the helper died is given to the next one,
+  // once. UNAVAILABLE when that dies too, or the child that had it did.
   absl::Status Call(Request request);
 
  private:
   struct Pending {
     bool done = false;
+    bool orphaned = false;  // the helper ended before it answered
     absl::Status status;
   };
+  void Ask(Request& request, Pending* pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   HelperClient(std::string program, std::string lock_path, KeeperClient* keeper)
       : program_(std::move(program)), lock_path_(std::move(lock_path)), keeper_(keeper) {}

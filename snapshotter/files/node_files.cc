@@ -69,13 +69,15 @@ absl::Status SyncDirectory(const std::string& path) {
 }
 
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t limit) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // O_NONBLOCK: a fifo in its place must not hold us up.
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!fd.valid()) {
     if (errno == ENOENT) return NotFound("there is no " + path);
     return ErrnoError(errno, "open " + path);
   }
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
+  if (!S_ISREG(info.st_mode)) return DataLoss(path + " is not a file");
   const auto size = static_cast<uint64_t>(info.st_size);
   if (size > limit) return ResourceExhausted(path + " is too large");
   std::string content(size, '\0');

@@ -30,7 +30,8 @@ absl::Status WriteFileAtomically(const std::string& path,
 
 absl::Status SyncDirectory(const std::string& path);
 
-// NOT_FOUND: no such file. RESOURCE_EXHAUSTED: it is larger than `limit`.
+// NOT_FOUND: no such file. RESOURCE_EXHAUSTED: it is larger than `limit`. DATA_LOSS: it is no plain
+// file.
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t limit);
 
 // Of a file of any size. NOT_FOUND as above.

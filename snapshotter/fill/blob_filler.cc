@@ -6,11 +6,22 @@
 #include <charconv>
 #include <utility>
 
+#include "absl/strings/str_join.h"
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "snapshotter/files/node_files.h"
 
 namespace slacker {
+namespace {
+
+std::string NamesForLog(Db& db, uint64_t blob_id) {
+  absl::StatusOr<std::vector<std::string>> names = Cancelled("no transaction");
+  if (auto txn = db.Read(); txn.ok()) names = ImagesOfBlob(*txn, blob_id);
+  if (!names.ok()) return "unknown: " + names.status().ToString();
+  return absl::StrJoin(*names, " ");
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<BlobFiller>> BlobFiller::Open(Options options) {
   RETURN_IF_ERROR(MakeDirectories(options.root + "/records"));
@@ -31,7 +42,9 @@ BlobFiller::BlobFiller(Options options)
   if (options_.backend != nullptr) {
     counted = std::make_shared<CountingBackend>(options_.backend.get(), transfers_);
   }
-  engine_ = FillEngine::Start(std::move(counted), &records_, options_.clock, options_.fill);
+  FillEngine::Options fill = options_.fill;
+  fill.name_images = [db = options_.db](uint64_t blob_id) { return NamesForLog(*db, blob_id); };
+  engine_ = FillEngine::Start(std::move(counted), &records_, options_.clock, fill);
 }
 
 BlobFiller::~BlobFiller() {

@@ -53,6 +53,8 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
     std::chrono::nanoseconds retry_max = std::chrono::seconds(5);
     uint64_t max_bytes_in_flight = 64ULL << 20;
     int fetch_threads = 4;
+    // What the log calls the images that stand on a blob. Called without locks.
+    std::function<std::string(uint64_t blob_id)> name_images = [](uint64_t) { return ""; };
   };
 
   // `backend` may be null: what is missing is UNAVAILABLE at once. `records` and `clock` outlive

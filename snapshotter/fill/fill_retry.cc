@@ -41,6 +41,7 @@ bool SettleFill(LayerBlob& blob, uint32_t chunk,
     fill.settled = true;
     if (bytes.ok()) {
       fill.bytes = *bytes;
+      blob.damaged_chunks.erase(chunk);
     } else {
       blob.fills.erase(found);
     }
@@ -116,8 +117,14 @@ void FillEngine::GiveUp(const Run& run, uint32_t chunk, const absl::Status& stat
   const absl::Status told = damaged ? DataLoss(Message(status)) : status;
   if (!SettleFill(blob, chunk, told) || !damaged) return;
   ++counters_.chunks_damaged;
+  {
+    // A program that reads it over and over is to fill neither disk nor eyes.
+    MutexLock lock(&blob.mutex);
+    if (!blob.damaged_chunks.insert(chunk).second) return;
+  }
   Log(LogLevel::kWarning, "a chunk is missing or damaged in the store; reads of it fail, ignoring",
-      {{"record", blob.record().ToString()},
+      {{"images", options_.name_images(blob.id())},
+       {"record", blob.record().ToString()},
        {"layer", blob.layer().diff_id.ToString()},
        {"chunk", blob.layer().chunks[chunk].digest.ToString()},
        {"index", std::to_string(chunk)},

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -55,6 +56,8 @@ class LayerBlob {
   Mutex mutex;
   // Shared: whoever fetches a chunk, and the watch over its time.
   std::unordered_map<uint32_t, std::shared_ptr<Fill>> fills ABSL_GUARDED_BY(mutex);
+  // The log has a line about each of them; until they arrive.
+  std::set<uint32_t> damaged_chunks ABSL_GUARDED_BY(mutex);
 
  private:
   explicit LayerBlob(const BlobRow& row) : row_(row) {}

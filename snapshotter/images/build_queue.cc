@@ -65,7 +65,7 @@ absl::StatusOr<MetadataImage> BuildQueue::Get(const Digest& chain_id) {
       changed_.Wait(&mutex_);
     }
   }
-  return Run(chain_id, 0);
+  return Run(chain_id);
 }
 
 void BuildQueue::Forget(const Digest& chain_id) {
@@ -88,11 +88,7 @@ bool BuildQueue::IdleForTest() {
 }
 
 // REQUIRES: the build is in the state kRunning because of this caller.
-absl::StatusOr<MetadataImage> BuildQueue::Run(const Digest& chain_id, int thread_id) {
-  if (thread_id != 0) {
-    MutexLock lock(&mutex_);
-    builds_[chain_id].thread_id = thread_id;
-  }
+absl::StatusOr<MetadataImage> BuildQueue::Run(const Digest& chain_id) {
   absl::StatusOr<MetadataImage> image = build_(chain_id);
   MutexLock lock(&mutex_);
   if (image.ok()) {
@@ -127,9 +123,11 @@ void BuildQueue::Work() {
       }
       next = earliest->first;
       earliest->second.state = State::kRunning;
+      // With the state, so that who waits from now on finds whom to hurry.
+      earliest->second.thread_id = thread_id;
+      SetNiceness(thread_id, kLowPriority);
     }
-    SetNiceness(thread_id, kLowPriority);
-    (void)Run(next, thread_id);  // who needs it will meet the same error and report it
+    (void)Run(next);  // who needs it will meet the same error and report it
   }
 }
 

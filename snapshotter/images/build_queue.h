@@ -48,8 +48,7 @@ class BuildQueue {
     MetadataImage image;
   };
 
-  absl::StatusOr<MetadataImage> Run(const Digest& chain_id, int thread_id)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<MetadataImage> Run(const Digest& chain_id) ABSL_LOCKS_EXCLUDED(mutex_);
   void Work();
 
   const BuildFunction build_;

@@ -1,6 +1,7 @@
 #include "snapshotter/metastore/image_table.h"
 
 #include <cstring>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -112,6 +113,29 @@ absl::StatusOr<std::vector<std::string>> NamesOfImage(Txn& txn, const Digest& ch
     if (!row) return names;
     names.push_back(stmt.Text(0));
   }
+}
+
+absl::StatusOr<std::vector<std::string>> ImagesOfBlob(Txn& txn, uint64_t blob_id) {
+  std::vector<Digest> chains;
+  {
+    Stmt stmt(txn,
+              "SELECT DISTINCT images.chain FROM image_layers JOIN images "
+              "ON images.id = image_layers.image WHERE image_layers.blob = ?");
+    stmt.Bind(static_cast<int64_t>(blob_id));
+    for (;;) {
+      ASSIGN_OR_RETURN(const bool row, stmt.Step());
+      if (!row) break;
+      ASSIGN_OR_RETURN(const Digest chain, DigestColumn(stmt, 0));
+      chains.push_back(chain);
+    }
+  }
+  std::set<std::string> images;
+  for (const Digest& chain : chains) {
+    ASSIGN_OR_RETURN(std::vector<std::string> names, NamesOfImage(txn, chain));
+    if (names.empty()) names.push_back(chain.ToString());
+    images.insert(names.begin(), names.end());
+  }
+  return std::vector<std::string>(images.begin(), images.end());
 }
 
 absl::StatusOr<uint64_t> InsertImage(Txn& txn, const Digest& chain_id,

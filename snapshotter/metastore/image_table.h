@@ -52,6 +52,9 @@ absl::StatusOr<bool> IsReferenced(Txn& txn, const Digest& chain_id);
 // a hint), sorted, each once.
 absl::StatusOr<std::vector<std::string>> NamesOfImage(Txn& txn, const Digest& chain_id);
 
+// The same for every image that stands on a blob; those without a name by their chain ID.
+absl::StatusOr<std::vector<std::string>> ImagesOfBlob(Txn& txn, uint64_t blob_id);
+
 // Inserts an image with its layers (bottom first); blobs that are there already are shared. Returns
 // the image's ID. REQUIRES: FindImage finds nothing.
 absl::StatusOr<uint64_t> InsertImage(Txn& txn, const Digest& chain_id,

@@ -139,7 +139,8 @@ class _Scenario:
         last = [json.loads(line) for line in self.node.slackerd.log().splitlines()
                 if '"a chunk is missing or damaged in the store' in line][-1]
         check(last["layer"] == self.image.layers[1].diff_id and
-              last["chunk"] == "sha256:" + hashlib.sha256(_HELLO).hexdigest(), f"{what}: {last}")
+              last["chunk"] == "sha256:" + hashlib.sha256(_HELLO).hexdigest() and
+              self.image.reference in last["images"].split(), f"{what}: {last}")
 
     def read(self, what, path, damage, rest=False):
         """The chunk of /hello cannot be had: that is an error, and it heals. `rest`: others can."""

@@ -50,6 +50,23 @@ TEST_F(ImageTableTest, AnImageIsFoundWithItsLayersInOrder) {
   EXPECT_EQ(layers[1].record, Named("top"));
 }
 
+TEST_F(ImageTableTest, TheImagesOfABlobAreNamedAsTheyWerePulled) {
+  Insert("named", {{Named("shared"), 4096}});
+  Insert("nameless", {{Named("shared"), 4096}, {Named("own"), 4096}});
+  Insert("other", {{Named("others"), 4096}});
+  AddSnapshot("s", "named");
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Write());
+  Stmt label(txn, "INSERT INTO labels(snapshot, key, value) SELECT id, "
+                  "CAST('containerd.io/snapshot/cri.image-ref' AS BLOB), "
+                  "CAST('registry/app:1' AS BLOB) FROM snapshots");
+  ASSERT_OK(label.Run());
+  ASSERT_OK_AND_ASSIGN(const auto found, FindImage(txn, Named("named")));
+  ASSERT_OK_AND_ASSIGN(const auto layers, ImageLayers(txn, *found));
+  ASSERT_OK_AND_ASSIGN(const auto images, ImagesOfBlob(txn, layers[0].id));
+  EXPECT_EQ(images,
+            (std::vector<std::string>{"registry/app:1", Named("nameless").ToString()}));
+}
+
 TEST_F(ImageTableTest, WhetherAnImageIsForAnybodyIsKept) {
   Insert("public", {{Named("bottom"), 0}}, true);
   Insert("private", {{Named("bottom"), 0}}, false);

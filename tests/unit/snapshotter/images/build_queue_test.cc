@@ -1,0 +1,53 @@
+#include "snapshotter/images/build_queue.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "tests/support/node_fixture.h"
+#include "tests/support/status_matchers.h"
+
+namespace slacker {
+namespace {
+
+using testing::WaitUntil;
+
+int Niceness() { return getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())); }
+
+TEST(BuildQueueTest, ABuildThatSomebodyWaitsForIsHurried) {
+  std::atomic<bool> started = false;
+  std::atomic<int> at_first = 0;
+  BuildQueue queue(
+      [&](const Digest&) -> absl::StatusOr<MetadataImage> {
+        at_first = Niceness();
+        started = true;
+        WaitUntil([] { return Niceness() == 0; });
+        return MetadataImage{};
+      },
+      std::chrono::nanoseconds::zero());
+  const Digest chain = Sha256::Of("chain");
+  queue.Schedule(chain);
+  WaitUntil([&] { return started.load(); });
+  EXPECT_EQ(at_first, 10);
+  EXPECT_OK(queue.Get(chain).status());
+}
+
+// Whoever comes right when it begins must not be left with a build that nobody hurries.
+TEST(BuildQueueTest, AWaiterThatComesAsABuildBeginsHurriesItToo) {
+  BuildQueue queue(
+      [](const Digest&) -> absl::StatusOr<MetadataImage> {
+        WaitUntil([] { return Niceness() == 0; });
+        return MetadataImage{};
+      },
+      std::chrono::nanoseconds::zero());
+  for (int i = 0; i < 200; ++i) {
+    const Digest chain = Sha256::Of(std::to_string(i));
+    queue.Schedule(chain);
+    EXPECT_OK(queue.Get(chain).status());
+  }
+}
+
+}  // namespace
+}  // namespace slacker
