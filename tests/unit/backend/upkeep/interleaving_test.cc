@@ -10,8 +10,16 @@
 #include "backend/upkeep/trash.h"
 #include "tests/unit/backend/upkeep/upkeep_fixture.h"
 
+// How many times as far apart the cuts lie as in an ordinary build.
+#ifndef INTERLEAVING_STRIDE
+#define INTERLEAVING_STRIDE 1
+#endif
+
 namespace slacker {
 namespace {
+
+constexpr uint64_t kOuterStep = 3 * INTERLEAVING_STRIDE;
+constexpr uint64_t kInnerStep = 5 * INTERLEAVING_STRIDE;
 
 using testing::SampleLayer;
 using testing::StatusIs;
@@ -129,9 +137,9 @@ class InterleavingTest : public testing::UpkeepTest {
   void Run(const Operation& first, const Operation& second) {
     for (const bool condemned : {false, true}) {
       bool more = true;
-      for (uint64_t m = 1; more; m += 3) {
+      for (uint64_t m = 1; more; m += kOuterStep) {
         bool inner_done = false;
-        for (uint64_t n = 1 + m % 5; more && !inner_done; n += 5) {
+        for (uint64_t n = 1 + m % kInnerStep; more && !inner_done; n += kInnerStep) {
           SCOPED_TRACE(std::to_string(m) + " " + std::to_string(n));
           Prepare(condemned);
           more = Interleave(first, m, second, n, &inner_done);
