@@ -97,8 +97,8 @@ absl::StatusOr<LoopDevice> LoopDevice::Attach(const std::string& backing_path, D
 
 std::string LoopDevice::path() const { return DevicePath(number_); }
 
-absl::Status LoopDevice::SetReadAhead(uint32_t kib) const {
-  const std::string path = SysfsPath(number_, "queue/read_ahead_kb");
+absl::Status SetReadAhead(uint32_t number, uint32_t kib) {
+  const std::string path = SysfsPath(number, "queue/read_ahead_kb");
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_WRONLY));
   const std::string text = std::to_string(kib);
   if (write(fd.get(), text.data(), text.size()) < 0) return ErrnoError(errno, "write " + path);
@@ -126,12 +126,18 @@ absl::StatusOr<std::vector<LoopBacking>> ListLoopDevices() {
   return devices;
 }
 
-absl::Status ChangeBackingFile(uint32_t number, const std::string& backing_path,
+absl::Status ChangeBackingFile(const LoopBacking& loop, const std::string& backing_path,
                                LoopDevice::DirectIo direct_io) {
-  ASSIGN_OR_RETURN(const UniqueFd device, OpenFile(DevicePath(number), O_RDONLY));
+  const uint32_t number = loop.number;
+  const absl::StatusOr<UniqueFd> device = OpenFile(DevicePath(number), O_RDONLY);
+  // Open, it does not clear itself: what it is on now, it stays on.
+  const absl::StatusOr<std::string> current = ReadAttribute(SysfsPath(number, "loop/backing_file"));
+  if (!device.ok() || !current.ok() || *current != loop.backing_path) {
+    return absl::AbortedError(DevicePath(number) + " is no longer on " + loop.backing_path);
+  }
   ASSIGN_OR_RETURN(const UniqueFd backing, OpenFile(backing_path, O_RDONLY));
   SLACKER_FAILPOINT("attach.before_change");
-  if (ioctl(device.get(), LOOP_CHANGE_FD, backing.get()) != 0) {
+  if (ioctl(device->get(), LOOP_CHANGE_FD, backing.get()) != 0) {
     return ErrnoError(errno, "LOOP_CHANGE_FD of " + DevicePath(number) + " to " + backing_path);
   }
   SLACKER_FAILPOINT("attach.changed");

@@ -35,9 +35,6 @@ class LoopDevice {
   std::string path() const;
   uint32_t number() const { return number_; }
 
-  // How far the kernel reads ahead, in KiB; an EROFS mount takes it from its primary device.
-  absl::Status SetReadAhead(uint32_t kib) const;
-
  private:
   LoopDevice(uint32_t number, UniqueFd fd) : number_(number), fd_(std::move(fd)) {}
 
@@ -55,10 +52,16 @@ struct LoopBacking {
 // Every configured loop device, by number. Devices that come and go meanwhile may be missing.
 absl::StatusOr<std::vector<LoopBacking>> ListLoopDevices();
 
+// How far the kernel reads ahead, in KiB; an EROFS mount takes it from its primary device, each file
+// when it is opened.
+absl::Status SetReadAhead(uint32_t number, uint32_t kib);
+
 // Gives a configured loop device another backing file of the same size, under its mounts
-// (LOOP_CHANGE_FD), and checks that it still does direct I/O when that is required. INTERNAL when
-// the sizes differ.
-absl::Status ChangeBackingFile(uint32_t number, const std::string& backing_path,
+// (LOOP_CHANGE_FD), and checks that it still does direct I/O when that is required
+// (FAILED_PRECONDITION: it is changed, and does not). Waits for what is being read of the old one.
+// ABORTED: the device is on another file than `loop` says by now, or gone. INTERNAL when the sizes
+// differ.
+absl::Status ChangeBackingFile(const LoopBacking& loop, const std::string& backing_path,
                                LoopDevice::DirectIo direct_io);
 
 }  // namespace slacker

@@ -88,8 +88,8 @@ absl::Status CheckOptionalPath(const std::string& path) {
   return path.empty() ? absl::OkStatus() : CheckPath(path);
 }
 
-const std::array<Key, 17>& Keys() {
-  static const std::array<Key, 17> keys = {{
+const std::array<Key, 19>& Keys() {
+  static const std::array<Key, 19> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
@@ -106,6 +106,9 @@ const std::array<Key, 17>& Keys() {
       {"publish", "auto", Flag(&Config::publish_auto)},
       {"publish", "key", Text(&Config::publish_key, CheckOptionalPath)},
       {"publish", "containerd", Text(&Config::publish_containerd, CheckAddress)},
+      {"cache", "complete", Text(&Config::cache_complete, CheckComplete)},
+      {"cache", "complete_rate",
+       Number(&Config::cache_complete_rate, kMinCompleteRate, kMaxCompleteRate)},
       {"node", "run_dir", Text(&Config::run_dir, CheckPath)},
   }};
   return keys;
@@ -194,6 +197,11 @@ absl::Status CheckLogLevel(const std::string& level) {
 absl::Status CheckPrivate(const std::string& value) {
   if (value == "off" || value == kPrivateByCri) return absl::OkStatus();
   return InvalidArgument("must be off or " + std::string(kPrivateByCri));
+}
+
+absl::Status CheckComplete(const std::string& value) {
+  if (value == "idle" || value == "off") return absl::OkStatus();
+  return InvalidArgument("must be idle or off");
 }
 
 absl::Status CheckStoreUrl(const std::string& url) {

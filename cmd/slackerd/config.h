@@ -28,6 +28,8 @@ struct Config {
   bool publish_auto = false;              // publish it from this node's containerd
   std::string publish_key;                // file: signs it; "" = unsigned
   std::string publish_containerd = "/run/containerd/containerd.sock";
+  std::string cache_complete = "idle";       // what images lack is fetched in idle time, or "off"
+  int64_t cache_complete_rate = 16LL << 20;  // bytes a second that this may take from the store
   std::string run_dir = "/run/slacker";
 
   bool operator==(const Config&) const = default;
@@ -35,6 +37,7 @@ struct Config {
 
 inline constexpr std::string_view kPrivateByCri = "cri-annotations";
 inline constexpr int64_t kMinBudgetMs = 1, kMaxBudgetMs = 60'000;
+inline constexpr int64_t kMinCompleteRate = 64 << 10, kMaxCompleteRate = 1LL << 40;
 
 // Overrides `config` with the text of a file called `name`. INVALID_ARGUMENT, with file, line and
 // key, for what is not TOML, an unknown key, a value of the wrong type or one that CheckConfig
@@ -48,7 +51,8 @@ absl::Status ApplyTomlFile(const std::string& path, Config* config);
 absl::Status CheckPath(const std::string& path);        // absolute, usable in mount options
 absl::Status CheckAddress(const std::string& address);  // absolute, at most 107 bytes
 absl::Status CheckLogLevel(const std::string& level);
-absl::Status CheckStoreUrl(const std::string& url);   // "" or what store_url.h accepts
-absl::Status CheckPrivate(const std::string& value);  // off, cri-annotations
+absl::Status CheckStoreUrl(const std::string& url);    // "" or what store_url.h accepts
+absl::Status CheckPrivate(const std::string& value);   // off, cri-annotations
+absl::Status CheckComplete(const std::string& value);  // idle, off
 
 }  // namespace slacker

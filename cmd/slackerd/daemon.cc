@@ -54,9 +54,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
       daemon->connection_,
       FuseConnection::Open({.run_dir = run_dir}, daemon->keeper_.get(), daemon->filler_.get()));
   ASSIGN_OR_RETURN(const std::string helper, Sibling(kAttachHelper));
-  ASSIGN_OR_RETURN(daemon->mounter_,
-                   KernelTreeMounter::Open({.helper_path = helper}, daemon->connection_.get(),
-                                           daemon->keeper_.get()));
+  ASSIGN_OR_RETURN(
+      daemon->mounter_,
+      KernelTreeMounter::Open({.helper_path = helper, .cache_directory = config.root + "/blobs"},
+                              daemon->connection_.get(), daemon->keeper_.get()));
   if (config.publish_auto) RETURN_IF_ERROR(daemon->OpenAutoPublisher(config));
   RETURN_IF_ERROR(daemon->OpenImages(config));
   // Through a web server nothing can be written: such nodes rely on the grace of gc.
@@ -153,6 +154,7 @@ absl::Status Daemon::OpenImages(const Config& config) {
   options.private_by_cri_annotations = config.store_private == kPrivateByCri;
   ASSIGN_OR_RETURN(images_, ImageManager::Open(std::move(options)));
   RETURN_IF_ERROR(images_->Start());
+  StartCare(config);
   if (backend_ != nullptr) {
     prover_ = std::make_unique<LayerProver>(
         LayerProver::Options{.db = db_.get(), .filler = filler_.get(), .backend = backend_});
@@ -168,6 +170,26 @@ absl::Status Daemon::OpenImages(const Config& config) {
   return absl::OkStatus();
 }
 
+void Daemon::StartCare(const Config& config) {
+  // Whatever wants the store, or has just pulled an image.
+  const auto activity = [filler = filler_.get(), images = images_.get()] {
+    const FillStats fill = filler->Stats();
+    return fill.reads - fill.read_hits + images->Stats().store_requests +
+           images->BootPackStats().bytes;
+  };
+  scrubber_ = std::make_unique<Scrubber>(
+      Scrubber::Options{.db = db_.get(), .filler = filler_.get(), .activity = activity});
+  if (config.cache_complete == "off") return;
+  Completer::Options options;
+  options.root = config.root;
+  options.db = db_.get();
+  options.filler = filler_.get();
+  options.mounter = mounter_.get();
+  options.bytes_per_second = static_cast<uint64_t>(config.cache_complete_rate);
+  options.activity = activity;
+  completer_ = std::make_unique<Completer>(std::move(options));
+}
+
 void Daemon::Decided(const PathDecision& decision) {
   LogPathDecision(decision);
   if (decision.reason != kNotPublished) return;
@@ -181,6 +203,8 @@ void Daemon::Stop() {
   if (cleanup_.joinable()) cleanup_.join();
   snapshotter_.reset();
   if (prover_ != nullptr) prover_->Stop();
+  completer_.reset();
+  scrubber_.reset();
   if (images_ != nullptr) images_->Stop();
   if (mounter_ != nullptr) {
     if (const auto ended = mounter_->EndIfIdle(); !ended.ok()) {
@@ -200,6 +224,9 @@ void Daemon::LogCounters() const {
   const ImageManager::Transfers pull = images_->Stats();
   const BootStats boot = images_->BootPackStats();
   const FuseCounters fuse = connection_->counters();
+  const CompletionStats completion =
+      completer_ == nullptr ? CompletionStats() : completer_->Stats();
+  const ScrubStats scrub = scrubber_->Stats();
   Log(LogLevel::kInfo, "counters",
       {{"pull_store_requests", std::to_string(pull.store_requests)},
        {"pull_store_bytes", std::to_string(pull.store_bytes)},
@@ -221,6 +248,13 @@ void Daemon::LogCounters() const {
        {"blob_reads", std::to_string(fill.reads)},
        {"blob_read_hits", std::to_string(fill.read_hits)},
        {"served_bytes", std::to_string(fill.served_bytes)},
+       {"completed_bytes", std::to_string(completion.bytes_fetched)},
+       {"blobs_sealed", std::to_string(completion.blobs_sealed)},
+       {"blobs_switched", std::to_string(completion.blobs_switched)},
+       {"blobs_reopened", std::to_string(completion.blobs_reopened)},
+       {"scrubbed_chunks", std::to_string(scrub.chunks)},
+       {"scrubbed_bytes", std::to_string(scrub.bytes)},
+       {"scrub_damaged", std::to_string(scrub.damaged)},
        {"fuse_requests", std::to_string(fuse.requests)},
        {"fuse_resent", std::to_string(fuse.resent)},
        {"fuse_errors", std::to_string(fuse.errors)}});

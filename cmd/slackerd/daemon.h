@@ -11,7 +11,9 @@
 #include "cmd/slackerd/auto_publisher.h"
 #include "cmd/slackerd/config.h"
 #include "snapshotter/attach/kernel_tree_mounter.h"
+#include "snapshotter/care/completer.h"
 #include "snapshotter/care/layer_prover.h"
+#include "snapshotter/care/scrubber.h"
 #include "snapshotter/core/core_snapshotter.h"
 #include "snapshotter/gateway/lease_keeper.h"
 #include "snapshotter/gateway/request_writer.h"
@@ -46,6 +48,7 @@ class Daemon {
   absl::Status OpenAutoPublisher(const Config& config);
   void Decided(const PathDecision& decision);
   absl::Status OpenImages(const Config& config);
+  void StartCare(const Config& config);
 
   std::string root_;
   std::unique_ptr<KeeperClient> keeper_;
@@ -59,6 +62,8 @@ class Daemon {
   std::unique_ptr<FuseConnection> connection_;
   std::unique_ptr<KernelTreeMounter> mounter_;
   std::unique_ptr<ImageManager> images_;
+  std::unique_ptr<Completer> completer_;  // null: off
+  std::unique_ptr<Scrubber> scrubber_;
   std::unique_ptr<CoreSnapshotter> snapshotter_;
   std::unique_ptr<LeaseKeeper> lease_;  // null: no store
   std::thread cleanup_;                 // what a crash left; nobody waits for it

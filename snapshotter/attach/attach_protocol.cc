@@ -11,13 +11,16 @@ std::string Encode(const Request& request) {
   out.U64(request.id);
   out.U8(static_cast<uint8_t>(request.verb));
   out.Bytes(request.fuse_directory);
+  out.Bytes(request.cache_directory);
   out.U32(request.read_ahead_kib);
+  out.U32(request.local_read_ahead_kib);
   out.Bytes(request.tree.metadata_path);
   out.Bytes(request.tree.mount_path);
   out.Varint(request.tree.blobs.size());
   for (const BlobRef& blob : request.tree.blobs) {
     out.U64(blob.id);
     out.U64(blob.size_bytes);
+    out.U8(static_cast<uint8_t>(blob.file));
   }
   return packet;
 }
@@ -37,7 +40,9 @@ absl::StatusOr<Request> DecodeRequest(std::string_view packet) {
   request.id = in.U64();
   request.verb = static_cast<Verb>(in.U8());
   request.fuse_directory = in.Bytes();
+  request.cache_directory = in.Bytes();
   request.read_ahead_kib = in.U32();
+  request.local_read_ahead_kib = in.U32();
   request.tree.metadata_path = in.Bytes();
   request.tree.mount_path = in.Bytes();
   const uint64_t blobs = in.VarintUpTo(kMaxBlobs);
@@ -45,6 +50,7 @@ absl::StatusOr<Request> DecodeRequest(std::string_view packet) {
     BlobRef blob;
     blob.id = in.U64();
     blob.size_bytes = in.U64();
+    blob.file = in.U8() == 0 ? BlobFile::kFuse : BlobFile::kCache;
     request.tree.blobs.push_back(blob);
   }
   if (!in.done()) return Internal("attach helper: damaged request");

@@ -22,13 +22,16 @@ enum class Verb : uint8_t {
   kDetach = 2,  // unmount tree.mount_path
   kHeal = 3,  // give every loop device on another directory beside `fuse_directory` the file of the
               // same name there, and take away the directories that nothing uses any more
+  kSwitch = 4,  // put every loop device of the one blob of `tree` on the file that it says
 };
 
 struct Request {
   uint64_t id = 0;
   Verb verb = Verb::kAttach;
   std::string fuse_directory;
+  std::string cache_directory;  // of blob caches, canonical; "" = none may be used
   uint32_t read_ahead_kib = 0;
+  uint32_t local_read_ahead_kib = 0;  // of a tree that needs nothing but this node's disk
   TreeSpec tree;
 };
 

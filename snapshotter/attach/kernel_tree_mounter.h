@@ -22,6 +22,8 @@ class KernelTreeMounter final : public TreeMounter {
   struct Options {
     std::string helper_path;       // the slackerd-attach program
     uint32_t read_ahead_kib = 32;  // of a tree's mount: small, because what is read is fetched
+    std::string cache_directory = "";  // of the blob caches, "<blob>.data"; "" = on FUSE only
+    uint32_t local_read_ahead_kib = 1024;  // of a tree whose blobs are on cache files
   };
 
   // Starts the helper. Loop devices that a lost connection left behind are given the new one at
@@ -34,17 +36,21 @@ class KernelTreeMounter final : public TreeMounter {
   absl::Status Attach(const TreeSpec& spec) override;
   bool IsMounted(const std::string& mount_path) override;
   absl::Status Detach(const std::string& mount_path) override;
-  absl::StatusOr<std::set<uint64_t>> BlobsInUse() override;
+  absl::StatusOr<BlobsInUse> FindBlobsInUse() override;
+  absl::Status Switch(const BlobRef& blob) override;
+  absl::Status SetLocal(const std::string& mount_path, bool local) override;
 
-  // For a clean stop: when nothing is attached any more, unmounts the FUSE connection and ends the
-  // keeper. Returns whether it did; if not, everything stays for the next slackerd. Call last.
+  // For a clean stop: when no loop device is on our FUSE any more, unmounts the connection and ends
+  // the keeper: trees on cache files need neither. Returns whether it did; if not, everything stays for the next slackerd. Call last.
   absl::StatusOr<bool> EndIfIdle();
 
  private:
   KernelTreeMounter(const Options& options, FuseConnection* connection, KeeperClient* keeper)
       : options_(options), connection_(connection), keeper_(keeper) {}
 
-  const Options options_;
+  attach::Request NewRequest(attach::Verb verb) const;
+
+  Options options_;  // not changed after Open
   FuseConnection* const connection_;
   KeeperClient* const keeper_;
   std::unique_ptr<attach::HelperClient> helper_;

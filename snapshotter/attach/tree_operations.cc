@@ -1,6 +1,7 @@
 #include "snapshotter/attach/tree_operations.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
+#include "backend/base/unique_fd.h"
 #include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
 
@@ -28,12 +30,26 @@ absl::StatusOr<std::string> Canonical(const std::string& path) {
   return std::string(found.get());
 }
 
+constexpr std::string_view kCacheSuffix = ".data";
+
 std::string FileOf(const std::string& fuse_directory, uint64_t blob_id) {
   return fuse_directory + "/" + std::to_string(blob_id);
 }
 
+std::string CacheOf(const std::string& cache_directory, uint64_t blob_id) {
+  return cache_directory + "/" + std::to_string(blob_id) + std::string(kCacheSuffix);
+}
+
+// Asked before a device is given the file: afterwards it would be too late for its readers.
+absl::Status CheckDirectReads(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  if (fd.valid()) return absl::OkStatus();
+  if (errno == EINVAL) return FailedPrecondition(path + " cannot be read directly");
+  return ErrnoError(errno, "open " + path);
+}
+
 struct StaleLoop {
-  uint32_t number;
+  LoopBacking loop;
   FusePath file;
 };
 
@@ -45,15 +61,16 @@ absl::StatusOr<std::vector<StaleLoop>> FindStaleLoops(const std::string& fuse_di
     FusePath file;
     if (ParseFusePath(ParentOf(fuse_directory), loop.backing_path, &file) &&
         file.connection != fuse_directory) {
-      stale.push_back({loop.number, file});
+      stale.push_back({loop, file});
     }
   }
   return stale;
 }
 
-absl::Status Revive(const StaleLoop& loop, const std::string& fuse_directory) {
-  return ChangeBackingFile(loop.number, FileOf(fuse_directory, loop.file.blob_id),
-                           LoopDevice::DirectIo::kRequired);
+absl::Status Revive(const StaleLoop& stale, const std::string& fuse_directory) {
+  const absl::Status changed = ChangeBackingFile(
+      stale.loop, FileOf(fuse_directory, stale.file.blob_id), LoopDevice::DirectIo::kRequired);
+  return absl::IsAborted(changed) ? absl::OkStatus() : changed;  // nobody reads it any more
 }
 
 // Whether the uppermost mount there is this tree.
@@ -84,19 +101,37 @@ absl::Status ReviveBlobs(const Request& request) {
   return absl::OkStatus();
 }
 
+// On the blob's cache file if that is wanted and can be done; says whether it is.
+absl::StatusOr<LoopDevice> AttachBlob(const Request& request, const BlobRef& blob, bool* local) {
+  *local = blob.file == BlobFile::kCache;
+  if (*local) {
+    const std::string path = CacheOf(request.cache_directory, blob.id);
+    if (CheckDirectReads(path).ok()) {
+      absl::StatusOr<LoopDevice> device = LoopDevice::Attach(path, LoopDevice::DirectIo::kRequired);
+      if (device.ok()) return device;
+    }
+    *local = false;  // the FUSE file does the same, in more steps
+  }
+  return LoopDevice::Attach(FileOf(request.fuse_directory, blob.id),
+                            LoopDevice::DirectIo::kRequired);
+}
+
 absl::Status MountTree(const Request& request) {
   SLACKER_FAILPOINT("attach.begin");
   std::vector<LoopDevice> devices;
   std::vector<std::string> paths;
+  bool all_local = true;
   for (const BlobRef& blob : request.tree.blobs) {
-    ASSIGN_OR_RETURN(LoopDevice device, LoopDevice::Attach(FileOf(request.fuse_directory, blob.id),
-                                                           LoopDevice::DirectIo::kRequired));
+    bool local = false;
+    ASSIGN_OR_RETURN(LoopDevice device, AttachBlob(request, blob, &local));
+    all_local = all_local && local;
     paths.push_back(device.path());
     devices.push_back(std::move(device));
   }
   ASSIGN_OR_RETURN(const LoopDevice primary, LoopDevice::Attach(request.tree.metadata_path,
                                                                 LoopDevice::DirectIo::kPreferred));
-  RETURN_IF_ERROR(primary.SetReadAhead(request.read_ahead_kib));
+  RETURN_IF_ERROR(SetReadAhead(primary.number(),
+                               all_local ? request.local_read_ahead_kib : request.read_ahead_kib));
   SLACKER_FAILPOINT("attach.devices_ready");
   return MountErofs(primary.path(), paths, request.tree.mount_path);
 }
@@ -143,6 +178,48 @@ absl::Status Heal(const std::string& fuse_directory) {
   return result;
 }
 
+// Which file of the blob a loop device is on; false: on none of this root's.
+bool FileUnder(const Request& request, const LoopBacking& loop, uint64_t blob_id, BlobFile* file) {
+  FusePath fuse;
+  if (ParseFusePath(ParentOf(request.fuse_directory), loop.backing_path, &fuse)) {
+    *file = BlobFile::kFuse;
+    return fuse.blob_id == blob_id;
+  }
+  uint64_t cached = 0;
+  *file = BlobFile::kCache;
+  return ParseCachePath(request.cache_directory, loop.backing_path, &cached) && cached == blob_id;
+}
+
+absl::Status SwitchOne(const LoopBacking& loop, const std::string& from, const std::string& to) {
+  const absl::Status changed = ChangeBackingFile(loop, to, LoopDevice::DirectIo::kRequired);
+  if (absl::IsAborted(changed)) return absl::OkStatus();  // nobody reads it any more
+  if (!absl::IsFailedPrecondition(changed)) return changed;
+  // It is on the new file, but buffered: a short read would come out as zeros on older kernels.
+  RETURN_IF_ERROR(ChangeBackingFile({loop.number, to}, from, LoopDevice::DirectIo::kRequired));
+  return changed;
+}
+
+absl::Status Switch(const Request& request) {
+  if (request.tree.blobs.size() != 1 || request.cache_directory.empty()) {
+    return Internal("attach helper: one blob with a cache is switched at a time");
+  }
+  const BlobRef& blob = request.tree.blobs.front();
+  const std::string fuse = FileOf(request.fuse_directory, blob.id);
+  const std::string cache = CacheOf(request.cache_directory, blob.id);
+  const bool to_cache = blob.file == BlobFile::kCache;
+  if (to_cache) RETURN_IF_ERROR(CheckDirectReads(cache));
+  SLACKER_FAILPOINT("switch.begin");
+  ASSIGN_OR_RETURN(const std::vector<LoopBacking> loops, ListLoopDevices());
+  for (const LoopBacking& loop : loops) {
+    BlobFile on = BlobFile::kFuse;
+    if (!FileUnder(request, loop, blob.id, &on) || on == blob.file) continue;
+    RETURN_IF_ERROR(SwitchOne(loop, to_cache ? fuse : cache, to_cache ? cache : fuse));
+    SLACKER_FAILPOINT("switch.one");
+  }
+  SLACKER_FAILPOINT("switch.end");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool ParseFusePath(const std::string& parent, const std::string& path, FusePath* parsed) {
@@ -152,6 +229,16 @@ bool ParseFusePath(const std::string& parent, const std::string& path, FusePath*
   const char* end = path.data() + path.size();
   const auto [stop, error] = std::from_chars(begin, end, parsed->blob_id);
   parsed->connection = connection;
+  return error == std::errc() && stop == end;
+}
+
+bool ParseCachePath(const std::string& directory, const std::string& path, uint64_t* blob_id) {
+  if (directory.empty() || ParentOf(path) != directory || !path.ends_with(kCacheSuffix)) {
+    return false;
+  }
+  const char* begin = path.data() + directory.size() + 1;
+  const char* end = path.data() + path.size() - kCacheSuffix.size();
+  const auto [stop, error] = std::from_chars(begin, end, *blob_id);
   return error == std::errc() && stop == end;
 }
 
@@ -168,6 +255,8 @@ absl::Status Perform(const Request& request) {
       return UnmountAll(request.tree.mount_path);
     case Verb::kHeal:
       return Heal(request.fuse_directory);
+    case Verb::kSwitch:
+      return Switch(request);
   }
   return Internal("attach helper: unknown verb");
 }

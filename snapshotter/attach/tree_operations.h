@@ -18,6 +18,9 @@ struct FusePath {
 // False when `path` is not a file of a connection directory directly below `parent`.
 bool ParseFusePath(const std::string& parent, const std::string& path, FusePath* parsed);
 
+// False when `path` is not "<directory>/<blob ID>.data".
+bool ParseCachePath(const std::string& directory, const std::string& path, uint64_t* blob_id);
+
 // The directory that holds `path`.
 std::string ParentOf(const std::string& path);
 

@@ -1,10 +1,5 @@
 #include "snapshotter/care/layer_prover.h"
 
-#include <pthread.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,25 +9,13 @@
 #include "backend/layer/tar_reader.h"
 
 namespace slacker {
-namespace {
-
-// What ioprio_set(2) wants for the calling thread; glibc has neither call nor constants.
-constexpr int kIoprioWhoProcess = 1;
-constexpr int kIoprioIdle = 3 << 13;
-
-void TakeTheLastPlace() {
-  (void)pthread_setname_np(pthread_self(), "slk-prove");  // only a label
-  // Where these are refused the thread only competes harder.
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19);
-  (void)syscall(SYS_ioprio_set, kIoprioWhoProcess, 0, kIoprioIdle);
-}
-
-}  // namespace
 
 LayerProver::LayerProver(Options options)
-    : options_(std::move(options)), reader_(options_.backend) {
+    : options_(std::move(options)),
+      reader_(options_.backend),
+      idle_([filler = options_.filler] { return filler->Stats().reads; }, options_.idle) {
   thread_ = std::thread([this] {
-    TakeTheLastPlace();
+    TakeTheLastPlace("slk-prove");
     Work();
   });
 }
@@ -42,32 +25,10 @@ LayerProver::~LayerProver() {
   thread_.join();
 }
 
-void LayerProver::Stop() {
-  MutexLock lock(&mutex_);
-  stopping_ = true;
-  changed_.SignalAll();
-}
-
-bool LayerProver::stopping() {
-  MutexLock lock(&mutex_);
-  return stopping_;
-}
-
-bool LayerProver::WaitUntilIdle() {
-  for (;;) {
-    const uint64_t reads = options_.filler->Stats().reads;
-    {
-      MutexLock lock(&mutex_);
-      if (!stopping_) (void)changed_.WaitFor(&mutex_, options_.idle);
-      if (stopping_) return false;
-    }
-    reads_ = options_.filler->Stats().reads;
-    if (reads_ == reads) return true;
-  }
-}
+void LayerProver::Stop() { idle_.Stop(); }
 
 void LayerProver::Work() {
-  while (WaitUntilIdle()) {
+  while (idle_.WaitUntilIdle()) {
     const auto blobs = Unproved();
     if (!blobs.ok()) {
       Log(LogLevel::kWarning, "cannot ask which layers are proved, ignoring",
@@ -75,7 +36,7 @@ void LayerProver::Work() {
       continue;
     }
     for (const BlobRow& blob : *blobs) {
-      if (stopping()) return;
+      if (idle_.stopping()) return;
       Consider(blob);
     }
   }
@@ -120,10 +81,8 @@ absl::StatusOr<Proof> LayerProver::Prove(const BlobRow& blob) {
 
 absl::StatusOr<std::string> LayerProver::ReadChunk(const BlobRow& blob, const Layer& layer,
                                                    uint32_t chunk) {
-  if (options_.filler->Stats().reads != reads_ && !WaitUntilIdle()) {
-    return Cancelled("the daemon stops");
-  }
-  if (stopping()) return Cancelled("the daemon stops");
+  if (idle_.Disturbed() && !idle_.WaitUntilIdle()) return Cancelled("the daemon stops");
+  if (idle_.stopping()) return Cancelled("the daemon stops");
   ASSIGN_OR_RETURN(std::string bytes, options_.filler->ReadCachedChunk(blob.id, chunk));
   if (Sha256::Of(bytes) == layer.chunks[chunk].digest) return bytes;
   options_.filler->DropChunk(blob.id, chunk);

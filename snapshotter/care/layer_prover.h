@@ -17,7 +17,7 @@
 #include <set>
 #include <thread>
 
-#include "backend/base/mutex.h"
+#include "snapshotter/care/idle_watch.h"
 #include "snapshotter/fill/blob_filler.h"
 #include "snapshotter/metastore/db.h"
 #include "snapshotter/metastore/image_table.h"
@@ -44,9 +44,6 @@ class LayerProver {
 
  private:
   void Work();
-  // False when it is over.
-  bool WaitUntilIdle();
-  bool stopping();
   absl::StatusOr<std::vector<BlobRow>> Unproved();
   // The blob's turn, if it has come.
   void Consider(const BlobRow& blob);
@@ -56,10 +53,7 @@ class LayerProver {
 
   const Options options_;
   const StoreReader reader_;
-  Mutex mutex_;
-  CondVar changed_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  uint64_t reads_ = 0;           // of the filler when it was last looked at
+  IdleWatch idle_;
   std::set<uint64_t> hopeless_;  // blobs whose layer cannot be proved while this process lives
   std::thread thread_;           // last: uses the above
 };

@@ -134,6 +134,10 @@ absl::Status RemoveFile(const std::string& path) {
   return absl::OkStatus();
 }
 
+std::string TreePath(const std::string& root, uint64_t image_id) {
+  return root + "/snapshots/i" + std::to_string(image_id) + "/fs";
+}
+
 int64_t AllocatedBytes(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) return 0;

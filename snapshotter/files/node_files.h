@@ -47,6 +47,9 @@ absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
 // unlink(2); OK when it is not there.
 absl::Status RemoveFile(const std::string& path);
 
+// Where the tree of an image is mounted.
+std::string TreePath(const std::string& root, uint64_t image_id);
+
 // 512 × st_blocks; 0 when there is no such file.
 int64_t AllocatedBytes(const std::string& path);
 

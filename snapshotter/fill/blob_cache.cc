@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "backend/base/codec.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "snapshotter/files/node_files.h"
@@ -15,11 +14,37 @@
 namespace slacker {
 namespace {
 
-constexpr std::string_view kMagic("SLKMAP1\0", 8);
-constexpr uint64_t kMaxMapBytes = 1ULL << 30;
-
 std::string DataPath(const std::string& stem) { return stem + ".data"; }
 std::string MapPath(const std::string& stem) { return stem + ".map"; }
+std::string ParentOf(const std::string& stem) { return stem.substr(0, stem.rfind('/')); }
+
+constexpr uint64_t kBlockBytes = 4096;  // chunks begin at multiples of it
+
+absl::Status WriteExactly(const UniqueFd& fd, const std::string& stem, uint64_t offset,
+                          std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return ErrnoError(errno, "write " + DataPath(stem));
+    offset += static_cast<uint64_t>(put);
+    bytes.remove_prefix(static_cast<size_t>(put));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadExactly(const UniqueFd& fd, const std::string& stem, uint64_t offset,
+                         uint64_t size, char* out) {
+  while (size > 0) {
+    const ssize_t got = pread(fd.get(), out, size, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError(errno, "read " + DataPath(stem));
+    if (got == 0) return DataLoss(DataPath(stem) + " is shorter than its blob");
+    offset += static_cast<uint64_t>(got);
+    size -= static_cast<uint64_t>(got);
+    out += got;
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -33,54 +58,50 @@ absl::StatusOr<std::unique_ptr<BlobCache>> BlobCache::Open(std::string stem, con
 
 absl::Status BlobCache::OpenData() {
   const std::string path = DataPath(stem_);
-  data_.Reset(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!data_.valid()) return ErrnoError(errno, "open " + path);
   struct stat info {};
-  if (fstat(data_.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
-  reused_ = static_cast<uint64_t>(info.st_size) == size_bytes_ && info.st_blocks > 0;
-  if (reused_) return absl::OkStatus();
-  RETURN_IF_ERROR(RemoveFile(MapPath(stem_)));  // it speaks of another file
-  if (ftruncate(data_.get(), 0) != 0 ||
-      ftruncate(data_.get(), static_cast<off_t>(size_bytes_)) != 0) {
-    return ErrnoError(errno, "truncate " + path);
+  data_.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (data_.valid() && fstat(data_.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
+  if (data_.valid() && static_cast<uint64_t>(info.st_size) != size_bytes_) {
+    // A new file instead of this one at its right length: a loop device may have it, and would
+    // read zeros.
+    if (unlink(path.c_str()) != 0) return ErrnoError(errno, "unlink " + path);
+    data_.Reset();
   }
+  reused_ = data_.valid() && info.st_blocks > 0;
+  if (!reused_) RETURN_IF_ERROR(RemoveFile(MapPath(stem_)));  // it speaks of another file
+  if (!data_.valid()) {
+    data_.Reset(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!data_.valid()) return ErrnoError(errno, "create " + path);
+    if (ftruncate(data_.get(), static_cast<off_t>(size_bytes_)) != 0) {
+      return ErrnoError(errno, "truncate " + path);
+    }
+  }
+  direct_.Reset(open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
   return absl::OkStatus();
 }
 
 // Whatever is wrong with the map makes it an empty one: the chunks are verified or fetched again.
 void BlobCache::LoadMap() {
-  const auto bytes = ReadSmallFile(MapPath(stem_), kMaxMapBytes);
-  if (!bytes.ok() || bytes->size() != EncodeMap().size()) return;
-  const size_t body_size = bytes->size() - record_.bytes.size();
-  const std::string_view body = std::string_view(*bytes).substr(0, body_size);
-  if (AsText(Sha256::Of(body).bytes) != std::string_view(*bytes).substr(body_size)) return;
-  Decoder decoder(body);
-  if (decoder.Raw(kMagic.size()) != kMagic || decoder.Hash() != record_ ||
-      decoder.U64() != size_bytes_ || decoder.U32() != chunks_) {
+  const auto map = ReadBlobMap(MapPath(stem_));
+  if (!map.ok() || map->record != record_ || map->size_bytes != size_bytes_ ||
+      map->chunks != chunks_) {
     return;
   }
-  const std::string_view bits = decoder.Raw((chunks_ + 7) / 8);
-  if (!decoder.done()) return;
-  for (uint32_t chunk = 0; chunk < chunks_; ++chunk) {
-    if ((static_cast<uint8_t>(bits[chunk / 8]) >> (chunk % 8) & 1) != 0) {
-      words_[chunk / 64].fetch_or(uint64_t{1} << (chunk % 64), std::memory_order_relaxed);
-    }
+  for (size_t word = 0; word < words_.size(); ++word) {
+    words_[word].store(map->words[word], std::memory_order_relaxed);
   }
+  sealed_ = map->verified;
 }
 
-std::string BlobCache::EncodeMap() const {
-  std::string out;
-  Encoder encoder(&out);
-  encoder.Raw(kMagic);
-  encoder.Hash(record_);
-  encoder.U64(size_bytes_);
-  encoder.U32(chunks_);
-  for (uint32_t byte = 0; byte < (chunks_ + 7) / 8; ++byte) {
-    const uint64_t word = words_[byte / 8].load(std::memory_order_acquire);
-    encoder.U8(static_cast<uint8_t>(word >> (byte % 8 * 8)));
-  }
-  encoder.Hash(Sha256::Of(out));
-  return out;
+BlobMap BlobCache::Map() const {
+  BlobMap map{.record = record_,
+              .size_bytes = size_bytes_,
+              .chunks = chunks_,
+              .verified = sealed_.load(std::memory_order_acquire),
+              .words = {}};
+  map.words.reserve(words_.size());
+  for (const auto& word : words_) map.words.push_back(word.load(std::memory_order_acquire));
+  return map;
 }
 
 bool BlobCache::IsFull() const {
@@ -99,46 +120,58 @@ bool BlobCache::MayHold(uint64_t offset) const {
 }
 
 absl::Status BlobCache::Read(uint64_t offset, uint64_t size, char* out) const {
-  while (size > 0) {
-    const ssize_t got = pread(data_.get(), out, size, static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoError(errno, "read " + DataPath(stem_));
-    if (got == 0) return DataLoss(DataPath(stem_) + " is shorter than its blob");
-    offset += static_cast<uint64_t>(got);
-    size -= static_cast<uint64_t>(got);
-    out += got;
-  }
-  return absl::OkStatus();
+  return ReadExactly(data_, stem_, offset, size, out);
+}
+
+absl::Status BlobCache::ReadFromDisk(uint64_t offset, uint64_t size, char* out) const {
+  return ReadExactly(direct_.valid() ? direct_ : data_, stem_, offset, size, out);
+}
+
+bool BlobCache::IsCut() const {
+  struct stat info {};
+  return fstat(data_.get(), &info) != 0 || static_cast<uint64_t>(info.st_size) != size_bytes_;
 }
 
 absl::Status BlobCache::Write(uint32_t chunk, uint64_t offset, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t put = pwrite(data_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return ErrnoError(errno, "write " + DataPath(stem_));
-    offset += static_cast<uint64_t>(put);
-    bytes.remove_prefix(static_cast<size_t>(put));
+  if (useless_ || IsCut()) {
+    useless_ = true;
+    Forget();
+    return DataLoss(DataPath(stem_) + " was cut by somebody; it is not used until the next start");
+  }
+  RETURN_IF_ERROR(WriteExactly(data_, stem_, offset, bytes));
+  // Zeros up to the next block: a new file has them.
+  const uint64_t end = offset + bytes.size();
+  const uint64_t block_end =
+      std::min((end + kBlockBytes - 1) / kBlockBytes * kBlockBytes, size_bytes_);
+  if (reused_ && end < block_end) {
+    RETURN_IF_ERROR(WriteExactly(data_, stem_, end, std::string(block_end - end, '\0')));
   }
   MarkFilled(chunk);
   return absl::OkStatus();
 }
 
 void BlobCache::MarkFilled(uint32_t chunk) {
+  if (useless_) return;
   words_[chunk / 64].fetch_or(uint64_t{1} << (chunk % 64), std::memory_order_release);
   dirty_.store(true, std::memory_order_release);
 }
 
 void BlobCache::Drop(uint32_t chunk) {
   words_[chunk / 64].fetch_and(~(uint64_t{1} << (chunk % 64)), std::memory_order_release);
+  reused_.store(true, std::memory_order_release);  // its bytes are still there
   dirty_.store(true, std::memory_order_release);
 }
 
 absl::Status BlobCache::Flush() {
   MutexLock lock(&flushing_);
   if (discarded_ || !dirty_.exchange(false, std::memory_order_acq_rel)) return absl::OkStatus();
+  return SyncAndWriteMap();
+}
+
+absl::Status BlobCache::SyncAndWriteMap() {
   // The map is taken before the data is synced: every bit in it stands for bytes that were written
   // before fdatasync began.
-  const std::string map = EncodeMap();
+  const std::string map = EncodeBlobMap(Map());
   if (fdatasync(data_.get()) != 0) {
     absl::Status status = ErrnoError(errno, "fdatasync " + DataPath(stem_));
     Forget();
@@ -147,6 +180,20 @@ absl::Status BlobCache::Flush() {
   SLACKER_FAILPOINT("blob_cache.before_map");
   absl::Status status = WriteFileAtomically(MapPath(stem_), map);
   if (!status.ok()) dirty_.store(true, std::memory_order_release);
+  return status;
+}
+
+absl::Status BlobCache::Seal() {
+  MutexLock lock(&flushing_);
+  if (discarded_ || useless_ || !IsFull()) {
+    return FailedPrecondition(DataPath(stem_) + " is not complete");
+  }
+  if (sealed_) return absl::OkStatus();
+  sealed_ = true;
+  absl::Status status = SyncAndWriteMap();
+  if (status.ok()) status = SyncDirectory(ParentOf(stem_));
+  SLACKER_FAILPOINT("blob_cache.sealed");
+  if (!status.ok()) sealed_ = false;
   return status;
 }
 
@@ -159,6 +206,7 @@ void BlobCache::Discard() {
 // tell: what the file holds has to be verified like after a crash.
 void BlobCache::Forget() {
   for (std::atomic<uint64_t>& word : words_) word.store(0, std::memory_order_release);
+  sealed_ = false;
   reused_.store(true, std::memory_order_release);
   (void)RemoveFile(MapPath(stem_));  // what it claims was durable once, so it may stay
 }
@@ -167,6 +215,15 @@ absl::Status BlobCache::Remove(const std::string& stem) {
   // The map first: a data file without a map is an empty one.
   RETURN_IF_ERROR(RemoveFile(MapPath(stem)));
   return RemoveFile(DataPath(stem));
+}
+
+bool BlobCache::IsSealedOnDisk(const std::string& stem, const Digest& record, uint64_t size_bytes) {
+  struct stat info {};
+  if (stat(DataPath(stem).c_str(), &info) != 0) return false;
+  if (static_cast<uint64_t>(info.st_size) != size_bytes) return false;
+  const auto map = ReadBlobMap(MapPath(stem));
+  return map.ok() && map->record == record && map->size_bytes == size_bytes && map->verified &&
+         map->IsFull();
 }
 
 }  // namespace slacker

@@ -96,6 +96,7 @@ absl::StatusOr<std::shared_ptr<LayerBlob>> BlobFiller::Load(uint64_t blob_id) {
   ASSIGN_OR_RETURN(std::shared_ptr<LayerBlob> blob,
                    LayerBlob::Open(row, StemOf(blob_id), records_));
   MutexLock lock(&mutex_);
+  sealed_on_disk_.erase(blob_id);
   return blobs_.emplace(blob_id, std::move(blob)).first->second;
 }
 
@@ -173,6 +174,16 @@ bool BlobFiller::ReadCached(LayerBlob& blob, uint32_t first, uint32_t last,
   return false;
 }
 
+void BlobFiller::FillAsync(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
+                           std::function<void(const absl::Status&)> done) {
+  // Nobody reads: an operation of no bytes. Shared: between the chunks on their way.
+  auto operation = std::make_shared<ReadOperation>(
+      0, 0, size_t{last} - first + 1,
+      [done = std::move(done)](const absl::StatusOr<std::string>& bytes) { done(bytes.status()); });
+  const size_t present = engine_->Want(blob, first, last, operation).size();
+  operation->PartDone(absl::OkStatus(), present + 1);
+}
+
 absl::Status BlobFiller::Flush() {
   std::vector<std::shared_ptr<LayerBlob>> dirty;
   {
@@ -209,11 +220,14 @@ void BlobFiller::FlushLoop() {
 absl::Status BlobFiller::Remove(uint64_t blob_id) {
   std::shared_ptr<LayerBlob> forgotten;
   {
+    // A load that has seen its row is awaited: it makes files.
+    MutexLock loading(&loading_);
     MutexLock lock(&mutex_);
     if (const auto found = blobs_.find(blob_id); found != blobs_.end()) {
       forgotten = std::move(found->second);
       blobs_.erase(found);
     }
+    sealed_on_disk_.erase(blob_id);
   }
   if (forgotten != nullptr) forgotten->cache().Discard();
   return BlobCache::Remove(StemOf(blob_id));
@@ -243,6 +257,21 @@ bool BlobFiller::IsComplete(const BlobRow& row) {
   if (static_cast<uint64_t>(AllocatedBytes(row.id)) < row.size_bytes) return false;
   const auto blob = Load(row.id);
   return blob.ok() && (*blob)->cache().IsFull();
+}
+
+bool BlobFiller::IsSealed(const BlobRow& row) {
+  if (const auto blob = FindLoaded(row.id); blob != nullptr) return blob->cache().IsSealed();
+  {
+    MutexLock lock(&mutex_);
+    const auto found = sealed_on_disk_.find(row.id);
+    if (found != sealed_on_disk_.end()) return found->second;
+  }
+  // Only a load changes what it says.
+  const bool sealed = BlobCache::IsSealedOnDisk(StemOf(row.id), row.record, row.size_bytes);
+  MutexLock lock(&mutex_);
+  const auto loaded = blobs_.find(row.id);
+  if (loaded != blobs_.end()) return loaded->second->cache().IsSealed();
+  return sealed_on_disk_.emplace(row.id, sealed).first->second;
 }
 
 absl::StatusOr<std::string> BlobFiller::ReadCachedChunk(uint64_t blob_id, uint32_t chunk) {

@@ -20,10 +20,10 @@
 
 #include "backend/base/clock.h"
 #include "backend/base/mutex.h"
-#include "snapshotter/fuse/blob_source.h"
+#include "snapshotter/files/record_files.h"
 #include "snapshotter/fill/counting_backend.h"
 #include "snapshotter/fill/fill_engine.h"
-#include "snapshotter/files/record_files.h"
+#include "snapshotter/fuse/blob_source.h"
 #include "snapshotter/metastore/db.h"
 
 namespace slacker {
@@ -76,6 +76,15 @@ class BlobFiller final : public BlobSource {
   // Its bytes turned out to be wrong: they are fetched again when they are needed.
   void DropChunk(uint64_t blob_id, uint32_t chunk);
 
+  // For the care of caches (snapshotter/care).
+  // Whether the cache file may be read without us. Reads a small file once for a blob that is not
+  // loaded.
+  bool IsSealed(const BlobRow& row);
+  // Brings those of the chunks [first, last) that are not in the cache; `done` as for a read, when
+  // all were verified: they are written behind that.
+  void FillAsync(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
+                 std::function<void(const absl::Status&)> done);
+
   // For what is brought unasked (boot_stream.h). Find loads the blob if it was not read yet: local
   // disk. Errors: those of a read.
   absl::StatusOr<std::shared_ptr<LayerBlob>> Find(uint64_t blob_id) { return Load(blob_id); }
@@ -114,6 +123,7 @@ class BlobFiller final : public BlobSource {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   // Shared: reads under way keep a blob that is forgotten.
   std::unordered_map<uint64_t, std::shared_ptr<LayerBlob>> blobs_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<uint64_t, bool> sealed_on_disk_ ABSL_GUARDED_BY(mutex_);  // not loaded ones
   std::thread flusher_;
 };
 

@@ -83,6 +83,8 @@ std::vector<uint32_t> FillEngine::Want(const std::shared_ptr<LayerBlob>& blob, u
   std::vector<uint32_t> present;
   std::vector<std::pair<uint32_t, std::shared_ptr<const std::string>>> arrived;
   std::vector<std::pair<std::shared_ptr<Run>, FillList>> runs;
+  std::vector<std::pair<uint32_t, std::shared_ptr<Fill>>> first_read;  // on their way already
+  const TimePoint deadline = clock_->Monotonic() + options_.stall_timeout;
   {
     MutexLock lock(&blob->mutex);
     for (uint32_t chunk = first; chunk < last; ++chunk) {
@@ -103,16 +105,33 @@ std::vector<uint32_t> FillEngine::Want(const std::shared_ptr<LayerBlob>& blob, u
         }
         runs.back().first->Append(chunk);
         runs.back().second.push_back(fill);
+      } else if (operation->has_reader() && !fill->has_reader) {
+        fill->not_before = deadline;
+        first_read.emplace_back(chunk, fill);
       }
+      fill->has_reader = fill->has_reader || operation->has_reader();
       fill->waiters.push_back(operation);
     }
   }
+  WatchAnew(blob, first_read, deadline);
   for (auto& [run, fills] : runs) Submit(std::move(run), std::move(fills));
   for (const auto& [chunk, bytes] : arrived) {
     operation->Take(blob->layer().chunks[chunk].blob_offset, *bytes);
     operation->PartDone(absl::OkStatus());
   }
   return present;
+}
+
+// Its first reader waits as long as anybody: the time before does not count.
+void FillEngine::WatchAnew(const std::shared_ptr<LayerBlob>& blob,
+                           const std::vector<std::pair<uint32_t, std::shared_ptr<Fill>>>& fills,
+                           TimePoint deadline) {
+  if (fills.empty()) return;
+  MutexLock lock(&mutex_);
+  for (const auto& [chunk, fill] : fills) {
+    watched_.push_back({deadline, blob, chunk, {fill}});
+  }
+  changed_.Signal();
 }
 
 void FillEngine::Submit(std::shared_ptr<Run> run, FillList fills) {
@@ -207,9 +226,10 @@ bool FillEngine::Recover(const Run& run, uint32_t chunk) {
   LayerBlob& blob = *run.blob;
   const Chunk& wanted = blob.layer().chunks[chunk];
   if (run.attempt > 0 || !blob.cache().MayHold(wanted.blob_offset)) return false;
-  std::string bytes(wanted.size_bytes, '\0');
+  std::string bytes(blob.PaddedSize(chunk), '\0');
   if (!blob.cache().Read(wanted.blob_offset, bytes.size(), bytes.data()).ok()) return false;
-  if (Sha256::Of(bytes) != wanted.digest) return false;
+  if (!blob.IsChunk(chunk, bytes)) return false;
+  bytes.resize(wanted.size_bytes);
   blob.cache().MarkFilled(chunk);
   if (SettleFill(blob, chunk, std::make_shared<const std::string>(std::move(bytes)))) {
     ++counters_.chunks_recovered;

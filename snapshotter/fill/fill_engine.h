@@ -131,6 +131,9 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void FinishRecord(const Digest& record, const absl::Status& status);
   std::vector<RecordFetch> TakeExpiredRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TryDueRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WatchAnew(const std::shared_ptr<LayerBlob>& blob,
+                 const std::vector<std::pair<uint32_t, std::shared_ptr<Fill>>>& fills,
+                 TimePoint deadline);
   void Submit(std::shared_ptr<Run> run, FillList fills);
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Release(uint64_t bytes);

@@ -29,13 +29,14 @@ bool MayAnswerLater(const absl::Status& status) {
 
 bool SettleFill(LayerBlob& blob, uint32_t chunk,
                 const absl::StatusOr<std::shared_ptr<const std::string>>& bytes,
-                const Fill* expected) {
+                const Fill* expected, std::chrono::steady_clock::time_point now) {
   std::vector<std::shared_ptr<ReadOperation>> waiters;
   {
     MutexLock lock(&blob.mutex);
     const auto found = blob.fills.find(chunk);
     if (found == blob.fills.end() || found->second->settled) return false;
     if (expected != nullptr && found->second.get() != expected) return false;
+    if (found->second->not_before > now) return false;  // it is watched anew
     Fill& fill = *found->second;
     waiters = std::move(fill.waiters);
     fill.settled = true;
@@ -180,7 +181,7 @@ void FillEngine::Watch() {
       for (size_t i = 0; i < watched.fills.size(); ++i) {
         const uint32_t chunk = watched.first + static_cast<uint32_t>(i);
         if (SettleFill(*watched.blob, chunk, Unavailable("the store did not answer in time"),
-                       watched.fills[i].get())) {
+                       watched.fills[i].get(), clock_->Monotonic())) {
           ++counters_.stalled;
         }
       }

@@ -20,11 +20,13 @@ inline uint32_t ChunkSize(const LayerBlob& blob, uint32_t chunk) {
 bool MayAnswerLater(const absl::Status& status);
 
 // Answers the waiters of a chunk with its bytes or an error; false when that was done before.
-// `expected`: only if this fill is the one under way. After bytes the fill stays in the table until
-// ForgetFill, so that readers who come meanwhile find them.
-bool SettleFill(LayerBlob& blob, uint32_t chunk,
-                const absl::StatusOr<std::shared_ptr<const std::string>>& bytes,
-                const Fill* expected = nullptr);
+// `expected`: only if this fill is the one under way. `now`: only if it may be given up by then.
+// After bytes the fill stays in the table until ForgetFill, so that readers who come meanwhile find
+// them.
+bool SettleFill(
+    LayerBlob& blob, uint32_t chunk,
+    const absl::StatusOr<std::shared_ptr<const std::string>>& bytes, const Fill* expected = nullptr,
+    std::chrono::steady_clock::time_point now = std::chrono::steady_clock::time_point::max());
 void ForgetFill(LayerBlob& blob, uint32_t chunk);
 
 struct FillEngine::Run {

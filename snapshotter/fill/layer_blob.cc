@@ -1,11 +1,18 @@
 #include "snapshotter/fill/layer_blob.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 
 namespace slacker {
+namespace {
+
+constexpr uint64_t kBlockBytes = 4096;  // chunks begin at multiples of it
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<LayerBlob>> LayerBlob::Open(const BlobRow& row, std::string stem,
                                                            const RecordFiles& records) {
@@ -39,6 +46,28 @@ std::pair<uint32_t, uint32_t> LayerBlob::ChunksIn(uint64_t offset, uint64_t size
   });
   return {static_cast<uint32_t>(first - chunks.begin()),
           static_cast<uint32_t>(last - chunks.begin())};
+}
+
+uint64_t LayerBlob::PaddedSize(uint32_t chunk) const {
+  return (uint64_t{layer_.chunks[chunk].size_bytes} + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+}
+
+bool LayerBlob::IsChunk(uint32_t chunk, std::string_view padded) const {
+  const Chunk& wanted = layer_.chunks[chunk];
+  const std::string_view rest = padded.substr(wanted.size_bytes);
+  return Sha256::Of(padded.substr(0, wanted.size_bytes)) == wanted.digest &&
+         rest.find_first_not_of('\0') == rest.npos;
+}
+
+absl::Status LayerBlob::VerifyOnDisk(uint32_t chunk) const {
+  const uint64_t size = PaddedSize(chunk);
+  const std::unique_ptr<char, void (*)(void*)> buffer(
+      static_cast<char*>(std::aligned_alloc(kBlockBytes, size)), std::free);
+  if (buffer == nullptr) return ResourceExhausted("no memory to verify a chunk");
+  RETURN_IF_ERROR(cache_->ReadFromDisk(layer_.chunks[chunk].blob_offset, size, buffer.get()));
+  if (IsChunk(chunk, std::string_view(buffer.get(), size))) return absl::OkStatus();
+  return DataLoss("chunk " + std::to_string(chunk) + " of blob " + std::to_string(id()) +
+                  " is damaged on the disk");
 }
 
 absl::StatusOr<std::shared_ptr<const Locations>> LayerBlob::FindLocations(

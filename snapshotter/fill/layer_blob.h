@@ -5,10 +5,12 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -16,9 +18,9 @@
 #include "absl/status/statusor.h"
 #include "backend/base/mutex.h"
 #include "backend/store/store.h"
+#include "snapshotter/files/record_files.h"
 #include "snapshotter/fill/blob_cache.h"
 #include "snapshotter/fill/read_operation.h"
-#include "snapshotter/files/record_files.h"
 #include "snapshotter/metastore/image_table.h"
 
 namespace slacker {
@@ -26,8 +28,10 @@ namespace slacker {
 // A chunk on its way. Guarded by LayerBlob::mutex, but for `settled`.
 struct Fill {
   std::vector<std::shared_ptr<ReadOperation>> waiters;  // shared: each waits for several chunks
-  std::shared_ptr<const std::string> bytes;  // once there, until they are in the cache file
-  std::atomic<bool> settled = false;         // every waiter was answered; changes once
+  std::shared_ptr<const std::string> bytes;          // once there, until they are in the cache file
+  std::atomic<bool> settled = false;                 // every waiter was answered; changes once
+  std::chrono::steady_clock::time_point not_before;  // it is not given up earlier
+  bool has_reader = false;  // somebody reads it, or has; else nobody but us wants it
 };
 
 class LayerBlob {
@@ -43,8 +47,21 @@ class LayerBlob {
   const Layer& layer() const { return layer_; }
   BlobCache& cache() { return *cache_; }
 
+  // Whether some of its chunks are on their way, or being written.
+  bool HasFills() {
+    MutexLock lock(&mutex);
+    return !fills.empty();
+  }
+
   // The chunks [first, second) that overlap [offset, offset + size).
   std::pair<uint32_t, uint32_t> ChunksIn(uint64_t offset, uint64_t size) const;
+
+  // Of the chunk and what is behind it up to the next block, where there are zeros.
+  uint64_t PaddedSize(uint32_t chunk) const;
+  // Whether `padded` is that.
+  bool IsChunk(uint32_t chunk, std::string_view padded) const;
+  // Reads a chunk from the disk, padded, and compares it. DATA_LOSS: it is another. Else the errors of BlobCache::Read.
+  absl::Status VerifyOnDisk(uint32_t chunk) const;
 
   // From memory, else from the node, else from the store; blocks on the store. `stale`: not these
   // (null: any), but what the store says now. One question to the store at a time.

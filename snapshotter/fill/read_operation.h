@@ -19,6 +19,8 @@ class ReadOperation {
   ReadOperation(uint64_t offset, uint32_t size, size_t parts, BlobSource::ReadCallback done)
       : offset_(offset), buffer_(size, '\0'), parts_(parts), done_(std::move(done)) {}
 
+  // False: nobody reads, only the chunks are wanted.
+  bool has_reader() const { return !buffer_.empty(); }
   uint64_t offset() const { return offset_; }
   uint64_t end() const { return offset_ + buffer_.size(); }
   // Where the byte `blob_offset` of the blob goes. REQUIRES: within [offset, end).

@@ -74,22 +74,22 @@ absl::Status ImageManager::CollectImage(const ImageRow& image) {
 }
 
 absl::Status ImageManager::RemoveTree(uint64_t image_id) {
-  const std::string directory = TreeDirectory(image_id);
-  RETURN_IF_ERROR(options_.mounter->Detach(directory + "/fs"));
-  RETURN_IF_ERROR(RemoveDirectory(directory + "/fs"));
-  return RemoveDirectory(directory);
+  const std::string path = TreePath(options_.root, image_id);
+  RETURN_IF_ERROR(options_.mounter->Detach(path));
+  RETURN_IF_ERROR(RemoveDirectory(path));
+  return RemoveDirectory(path.substr(0, path.rfind('/')));
 }
 
 // A blob without an image cannot come into use again: a new image with the same record, in a later
 // transaction, gets a blob of its own. So what the mounter said before the transaction holds.
 absl::Status ImageManager::CollectBlobs() {
-  ASSIGN_OR_RETURN(const std::set<uint64_t> in_use, options_.mounter->BlobsInUse());
+  ASSIGN_OR_RETURN(const BlobsInUse in_use, options_.mounter->FindBlobsInUse());
   std::vector<uint64_t> deleted;
   {
     ASSIGN_OR_RETURN(Txn txn, options_.db->Write());
     ASSIGN_OR_RETURN(const std::vector<BlobRow> unreferenced, UnreferencedBlobs(txn));
     for (const BlobRow& blob : unreferenced) {
-      if (in_use.contains(blob.id)) continue;
+      if (in_use.Contains(blob.id)) continue;
       RETURN_IF_ERROR(DeleteBlob(txn, blob.id));
       deleted.push_back(blob.id);
     }

@@ -95,7 +95,7 @@ absl::Status ImageManager::RemoveStrayTrees(const std::vector<ImageRow>& images)
 
 void ImageManager::AttachMountedAgain(const std::vector<ImageRow>& images) {
   for (const ImageRow& image : images) {
-    if (!options_.mounter->IsMounted(TreeDirectory(image.id) + "/fs")) continue;
+    if (!options_.mounter->IsMounted(TreePath(options_.root, image.id))) continue;
     RunInBackground([this, chain_id = image.chain_id] {
       if (const auto attached = Attach(chain_id); !attached.ok()) {
         Log(LogLevel::kWarning, "a mounted image cannot be connected again, ignoring",
@@ -130,7 +130,7 @@ absl::StatusOr<std::string> ImageManager::Attach(const Digest& chain_id) {
   const ImagePin pin = Pinned(chain_id);
   ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
   if (image == nullptr) return Internal("image " + chain_id.ToString() + " is not on this node");
-  const std::string path = TreeDirectory(image->row.id) + "/fs";
+  const std::string path = TreePath(options_.root, image->row.id);
   while (!TakeTree(image->row.id)) {
     if (options_.mounter->IsMounted(path)) return path;
     ForgetTree(image->row.id);  // unmounted by somebody else
@@ -157,9 +157,11 @@ absl::Status ImageManager::AttachTree(const KnownImage& image) {
   ASSIGN_OR_RETURN(const MetadataImage metadata, builds_->Get(image.row.chain_id));
   TreeSpec spec;
   spec.metadata_path = metadata.path;
-  spec.mount_path = TreeDirectory(image.row.id) + "/fs";
+  spec.mount_path = TreePath(options_.root, image.row.id);
   for (const uint32_t layer : metadata.devices) {
-    spec.blobs.push_back({image.layers[layer].id, image.layers[layer].size_bytes});
+    const BlobRow& blob = image.layers[layer];
+    const bool local = options_.filler->IsSealed(blob);
+    spec.blobs.push_back({blob.id, blob.size_bytes, local ? BlobFile::kCache : BlobFile::kFuse});
   }
   RETURN_IF_ERROR(MakeDirectories(spec.mount_path));
   return options_.mounter->Attach(spec);
@@ -174,10 +176,6 @@ absl::StatusOr<MetadataImage> ImageManager::FindOrBuild(const Digest& chain_id) 
   // The decoded layers were tens of megabytes; glibc would keep them for the next build.
   (void)malloc_trim(0);
   return built;
-}
-
-std::string ImageManager::TreeDirectory(uint64_t image_id) const {
-  return options_.root + "/snapshots/i" + std::to_string(image_id);
 }
 
 // Waits for its turn; false when the tree is attached.

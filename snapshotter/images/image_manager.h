@@ -139,7 +139,6 @@ class ImageManager final : public Images {
   void RunInBackground(std::function<void()> task);
   absl::StatusOr<MetadataImage> FindOrBuild(const Digest& chain_id);
   absl::Status AttachTree(const KnownImage& image);
-  std::string TreeDirectory(uint64_t image_id) const;
   bool TakeTree(uint64_t image_id);
   void ForgetTree(uint64_t image_id);
   void PutTree(uint64_t image_id, bool attached);

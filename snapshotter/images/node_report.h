@@ -16,6 +16,8 @@ struct NodeLayer {
   Digest record;
   uint64_t size_bytes = 0;    // of the layer blob
   uint64_t cached_bytes = 0;  // of it on this node's disk
+  bool complete = false;      // all of it, verified: needs no store any more
+  bool switched = false;      // loop devices read its cache file, not slackerd's
   Proof proof = Proof::kNotYet;
 };
 

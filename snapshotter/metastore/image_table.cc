@@ -178,6 +178,15 @@ absl::StatusOr<std::vector<BlobRow>> UnreferencedBlobs(Txn& txn) {
   return BlobRows(stmt);
 }
 
+absl::StatusOr<std::vector<BlobRow>> ReferencedBlobs(Txn& txn) {
+  Stmt stmt(txn,
+            "SELECT id, record, size FROM blobs WHERE size > 0 AND EXISTS "
+            "(SELECT 1 FROM image_layers JOIN images ON images.id = image_layers.image "
+            "JOIN snapshots ON snapshots.chain = images.chain "
+            "WHERE image_layers.blob = blobs.id) ORDER BY id");
+  return BlobRows(stmt);
+}
+
 absl::Status DeleteBlob(Txn& txn, uint64_t blob_id) {
   return Stmt(txn, "DELETE FROM blobs WHERE id = ?").Bind(static_cast<int64_t>(blob_id)).Run();
 }

@@ -67,6 +67,8 @@ absl::StatusOr<std::vector<BlobRow>> AllBlobs(Txn& txn);
 // Those that belong to no image.
 absl::StatusOr<std::vector<BlobRow>> UnreferencedBlobs(Txn& txn);
 absl::Status DeleteBlob(Txn& txn, uint64_t blob_id);
+// Those of images that snapshots name, with content.
+absl::StatusOr<std::vector<BlobRow>> ReferencedBlobs(Txn& txn);
 
 // Those with Proof::kNotYet.
 absl::StatusOr<std::vector<BlobRow>> UnprovedBlobs(Txn& txn);

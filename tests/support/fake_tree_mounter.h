@@ -37,13 +37,36 @@ class FakeTreeMounter final : public TreeMounter {
     attached_.erase(mount_path);
     return absl::OkStatus();
   }
-  absl::StatusOr<std::set<uint64_t>> BlobsInUse() override {
+  absl::StatusOr<BlobsInUse> FindBlobsInUse() override {
     MutexLock lock(&mutex_);
-    std::set<uint64_t> blobs = held_blobs_;
+    BlobsInUse blobs{.on_fuse = held_blobs_, .on_cache = {}};
     for (const auto& [path, spec] : attached_) {
-      for (const BlobRef& blob : spec.blobs) blobs.insert(blob.id);
+      for (const BlobRef& blob : spec.blobs) {
+        (blob.file == BlobFile::kFuse ? blobs.on_fuse : blobs.on_cache).insert(blob.id);
+      }
     }
     return blobs;
+  }
+  absl::Status Switch(const BlobRef& wanted) override {
+    MutexLock lock(&mutex_);
+    ++switch_calls_;
+    if (!switch_error_.ok()) return switch_error_;
+    for (auto& [path, spec] : attached_) {
+      for (BlobRef& blob : spec.blobs) {
+        if (blob.id == wanted.id) blob.file = wanted.file;
+      }
+    }
+    return absl::OkStatus();
+  }
+  absl::Status SetLocal(const std::string& mount_path, bool local) override {
+    MutexLock lock(&mutex_);
+    if (!attached_.contains(mount_path)) return NotFound("nothing is mounted there");
+    if (local) {
+      local_.insert(mount_path);
+    } else {
+      local_.erase(mount_path);
+    }
+    return absl::OkStatus();
   }
 
   // From now on Attach and Detach answer with these; OK: they work again.
@@ -54,6 +77,10 @@ class FakeTreeMounter final : public TreeMounter {
   void SetDetachError(absl::Status error) {
     MutexLock lock(&mutex_);
     detach_error_ = std::move(error);
+  }
+  void SetSwitchError(absl::Status error) {
+    MutexLock lock(&mutex_);
+    switch_error_ = std::move(error);
   }
   // Attach waits while held.
   void Hold() {
@@ -78,12 +105,31 @@ class FakeTreeMounter final : public TreeMounter {
   void Forget() {
     MutexLock lock(&mutex_);
     attached_.clear();
+    local_.clear();
     held_blobs_.clear();
   }
 
   std::map<std::string, TreeSpec> attached() const {
     MutexLock lock(&mutex_);
     return attached_;
+  }
+  // What every loop device of a blob is on; the blob is attached.
+  BlobFile FileOf(uint64_t blob_id) const {
+    MutexLock lock(&mutex_);
+    for (const auto& [path, spec] : attached_) {
+      for (const BlobRef& blob : spec.blobs) {
+        if (blob.id == blob_id) return blob.file;
+      }
+    }
+    return BlobFile::kFuse;
+  }
+  std::set<std::string> local() const {
+    MutexLock lock(&mutex_);
+    return local_;
+  }
+  int switch_calls() const {
+    MutexLock lock(&mutex_);
+    return switch_calls_;
   }
   int attach_calls() const {
     MutexLock lock(&mutex_);
@@ -101,6 +147,9 @@ class FakeTreeMounter final : public TreeMounter {
   std::set<uint64_t> held_blobs_ ABSL_GUARDED_BY(mutex_);
   absl::Status attach_error_ ABSL_GUARDED_BY(mutex_);
   absl::Status detach_error_ ABSL_GUARDED_BY(mutex_);
+  absl::Status switch_error_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> local_ ABSL_GUARDED_BY(mutex_);
+  int switch_calls_ ABSL_GUARDED_BY(mutex_) = 0;
   bool held_ ABSL_GUARDED_BY(mutex_) = false;
   int waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   int attach_calls_ ABSL_GUARDED_BY(mutex_) = 0;

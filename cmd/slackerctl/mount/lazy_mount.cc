@@ -194,8 +194,8 @@ absl::StatusOr<bool> LazyMount::Close() {
     for (const std::string& mount_point : mounted) {
       RETURN_IF_ERROR(mounter_->Detach(mount_point));
     }
-    ASSIGN_OR_RETURN(const std::set<uint64_t> blobs, mounter_->BlobsInUse());
-    if (!blobs.empty()) return false;
+    ASSIGN_OR_RETURN(const BlobsInUse blobs, mounter_->FindBlobsInUse());
+    if (!blobs.on_fuse.empty()) return false;
   }
   RETURN_IF_ERROR(Abandon());
   return true;

@@ -1,5 +1,6 @@
 #include "cmd/slackerctl/verbs/node_images.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -10,18 +11,29 @@ namespace {
 
 struct Totals {
   uint64_t size_bytes = 0, cached_bytes = 0;
-  size_t proved = 0, refuted = 0;
+  size_t proved = 0, refuted = 0, switched = 0;
 };
 
 Totals Sum(const NodeImage& image) {
   Totals totals;
   for (const NodeLayer& layer : image.layers) {
     totals.size_bytes += layer.size_bytes;
-    totals.cached_bytes += layer.cached_bytes;
+    // Where all of it is there, a file system that stores it smaller does not matter.
+    totals.cached_bytes += layer.complete ? layer.size_bytes : layer.cached_bytes;
+    totals.switched += layer.switched ? 1 : 0;
     totals.proved += layer.proof == Proof::kProved ? 1 : 0;
     totals.refuted += layer.proof == Proof::kRefuted ? 1 : 0;
   }
   return totals;
+}
+
+// Rounded down, and 100 only where every layer is complete.
+std::string Percent(const NodeImage& image, const Totals& totals) {
+  bool complete = true;
+  for (const NodeLayer& layer : image.layers) complete = complete && layer.complete;
+  if (complete) return "100%";
+  const uint64_t percent = totals.cached_bytes / (totals.size_bytes / 100 + 1);
+  return std::to_string(std::min<uint64_t>(percent, 99)) + "%";
 }
 
 const char* ProofName(Proof proof) {
@@ -46,9 +58,10 @@ std::vector<Cell> Row(const NodeImage& image) {
   const Totals totals = Sum(image);
   std::string proved = std::to_string(totals.proved) + "/" + std::to_string(image.layers.size());
   if (totals.refuted > 0) proved += ", " + std::to_string(totals.refuted) + " refuted";
-  return {TextCell(Names(image)),         DigestCell(image.chain_id),
-          CountCell(image.layers.size()), SizeCell(totals.size_bytes),
-          SizeCell(totals.cached_bytes),  TextCell(proved)};
+  return {TextCell(Names(image)),           DigestCell(image.chain_id),
+          CountCell(image.layers.size()),   SizeCell(totals.size_bytes),
+          SizeCell(totals.cached_bytes),    TextCell(proved),
+          TextCell(Percent(image, totals)), CountCell(totals.switched)};
 }
 
 nlohmann::json ToJson(const NodeImage& image) {
@@ -61,7 +74,9 @@ nlohmann::json ToJson(const NodeImage& image) {
     json["layers"].push_back({{"record", layer.record.ToHex()},
                               {"size_bytes", layer.size_bytes},
                               {"cached_bytes", layer.cached_bytes},
-                              {"proof", ProofName(layer.proof)}});
+                              {"proof", ProofName(layer.proof)},
+                              {"complete", layer.complete},
+                              {"switched", layer.switched}});
   }
   return json;
 }
@@ -83,7 +98,10 @@ int ListNodeImages(const std::string& root, bool json, const Console& console) {
   if (json) {
     PrintJson(console.out, list);
   } else {
-    PrintRows(console, {"PULLED AS", "CHAIN", "LAYERS", "SIZE", "ON THIS NODE", "PROVED"}, rows);
+    PrintRows(
+        console,
+        {"PULLED AS", "CHAIN", "LAYERS", "SIZE", "ON THIS NODE", "PROVED", "COMPLETE", "SWITCHED"},
+        rows);
   }
   return kExitOk;
 }

@@ -22,7 +22,8 @@ TEST(ConfigTest, EveryKeyIsRead) {
       "[store]\nurl = 'loopback:/s'\nca_file = '/c'\nclient_certificate = '/cc'\n"
       "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\ntrusted_keys = ['/k', '/l']\n"
       "insecure = true\nprivate = 'cri-annotations'\n[publish]\nrequest = true\nauto = true\n"
-      "key = '/p'\ncontainerd = '/c.sock'\n[node]\nrun_dir = '/n'\n",
+      "key = '/p'\ncontainerd = '/c.sock'\n[node]\nrun_dir = '/n'\n"
+      "[cache]\ncomplete = 'off'\ncomplete_rate = 70000\n",
       "f", &config));
   EXPECT_EQ(config.address, "/a");
   EXPECT_EQ(config.root, "/r");
@@ -41,6 +42,8 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(config.publish_key, "/p");
   EXPECT_EQ(config.publish_containerd, "/c.sock");
   EXPECT_EQ(config.store_private, "cri-annotations");
+  EXPECT_EQ(config.cache_complete, "off");
+  EXPECT_EQ(config.cache_complete_rate, 70000);
 }
 
 TEST(ConfigTest, AnEmptyFileLeavesTheDefaults) {
@@ -53,6 +56,8 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   Config config;
   config.address = config.root = config.run_dir = "/changed";
   config.store_budget_ms = 1;
+  config.cache_complete = "off";
+  config.cache_complete_rate = 1;
   config.store_insecure = config.publish_request = config.publish_auto = true;
   config.publish_key = config.publish_containerd = "/changed";
   config.trusted_keys = {"/changed"};
@@ -63,6 +68,8 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   EXPECT_EQ(config.root, defaults.root);
   EXPECT_EQ(config.run_dir, defaults.run_dir);
   EXPECT_EQ(config.store_budget_ms, defaults.store_budget_ms);
+  EXPECT_EQ(config.cache_complete, defaults.cache_complete);
+  EXPECT_EQ(config.cache_complete_rate, defaults.cache_complete_rate);
   EXPECT_EQ(config.store_insecure, defaults.store_insecure);
   EXPECT_EQ(config.publish_request, defaults.publish_request);
   EXPECT_EQ(config.publish_auto, defaults.publish_auto);
@@ -101,6 +108,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "f.toml:3: store.budget_ms: must be an integer"},
         BadCase{"NumberOutOfRange", "[store]\nbudget_ms = 0", "f.toml:3: store.budget_ms: must be"},
         BadCase{"UnknownPrivate", "[store]\nprivate = 'all'", "f.toml:3: store.private: "},
+        BadCase{"UnknownComplete", "[cache]\ncomplete = 'now'", "f.toml:3: cache.complete: "},
+        BadCase{"CompleteRateOfNothing", "[cache]\ncomplete_rate = 0",
+                "f.toml:3: cache.complete_rate: must be"},
         BadCase{"ListAsString", "[store]\ntrusted_keys = '/k'",
                 "f.toml:3: store.trusted_keys: must be a list of strings"},
         BadCase{"ListOfNumbers", "[store]\ntrusted_keys = [1]",

@@ -41,7 +41,7 @@ TEST_F(LoopDeviceTest, ShowsItsFileAndGoesWhenClosed) {
   {
     ASSERT_OK_AND_ASSIGN(const LoopDevice device, LoopDevice::Attach(file, DirectIo::kPreferred));
     EXPECT_EQ(FirstByte(device), 'a');
-    EXPECT_OK(device.SetReadAhead(16));
+    EXPECT_OK(SetReadAhead(device.number(), 16));
     EXPECT_EQ(testing::ReadWholeFile("/sys/block/loop" + std::to_string(device.number()) +
                                      "/queue/read_ahead_kb"),
               "16\n");
@@ -69,16 +69,25 @@ TEST_F(LoopDeviceTest, ManyAtOnceEachGetTheirOwn) {
 }
 
 TEST_F(LoopDeviceTest, AnotherFileOfTheSameSizeTakesOver) {
-  ASSERT_OK_AND_ASSIGN(const LoopDevice device,
-                       LoopDevice::Attach(File("a", 8192, 'a'), DirectIo::kPreferred));
-  EXPECT_OK(ChangeBackingFile(device.number(), File("b", 8192, 'b'), DirectIo::kPreferred));
+  const std::string a = File("a", 8192, 'a');
+  ASSERT_OK_AND_ASSIGN(const LoopDevice device, LoopDevice::Attach(a, DirectIo::kPreferred));
+  EXPECT_OK(ChangeBackingFile({device.number(), a}, File("b", 8192, 'b'), DirectIo::kPreferred));
   EXPECT_EQ(FirstByte(device), 'b');
 }
 
-TEST_F(LoopDeviceTest, AnotherSizeIsRefused) {
+TEST_F(LoopDeviceTest, ADeviceThatIsOnAnotherFileByNowIsLeftAlone) {
   ASSERT_OK_AND_ASSIGN(const LoopDevice device,
                        LoopDevice::Attach(File("a", 8192, 'a'), DirectIo::kPreferred));
-  EXPECT_THAT(ChangeBackingFile(device.number(), File("b", 4096, 'b'), DirectIo::kPreferred),
+  EXPECT_THAT(ChangeBackingFile({device.number(), directory_ / "before"}, File("b", 8192, 'b'),
+                                DirectIo::kPreferred),
+              StatusIs(absl::StatusCode::kAborted, "no longer on"));
+  EXPECT_EQ(FirstByte(device), 'a');
+}
+
+TEST_F(LoopDeviceTest, AnotherSizeIsRefused) {
+  const std::string a = File("a", 8192, 'a');
+  ASSERT_OK_AND_ASSIGN(const LoopDevice device, LoopDevice::Attach(a, DirectIo::kPreferred));
+  EXPECT_THAT(ChangeBackingFile({device.number(), a}, File("b", 4096, 'b'), DirectIo::kPreferred),
               StatusIs(absl::StatusCode::kInternal, "LOOP_CHANGE_FD"));
   EXPECT_EQ(FirstByte(device), 'a');
 }

@@ -36,7 +36,7 @@ class NodeImagesTest : public testing::SlackerctlTest {
 TEST_F(NodeImagesTest, WhatIsProvedIsSaid) {
   MakeNode();
   ASSERT_EQ(Run({"images", "--node", "--root", root_}), kExitOk) << err_.str();
-  EXPECT_THAT(out_.str(), EndsWith("\t2\t8192\t0\t1/2\n"));
+  EXPECT_THAT(out_.str(), EndsWith("\t2\t8192\t0\t1/2\t0%\t0\n"));
   EXPECT_THAT(out_.str(), HasSubstr(image_chain_.ToString()));
 }
 
@@ -49,6 +49,9 @@ TEST_F(NodeImagesTest, JsonHasEveryLayer) {
   ASSERT_EQ(json[0]["layers"].size(), 2U);
   EXPECT_EQ(json[0]["layers"][0]["proof"], "proved");
   EXPECT_EQ(json[0]["layers"][1]["proof"], "not yet");
+  EXPECT_EQ(json[0]["layers"][0]["complete"], false);
+  EXPECT_EQ(json[0]["layers"][0]["switched"], false);
+  EXPECT_EQ(json[0]["layers"][1]["complete"], true) << "it has no content";
 }
 
 TEST_F(NodeImagesTest, WithoutANodeThereIsAnError) {

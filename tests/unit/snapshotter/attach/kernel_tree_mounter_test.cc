@@ -6,6 +6,7 @@
 
 #include <future>
 
+#include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/fake_blob_source.h"
@@ -31,23 +32,41 @@ class KernelTreeMounterTest : public ::testing::Test {
   void SetUp() override {
     std::filesystem::create_directories(root_);
     std::filesystem::create_directories(tree_);
+    std::filesystem::create_directories(caches_);
     source_.Add(kBlobId, testing::ReadWholeFile(sample_.blob));
     ASSERT_OK_AND_ASSIGN(keeper_, KeeperClient::Open({root_, run_dir_, KEEPER_PATH, 5}));
     Connect();
   }
   void Connect() {
     ASSERT_OK_AND_ASSIGN(connection_, FuseConnection::Open({run_dir_, 2}, keeper_.get(), &source_));
-    ASSERT_OK_AND_ASSIGN(
-        mounter_, KernelTreeMounter::Open({HELPER_PATH, 16}, connection_.get(), keeper_.get()));
+    ASSERT_OK_AND_ASSIGN(mounter_, KernelTreeMounter::Open({.helper_path = HELPER_PATH,
+                                                            .read_ahead_kib = 16,
+                                                            .cache_directory = caches_},
+                                                           connection_.get(), keeper_.get()));
   }
   void TearDown() override {
     EXPECT_OK(mounter_->Detach(tree_));
     EXPECT_TRUE(testing::Eventually([this] {
-      const auto blobs = mounter_->BlobsInUse();
-      return blobs.ok() && blobs->empty();
+      const auto blobs = mounter_->FindBlobsInUse();
+      return blobs.ok() && blobs->on_fuse.empty() && blobs->on_cache.empty();
     }));
     ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle());
     EXPECT_TRUE(ended);
+  }
+  void MakeCache() {
+    std::filesystem::copy_file(sample_.blob, caches_ + "/1.data",
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  BlobRef Blob(BlobFile file) { return {kBlobId, sample_.blob_bytes(), file}; }
+  // What the tree's own loop device reads ahead.
+  std::string ReadAhead() {
+    const auto loops = ListLoopDevices();
+    for (const LoopBacking& loop : *loops) {
+      if (loop.backing_path != sample_.metadata) continue;
+      return testing::ReadWholeFile("/sys/block/loop" + std::to_string(loop.number) +
+                                    "/queue/read_ahead_kb");
+    }
+    return "";
   }
   TreeSpec Spec() { return {sample_.metadata, tree_, {{kBlobId, sample_.blob_bytes()}}}; }
 
@@ -57,6 +76,7 @@ class KernelTreeMounterTest : public ::testing::Test {
   const std::string root_ = directory_ / "root";
   const std::string run_dir_ = directory_ / "run";
   const std::string tree_ = directory_ / "tree";
+  const std::string caches_ = directory_ / "root/blobs";
   FakeBlobSource source_;
   std::unique_ptr<KeeperClient> keeper_;
   std::unique_ptr<FuseConnection> connection_;
@@ -66,8 +86,8 @@ class KernelTreeMounterTest : public ::testing::Test {
 TEST_F(KernelTreeMounterTest, AttachedTreeReadsAsItsSource) {
   ASSERT_OK(mounter_->Attach(Spec()));
   EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
-  ASSERT_OK_AND_ASSIGN(const std::set<uint64_t> blobs, mounter_->BlobsInUse());
-  EXPECT_EQ(blobs, std::set<uint64_t>{kBlobId});
+  ASSERT_OK_AND_ASSIGN(const BlobsInUse blobs, mounter_->FindBlobsInUse());
+  EXPECT_EQ(blobs.on_fuse, std::set<uint64_t>{kBlobId});
   EXPECT_GT(connection_->counters().reads, 0U);
   EXPECT_EQ(connection_->counters().errors, 0U);
 }
@@ -77,6 +97,67 @@ TEST_F(KernelTreeMounterTest, AttachTwiceMountsOnce) {
   const auto after_one = testing::KernelObjects(directory_.path());
   ASSERT_OK(mounter_->Attach(Spec()));
   EXPECT_EQ(testing::KernelObjects(directory_.path()), after_one);
+}
+
+TEST_F(KernelTreeMounterTest, ASwitchedBlobIsReadFromItsCacheAndBack) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  EXPECT_EQ(ReadAhead(), "16\n");
+  MakeCache();
+  ASSERT_OK(mounter_->Switch(Blob(BlobFile::kCache)));
+  ASSERT_OK(mounter_->SetLocal(tree_, true));
+  EXPECT_EQ(ReadAhead(), "1024\n");
+  ASSERT_OK_AND_ASSIGN(const BlobsInUse local, mounter_->FindBlobsInUse());
+  EXPECT_EQ(local.on_cache, std::set<uint64_t>{kBlobId});
+  EXPECT_TRUE(local.on_fuse.empty());
+  const uint64_t reads = source_.reads();
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+  EXPECT_EQ(source_.reads(), reads);
+  EXPECT_OK(mounter_->Switch(Blob(BlobFile::kCache))) << "a second time";
+
+  ASSERT_OK(mounter_->Switch(Blob(BlobFile::kFuse)));
+  ASSERT_OK_AND_ASSIGN(const BlobsInUse back, mounter_->FindBlobsInUse());
+  EXPECT_EQ(back.on_fuse, std::set<uint64_t>{kBlobId});
+  EXPECT_TRUE(back.on_cache.empty());
+  ASSERT_OK(mounter_->Detach(tree_));
+  ASSERT_OK(mounter_->Attach(Spec()));
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+  EXPECT_GT(source_.reads(), reads);
+}
+
+TEST_F(KernelTreeMounterTest, ATreeOnCachesNeedsNeitherServerNorKeeper) {
+  MakeCache();
+  TreeSpec spec = Spec();
+  spec.blobs[0].file = BlobFile::kCache;
+  ASSERT_OK(mounter_->Attach(spec));
+  EXPECT_EQ(ReadAhead(), "1024\n");
+  ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle());
+  EXPECT_TRUE(ended);
+  mounter_.reset();
+  connection_.reset();
+  keeper_.reset();
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+  ASSERT_OK_AND_ASSIGN(keeper_, KeeperClient::Open({root_, run_dir_, KEEPER_PATH, 5}));
+  Connect();
+  ASSERT_OK(mounter_->Attach(spec)) << "it is mounted already";
+  ASSERT_OK_AND_ASSIGN(const BlobsInUse local, mounter_->FindBlobsInUse());
+  EXPECT_EQ(local.on_cache, std::set<uint64_t>{kBlobId});
+}
+
+TEST_F(KernelTreeMounterTest, ACacheThatCannotBeOpenedIsReplacedByFuseAndNotSwitchedTo) {
+  TreeSpec spec = Spec();
+  spec.blobs[0].file = BlobFile::kCache;
+  ASSERT_OK(mounter_->Attach(spec));
+  EXPECT_FALSE(mounter_->Switch(Blob(BlobFile::kCache)).ok());
+  ASSERT_OK_AND_ASSIGN(const BlobsInUse blobs, mounter_->FindBlobsInUse());
+  EXPECT_EQ(blobs.on_fuse, std::set<uint64_t>{kBlobId});
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+}
+
+TEST_F(KernelTreeMounterTest, ACacheOfAnotherSizeIsNotSwitchedTo) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  testing::WriteWholeFile(caches_ + "/1.data", std::string(4096, 'x'));
+  EXPECT_THAT(mounter_->Switch(Blob(BlobFile::kCache)), StatusIs(absl::StatusCode::kInternal));
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
 }
 
 TEST_F(KernelTreeMounterTest, DetachOfNothingIsOk) {
@@ -144,8 +225,8 @@ TEST_F(KernelTreeMounterTest, OverlayKeepsADetachedTreeReadable) {
                   (directory_ / "upper") + ",workdir=" + (directory_ / "work") + " " + merged),
             0);
   ASSERT_OK(mounter_->Detach(tree_));
-  ASSERT_OK_AND_ASSIGN(const std::set<uint64_t> held, mounter_->BlobsInUse());
-  EXPECT_EQ(held, std::set<uint64_t>{kBlobId});
+  ASSERT_OK_AND_ASSIGN(const BlobsInUse held, mounter_->FindBlobsInUse());
+  EXPECT_EQ(held.on_fuse, std::set<uint64_t>{kBlobId});
   EXPECT_EQ(Shell("diff -r " + sample_.source + " " + merged), 0);
   ASSERT_OK_AND_ASSIGN(const bool ended, mounter_->EndIfIdle());
   EXPECT_FALSE(ended);
@@ -159,8 +240,8 @@ TEST_F(KernelTreeMounterTest, OtherMountNamespaceKeepsTheBlobsOfADetachedTree) {
   other.Say("there");  // answered once the namespace is made
   ASSERT_EQ(other.Line(), "there");
   ASSERT_OK(mounter_->Detach(tree_));
-  ASSERT_OK_AND_ASSIGN(const std::set<uint64_t> held, mounter_->BlobsInUse());
-  EXPECT_EQ(held, std::set<uint64_t>{kBlobId});
+  ASSERT_OK_AND_ASSIGN(const BlobsInUse held, mounter_->FindBlobsInUse());
+  EXPECT_EQ(held.on_fuse, std::set<uint64_t>{kBlobId});
   // The same image can be attached beside what the other still has.
   ASSERT_OK(mounter_->Attach(Spec()));
   EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);

@@ -66,6 +66,70 @@ TEST_F(BlobCacheTest, WhatWasFlushedIsThereAfterReopening) {
   EXPECT_EQ(bytes, std::string(4096, 'r'));
 }
 
+TEST_F(BlobCacheTest, AFullCacheIsSealedAndStaysSoAfterReopening) {
+  {
+    const auto cache = Open();
+    for (uint32_t chunk = 0; chunk + 1 < kChunks; ++chunk) ASSERT_OK(Fill(*cache, chunk));
+    EXPECT_THAT(cache->Seal(), StatusIs(absl::StatusCode::kFailedPrecondition));
+    ASSERT_OK(Fill(*cache, kChunks - 1));
+    EXPECT_FALSE(cache->IsSealed());
+    EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
+    ASSERT_OK(cache->Seal());
+    EXPECT_TRUE(cache->IsSealed());
+  }
+  EXPECT_TRUE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
+  EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", Sha256::Of("another"), kSize));
+  const auto cache = Open();
+  EXPECT_TRUE(cache->IsSealed());
+  cache->Drop(5);
+  EXPECT_FALSE(cache->IsSealed());
+  ASSERT_OK(cache->Flush());
+  EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
+  ASSERT_OK(Fill(*cache, 5));
+  EXPECT_TRUE(cache->IsSealed()) << "it was verified when it was written again";
+}
+
+TEST_F(BlobCacheTest, ASealedCacheWithoutItsFileIsNone) {
+  {
+    const auto cache = Open();
+    for (uint32_t chunk = 0; chunk < kChunks; ++chunk) ASSERT_OK(Fill(*cache, chunk));
+    ASSERT_OK(cache->Seal());
+  }
+  ASSERT_EQ(truncate((dir_ / "16.data").c_str(), 4096), 0);
+  EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
+  ASSERT_EQ(unlink((dir_ / "16.data").c_str()), 0);
+  EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
+  EXPECT_FALSE(Open()->IsSealed());
+}
+
+// A loop device may have the file: grown again, it would read as zeros there.
+TEST_F(BlobCacheTest, AFileThatWasCutIsReplacedAndNotGrown) {
+  {
+    const auto cache = Open();
+    ASSERT_OK(Fill(*cache, 0));
+    ASSERT_OK(cache->Flush());
+  }
+  ASSERT_EQ(truncate((dir_ / "16.data").c_str(), 8192), 0);
+  const UniqueFd device(open((dir_ / "16.data").c_str(), O_RDONLY | O_CLOEXEC));
+  const auto cache = Open();
+  EXPECT_FALSE(cache->Has(0));
+  EXPECT_EQ(lseek(device.get(), 0, SEEK_END), 8192);
+  ASSERT_OK(Fill(*cache, 0));
+}
+
+TEST_F(BlobCacheTest, AFileThatIsCutUnderUsIsUsedNoMore) {
+  const auto cache = Open();
+  ASSERT_OK(Fill(*cache, 0));
+  ASSERT_OK(Fill(*cache, 1));
+  ASSERT_EQ(truncate((dir_ / "16.data").c_str(), 4096), 0);
+  std::string bytes(4096, '\0');
+  EXPECT_THAT(cache->Read(4096, 4096, bytes.data()), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Fill(*cache, 60), StatusIs(absl::StatusCode::kDataLoss));
+  for (uint32_t chunk = 0; chunk < kChunks; ++chunk) EXPECT_FALSE(cache->Has(chunk));
+  cache->MarkFilled(0);
+  EXPECT_FALSE(cache->Has(0));
+}
+
 TEST_F(BlobCacheTest, WhatWasNotFlushedIsNotClaimedButMayBeHeld) {
   {
     const auto cache = Open();

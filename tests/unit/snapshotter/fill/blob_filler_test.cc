@@ -199,6 +199,35 @@ TEST_F(BlobFillerTest, AStoreThatStaysAwayIsUnavailableAfterTheStallTimeout) {
   EXPECT_OK(Read(blob_, LastChunk().blob_offset, 1));
 }
 
+TEST_F(BlobFillerTest, FillingBringsChunksThatNobodyReads) {
+  ASSERT_OK_AND_ASSIGN(const auto blob, filler_->Find(blob_));
+  const auto chunks = static_cast<uint32_t>(blob->layer().chunks.size());
+  std::promise<absl::Status> done;
+  filler_->FillAsync(blob, 0, chunks, [&](const absl::Status& status) { done.set_value(status); });
+  EXPECT_OK(done.get_future().get());
+  testing::WaitUntil([&] { return !blob->HasFills(); });
+  EXPECT_TRUE(blob->cache().IsFull());
+  EXPECT_EQ(filler_->Stats().reads, 0U);
+}
+
+// What was asked for in advance was asked for some time ago.
+TEST_F(BlobFillerTest, AReaderOfWhatIsFetchedUnaskedWaitsAsLongAsAnybody) {
+  ASSERT_OK_AND_ASSIGN(const auto blob, filler_->Find(blob_));
+  faulty_->FailFrom(1, Unavailable("down"));
+  filler_->FillAsync(blob, 0, 1, [](const absl::Status&) {});
+  std::promise<absl::Status> given_up;
+  filler_->FillAsync(blob, 1, 2, [&](const absl::Status& status) { given_up.set_value(status); });
+  clock_.Advance(fill_options_.stall_timeout - std::chrono::seconds(1));
+  auto read = StartRead(blob_, blob->layer().chunks[0].blob_offset, 1);
+  clock_.Advance(std::chrono::seconds(2));
+  EXPECT_THAT(given_up.get_future().get(), StatusIs(absl::StatusCode::kUnavailable));
+  faulty_->Heal();
+  while (read.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+    clock_.Advance(std::chrono::milliseconds(50));
+  }
+  EXPECT_OK(read.get());
+}
+
 TEST_F(BlobFillerTest, AStoreThatHangsIsUnavailableAfterTheStallTimeoutAndItsLateAnswerIsDropped) {
   ASSERT_OK(Read(blob_, 0, 1));
   store_->HoldReads();

@@ -1,0 +1,66 @@
+#include "snapshotter/care/idle_watch.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace slacker {
+namespace {
+
+// What ioprio_set(2) wants for the calling thread; glibc has neither call nor constants.
+constexpr int kIoprioWhoProcess = 1;
+constexpr int kIoprioIdle = 3 << 13;
+
+}  // namespace
+
+void TakeTheLastPlace(const char* name) {
+  (void)pthread_setname_np(pthread_self(), name);  // only a label
+  // Where these are refused the thread only competes harder.
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19);
+  (void)syscall(SYS_ioprio_set, kIoprioWhoProcess, 0, kIoprioIdle);
+}
+
+void IdleWatch::Stop() {
+  MutexLock lock(&mutex_);
+  stopping_ = true;
+  changed_.SignalAll();
+}
+
+bool IdleWatch::stopping() {
+  MutexLock lock(&mutex_);
+  return stopping_;
+}
+
+bool IdleWatch::Pause(std::chrono::nanoseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  MutexLock lock(&mutex_);
+  for (;;) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (stopping_ || left <= left.zero()) return !stopping_;
+    (void)changed_.WaitFor(&mutex_, left);
+  }
+}
+
+bool IdleWatch::WaitUntilIdle() {
+  for (;;) {
+    const uint64_t before = activity_();
+    if (!Pause(idle_)) return false;
+    seen_ = activity_();
+    if (seen_ == before) return true;
+  }
+}
+
+bool IdleWatch::WaitForActivity(std::chrono::nanoseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (!Disturbed()) {
+    const std::chrono::nanoseconds left = end - std::chrono::steady_clock::now();
+    if (left <= left.zero()) break;
+    if (!Pause(std::min(idle_, left))) return false;
+  }
+  return !stopping();
+}
+
+}  // namespace slacker

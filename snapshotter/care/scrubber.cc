@@ -1,0 +1,78 @@
+#include "snapshotter/care/scrubber.h"
+
+#include <algorithm>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "backend/base/log.h"
+#include "backend/base/status.h"
+
+namespace slacker {
+
+Scrubber::Scrubber(Options options)
+    : options_(std::move(options)), idle_(options_.activity, options_.idle) {
+  thread_ = std::thread([this] {
+    TakeTheLastPlace("slk-scrub");
+    Work();
+  });
+}
+
+Scrubber::~Scrubber() {
+  idle_.Stop();
+  thread_.join();
+}
+
+absl::StatusOr<std::vector<BlobRow>> Scrubber::Blobs() {
+  ASSIGN_OR_RETURN(Txn txn, options_.db->Read());
+  return ReferencedBlobs(txn);
+}
+
+void Scrubber::Work() {
+  std::minstd_rand random(std::random_device{}());
+  while (idle_.WaitUntilIdle()) {
+    auto blobs = Blobs();
+    if (!blobs.ok()) {
+      Log(LogLevel::kWarning, "cannot ask which blob caches there are, ignoring",
+          {{"error", blobs.status().ToString()}});
+    } else if (!blobs->empty()) {
+      const auto begin = static_cast<std::ptrdiff_t>(random() % blobs->size());
+      std::rotate(blobs->begin(), blobs->begin() + begin, blobs->end());
+      for (const BlobRow& blob : *blobs) {
+        if (!Scrub(blob)) return;
+      }
+      ++rounds_;
+    }
+    if (!idle_.Pause(options_.pause)) return;
+  }
+}
+
+bool Scrubber::Scrub(const BlobRow& row) {
+  if (options_.filler->AllocatedBytes(row.id) == 0) return !idle_.stopping();
+  const auto blob = options_.filler->Find(row.id);
+  // Removed meanwhile, or its record is damaged, which its next read finds and mends.
+  if (!blob.ok()) return !idle_.stopping();
+  const std::vector<Chunk>& chunks = (*blob)->layer().chunks;
+  for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
+    if (idle_.stopping() || (idle_.Disturbed() && !idle_.WaitUntilIdle())) return false;
+    if (!(*blob)->cache().Has(chunk)) continue;
+    const absl::Status verified = (*blob)->VerifyOnDisk(chunk);
+    ++chunks_;
+    bytes_ += chunks[chunk].size_bytes;
+    if (!verified.ok()) {
+      (*blob)->cache().Drop(chunk);
+      ++damaged_;
+      Log(LogLevel::kWarning, "the disk has damaged a blob cache; the chunk is fetched again",
+          {{"blob", std::to_string(row.id)},
+           {"record", row.record.ToString()},
+           {"index", std::to_string(chunk)},
+           {"error", verified.ToString()}});
+    }
+    const auto cost = static_cast<double>(chunks[chunk].size_bytes) /
+                      static_cast<double>(std::max<uint64_t>(options_.bytes_per_second, 1));
+    if (!idle_.Pause(std::chrono::nanoseconds(static_cast<int64_t>(cost * 1e9)))) return false;
+  }
+  return true;
+}
+
+}  // namespace slacker

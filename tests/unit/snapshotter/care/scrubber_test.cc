@@ -1,0 +1,90 @@
+#include "snapshotter/care/scrubber.h"
+
+#include <fstream>
+
+#include "tests/support/node_fixture.h"
+
+namespace slacker {
+namespace {
+
+using testing::WaitUntil;
+
+class ScrubberTest : public testing::NodeTest {
+ protected:
+  void SetUp() override {
+    image_ = testing::Publish(store_, {testing::MakeBigLayer(30, 1)});
+    NodeTest::SetUp();
+    ASSERT_OK(images_->Ensure(image_.chain(), {}));
+    images_->WaitForBackgroundForTest();
+    AddSnapshot(image_.chain());
+    layer_ = LayersOf(image_.chain()).at(0);
+  }
+  void TearDown() override {
+    scrubber_.reset();
+    NodeTest::TearDown();
+  }
+  void StartScrubber() {
+    Scrubber::Options options;
+    options.db = db_.get();
+    options.filler = filler_.get();
+    options.activity = [] { return 0; };
+    options.idle = options.pause = std::chrono::milliseconds(1);
+    options.bytes_per_second = 1ULL << 40;
+    scrubber_ = std::make_unique<Scrubber>(std::move(options));
+  }
+  void FillAndFlush() {
+    WaitUntil([&] {
+      EXPECT_OK(Read(layer_.id, 0, static_cast<uint32_t>(layer_.size_bytes)));
+      return filler_->IsComplete(layer_);
+    });
+    ASSERT_OK(filler_->Flush());
+  }
+  void Damage(std::streamoff at) {
+    std::fstream data(dir_ / ("blobs/" + std::to_string(layer_.id) + ".data"),
+                      std::ios::in | std::ios::out | std::ios::binary);
+    data.seekg(at);
+    const auto byte = static_cast<char>(data.get() ^ 1);
+    data.seekp(at);
+    data.put(byte);
+    ASSERT_TRUE(data.good());
+  }
+
+  testing::PublishedImage image_;
+  BlobRow layer_;
+  std::unique_ptr<Scrubber> scrubber_;
+};
+
+TEST_F(ScrubberTest, WhatIsSoundStays) {
+  FillAndFlush();
+  StartScrubber();
+  WaitUntil([&] { return scrubber_->Stats().rounds >= 2; });
+  EXPECT_EQ(scrubber_->Stats().damaged, 0U);
+  EXPECT_GE(scrubber_->Stats().bytes, 2 * 30 * 4096U);
+  EXPECT_TRUE(filler_->IsComplete(layer_));
+}
+
+TEST_F(ScrubberTest, ADamagedChunkIsDroppedAndReadRightFromTheStore) {
+  FillAndFlush();
+  Damage(50'000);
+  StartScrubber();
+  WaitUntil([&] { return scrubber_->Stats().damaged == 1; });
+  EXPECT_FALSE(filler_->IsComplete(layer_));
+  ASSERT_OK_AND_ASSIGN(const std::string content,
+                       Read(layer_.id, 0, static_cast<uint32_t>(layer_.size_bytes)));
+  EXPECT_TRUE(content == image_.BlobContent(0));
+  WaitUntil([&] { return filler_->IsComplete(layer_); });
+  const uint64_t rounds = scrubber_->Stats().rounds;
+  WaitUntil([&] { return scrubber_->Stats().rounds >= rounds + 2; });
+  EXPECT_EQ(scrubber_->Stats().damaged, 1U) << "it was written again in place";
+}
+
+TEST_F(ScrubberTest, WhatIsNotInTheCacheIsNotLookedAt) {
+  ASSERT_OK(Read(layer_.id, 0, 4096));
+  StartScrubber();
+  WaitUntil([&] { return scrubber_->Stats().rounds >= 2; });
+  EXPECT_EQ(scrubber_->Stats().damaged, 0U);
+  EXPECT_LE(scrubber_->Stats().chunks, scrubber_->Stats().rounds + 1);
+}
+
+}  // namespace
+}  // namespace slacker
