@@ -146,6 +146,26 @@ absl::Status MountFuse(int fuse_fd, const std::string& source, const std::string
   return absl::OkStatus();
 }
 
+absl::Status MakeMountsPrivate() {
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0) return absl::OkStatus();
+  return ErrnoError(errno, "make mounts private");
+}
+
+absl::Status MountNodev(const std::string& type, const std::string& mount_point,
+                        const std::string& options) {
+  if (mount(type.c_str(), mount_point.c_str(), type.c_str(), 0, options.c_str()) == 0) {
+    return absl::OkStatus();
+  }
+  return ErrnoError(errno, "mount " + type + " at " + mount_point);
+}
+
+absl::Status BindMount(const std::string& source, const std::string& mount_point) {
+  if (mount(source.c_str(), mount_point.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0) {
+    return absl::OkStatus();
+  }
+  return ErrnoError(errno, "bind " + source + " at " + mount_point);
+}
+
 absl::Status UnmountAll(const std::string& mount_point) {
   while (umount2(mount_point.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
   }

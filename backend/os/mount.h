@@ -36,6 +36,16 @@ absl::Status MountErofs(const std::string& primary, const std::vector<std::strin
 // not wait for the server.
 absl::Status MountFuse(int fuse_fd, const std::string& source, const std::string& mount_point);
 
+// From now on mounts in this namespace and in others have nothing to do with each other.
+absl::Status MakeMountsPrivate();
+
+// Mounts a file system without a device (tmpfs, proc, overlay), with its own options.
+absl::Status MountNodev(const std::string& type, const std::string& mount_point,
+                        const std::string& options);
+
+// Shows `source`, with what is mounted below it, at `mount_point` too.
+absl::Status BindMount(const std::string& source, const std::string& mount_point);
+
 // Takes away everything mounted exactly at `mount_point`; users keep what they have open
 // (MNT_DETACH). OK when nothing is mounted there.
 absl::Status UnmountAll(const std::string& mount_point);

@@ -30,7 +30,7 @@ absl::Status GuessAndWrite(const std::shared_ptr<Backend>& backend, const Digest
                      ASSIGN_OR_RETURN(std::vector<std::string> read, chain.Read({layer, chunk, 1}));
                      return std::move(read.front());
                    });
-  StartupTrace trace;
+  BootPlan trace;
   trace.made_of = GuessId(command);
   ASSIGN_OR_RETURN(trace.chunks, GuessStartup(files, command));
   return WriteBootPack(*backend, chain_id, chain, trace);

@@ -9,11 +9,12 @@
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
 #include "backend/startup/library_search.h"
+#include "backend/startup/runtime_files.h"
 
 namespace slacker {
 namespace {
 
-constexpr uint8_t kGuessVersion = 1;
+constexpr uint8_t kGuessVersion = 2;
 constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 // Who starts a container reads the first two, a libc the others.
 constexpr const char* kCommonFiles[] = {"/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
@@ -157,6 +158,24 @@ class Guess {
     ASSIGN_OR_RETURN(const std::vector<FoundElf> libraries, libraries_.LibrariesOf(*elf));
     if (libraries_.cache_file().has_value()) AddFile(*libraries_.cache_file());
     for (const FoundElf& library : libraries) AddElf(library);
+    for (const RuntimeFile& file : RuntimeFilesOf(program->path)) {
+      RETURN_IF_ERROR(AddRuntimeFile(file));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AddRuntimeFile(const RuntimeFile& wanted) {
+    for (const std::string& path : wanted.paths) {
+      const auto file = files_->Find(path);
+      if (!file.has_value()) continue;
+      ASSIGN_OR_RETURN(const std::optional<FoundElf> library, libraries_.Open(path));
+      if (library.has_value()) {
+        AddElf(*library);
+      } else {
+        AddChunks(*file, 0, std::min(wanted.bytes, file->size_bytes));
+      }
+      break;
+    }
     return absl::OkStatus();
   }
 

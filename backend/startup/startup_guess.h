@@ -4,7 +4,8 @@
 // The guess: /etc/passwd, /etc/group and what else a libc reads at once; the program (entrypoint,
 // and the first word of the command behind an entrypoint), found by PATH and links, the interpreters
 // of scripts (`env` is understood, and the command of `sh -c`), the dynamic linker, its cache and
-// the libraries that are needed; other arguments that are files. Of ELF files what is mapped, of
+// the libraries that are needed, and what its runtime always reads (runtime_files.h); other arguments
+// that are files. Of ELF files what is mapped, of
 // others everything.
 //
 // Everything in an image is hostile: it can make the guess wrong or empty, and as large as the

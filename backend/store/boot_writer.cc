@@ -171,7 +171,7 @@ absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
 }
 
 absl::Status WriteBootPack(Backend& backend, const Digest& chain_id, ChainReader& chain,
-                           const StartupTrace& trace) {
+                           const BootPlan& trace) {
   RETURN_IF_ERROR(CheckRuns(chain.layers(), trace.chunks));
   NewBootPack pack;
   pack.chain_id = chain_id;

@@ -43,7 +43,7 @@ class ChainReader {
 };
 
 // What a start touches, in order.
-struct StartupTrace {
+struct BootPlan {
   BootOrigin origin = BootOrigin::kGuess;
   Digest made_of;  // equal traces have equal ones
   std::vector<ChunkRun> chunks;
@@ -60,6 +60,6 @@ absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
 // of the records, and some MiB of contents. INVALID_ARGUMENT for a trace with
 // chunks that there are not, RESOURCE_EXHAUSTED for one of too many pieces.
 absl::Status WriteBootPack(Backend& backend, const Digest& chain_id, ChainReader& chain,
-                           const StartupTrace& trace);
+                           const BootPlan& trace);
 
 }  // namespace slacker

@@ -173,6 +173,7 @@ bool Marks::Has(const ObjectId& object) const {
     case ObjectKind::kManifest:
     case ObjectKind::kGrant:
     case ObjectKind::kBootPack:
+    case ObjectKind::kTrace:
       return chains.contains(object.digest) || leased_chains.contains(object.digest);
     case ObjectKind::kRecord:
     case ObjectKind::kTar:
@@ -188,7 +189,7 @@ bool Marks::Has(const ObjectId& object) const {
 
 bool Marks::IsPublished(const ObjectId& object) const {
   const bool of_chain = object.kind == ObjectKind::kManifest || object.kind == ObjectKind::kGrant ||
-                        object.kind == ObjectKind::kBootPack;
+                        object.kind == ObjectKind::kBootPack || object.kind == ObjectKind::kTrace;
   return of_chain ? chains.contains(object.digest) : Has(object);
 }
 

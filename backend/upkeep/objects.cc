@@ -2,6 +2,7 @@
 
 #include "backend/base/status.h"
 #include "backend/store/names.h"
+#include "backend/store/start_trace.h"
 
 namespace slacker {
 namespace {
@@ -15,16 +16,18 @@ constexpr size_t kHexDigits = 64;
 // Followed by a digest, and maybe by more components.
 constexpr Prefix kOfChains[] = {{kManifestsPrefix, ObjectKind::kManifest},
                                 {kGrantsPrefix, ObjectKind::kGrant},
-                                {"boot/", ObjectKind::kBootPack}};
+                                {kBootPrefix, ObjectKind::kBootPack},
+                                {kTracesPrefix, ObjectKind::kTrace}};
 // Followed by nothing but a digest.
 constexpr Prefix kOfDigests[] = {
     {kRecordsPrefix, ObjectKind::kRecord},      {kTarsPrefix, ObjectKind::kTar},
     {kLocationsPrefix, ObjectKind::kLocations}, {kPacksPrefix, ObjectKind::kPack},
     {kIndexesPrefix, ObjectKind::kMergedIndex}, {kImagesPrefix, ObjectKind::kImage}};
-constexpr Prefix kOthers[] = {
-    {kIntentsPrefix, ObjectKind::kIntent}, {kLeasesPrefix, ObjectKind::kLease},
-    {"traces/", ObjectKind::kFromNodes},   {"requests/", ObjectKind::kFromNodes},
-    {kTrashPrefix, ObjectKind::kTrash},    {"quarantine/", ObjectKind::kQuarantine}};
+constexpr Prefix kOthers[] = {{kIntentsPrefix, ObjectKind::kIntent},
+                              {kLeasesPrefix, ObjectKind::kLease},
+                              {"requests/", ObjectKind::kFromNodes},
+                              {kTrashPrefix, ObjectKind::kTrash},
+                              {"quarantine/", ObjectKind::kQuarantine}};
 
 }  // namespace
 

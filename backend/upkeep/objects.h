@@ -16,6 +16,7 @@ enum class ObjectKind {
   kManifest,
   kGrant,
   kBootPack,
+  kTrace,
   kRecord,
   kTar,
   kLocations,
@@ -24,7 +25,7 @@ enum class ObjectKind {
   kMergedIndex,
   kIntent,
   kLease,
-  kFromNodes,  // traces, requests: their readers look after them
+  kFromNodes,  // requests: their readers look after them
   kTrash,
   kQuarantine,
   kForeign,  // nobody knows: reported, never touched
@@ -32,7 +33,7 @@ enum class ObjectKind {
 
 struct ObjectId {
   ObjectKind kind = ObjectKind::kForeign;
-  Digest digest;  // of kManifest, kGrant, kBootPack: the chain; of kRecord to kMergedIndex
+  Digest digest;  // of kManifest, kGrant, kBootPack, kTrace: the chain; of kRecord to kMergedIndex
 };
 
 ObjectId IdentifyObject(std::string_view name);

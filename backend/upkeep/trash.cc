@@ -28,6 +28,7 @@ bool IsCondemnable(ObjectKind kind) {
     case ObjectKind::kManifest:
     case ObjectKind::kGrant:
     case ObjectKind::kBootPack:
+    case ObjectKind::kTrace:
     case ObjectKind::kRecord:
     case ObjectKind::kTar:
     case ObjectKind::kLocations:

@@ -92,7 +92,15 @@ absl::Status Daemon::OpenStore(const Config& config) {
     RETURN_IF_ERROR(Annotate(CheckTrust(*backend_, trust_),
                              "set store.trusted_keys, or store.insecure to true"));
   }
+  StartTraces::Options traces;
+  traces.directory = config.root + "/traces";
+  traces.clock = &SystemClock();
+  if (requests_ != nullptr) {
+    traces.on_trace = [this](const StartTrace& trace) { requests_->Leave(trace); };
+  }
+  ASSIGN_OR_RETURN(traces_, StartTraces::Open(std::move(traces)));
   BlobFiller::Options options;
+  options.observer = traces_.get();
   options.root = config.root;
   options.db = db_.get();
   options.clock = &SystemClock();
@@ -148,6 +156,7 @@ absl::Status Daemon::OpenImages(const Config& config) {
   options.clock = &SystemClock();
   options.filler = filler_.get();
   options.mounter = mounter_.get();
+  options.traces = traces_.get();
   options.backend = backend_;
   options.gateway.budget = std::chrono::milliseconds(config.store_budget_ms);
   options.gateway.trust = trust_;
@@ -203,6 +212,7 @@ void Daemon::Stop() {
   if (cleanup_.joinable()) cleanup_.join();
   snapshotter_.reset();
   if (prover_ != nullptr) prover_->Stop();
+  if (traces_ != nullptr) traces_->Stop();
   completer_.reset();
   scrubber_.reset();
   if (images_ != nullptr) images_->Stop();

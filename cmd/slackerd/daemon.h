@@ -57,6 +57,7 @@ class Daemon {
   Trust trust_;
   std::unique_ptr<RequestWriter> requests_;   // null: nothing is requested
   std::unique_ptr<AutoPublisher> publisher_;  // null: nothing is published by itself
+  std::unique_ptr<StartTraces> traces_;
   std::unique_ptr<BlobFiller> filler_;
   std::unique_ptr<LayerProver> prover_;  // null: no store
   std::unique_ptr<FuseConnection> connection_;

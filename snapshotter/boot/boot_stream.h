@@ -6,7 +6,8 @@
 // database, Place has the rest streamed: a few large reads under way at a time, in the order of the
 // start. Chunks that the node has are not read, unless they stand between others; a chunk that is on
 // its way either way is waited for by who wants it and not fetched twice (FillEngine). Cancel ends
-// the asking; what is under way is still of use.
+// the asking; what is under way is still of use. While a boot pack is streamed its chain ID is the
+// name of an empty file in a directory of the node, so that the next slackerd can go on with it.
 //
 // A boot pack decides nothing: records count by their digests, which the caller knows, chunks by
 // those in the records. One that is damaged, or of other records, is given up with one line in the
@@ -55,7 +56,9 @@ class BootStreams {
   using TimePoint = std::chrono::steady_clock::time_point;
 
   // `backend` may be null: there are no boot packs then. `filler` and `clock` outlive this.
-  BootStreams(std::shared_ptr<ReadBackend> backend, BlobFiller* filler, const Clock* clock);
+  // `directory` exists.
+  BootStreams(std::shared_ptr<ReadBackend> backend, BlobFiller* filler, const Clock* clock,
+              std::string directory);
   // Waits for nothing but what its own thread is at. What is announced is withdrawn.
   ~BootStreams();
 
@@ -70,6 +73,9 @@ class BootStreams {
 
   // The image is in the database: its layers, bottom first. Streams, once, what was begun.
   void Place(const Digest& chain_id, const std::vector<BlobRow>& layers);
+
+  // What a predecessor did not stream to the end: each is to be begun and placed, or forgotten.
+  std::vector<Digest> Unfinished() const;
 
   // No more of it: it is not what is going to run.
   void Cancel(const Digest& chain_id);
@@ -91,6 +97,7 @@ class BootStreams {
   std::shared_ptr<Stream> Find(const Digest& chain_id);
 
   const Clock* const clock_;
+  const std::string directory_;
   const std::shared_ptr<TransferCounters> transfers_;  // with the backend's callbacks
   const std::shared_ptr<Worker> worker_;               // with the backend's callbacks
 

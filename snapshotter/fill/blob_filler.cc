@@ -102,6 +102,7 @@ absl::StatusOr<std::shared_ptr<LayerBlob>> BlobFiller::Load(uint64_t blob_id) {
 
 void BlobFiller::ReadAsync(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done) {
   ++reads_;
+  if (options_.observer != nullptr) options_.observer->OnRead(blob_id, offset, size);
   if (const auto blob = FindLoaded(blob_id); blob != nullptr) {
     return Read(blob, offset, size, std::move(done));
   }

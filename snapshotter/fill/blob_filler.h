@@ -28,6 +28,14 @@
 
 namespace slacker {
 
+// Told of every read of a blob before it is answered. Called on the threads that read; must not
+// block. Thread-safe.
+class ReadObserver {
+ public:
+  virtual ~ReadObserver() = default;
+  virtual void OnRead(uint64_t blob_id, uint64_t offset, uint32_t size) = 0;
+};
+
 // Since the start.
 struct FillStats {
   uint64_t store_requests = 0, store_bytes = 0;  // of chunks and their locations; as stored
@@ -45,6 +53,7 @@ class BlobFiller final : public BlobSource {
     const Clock* clock = nullptr;
     // Null: no store; only what is in the caches can be read. Shared with the ImageManager.
     std::shared_ptr<ReadBackend> backend;
+    ReadObserver* observer = nullptr;  // may be null; outlives the filler
     FillEngine::Options fill;
     std::chrono::nanoseconds flush_interval = std::chrono::seconds(5);
   };

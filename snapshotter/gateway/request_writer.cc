@@ -49,6 +49,26 @@ void RequestWriter::Note(const std::string& ref, const Labels& labels,
   });
 }
 
+void RequestWriter::Leave(StartTrace trace) {
+  MutexLock lock(&mutex_);
+  if (traces_waiting_ >= kMaxWaiting) return;
+  ++traces_waiting_;
+  thread_.Add([this, trace = std::move(trace)] { Write(trace); });
+}
+
+void RequestWriter::Write(const StartTrace& trace) {
+  {
+    MutexLock lock(&mutex_);
+    --traces_waiting_;
+    if (stopping_) return;
+  }
+  const absl::Status status = LeaveTrace(*store_, trace);
+  // Enough of them are not worth a line.
+  if (status.ok() || absl::IsResourceExhausted(status)) return;
+  Log(LogLevel::kWarning, "a trace cannot be left in the store, ignoring",
+      {{"chain", trace.chain_id.ToString()}, {"error", Message(status)}});
+}
+
 void RequestWriter::Write(const PublishRequest& request) {
   {
     MutexLock lock(&mutex_);

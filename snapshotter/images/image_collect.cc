@@ -70,6 +70,7 @@ absl::Status ImageManager::CollectImage(const ImageRow& image) {
     RETURN_IF_ERROR(txn.Commit());
   }
   SLACKER_FAILPOINT("collect.after_commit");
+  if (options_.traces != nullptr) RETURN_IF_ERROR(options_.traces->Remove(image.chain_id));
   return metadata_.Remove(image.id);
 }
 

@@ -23,7 +23,7 @@ std::shared_ptr<ReadBackend> Counted(ReadBackend* backend,
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ImageManager>> ImageManager::Open(Options options) {
-  for (const char* directory : {"/images", "/snapshots"}) {
+  for (const char* directory : {"/images", "/snapshots", "/boot"}) {
     RETURN_IF_ERROR(MakeDirectories(options.root + directory));
   }
   return std::unique_ptr<ImageManager>(new ImageManager(std::move(options)));
@@ -38,7 +38,8 @@ ImageManager::ImageManager(Options options)
       gateway_(Counted(options_.backend.get(), transfers_), options_.clock, options_.gateway),
       builds_(std::make_unique<BuildQueue>(
           [this](const Digest& chain_id) { return FindOrBuild(chain_id); }, options_.build_delay)),
-      boots_(std::make_unique<BootStreams>(options_.backend, options_.filler, options_.clock)),
+      boots_(std::make_unique<BootStreams>(options_.backend, options_.filler, options_.clock,
+                                           options_.root + "/boot")),
       background_(std::make_unique<ThreadPool>("slk-images", 1)) {}
 
 ImageManager::~ImageManager() { Stop(); }
@@ -70,9 +71,28 @@ absl::Status ImageManager::Start() {
   RETURN_IF_ERROR(records_.RemoveAllBut(records));
   RETURN_IF_ERROR(metadata_.RemoveAllBut(images));
   RETURN_IF_ERROR(options_.filler->RemoveAllBut(ids));
+  if (options_.traces != nullptr) {
+    std::set<Digest> chains;
+    for (const ImageRow& image : images) chains.insert(image.chain_id);
+    RETURN_IF_ERROR(options_.traces->RemoveAllBut(chains));
+  }
   RETURN_IF_ERROR(RemoveStrayTrees(images));
   AttachMountedAgain(images);
+  ResumeBootPacks(images);
   return absl::OkStatus();
+}
+
+void ImageManager::ResumeBootPacks(const std::vector<ImageRow>& images) {
+  for (const Digest& chain_id : boots_->Unfinished()) {
+    const bool here = std::any_of(images.begin(), images.end(), [&](const ImageRow& image) {
+      return image.chain_id == chain_id;
+    });
+    if (!here) {
+      boots_->Forget(chain_id);
+      continue;
+    }
+    RunInBackground([this, chain_id] { StreamBootPack(chain_id); });
+  }
 }
 
 absl::Status ImageManager::RemoveStrayTrees(const std::vector<ImageRow>& images) {
@@ -135,7 +155,12 @@ absl::StatusOr<std::string> ImageManager::Attach(const Digest& chain_id) {
     if (options_.mounter->IsMounted(path)) return path;
     ForgetTree(image->row.id);  // unmounted by somebody else
   }
+  // What is mounted already was read before.
+  const bool fresh = !options_.mounter->IsMounted(path);
   const absl::Status attached = AttachTree(*image);
+  if (attached.ok() && fresh && options_.traces != nullptr) {
+    options_.traces->Begin(chain_id, image->layers);
+  }
   PutTree(image->row.id, attached.ok());
   if (absl::IsDataLoss(attached)) {
     ForgetFacts(image->layers);

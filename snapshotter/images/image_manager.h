@@ -24,13 +24,14 @@
 #include "backend/base/mutex.h"
 #include "backend/base/thread_pool.h"
 #include "snapshotter/attach/tree_mounter.h"
-#include "snapshotter/fill/blob_filler.h"
 #include "snapshotter/boot/boot_stream.h"
+#include "snapshotter/boot/start_traces.h"
+#include "snapshotter/fill/blob_filler.h"
+#include "snapshotter/gateway/store_gateway.h"
 #include "snapshotter/images/build_queue.h"
 #include "snapshotter/images/images.h"
 #include "snapshotter/images/metadata_image.h"
 #include "snapshotter/images/references.h"
-#include "snapshotter/gateway/store_gateway.h"
 #include "snapshotter/metastore/db.h"
 
 namespace slacker {
@@ -44,6 +45,7 @@ class ImageManager final : public Images {
     const Clock* clock = nullptr;
     BlobFiller* filler = nullptr;
     TreeMounter* mounter = nullptr;
+    StartTraces* traces = nullptr;  // may be null: no start is watched
     // Null: no store; every Ensure of an image that is not present is NOT_FOUND. Shared with the
     // filler.
     std::shared_ptr<ReadBackend> backend;
@@ -149,6 +151,7 @@ class ImageManager final : public Images {
   absl::Status RemoveTree(uint64_t image_id);
   absl::Status RemoveStrayTrees(const std::vector<ImageRow>& images);
   void AttachMountedAgain(const std::vector<ImageRow>& images);
+  void ResumeBootPacks(const std::vector<ImageRow>& images);
 
   const Options options_;
   RecordFiles& records_;

@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from harness import isolation  # noqa: E402
 from harness.node import Node, Tools  # noqa: E402
+from harness.process import run as run_program  # noqa: E402
 from harness.world import World, loop_devices  # noqa: E402
 
 SECTOR = 512
@@ -77,6 +78,24 @@ def drop_caches():
 def hello(node, image, task, **options):
     """Milliseconds of one run's steps; its container has said hello."""
     return node.hello(image, *TASKS[task], wait_output="hello\n", **options)
+
+
+def boot_pack(bench):
+    """The file of the only boot pack in the store."""
+    directory = f"{bench.store_directory}/boot"
+    (name,) = os.listdir(directory)
+    return f"{directory}/{name}"
+
+
+def trace(bench, action, image, *command):
+    """slackerctl trace."""
+    return run_program(bench.tools.ours("slackerctl"), "trace", action, image.reference, "--store",
+                       bench.store, "--state-dir", f"{bench.directory}/trace", *command)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def cpu_seconds(process):

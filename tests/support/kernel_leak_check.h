@@ -94,7 +94,7 @@ class KernelLeakCheck {
     EXPECT_TRUE(Eventually([this] { return Leftovers(directory_).empty(); }))
         << ::testing::PrintToString(Leftovers(directory_));
     EndLeftovers(directory_);
-    EXPECT_EQ(OpenDescriptors(), descriptors_);
+    EXPECT_LE(OpenDescriptors(), descriptors_);  // more is a leak
   }
   KernelLeakCheck(const KernelLeakCheck&) = delete;
   KernelLeakCheck& operator=(const KernelLeakCheck&) = delete;

@@ -44,6 +44,7 @@ class NodeTest : public ::testing::Test {
     filler.db = db_.get();
     filler.clock = &clock_;
     filler.backend = faulty_;
+    filler.observer = observer_;
     filler.fill = fill_options_;
     filler.flush_interval = std::chrono::hours(1);
     auto opened = BlobFiller::Open(filler);
@@ -55,6 +56,7 @@ class NodeTest : public ::testing::Test {
     options.clock = &clock_;
     options.filler = filler_.get();
     options.mounter = &mounter_;
+    options.traces = start_traces_;
     options.backend = faulty_;
     options.build_delay = build_delay_;
     options.private_by_cri_annotations = private_by_cri_annotations_;
@@ -123,6 +125,8 @@ class NodeTest : public ::testing::Test {
   FillEngine::Options fill_options_;
   std::chrono::nanoseconds build_delay_ = std::chrono::nanoseconds::zero();
   bool private_by_cri_annotations_ = false;
+  ReadObserver* observer_ = nullptr;
+  StartTraces* start_traces_ = nullptr;
   std::unique_ptr<Db> db_;
   std::unique_ptr<BlobFiller> filler_;
   std::unique_ptr<ImageManager> images_;

@@ -15,8 +15,8 @@
 #include "backend/base/unique_fd.h"
 #include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
-#include "snapshotter/images/metadata_image.h"
 #include "snapshotter/files/node_files.h"
+#include "snapshotter/images/metadata_image.h"
 
 namespace slacker::ctl {
 namespace {
@@ -141,6 +141,7 @@ absl::Status LazyMount::Serve(std::shared_ptr<ReadBackend> backend) {
   options.db = db_.get();
   options.clock = &SystemClock();
   options.backend = backend_;
+  options.observer = options_.observer;
   options.fill.stall_timeout = options_.stall_timeout;
   ASSIGN_OR_RETURN(filler_, BlobFiller::Open(std::move(options)));
   ASSIGN_OR_RETURN(connection_,
@@ -173,15 +174,15 @@ absl::StatusOr<std::vector<BlobRow>> LazyMount::AddImage(const StoreReader& read
 absl::Status LazyMount::Mount(const StoreReader& reader, const Digest& chain_id) {
   ASSIGN_OR_RETURN(const Manifest manifest, reader.ReadManifest(chain_id));
   uint64_t image_id = 0;
-  ASSIGN_OR_RETURN(const std::vector<BlobRow> blobs, AddImage(reader, manifest, &image_id));
+  ASSIGN_OR_RETURN(layers_, AddImage(reader, manifest, &image_id));
   RETURN_IF_ERROR(MakeDirectories(root_ + "/images"));
   const MetadataImages images(root_ + "/images", &filler_->records());
-  ASSIGN_OR_RETURN(const MetadataImage image, images.Build({image_id, chain_id}, blobs));
+  ASSIGN_OR_RETURN(const MetadataImage image, images.Build({image_id, chain_id}, layers_));
   TreeSpec spec;
   spec.metadata_path = image.path;
   spec.mount_path = options_.directory;
   for (const uint32_t layer : image.devices) {
-    spec.blobs.push_back({blobs[layer].id, blobs[layer].size_bytes});
+    spec.blobs.push_back({layers_[layer].id, layers_[layer].size_bytes});
   }
   return mounter_->Attach(spec);
 }

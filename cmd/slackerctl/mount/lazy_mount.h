@@ -33,6 +33,7 @@ struct MountOptions {
   std::string programs;  // directory of slackerd-keeper and slackerd-attach
   // A read waits so long for the store before it is EIO.
   std::chrono::nanoseconds stall_timeout{};
+  ReadObserver* observer = nullptr;  // of what is read of its blobs; outlives the mount
 };
 
 // Thread-compatible.
@@ -49,6 +50,8 @@ class LazyMount {
   LazyMount(const LazyMount&) = delete;
   LazyMount& operator=(const LazyMount&) = delete;
 
+  // Bottom first.
+  const std::vector<BlobRow>& layers() const { return layers_; }
   // Whether the directory still is a mount point: anybody may unmount it.
   bool IsMounted() { return mounter_->IsMounted(options_.directory); }
   // Unmounts. True when nothing is left; false while processes still have files open in the tree
@@ -70,6 +73,7 @@ class LazyMount {
   std::string root_;
   std::string run_dir_;  // of the root
   bool closed_ = false;
+  std::vector<BlobRow> layers_;
   std::shared_ptr<ReadBackend> backend_;
   std::unique_ptr<KeeperClient> keeper_;
   std::unique_ptr<Db> db_;

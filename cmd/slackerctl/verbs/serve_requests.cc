@@ -13,6 +13,7 @@
 #include "backend/base/status.h"
 #include "backend/base/unique_fd.h"
 #include "backend/publish/request_server.h"
+#include "backend/publish/trace_publisher.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/verb.h"
 
@@ -93,6 +94,23 @@ absl::StatusOr<std::unique_ptr<ImageSource>> OpenOfNode(const PublishRequest& re
   return source;
 }
 
+absl::Status MergeTraces(const std::shared_ptr<Backend>& store, const PublishOptions& options,
+                         const Console& console) {
+  Trust trust;
+  trust.keys = options.store.trusted_keys;
+  if (options.store.key.has_value()) trust.keys.push_back(options.store.key->public_key());
+  return PublishAllTraces(
+      store, trust, [&console](const Digest& chain_id, const absl::StatusOr<MergedTraces>& result) {
+        if (!result.ok()) {
+          console.err << "cannot use the traces of " << chain_id.ToString() << ": "
+                      << Printable(Message(result.status())) << std::endl;
+        } else if (result->taken > 0) {
+          console.out << "made the boot pack of " << chain_id.ToString() << " of "
+                      << result->merged.starts << " starts" << std::endl;
+        }
+      });
+}
+
 }  // namespace
 
 void BlockStopSignals() {
@@ -123,7 +141,8 @@ int ServeRequests(const std::shared_ptr<Backend>& store, const PublishOptions& o
                         .stopping = [&stop] { return stop->Wait(0); }});
   std::string told;
   do {
-    const absl::Status status = server.ServeOnce().status();
+    absl::Status status = server.ServeOnce().status();
+    if (status.ok()) status = MergeTraces(store, options, console);
     if (!status.ok() && told != Message(status)) PrintError(console.err, status);
     told = Message(status);
   } while (!stop->Wait(kPauseMs));

@@ -13,7 +13,8 @@ namespace slacker::ctl {
 // Blocks SIGTERM and SIGINT, for the next two to wait for. Before any thread is started.
 void BlockStopSignals();
 
-// Serves requests (backend/publish/request_server.h) as they come, until SIGTERM or SIGINT; what is
+// Serves requests (backend/publish/request_server.h) and merges traces
+// (backend/publish/trace_publisher.h) as they come, until SIGTERM or SIGINT; what is
 // being published then is finished first. Errors of the store are told and do not end it. Returns
 // the exit code.
 int ServeRequests(const std::shared_ptr<Backend>& store, const PublishOptions& options,

@@ -6,9 +6,9 @@ namespace slacker::ctl {
 
 std::span<const Verb* const> Verbs() {
   static constexpr std::array kVerbs = {
-      &kPublishVerb, &kImagesVerb, &kInspectVerb, &kLsVerb,     &kCatVerb,   &kDiffVerb,
-      &kMountVerb,   &kExportVerb, &kVerifyVerb,  &kKeygenVerb, &kSignVerb,  &kRequestsVerb,
-      &kRmVerb,      &kGcVerb,     &kCompactVerb, &kFsckVerb,   &kStatsVerb,
+      &kPublishVerb, &kImagesVerb, &kInspectVerb, &kLsVerb,      &kCatVerb,  &kDiffVerb,
+      &kMountVerb,   &kExportVerb, &kVerifyVerb,  &kKeygenVerb,  &kSignVerb, &kRequestsVerb,
+      &kTraceVerb,   &kRmVerb,     &kGcVerb,      &kCompactVerb, &kFsckVerb, &kStatsVerb,
   };
   return kVerbs;
 }

@@ -22,6 +22,7 @@ extern const Verb kVerifyVerb;
 extern const Verb kKeygenVerb;
 extern const Verb kSignVerb;
 extern const Verb kRequestsVerb;
+extern const Verb kTraceVerb;
 extern const Verb kRmVerb;
 extern const Verb kGcVerb;
 extern const Verb kCompactVerb;

@@ -53,6 +53,14 @@ LayerBuilder World() {
       .File("app/chain", "#!/app/shell\n", kExecutable)
       .File("app/self", "#!/app/self\n", kExecutable)
       .File("app/data.json", "{}");
+  layer.File("usr/lib/python3.11/encodings/__init__.py", "# source")
+      .File("usr/lib/python3.11/encodings/__pycache__/__init__.cpython-311.pyc", "compiled")
+      .File("usr/lib/python3.11/encodings/utf_8.py", "# only source")
+      .File("usr/lib/python3.11/os.py", "# in the program itself");
+  layer.File("opt/jdk/bin/java", plain.Build(), kExecutable)
+      .File("opt/jdk/lib/jvm.cfg", "-server KNOWN")
+      .File("opt/jdk/lib/server/libjvm.so", plain.Build())
+      .File("opt/jdk/lib/modules", std::string(3 << 20, 'm'));
   layer.File("etc/passwd", "root").File("etc/group", "root").File("etc/hosts", "");
   return layer;
 }
@@ -78,12 +86,25 @@ std::vector<std::string> Everything() {
           "/app/chain",
           "/app/self",
           "/app/data.json",
+          "/usr/lib/python3.11/encodings/__init__.py",
+          "/usr/lib/python3.11/encodings/__pycache__/__init__.cpython-311.pyc",
+          "/usr/lib/python3.11/encodings/utf_8.py",
+          "/usr/lib/python3.11/os.py",
+          "/opt/jdk/bin/java",
+          "/opt/jdk/lib/jvm.cfg",
+          "/opt/jdk/lib/server/libjvm.so",
+          "/opt/jdk/lib/modules",
           "/etc/passwd",
           "/etc/group"};
 }
 
-const std::vector<std::string> kPython = {"/usr/bin/python3.11", "/usr/lib64/ld.so",
-                                          "/usr/lib64/libc.so", "/usr/lib64/libm.so"};
+const std::vector<std::string> kPython = {
+    "/usr/bin/python3.11",
+    "/usr/lib64/ld.so",
+    "/usr/lib64/libc.so",
+    "/usr/lib64/libm.so",
+    "/usr/lib/python3.11/encodings/__pycache__/__init__.cpython-311.pyc",
+    "/usr/lib/python3.11/encodings/utf_8.py"};
 const std::vector<std::string> kShell = {"/usr/bin/sh", "/usr/lib64/ld.so", "/usr/lib64/libc.so"};
 
 struct Case {
@@ -138,6 +159,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ScriptOfAScript",
              {.entrypoint = {"chain"}},
              And(kShell, {"/app/chain", "/app/shell"})},
+        Case{"JavaAndTheBeginningOfItsModules",
+             {.entrypoint = {"/opt/jdk/bin/java"}},
+             {"/opt/jdk/bin/java", "/opt/jdk/lib/jvm.cfg", "/opt/jdk/lib/server/libjvm.so"}},
         Case{"ItsOwnInterpreter", {.entrypoint = {"self"}}, {"/app/self"}},
         Case{"ShellForm",
              {.command = {"/bin/sh", "-c", "A=b exec python3 /app/data.json"}},
@@ -159,7 +183,9 @@ TEST(StartupGuessOrderTest, UsersComeFirstThenTheProgramItsLinkerItsCacheAndItsL
   }
   EXPECT_THAT(order,
               ElementsAre("/etc/passwd", "/etc/group", "/usr/bin/python3.11", "/usr/lib64/ld.so",
-                          "/etc/ld.so.cache", "/usr/lib64/libm.so", "/usr/lib64/libc.so"));
+                          "/etc/ld.so.cache", "/usr/lib64/libm.so", "/usr/lib64/libc.so",
+                          "/usr/lib/python3.11/encodings/__pycache__/__init__.cpython-311.pyc",
+                          "/usr/lib/python3.11/encodings/utf_8.py"));
 }
 
 TEST(StartupGuessLimitTest, OfElfFilesOnlyWhatIsMappedAndNoMoreThanTheLimitInAll) {

@@ -25,7 +25,7 @@ class BootWriterTest : public ::testing::Test {
     }
   }
 
-  absl::Status Write(const StartupTrace& trace) {
+  absl::Status Write(const BootPlan& trace) {
     ChainReader chain(&reader_, layers_);
     return WriteBootPack(*store_, image_.chain(), chain, trace);
   }

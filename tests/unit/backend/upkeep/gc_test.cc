@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backend/store/start_trace.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/trash.h"
 #include "tests/support/faulty_backend.h"
@@ -82,6 +83,18 @@ TEST_F(GcTest, EverythingGoesWithTheLastImage) {
   EXPECT_THAT(Names(), IsEmpty());
 }
 
+TEST_F(GcTest, TracesOfStartsGoWithTheirImage) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  const StartTrace trace{SampleChain({base_, one_}), {Digest(), Digest()}, 1, {{0, 0, 1, 1}}};
+  ASSERT_OK(LeaveTrace(*store_, trace));
+  ASSERT_OK(store_->Replace(MergedTraceName(trace.chain_id), *EncodeTrace(trace)));
+  CollectAll();
+  EXPECT_THAT(Names(std::string(kTracesPrefix)), SizeIs(2));
+  ASSERT_OK(Rm("one"));
+  CollectAll();
+  EXPECT_THAT(Names(), IsEmpty());
+}
+
 TEST_F(GcTest, WhatWasWrittenWithinADayIsLeftAlone) {
   ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(store_, {}));
   ASSERT_OK(AddSample(*writer, base_));
@@ -157,10 +170,11 @@ TEST_F(GcTest, ForeignObjectsAreReportedAndLeftAlone) {
   ASSERT_OK(store_->Put("boot.txt", "mine"));
   ASSERT_OK(store_->Put("packs/readme", "mine"));
   ASSERT_OK(store_->Put("trash/boot.txt", ""));
-  ASSERT_OK(store_->Put("traces/x", "a trace"));
+  ASSERT_OK(store_->Put("traces/x", "mine"));
   CollectAll();
   EXPECT_THAT(Gc(0).foreign,
-              ::testing::UnorderedElementsAre("boot.txt", "packs/readme", "trash/boot.txt"));
+              ::testing::UnorderedElementsAre("boot.txt", "packs/readme", "trash/boot.txt",
+                                              "traces/x"));
   EXPECT_THAT(Names(), SizeIs(4));
 }
 

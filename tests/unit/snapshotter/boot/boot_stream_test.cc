@@ -15,7 +15,8 @@ class BootStreamTest : public testing::NodeTest {
  protected:
   void SetUp() override {
     NodeTest::SetUp();
-    image_ = testing::Publish(store_, {testing::MakeBigLayer(900, 1), testing::MakeBigLayer(600, 2)});
+    image_ =
+        testing::Publish(store_, {testing::MakeBigLayer(900, 1), testing::MakeBigLayer(600, 2)});
   }
 
   void Ensure(const Digest& chain) { ASSERT_OK(images_->Ensure(chain, {})); }
@@ -53,7 +54,7 @@ class BootStreamTest : public testing::NodeTest {
   void ForgetNode() {
     StopNode();
     for (const char* name :
-         {"records", "blobs", "images", "slacker.db", "slacker.db-wal", "slacker.db-shm"}) {
+         {"boot", "records", "blobs", "images", "slacker.db", "slacker.db-wal", "slacker.db-shm"}) {
       std::filesystem::remove_all(dir_ / name);
     }
     StartNode();
@@ -284,6 +285,45 @@ TEST_F(BootStreamTest, StoppingInTheMiddleWaitsForNobodyAndTheNextLifeReadsRight
   RestartNode();
   store_->ReleaseReads();
   ExpectEverythingReadsRight();
+}
+
+TEST_F(BootStreamTest, TheNextLifeGoesOnWithWhatWasNotStreamedToTheEnd) {
+  testing::WriteBootPackOf(store_, image_, testing::AllChunks(image_));
+  store_->HoldReads(std::string(kBootPrefix));
+  auto ensure = std::async(std::launch::async, [this] { Ensure(image_.chain()); });
+  store_->WaitForHeldReads(1);
+  store_->ReleaseOneRead();
+  ensure.get();
+  store_->WaitForHeldReads(kBootReadsInFlight);
+  images_->Stop();
+  store_->ReleaseReads();
+  RestartNode();
+  WaitForBoot();
+  EXPECT_GT(images_->BootPackStats().chunks, 0U);
+  store_->ResetCounts();
+  ExpectEverythingReadsRight();
+  EXPECT_EQ(ReadsBelow("packs/"), 0U);
+  RestartNode();
+  WaitForBoot();
+  EXPECT_EQ(images_->BootPackStats().requests, 0U) << "it is done";
+}
+
+TEST_F(BootStreamTest, WhatWasCalledOffOrIsGoneIsNotResumed) {
+  testing::WriteBootPackOf(store_, image_, testing::AllChunks(image_));
+  store_->HoldReads(std::string(kBootPrefix));
+  auto ensure = std::async(std::launch::async, [this] { Ensure(image_.chain()); });
+  store_->WaitForHeldReads(1);
+  store_->ReleaseOneRead();
+  ensure.get();
+  store_->WaitForHeldReads(kBootReadsInFlight);
+  ASSERT_OK(images_->Collect());
+  images_->boots_for_test().WaitForTest();
+  images_->Stop();
+  store_->ReleaseReads();
+  RestartNode();
+  WaitForBoot();
+  EXPECT_EQ(images_->BootPackStats().requests, 0U);
+  EXPECT_TRUE(std::filesystem::is_empty(dir_ / "boot"));
 }
 
 TEST_F(BootStreamTest, AnImageThatGoesMeanwhileTakesItsBootPackWithIt) {

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "backend/memory/memory_backend.h"
+#include "tests/support/fake_backend.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker {
@@ -152,6 +155,21 @@ TEST_F(RequestWriterTest, AnImageMayBeAskedForAgainOnceItsRequestIsGone) {
   writer->Note(Chain(1), TopOf("registry.example.com/app:v1"));
   AwaitWritten(3);
   EXPECT_THAT(*store_->List("requests/"), SizeIs(1));
+}
+
+TEST_F(RequestWriterTest, ATraceIsLeftInTheStore) {
+  const auto store = std::make_shared<testing::FakeBackend>();
+  const Digest chain = Sha256::Of("chain");
+  {
+    RequestWriter writer(store, {"linux", "amd64", ""});
+    writer.Leave({chain, {Sha256::Of("record")}, 1, {{0, 5, 1, 1}}});
+    // Ends by CTest's timeout when it does not come.
+    while (store->List(TracesPrefix(chain))->empty()) std::this_thread::yield();
+  }
+  ASSERT_OK_AND_ASSIGN(const auto traces, ListTraces(*store, chain));
+  ASSERT_THAT(traces, SizeIs(1));
+  ASSERT_OK(traces[0].trace);
+  EXPECT_EQ(PagesOf(*traces[0].trace), 1U);
 }
 
 }  // namespace

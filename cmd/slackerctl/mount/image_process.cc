@@ -1,0 +1,229 @@
+#include "cmd/slackerctl/mount/image_process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "backend/base/codec.h"
+#include "backend/base/status.h"
+#include "backend/os/mount.h"
+
+namespace slacker::ctl {
+namespace {
+
+constexpr int kCannotStart = 125;  // as shells and container tools have it
+constexpr int kNotFound = 127;
+constexpr int kOfSignal = 128;
+
+// What the process is told to do.
+struct Orders {
+  std::string image, scratch;
+  ImageCommand command;
+};
+
+void EncodeTexts(const std::vector<std::string>& texts, Encoder* out) {
+  out->Varint(texts.size());
+  for (const std::string& text : texts) out->Bytes(text);
+}
+
+std::vector<std::string> DecodeTexts(Decoder* in) {
+  std::vector<std::string> texts;
+  for (uint64_t left = in->Varint(); left > 0 && in->ok(); --left) texts.emplace_back(in->Bytes());
+  return texts;
+}
+
+std::string Encode(const Orders& orders) {
+  std::string bytes;
+  Encoder out(&bytes);
+  out.Bytes(orders.image);
+  out.Bytes(orders.scratch);
+  EncodeTexts(orders.command.arguments, &out);
+  EncodeTexts(orders.command.environment, &out);
+  out.Bytes(orders.command.working_directory);
+  return bytes;
+}
+
+Orders Decode(std::string_view bytes) {
+  Decoder in(bytes);
+  Orders orders;
+  orders.image = in.Bytes();
+  orders.scratch = in.Bytes();
+  orders.command.arguments = DecodeTexts(&in);
+  orders.command.environment = DecodeTexts(&in);
+  orders.command.working_directory = in.Bytes();
+  return orders;
+}
+
+// From here on we are the child, alone, and nobody but standard error can be told anything.
+[[noreturn]] void Die(const std::string& what) {
+  std::fprintf(stderr, "slackerctl: %s: %s\n", what.c_str(), std::strerror(errno));
+  _exit(kCannotStart);
+}
+
+void Must(const absl::Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "slackerctl: %s\n", Message(status).c_str());
+  _exit(kCannotStart);
+}
+
+void MustMake(const std::string& directory) {
+  if (mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) Die("mkdir " + directory);
+}
+
+// The image as the root of a writable tree; returns its path.
+std::string MountRoot(const Orders& orders) {
+  Must(MakeMountsPrivate());
+  Must(MountNodev("tmpfs", orders.scratch, ""));
+  for (const char* name : {"/upper", "/work", "/root"}) MustMake(orders.scratch + name);
+  std::string root = orders.scratch + "/root";
+  Must(MountNodev("overlay", root,
+                  "lowerdir=" + orders.image + ",upperdir=" + orders.scratch +
+                      "/upper,workdir=" + orders.scratch + "/work"));
+  for (const char* name : {"/proc", "/dev", "/tmp"}) MustMake(root + name);
+  Must(BindMount("/dev", root + "/dev"));
+  return root;
+}
+
+std::string_view PathOf(const std::vector<std::string>& environment) {
+  constexpr std::string_view kPath = "PATH=";
+  for (const std::string_view variable : environment) {
+    if (variable.starts_with(kPath)) return variable.substr(kPath.size());
+  }
+  return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+std::vector<char*> Pointers(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (std::string& text : texts) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// The first process of its namespace.
+[[noreturn]] void BecomeCommand(Orders orders, const std::string& root) {
+  (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+  Must(MountNodev("proc", root + "/proc", ""));
+  if (chroot(root.c_str()) != 0 || chdir("/") != 0) Die("chroot");
+  ImageCommand& command = orders.command;
+  if (!command.working_directory.empty() && chdir(command.working_directory.c_str()) != 0) {
+    Die(command.working_directory);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  (void)sigprocmask(SIG_SETMASK, &none, nullptr);
+  const std::string path(PathOf(command.environment));
+  if (setenv("PATH", path.c_str(), 1) != 0) Die("environment");  // execvpe looks there
+  if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0) Die("output");
+  std::vector<char*> arguments = Pointers(command.arguments);
+  std::vector<char*> environment = Pointers(command.environment);
+  (void)execvpe(arguments[0], arguments.data(), environment.data());
+  std::fprintf(stderr, "slackerctl: %s: %s\n", arguments[0], std::strerror(errno));
+  _exit(errno == ENOENT ? kNotFound : kCannotStart);
+}
+
+int StatusOf(int status) {
+  return WIFEXITED(status) ? WEXITSTATUS(status) : kOfSignal + WTERMSIG(status);
+}
+
+[[noreturn]] void RunChild(const UniqueFd& orders_fd) {
+  (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+  std::string bytes;
+  std::array<char, 4096> part;
+  for (ssize_t size = 0; (size = read(orders_fd.get(), part.data(), part.size())) != 0;) {
+    if (size < 0 && errno != EINTR) Die("read");
+    if (size > 0) bytes.append(part.data(), static_cast<size_t>(size));
+  }
+  Orders orders = Decode(bytes);
+  if (orders.command.arguments.empty()) _exit(kCannotStart);  // never started
+  if (unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS) != 0) Die("unshare");
+  const std::string root = MountRoot(orders);
+  const pid_t command = fork();
+  if (command < 0) Die("fork");
+  if (command == 0) BecomeCommand(std::move(orders), root);
+  int status = 0;
+  while (waitpid(command, &status, 0) < 0) {
+    if (errno != EINTR) Die("wait");
+  }
+  _exit(StatusOf(status));
+}
+
+absl::Status WriteAll(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return ErrnoError(errno, "tell the process what to run");
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ImageProcess> ImageProcess::Fork() {
+  std::array<int, 2> ends;
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return ErrnoError(errno, "pipe");
+  UniqueFd out(ends[0]), in(ends[1]);
+  const pid_t pid = fork();
+  if (pid < 0) return ErrnoError(errno, "fork");
+  if (pid == 0) {
+    in.Reset();
+    RunChild(out);
+  }
+  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd.valid()) {
+    const int error = errno;
+    (void)kill(pid, SIGKILL);  // it is our own child
+    (void)waitpid(pid, nullptr, 0);
+    return ErrnoError(error, "pidfd_open");
+  }
+  return ImageProcess(pid, std::move(pidfd), std::move(in));
+}
+
+ImageProcess::ImageProcess(ImageProcess&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)),
+      pidfd_(std::move(other.pidfd_)),
+      go_(std::move(other.go_)) {}
+
+ImageProcess::~ImageProcess() { Kill(); }
+
+absl::Status ImageProcess::Start(const std::string& image, const std::string& scratch,
+                                 const ImageCommand& command) {
+  const absl::Status told = WriteAll(go_.get(), Encode({image, scratch, command}));
+  go_.Reset();
+  return told;
+}
+
+absl::StatusOr<int> ImageProcess::Wait(int milliseconds, int interrupts) {
+  std::array<pollfd, 2> waits{{{pidfd_.get(), POLLIN, 0}, {interrupts, POLLIN, 0}}};
+  const int ready = poll(waits.data(), waits.size(), milliseconds);
+  if (ready < 0 && errno != EINTR) return ErrnoError(errno, "poll");
+  if (ready > 0 && waits[1].revents != 0) return Cancelled("interrupted");
+  if (ready <= 0 || waits[0].revents == 0) return DeadlineExceeded("it still runs");
+  int status = 0;
+  if (waitpid(pid_, &status, 0) < 0) return ErrnoError(errno, "wait");
+  pid_ = -1;
+  return StatusOf(status);
+}
+
+void ImageProcess::Kill() {
+  if (pid_ < 0) return;
+  (void)kill(pid_, SIGKILL);  // what it has started dies with it
+  (void)waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+}
+
+}  // namespace slacker::ctl

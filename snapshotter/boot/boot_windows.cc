@@ -1,0 +1,138 @@
+// The windows of a stream: which are asked for together, and what becomes of their chunks.
+#include <algorithm>
+
+#include "backend/base/failpoint.h"
+#include "backend/base/status.h"
+#include "backend/store/names.h"
+#include "snapshotter/boot/boot_worker.h"
+
+namespace slacker {
+
+size_t BootStreams::Worker::Announce(Stream& stream, const BootTable::Window& window, Read* read) {
+  size_t announced = 0;
+  for (const ChunkRun& run : window.runs) {
+    const std::shared_ptr<LayerBlob>& blob = stream.blobs[run.layer];
+    const size_t chunks = stream.tables[run.layer]->size();
+    // What there is not the unpacking will find out.
+    if (blob == nullptr || run.first > chunks || run.count > chunks - run.first) continue;
+    FillEngine::Announcement made = filler_->engine().Announce(blob, run.first, run.count);
+    announced += made.size();
+    counters_.chunks_present += run.count - made.size();
+    if (!made.empty()) read->announced.emplace_back(blob, std::move(made));
+  }
+  return announced;
+}
+
+// The next windows of which something is wanted, as far as they are neighbours; null at the end.
+// Those within the first part make a read of their own.
+std::shared_ptr<BootStreams::Read> BootStreams::Worker::PlanRead(Stream& stream,
+                                                                 const BootTable& table,
+                                                                 uint64_t first_bytes) {
+  auto read = std::make_shared<Read>();
+  for (; stream.next_window < table.windows.size(); ++stream.next_window) {
+    const BootTable::Window& window = table.windows[stream.next_window];
+    const uint64_t end = window.offset + window.stored_bytes;
+    const bool is_here = end <= first_bytes;
+    if (!read->windows.empty()) {
+      const bool was_here = read->offset + read->bytes <= first_bytes;
+      if (was_here != is_here || end - read->offset > kBootReadBytes) break;
+    }
+    if (Announce(stream, window, read.get()) == 0) {
+      if (read->windows.empty()) continue;
+      ++stream.next_window;
+      break;
+    }
+    if (read->windows.empty()) read->offset = window.offset;
+    read->bytes = end - read->offset;
+    read->windows.push_back(&window);
+  }
+  return read->windows.empty() ? nullptr : read;
+}
+
+void BootStreams::Worker::Advance(const std::shared_ptr<Stream>& stream) {
+  if (stream->ended || !Prepare(*stream)) return;
+  std::shared_ptr<const std::string> first;
+  std::shared_ptr<const BootTable> table;
+  {
+    MutexLock lock(&stream->mutex);
+    first = stream->first;
+    table = stream->table;
+  }
+  while (!stream->cancelled && stream->reads.size() < kBootReadsInFlight) {
+    const std::shared_ptr<Read> read = PlanRead(*stream, *table, first->size());
+    if (read == nullptr) break;
+    if (read->offset + read->bytes > first->size()) {
+      Ask(stream, read);
+      continue;
+    }
+    const absl::Status taken =
+        Take(*stream, read, std::string_view(*first).substr(read->offset, read->bytes));
+    if (!taken.ok()) return End(*stream, taken);
+  }
+  if (stream->reads.empty()) End(*stream, absl::OkStatus());
+}
+
+void BootStreams::Worker::Ask(const std::shared_ptr<Stream>& stream,
+                              const std::shared_ptr<Read>& read) {
+  stream->reads.push_back(read);
+  SLACKER_FAILPOINT("boot.read");
+  backend_->ReadAsync(BootPackName(stream->chain_id), read->offset, read->bytes,
+                      [self = shared_from_this(), stream, read](absl::StatusOr<std::string> bytes) {
+                        (void)self->Run([self, stream, read, bytes = std::move(bytes)] {
+                          const auto under_way =
+                              std::find(stream->reads.begin(), stream->reads.end(), read);
+                          if (under_way == stream->reads.end()) return;  // abandoned
+                          stream->reads.erase(under_way);
+                          absl::Status taken = bytes.status();
+                          if (taken.ok()) {
+                            stream->bytes_read += bytes->size();
+                            taken = self->Take(*stream, read, *bytes);
+                          } else {
+                            self->Withdraw(*read);
+                          }
+                          if (!taken.ok()) return self->End(*stream, taken);
+                          self->Advance(stream);
+                        });
+                      });
+}
+
+absl::Status BootStreams::Worker::Take(Stream& stream, const std::shared_ptr<Read>& read,
+                                       std::string_view bytes) {
+  absl::Status status;
+  size_t next = 0;  // of read->announced
+  for (const BootTable::Window* window : read->windows) {
+    std::string_view stored = bytes;
+    stored.remove_prefix(std::min<uint64_t>(window->offset - read->offset, stored.size()));
+    auto chunks = UnpackBootWindow(*window, stored.substr(0, window->stored_bytes), stream.tables);
+    status = chunks.status();
+    if (!status.ok()) break;
+    // Announcements are in the order of the windows, and of the chunks in them.
+    for (BootChunk& chunk : *chunks) {
+      while (next < read->announced.size() && read->announced[next].second.empty()) ++next;
+      if (next == read->announced.size()) break;
+      auto& [blob, announced] = read->announced[next];
+      if (blob != stream.blobs[chunk.layer] || announced.front().chunk != chunk.chunk) continue;
+      filler_->engine().Bring(blob, announced.front(), std::move(chunk.bytes));
+      announced.pop_front();
+      ++counters_.chunks;
+      ++stream.chunks_brought;
+    }
+    SLACKER_FAILPOINT("boot.window");
+  }
+  Withdraw(*read);
+  return status;
+}
+
+void BootStreams::Worker::Withdraw(Read& read) {
+  for (auto& [blob, announced] : read.announced) {
+    if (!announced.empty()) filler_->engine().Withdraw(blob, announced);
+  }
+  read.announced.clear();
+}
+
+void BootStreams::Worker::Abandon(const std::shared_ptr<Stream>& stream) {
+  for (const std::shared_ptr<Read>& read : stream->reads) Withdraw(*read);
+  stream->reads.clear();
+}
+
+}  // namespace slacker
