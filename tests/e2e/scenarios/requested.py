@@ -33,7 +33,9 @@ def run(world):
                       "--key", key], f"{world.directory}/serve.log")
     wait_for(lambda: not requested(), "the request to be served", 60, service.log)
     check(service.running(), f"the service ended: {service.log()}")
-    check(f"published {image.reference}" in service.log(), f"the service says: {service.log()}")
+    # It says so once the request is gone.
+    wait_for(lambda: f"published {image.reference}" in service.log(), "the service's word", 60,
+             service.log)
     service.stop()
     check(service.process.returncode == 0, f"the service ended with {service.process.returncode}")
 
