@@ -57,6 +57,17 @@ void FakeBackend::ReleaseOneRead() {
   released();
 }
 
+void FakeBackend::ReleaseLastRead() {
+  std::function<void()> released;
+  {
+    MutexLock lock(&mutex_);
+    if (held_.empty()) return;
+    released = std::move(held_.back());
+    held_.pop_back();
+  }
+  released();
+}
+
 void FakeBackend::WaitForHeldReads(size_t count) {
   MutexLock lock(&mutex_);
   while (held_.size() < count) changed_.Wait(&mutex_);

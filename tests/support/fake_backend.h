@@ -28,6 +28,8 @@ class FakeBackend final : public Backend {
   void ReleaseReads();
   // Lets the oldest waiting read go.
   void ReleaseOneRead();
+  // The same for the one that came last.
+  void ReleaseLastRead();
   // Blocks until `count` reads wait.
   void WaitForHeldReads(size_t count);
 

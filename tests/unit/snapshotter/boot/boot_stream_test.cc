@@ -254,8 +254,9 @@ TEST_F(BootStreamTest, APrepareOfTheChildCallsItsParentsOff) {
   store_->WaitForHeldReads(kBootReadsInFlight);
   auto child = std::async(std::launch::async, [this] { Ensure(image_.chain()); });
   store_->WaitForHeldReads(kBootReadsInFlight + 1);  // the child's own: there is none
-  store_->ReleaseReads();
+  store_->ReleaseLastRead();
   child.get();
+  store_->ReleaseReads();
   WaitForBoot();
   EXPECT_LT(images_->BootPackStats().chunks, base.layers[0].chunks.size());
   ExpectEverythingReadsRight();
