@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -69,9 +70,15 @@ inline void EndLeftovers(const std::string& directory) {
   }
 }
 
-inline size_t OpenDescriptors() {
-  const auto entries = std::filesystem::directory_iterator("/proc/self/fd");
-  return static_cast<size_t>(std::distance(begin(entries), end(entries)));
+// What this process has open: number and what it is of, without the look itself.
+inline std::map<std::string, std::string> OpenDescriptors() {
+  std::map<std::string, std::string> open;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    const auto target = std::filesystem::read_symlink(entry.path(), gone);
+    if (!gone && !target.string().ends_with("/fd")) open[entry.path().filename()] = target;
+  }
+  return open;
 }
 
 // Gives this process (and what it starts) a mount namespace of its own, once: a namespace that
@@ -94,14 +101,14 @@ class KernelLeakCheck {
     EXPECT_TRUE(Eventually([this] { return Leftovers(directory_).empty(); }))
         << ::testing::PrintToString(Leftovers(directory_));
     EndLeftovers(directory_);
-    EXPECT_LE(OpenDescriptors(), descriptors_);  // more is a leak
+    EXPECT_EQ(OpenDescriptors(), descriptors_);
   }
   KernelLeakCheck(const KernelLeakCheck&) = delete;
   KernelLeakCheck& operator=(const KernelLeakCheck&) = delete;
 
  private:
   const std::string directory_;
-  const size_t descriptors_;
+  const std::map<std::string, std::string> descriptors_;
 };
 
 }  // namespace slacker::testing
