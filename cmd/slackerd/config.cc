@@ -173,8 +173,15 @@ absl::Status ApplyTomlFile(const std::string& path, Config* config) {
 
 absl::Status CheckPath(const std::string& path) {
   if (!path.starts_with('/')) return InvalidArgument("must be an absolute path");
-  if (path.find_first_of(std::string_view(":,\\\0", 4)) != std::string::npos) {
-    return InvalidArgument("must not contain ':', ',', '\\' or NUL");
+  if (path.find_first_of(std::string_view(":,\\\n\0", 5)) != std::string::npos) {
+    return InvalidArgument("must not contain ':', ',', '\\', newline or NUL");
+  }
+  // gRPC's answers, in which paths of the root go to containerd, hold nothing else. Comments of TOML
+  // are such text.
+  try {
+    (void)toml::parse("#" + path);
+  } catch (const toml::parse_error&) {
+    return InvalidArgument("must be UTF-8 without control characters");
   }
   return absl::OkStatus();
 }

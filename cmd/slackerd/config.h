@@ -48,7 +48,7 @@ absl::Status ApplyToml(std::string_view text, const std::string& name, Config* c
 absl::Status ApplyTomlFile(const std::string& path, Config* config);
 
 // Checks of single values, for file and flags alike: INVALID_ARGUMENT without the key.
-absl::Status CheckPath(const std::string& path);        // absolute, usable in mount options
+absl::Status CheckPath(const std::string& path);        // absolute, usable in mount options; UTF-8
 absl::Status CheckAddress(const std::string& address);  // absolute, at most 107 bytes
 absl::Status CheckLogLevel(const std::string& level);
 absl::Status CheckStoreUrl(const std::string& url);    // "" or what store_url.h accepts

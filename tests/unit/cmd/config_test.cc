@@ -159,6 +159,9 @@ TEST_F(FlagsTest, MistakesAreRefused) {
   EXPECT_THAT(Read({"--no-such-flag"}), StatusIs(kInvalid));
   EXPECT_THAT(Read({"--root"}), StatusIs(kInvalid));
   EXPECT_THAT(Read({"--root", "relative"}), StatusIs(kInvalid, "--root"));
+  EXPECT_THAT(Read({"--root", "/r\xff"}), StatusIs(kInvalid, "--root: must be UTF-8"));
+  EXPECT_THAT(Read({"--root", "/r\n"}), StatusIs(kInvalid, "--root: must not contain"));
+  EXPECT_OK(Read({"--root", "/r\xc3\xa4#'"}));
   EXPECT_THAT(Read({"--store", "x"}), StatusIs(kInvalid, "--store"));
   EXPECT_THAT(Read({"--log-level", "loud"}), StatusIs(kInvalid, "--log-level"));
   const std::string longer = "/" + std::string(107, 'a');

@@ -7,6 +7,7 @@
 #include "backend/loopback/loopback_backend.h"
 #include "backend/publish/verifier.h"
 #include "backend/registry/registry_source.h"
+#include "backend/store/names.h"
 #include "tests/support/registry_process.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
@@ -56,6 +57,33 @@ TEST_F(PublisherTest, EveryPrefixOfAnImageIsPublishedAndSound) {
   ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));
   EXPECT_THAT(report.damages, IsEmpty());
   EXPECT_EQ(report.layers, 3u);
+}
+
+// Nodes of different makers agree on these, and stores outlive programs: another value here is another
+// format (docs/formats.md).
+TEST_F(PublisherTest, TheSameTarsGiveTheSameRecordsAndManifestAtAnyTimeAndPlace) {
+  const std::string tar =
+      TarBuilder()
+          .Pax({{"mtime", "1600000000.123456789"}, {"SCHILY.xattr.user.a", "b"}})
+          .File("bin/tool", testing::RandomBytes(150'000, 1), 04755)
+          .Link("bin/same", "bin/tool")
+          .Add(testing::MakeDevice("null", '3', 1, 3))
+          .Symlink("a\xff", "bin/tool")
+          .File("sparse", std::string(70'000, '\0'))
+          .End();
+  const WrittenImage image = layout_.AddImage(
+      {GzipLayer(tar), testing::PlainLayer(TarBuilder().File(".wh.null", "").End())});
+  ASSERT_OK(PublishLayout(layout_, store_));
+  ASSERT_OK_AND_ASSIGN(const Manifest manifest, StoreReader(store_).ReadManifest(image.chain_id));
+  ASSERT_EQ(manifest.layers.size(), 2u);
+  EXPECT_EQ(manifest.layers[0].record.ToHex(),
+            "9b73d579a05fae54d8ca4cd43bf54a1fa4af09c1d4563d660a81c00e7740cffa");
+  EXPECT_EQ(manifest.layers[1].record.ToHex(),
+            "572f8983980df5642c44ca9da69b8be8c8658b609cb6fd8c92c3cae7a80f1799");
+  ASSERT_OK_AND_ASSIGN(const std::string body,
+                       store_->ReadWhole(ManifestName(image.chain_id, std::nullopt), 1 << 20));
+  EXPECT_EQ(Sha256::Of(body).ToHex(),
+            "2aad38ca35d84b7a89f5b748659b4dbe4340ecd68a3a57326c91fec556937fcc");
 }
 
 TEST_F(PublisherTest, PublishingAgainDownloadsAndStoresNothing) {
