@@ -60,6 +60,6 @@ absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
 // of the records, and some MiB of contents. INVALID_ARGUMENT for a trace with
 // chunks that there are not, RESOURCE_EXHAUSTED for one of too many pieces.
 absl::Status WriteBootPack(Backend& backend, const Digest& chain_id, ChainReader& chain,
-                           const BootPlan& trace);
+                           const BootPlan& plan);
 
 }  // namespace slacker
