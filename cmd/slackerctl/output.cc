@@ -77,7 +77,7 @@ std::string_view Advice(const absl::Status& status) {
     case absl::StatusCode::kResourceExhausted:
       return "free some space, or check the limits that the message names";
     case absl::StatusCode::kNotFound:
-      return "\"slackerctl images\" lists what is published";
+      return "check the name; \"slackerctl images\" lists what a store has";
     case absl::StatusCode::kDataLoss:
       return "what was read is not what it should be: \"slackerctl verify\" checks the store, "
              "publishing again fetches an image anew";

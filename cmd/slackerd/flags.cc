@@ -50,7 +50,8 @@ Flags::Flags()
       "--config", config,
       std::string("configuration file (default: ") + kDefaultConfig + ", if it exists)");
   app->add_option("--root", root, "directory of this node's state");
-  app->add_option("--store", store, "URL of the store: loopback:/path, https://host/path");
+  app->add_option("--store", store,
+                  "URL of the store: loopback:/path, nfs://host/path, https://host/path");
   app->add_option("--log-level", log_level, "debug, info, warn or error");
 }
 

@@ -16,18 +16,19 @@ using grpc::ServerContext;
 
 constexpr int kListBatch = 100;  // containerd's own services send batches of this size
 
-// Whether a failure says something about this node rather than about the request.
-bool IsTrouble(absl::StatusCode code) {
+LogLevel LevelOf(absl::StatusCode code) {
   switch (code) {
+    // "A remote snapshot is there": what a lazy pull is answered, layer by layer.
+    case absl::StatusCode::kAlreadyExists:
+      return LogLevel::kDebug;
     case absl::StatusCode::kOk:
     case absl::StatusCode::kCancelled:
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kFailedPrecondition:
-      return false;
-    default:
-      return true;
+      return LogLevel::kInfo;
+    default:  // says something about this node rather than about the request
+      return LogLevel::kWarning;
   }
 }
 
@@ -44,7 +45,7 @@ grpc::Status SnapshotsService::Answer(const char* rpc, const std::string& key,
     status = Internal(exception.what());
   }
   if (!status.ok()) {
-    Log(IsTrouble(status.code()) ? LogLevel::kWarning : LogLevel::kInfo, "request failed",
+    Log(LevelOf(status.code()), "request failed",
         {{"rpc", rpc},
          {"key", key},
          {"code", absl::StatusCodeToString(status.code())},
