@@ -64,6 +64,10 @@ std::string Rfc3339Nano(int64_t nanos) {
 }  // namespace
 
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
+  Log(level, message, std::span(fields.begin(), fields.size()));
+}
+
+void Log(LogLevel level, std::string_view message, std::span<const LogField> fields) {
   if (!Logger().should_log(ToSpdlog(level))) return;
   nlohmann::ordered_json line;
   line["level"] = LogrusName(level);

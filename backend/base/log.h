@@ -4,6 +4,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@ using LogField = std::pair<std::string_view, std::string>;
 //   {"level":"info","msg":"…","time":"2026-01-02T03:04:05.678901234Z","key":"…"}
 // Values that are not UTF-8 are written with U+FFFD in place of the bad bytes. Thread-safe.
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
+void Log(LogLevel level, std::string_view message, std::span<const LogField> fields);
 
 // Lines below `level` are dropped; the default is kInfo.
 void SetLogLevel(LogLevel level);

@@ -9,6 +9,7 @@
 #include "backend/base/status.h"
 #include "backend/registry/registry_source.h"
 #include "backend/source/verifying_source.h"
+#include "cmd/common/grpc_status.h"
 #include "content.grpc.pb.h"
 #include "images.grpc.pb.h"
 
@@ -19,13 +20,6 @@ namespace content = ::containerd::services::content::v1;
 namespace images = ::containerd::services::images::v1;
 
 constexpr uint64_t kReadBytes = 8 << 20;  // in one call, which has a time limit
-
-absl::Status FromGrpc(const grpc::Status& status, std::string_view call) {
-  if (status.ok()) return absl::OkStatus();
-  return Annotate(
-      absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message()),
-      "containerd: " + std::string(call));
-}
 
 // Calls of one containerd in one namespace. Thread-safe.
 class Client {
@@ -43,7 +37,7 @@ class Client {
     images::GetImageRequest request;
     request.set_name(name);
     images::GetImageResponse response;
-    RETURN_IF_ERROR(FromGrpc(images_->Get(&context, request, &response), "image " + name));
+    RETURN_IF_ERROR(FromGrpc(images_->Get(&context, request, &response), "containerd: image " + name));
     return response.image();
   }
 
@@ -54,7 +48,7 @@ class Client {
     request.set_digest(digest.ToString());
     content::InfoResponse response;
     RETURN_IF_ERROR(
-        FromGrpc(content_->Info(&context, request, &response), "blob " + digest.ToString()));
+        FromGrpc(content_->Info(&context, request, &response), "containerd: blob " + digest.ToString()));
     return static_cast<uint64_t>(response.info().size());
   }
 
@@ -77,7 +71,7 @@ class Client {
       }
       bytes->append(response.data());
     }
-    RETURN_IF_ERROR(FromGrpc(reader->Finish(), "reading " + digest.ToString()));
+    RETURN_IF_ERROR(FromGrpc(reader->Finish(), "containerd: reading " + digest.ToString()));
     if (bytes->size() == size) return absl::OkStatus();
     return DataLoss("containerd's blob " + digest.ToString() + " ends too early");
   }

@@ -12,6 +12,7 @@
 
 #include "backend/base/status.h"
 #include "backend/base/unique_fd.h"
+#include "cmd/common/duration.h"
 #include "cmd/common/store_url.h"
 
 namespace slacker {
@@ -59,6 +60,21 @@ auto Number(int64_t Config::*field, int64_t min, int64_t max) {
   };
 }
 
+// Seconds, written as in "5m".
+auto Duration(int64_t Config::*field, int64_t min, int64_t max) {
+  return [field, min, max](const toml::node& node, Config* config) -> absl::Status {
+    const auto text = node.value_exact<std::string>();
+    if (!text.has_value()) return InvalidArgument("must be a string, as in \"5m\"");
+    ASSIGN_OR_RETURN(const int64_t value, ParseDuration(*text));
+    if (value < min || value > max) {
+      return InvalidArgument("must be from " + std::to_string(min) + "s to " +
+                             std::to_string(max) + "s");
+    }
+    config->*field = value;
+    return absl::OkStatus();
+  };
+}
+
 auto Flag(bool Config::*field) {
   return [field](const toml::node& node, Config* config) -> absl::Status {
     const auto value = node.value_exact<bool>();
@@ -88,8 +104,8 @@ absl::Status CheckOptionalPath(const std::string& path) {
   return path.empty() ? absl::OkStatus() : CheckPath(path);
 }
 
-const std::array<Key, 19>& Keys() {
-  static const std::array<Key, 19> keys = {{
+const std::array<Key, 20>& Keys() {
+  static const std::array<Key, 20> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
@@ -99,6 +115,8 @@ const std::array<Key, 19>& Keys() {
       {"store", "client_key", AccessFile(&StoreAccess::client_key)},
       {"store", "token_file", AccessFile(&StoreAccess::token_file)},
       {"store", "budget_ms", Number(&Config::store_budget_ms, kMinBudgetMs, kMaxBudgetMs)},
+      {"store", "stall_timeout",
+       Duration(&Config::store_stall_seconds, kMinStallSeconds, kMaxStallSeconds)},
       {"store", "trusted_keys", Texts(&Config::trusted_keys, CheckPath)},
       {"store", "private", Text(&Config::store_private, CheckPrivate)},
       {"store", "insecure", Flag(&Config::store_insecure)},

@@ -21,6 +21,7 @@ struct Config {
   std::string store_url;                  // "" = no store: every pull is ordinary
   StoreAccess store_access;               // files that a network store is asked with
   int64_t store_budget_ms = 500;          // what a Prepare may wait for the store
+  int64_t store_stall_seconds = 300;      // what a read of missing data may wait for it
   std::vector<std::string> trusted_keys;  // files: whose manifests count
   std::string store_private = "off";      // who gets private images: nobody, "cri-annotations"
   bool store_insecure = false;            // a store on a network without keys is fine
@@ -37,6 +38,7 @@ struct Config {
 
 inline constexpr std::string_view kPrivateByCri = "cri-annotations";
 inline constexpr int64_t kMinBudgetMs = 1, kMaxBudgetMs = 60'000;
+inline constexpr int64_t kMinStallSeconds = 1, kMaxStallSeconds = 24 * 60 * 60;
 inline constexpr int64_t kMinCompleteRate = 64 << 10, kMaxCompleteRate = 1LL << 40;
 
 // Overrides `config` with the text of a file called `name`. INVALID_ARGUMENT, with file, line and

@@ -42,6 +42,7 @@ absl::Status MakeRoot(const std::string& root) {
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
   std::unique_ptr<Daemon> daemon(new Daemon);
   daemon->root_ = config.root;
+  daemon->started_unix_seconds_ = SystemClock().WallNanos() / 1'000'000'000;
   RETURN_IF_ERROR(MakeRoot(config.root));
   ASSIGN_OR_RETURN(const std::string run_dir, RootRunDir(config.run_dir, config.root));
   ASSIGN_OR_RETURN(const std::string keeper, Sibling(kKeeper));
@@ -105,6 +106,7 @@ absl::Status Daemon::OpenStore(const Config& config) {
   options.db = db_.get();
   options.clock = &SystemClock();
   options.backend = backend_;
+  options.fill.stall_timeout = std::chrono::seconds(config.store_stall_seconds);
   ASSIGN_OR_RETURN(filler_, BlobFiller::Open(std::move(options)));
   return absl::OkStatus();
 }
@@ -228,46 +230,5 @@ void Daemon::Stop() {
 }
 
 Daemon::~Daemon() { Stop(); }
-
-void Daemon::LogCounters() const {
-  const FillStats fill = filler_->Stats();
-  const ImageManager::Transfers pull = images_->Stats();
-  const BootStats boot = images_->BootPackStats();
-  const FuseCounters fuse = connection_->counters();
-  const CompletionStats completion =
-      completer_ == nullptr ? CompletionStats() : completer_->Stats();
-  const ScrubStats scrub = scrubber_->Stats();
-  Log(LogLevel::kInfo, "counters",
-      {{"pull_store_requests", std::to_string(pull.store_requests)},
-       {"pull_store_bytes", std::to_string(pull.store_bytes)},
-       {"boot_store_requests", std::to_string(boot.requests)},
-       {"boot_store_bytes", std::to_string(boot.bytes)},
-       {"boot_packs", std::to_string(boot.packs)},
-       {"boot_packs_ignored", std::to_string(boot.packs_ignored)},
-       {"boot_records", std::to_string(boot.records)},
-       {"boot_chunks", std::to_string(boot.chunks)},
-       {"boot_chunks_present", std::to_string(boot.chunks_present)},
-       {"fill_store_requests", std::to_string(fill.store_requests)},
-       {"fill_store_bytes", std::to_string(fill.store_bytes)},
-       {"chunks_filled", std::to_string(fill.chunks_filled)},
-       {"chunks_recovered", std::to_string(fill.chunks_recovered)},
-       {"chunks_damaged", std::to_string(fill.chunks_damaged)},
-       {"fill_retries", std::to_string(fill.retries)},
-       {"fill_stalled", std::to_string(fill.stalled)},
-       {"cache_failed_writes", std::to_string(fill.failed_writes)},
-       {"blob_reads", std::to_string(fill.reads)},
-       {"blob_read_hits", std::to_string(fill.read_hits)},
-       {"served_bytes", std::to_string(fill.served_bytes)},
-       {"completed_bytes", std::to_string(completion.bytes_fetched)},
-       {"blobs_sealed", std::to_string(completion.blobs_sealed)},
-       {"blobs_switched", std::to_string(completion.blobs_switched)},
-       {"blobs_reopened", std::to_string(completion.blobs_reopened)},
-       {"scrubbed_chunks", std::to_string(scrub.chunks)},
-       {"scrubbed_bytes", std::to_string(scrub.bytes)},
-       {"scrub_damaged", std::to_string(scrub.damaged)},
-       {"fuse_requests", std::to_string(fuse.requests)},
-       {"fuse_resent", std::to_string(fuse.resent)},
-       {"fuse_errors", std::to_string(fuse.errors)}});
-}
 
 }  // namespace slacker

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "cmd/slackerd/auto_publisher.h"
@@ -19,16 +21,17 @@
 #include "snapshotter/gateway/request_writer.h"
 #include "snapshotter/images/image_manager.h"
 #include "snapshotter/keeper/keeper_client.h"
+#include "snapshotter/node_control.h"
 
 namespace slacker {
 
-class Daemon {
+class Daemon final : public NodeControl {
  public:
   // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is), takes over what
   // a predecessor left attached, and begins to clean up behind it. Asks no store.
   static absl::StatusOr<std::unique_ptr<Daemon>> Open(const Config& config);
   // Stops, and waits for what is still with the store.
-  ~Daemon();
+  ~Daemon() override;
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
@@ -38,12 +41,14 @@ class Daemon {
   void Stop();
 
   Snapshotter& snapshotter() { return *snapshotter_; }
+  NodeStatus Status() override;
 
   // One INFO line with every counter: what came from the store, what was served.
   void LogCounters() const;
 
  private:
   Daemon() = default;
+  std::vector<std::pair<std::string, uint64_t>> Counters() const;
   absl::Status OpenStore(const Config& config);
   absl::Status OpenAutoPublisher(const Config& config);
   void Decided(const PathDecision& decision);
@@ -51,6 +56,7 @@ class Daemon {
   void StartCare(const Config& config);
 
   std::string root_;
+  int64_t started_unix_seconds_ = 0;
   std::unique_ptr<KeeperClient> keeper_;
   std::unique_ptr<Db> db_;
   std::shared_ptr<ReadBackend> backend_;  // null: no store; shared by filler and images

@@ -63,7 +63,7 @@ absl::Status Run(const Config& config) {
   TakeLogsOfLibraries();
   ASSIGN_OR_RETURN(std::unique_ptr<Daemon> daemon, Daemon::Open(config));
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
-                   Server::Listen(config.address, &daemon->snapshotter()));
+                   Server::Listen(config.address, &daemon->snapshotter(), daemon.get()));
   Log(LogLevel::kInfo, "serving",
       {{"address", config.address}, {"root", config.root}, {"version", SLACKER_VERSION}});
   (void)sd_notify(0, "READY=1");  // without systemd there is nobody to tell

@@ -47,6 +47,8 @@ class FuseConnection {
   // False when somebody aborted it (/sys/fs/fuse/connections): nothing can be attached until the
   // next start.
   bool alive() const { return server_->alive(); }
+  // Whether the kernel sends unanswered requests again (Linux 6.9): whoever takes over needs it.
+  bool kernel_resends() const { return adopted_ || server_->counters().kernel_resends; }
   FuseCounters counters() const { return server_->counters(); }
 
  private:

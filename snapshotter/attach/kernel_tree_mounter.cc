@@ -1,7 +1,5 @@
 #include "snapshotter/attach/kernel_tree_mounter.h"
 
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <cstdlib>
 #include <utility>
@@ -74,12 +72,8 @@ absl::Status KernelTreeMounter::Attach(const TreeSpec& spec) {
   return AsMounterError(helper_->Call(std::move(request)));
 }
 
-// A mount point is on another device than the directory that it is in.
 bool KernelTreeMounter::IsMounted(const std::string& mount_path) {
-  struct stat self {
-  }, parent{};
-  return stat(mount_path.c_str(), &self) == 0 && stat((mount_path + "/..").c_str(), &parent) == 0 &&
-         self.st_dev != parent.st_dev;
+  return attach::IsMountPoint(mount_path);
 }
 
 absl::Status KernelTreeMounter::Detach(const std::string& mount_path) {

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -240,6 +241,14 @@ bool ParseCachePath(const std::string& directory, const std::string& path, uint6
   const char* end = path.data() + path.size() - kCacheSuffix.size();
   const auto [stop, error] = std::from_chars(begin, end, *blob_id);
   return error == std::errc() && stop == end;
+}
+
+// A mount point is on another device than the directory that it is in.
+bool IsMountPoint(const std::string& path) {
+  struct stat self {
+  }, parent{};
+  return stat(path.c_str(), &self) == 0 && stat((path + "/..").c_str(), &parent) == 0 &&
+         self.st_dev != parent.st_dev;
 }
 
 std::string ParentOf(const std::string& path) {

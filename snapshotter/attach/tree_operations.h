@@ -24,6 +24,9 @@ bool ParseCachePath(const std::string& directory, const std::string& path, uint6
 // The directory that holds `path`.
 std::string ParentOf(const std::string& path);
 
+// Whether something is mounted there: two stat(2).
+bool IsMountPoint(const std::string& path);
+
 // Does what the request says. See TreeMounter for the errors.
 absl::Status Perform(const Request& request);
 

@@ -37,6 +37,7 @@ FillEngine::FillEngine(std::shared_ptr<ReadBackend> backend, RecordFiles* record
       clock_(clock),
       options_(options),
       reader_(backend == nullptr ? nullptr : std::make_unique<StoreReader>(std::move(backend))),
+      outage_(clock),
       fetch_pool_(std::make_unique<ThreadPool>("slk-fetch", options.fetch_threads)),
       disk_pool_(std::make_unique<ThreadPool>("slk-disk", 2)) {}
 
@@ -189,10 +190,12 @@ void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
     }
   }
   if (needed.empty()) return;
+  const TimePoint asked = clock_->Monotonic();
   absl::StatusOr<std::shared_ptr<const Locations>> locations =
       reader_ == nullptr ? Unavailable("no store is configured")
                          : blob.FindLocations(*reader_, *records_, run->stale);
   if (!locations.ok()) {
+    if (reader_ != nullptr) outage_.Note(locations.status(), asked);
     std::vector<std::pair<uint32_t, absl::Status>> failed;
     for (const uint32_t chunk : needed) {
       failed.emplace_back(chunk, locations.status());
@@ -208,6 +211,7 @@ void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
       attempts.back()->locations = *locations;
     }
     attempts.back()->run.Append(chunk);
+    attempts.back()->asked = clock_->Monotonic();
   }
   for (const auto& attempt : attempts) {
     {
@@ -244,7 +248,7 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
   const uint32_t size = ChunkSize(*blob, chunk);
   if (bytes.ok() && bytes->size() != size) bytes = DataLoss("a chunk of another size");
   const absl::Status status = bytes.status();
-  NoteStoreState(status);
+  outage_.Note(status, attempt->asked);
   if (status.ok()) {
     auto content = std::make_shared<const std::string>(*std::move(bytes));
     if (SettleFill(*blob, chunk, content)) {

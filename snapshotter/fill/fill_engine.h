@@ -33,6 +33,7 @@
 #include "backend/base/thread_pool.h"
 #include "backend/store/store.h"
 #include "snapshotter/fill/layer_blob.h"
+#include "snapshotter/fill/store_outage.h"
 
 namespace slacker {
 
@@ -101,6 +102,8 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   bool RunOnDiskThread(std::function<void()> task);
 
   const FillCounters& counters() const { return counters_; }
+  // How reads get on with the store.
+  StoreOutage::Report DescribeOutage() const { return outage_.Describe(); }
 
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -148,7 +151,6 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
                    std::shared_ptr<const std::string> bytes, bool brought = false);
   void Written(uint64_t bytes, bool brought);
-  void NoteStoreState(const absl::Status& status);
   void Watch();
   std::vector<Watched> TakeExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RequeueDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -158,7 +160,7 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   const Options options_;
   const std::unique_ptr<StoreReader> reader_;  // null without a store
   FillCounters counters_;
-  std::atomic<bool> store_silent_ = false;   // logged when it changes
+  StoreOutage outage_;
   std::atomic<bool> cache_failing_ = false;  // logged once
 
   Mutex mutex_;  // never held together with LayerBlob::mutex

@@ -39,8 +39,9 @@ absl::Status FillEngine::BringRecord(const Digest& record) {
   // Another reader, whose question came a little earlier, may have brought it.
   if (records_->Load(record).ok()) return absl::OkStatus();
   if (reader_ == nullptr) return Unavailable("no store is configured");
+  const TimePoint asked = clock_->Monotonic();
   const absl::StatusOr<RecordObject> read = reader_->ReadRecord(record);
-  NoteStoreState(read.status());
+  outage_.Note(read.status(), asked);
   RETURN_IF_ERROR(read.status());
   RETURN_IF_ERROR(records_->Save(record, read->stored));
   return records_->Sync();

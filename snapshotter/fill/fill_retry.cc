@@ -59,18 +59,6 @@ void ForgetFill(LayerBlob& blob, uint32_t chunk) {
   blob.fills.erase(chunk);
 }
 
-void FillEngine::NoteStoreState(const absl::Status& status) {
-  const bool silent = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
-  if (store_silent_.load(std::memory_order_relaxed) == silent) return;
-  if (store_silent_.exchange(silent) == silent) return;
-  if (silent) {
-    Log(LogLevel::kWarning, "the store does not answer; reads of missing data wait, ignoring",
-        {{"error", status.ToString()}});
-  } else {
-    Log(LogLevel::kInfo, "the store answers again");
-  }
-}
-
 void FillEngine::Failed(const Run& run, std::vector<std::pair<uint32_t, absl::Status>> failed) {
   std::sort(failed.begin(), failed.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -83,7 +71,6 @@ void FillEngine::Failed(const Run& run, std::vector<std::pair<uint32_t, absl::St
     group.Append(chunk);
   };
   for (const auto& [chunk, status] : failed) {
-    NoteStoreState(status);
     if (reader_ != nullptr && MayAnswerLater(status)) {
       ++counters_.retries;
       add(later, chunk);
@@ -177,18 +164,21 @@ void FillEngine::Watch() {
         continue;
       }
     }
+    const absl::Status late = Unavailable("the store did not answer in time");
+    uint64_t given_up = expired_records.size();
     for (const Watched& watched : expired) {
       for (size_t i = 0; i < watched.fills.size(); ++i) {
         const uint32_t chunk = watched.first + static_cast<uint32_t>(i);
-        if (SettleFill(*watched.blob, chunk, Unavailable("the store did not answer in time"),
-                       watched.fills[i].get(), clock_->Monotonic())) {
-          ++counters_.stalled;
+        if (SettleFill(*watched.blob, chunk, late, watched.fills[i].get(), clock_->Monotonic())) {
+          ++given_up;
         }
       }
     }
+    counters_.stalled += given_up;
+    // A store that hangs says nothing by itself.
+    if (given_up > 0) outage_.NoteGivenUp(late, given_up);
     for (const RecordFetch& fetch : expired_records) {
-      ++counters_.stalled;
-      for (const auto& done : fetch.waiters) done(Unavailable("the store did not answer in time"));
+      for (const auto& done : fetch.waiters) done(late);
     }
   }
 }

@@ -54,6 +54,7 @@ struct FillEngine::Run {
 struct FillEngine::Attempt {
   Run run;
   std::shared_ptr<const Locations> locations;
+  TimePoint asked;
   Mutex mutex;
   uint32_t open ABSL_GUARDED_BY(mutex) = 0;
   std::vector<std::pair<uint32_t, absl::Status>> failed ABSL_GUARDED_BY(mutex);

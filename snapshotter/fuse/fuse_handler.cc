@@ -100,6 +100,7 @@ void Handler::Init(const fuse_in_header& header, std::string_view body) {
   fuse_init_in in{};
   if (body.size() < offsetof(fuse_init_in, flags2)) return ReplyError(header.unique, EPROTO);
   std::memcpy(&in, body.data(), std::min(body.size(), sizeof in));
+  kernel_resends_ = ((uint64_t{in.flags2} << 32) & kHasResend) != 0;
   fuse_init_out out{};
   out.major = FUSE_KERNEL_VERSION;
   out.minor = std::min(in.minor, kMinorVersion);
@@ -232,7 +233,7 @@ void Handler::ReplyError(uint64_t unique, int error) const {
 }
 
 FuseCounters Handler::counters() const {
-  return {requests_, reads_, resent_, errors_, max_in_flight_};
+  return {requests_, reads_, resent_, errors_, max_in_flight_, kernel_resends_};
 }
 
 }  // namespace slacker::fuse

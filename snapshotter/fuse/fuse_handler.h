@@ -43,6 +43,7 @@ class Handler {
   BlobSource* const source_;
   std::atomic<uint64_t> requests_{0}, reads_{0}, resent_{0}, errors_{0};
   std::atomic<uint64_t> in_flight_{0}, max_in_flight_{0};
+  std::atomic<bool> kernel_resends_{false};
   Mutex mutex_;
   std::unordered_map<uint64_t, uint64_t> sizes_ ABSL_GUARDED_BY(mutex_);
 };

@@ -34,6 +34,7 @@ struct FuseCounters {
   uint64_t resent = 0;         // of these, sent again after a take-over
   uint64_t errors = 0;         // READs answered with EIO
   uint64_t max_in_flight = 0;  // most READs under way at one time
+  bool kernel_resends = false;  // as the kernel said at INIT: false before it, and after a take-over
 };
 
 // Thread-safe.

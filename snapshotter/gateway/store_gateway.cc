@@ -1,8 +1,10 @@
 #include "snapshotter/gateway/store_gateway.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
+#include "backend/base/log.h"
 #include "backend/base/status.h"
 
 namespace slacker {
@@ -34,47 +36,51 @@ StoreGateway::StoreGateway(std::shared_ptr<ReadBackend> backend, const Clock* cl
       reader_(backend == nullptr
                   ? nullptr
                   : std::make_unique<StoreReader>(std::move(backend), options.trust)),
+      breaker_(clock, options.breaker),
       pool_("slk-store", options.threads) {}
 
-// In the sense of a circuit: nothing passes, but for what Admit lets through.
-bool StoreGateway::IsOpen() const {
-  return *std::max_element(failures_.begin(), failures_.end()) >= options_.failures_to_open;
-}
-
-absl::Status StoreGateway::Admit(TimePoint deadline) {
+absl::StatusOr<CircuitBreaker::Pass> StoreGateway::Admit() {
   if (reader_ == nullptr) return NotFound("no store is configured");
-  MutexLock lock(&mutex_);
-  if (IsOpen()) {
-    if (clock_->Monotonic() < closed_until_) {
-      return Unavailable("the store did not answer the last questions; not asking again yet");
+  {
+    MutexLock lock(&mutex_);
+    if (stuck_ >= options_.threads) {
+      return Unavailable("every thread that asks the store waits for an answer");
     }
-    closed_until_ = deadline;  // this one tries, the others wait for what it finds
   }
-  if (stuck_ >= options_.threads) {
-    return Unavailable("every thread that asks the store waits for an answer");
-  }
-  return absl::OkStatus();
+  const Pass pass = breaker_.Admit();
+  if (pass != Pass::kRefused) return pass;
+  return Unavailable("the store did not answer the last questions; not asking again yet");
 }
 
-bool StoreGateway::WouldAsk() {
-  if (reader_ == nullptr) return false;
-  MutexLock lock(&mutex_);
-  return !IsOpen() || clock_->Monotonic() >= closed_until_;
-}
+bool StoreGateway::WouldAsk() { return reader_ != nullptr && breaker_.WouldAdmit(); }
 
-absl::Status StoreGateway::Record(Size size, absl::Status outcome) {
-  MutexLock lock(&mutex_);
-  int& failures = failures_[static_cast<size_t>(size)];
-  if (!IsAnswer(outcome)) {
-    if (++failures >= options_.failures_to_open) {
-      closed_until_ = clock_->Monotonic() + options_.open_for;
-    }
-    return outcome;
+absl::Status StoreGateway::Record(Pass pass, Size size, absl::Status outcome) {
+  const bool answered = IsAnswer(outcome);
+  const CircuitBreaker::Report before = breaker_.Describe();
+  const CircuitBreaker::Change change = breaker_.Record(pass, size, answered);
+  if (!answered) {
+    MutexLock lock(&mutex_);
+    error_ = Message(outcome);
   }
-  failures = 0;
-  // What is still open waits for answers of the other size: the next question may get one.
-  if (IsOpen()) closed_until_ = clock_->Monotonic();
+  if (change == CircuitBreaker::Change::kOpened) {
+    Log(LogLevel::kWarning, "the store does not answer pulls; they take the ordinary path, ignoring",
+        {{"error", Message(outcome)}});
+  } else if (change == CircuitBreaker::Change::kClosed) {
+    const auto open_for =
+        std::chrono::duration_cast<std::chrono::seconds>(clock_->Monotonic() - before.since);
+    Log(LogLevel::kInfo, "the store answers pulls again",
+        {{"seconds", std::to_string(open_for.count())},
+         {"questions_spared", std::to_string(before.refused)}});
+  }
   return outcome;
+}
+
+StoreGateway::Report StoreGateway::Describe() const {
+  Report report;
+  report.breaker = breaker_.Describe();
+  MutexLock lock(&mutex_);
+  report.error = error_;
+  return report;
 }
 
 absl::Status StoreGateway::Ask(std::vector<std::function<absl::Status(const StoreReader&)>> tasks,
@@ -119,7 +125,7 @@ absl::Status StoreGateway::Ask(std::vector<std::function<absl::Status(const Stor
 template <typename Value>
 absl::StatusOr<Value> StoreGateway::AskOne(
     std::function<absl::StatusOr<Value>(const StoreReader&)> read, TimePoint deadline) {
-  RETURN_IF_ERROR(Admit(deadline));
+  ASSIGN_OR_RETURN(const Pass pass, Admit());
   // Shared: a late answer still needs a place to go to.
   auto value = std::make_shared<Value>();
   auto task = [value, read = std::move(read)](const StoreReader& reader) {
@@ -128,7 +134,7 @@ absl::StatusOr<Value> StoreGateway::AskOne(
     *value = *std::move(answer);
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(Record(Size::kSmall, Ask({std::move(task)}, deadline)));
+  RETURN_IF_ERROR(Record(pass, Size::kSmall, Ask({std::move(task)}, deadline)));
   return std::move(*value);
 }
 
@@ -153,7 +159,7 @@ absl::StatusOr<Locations> StoreGateway::ReadLocations(const Digest& record, size
 absl::StatusOr<std::vector<RecordObject>> StoreGateway::ReadRecords(
     const std::vector<Digest>& records, TimePoint deadline) {
   if (records.empty()) return std::vector<RecordObject>();
-  RETURN_IF_ERROR(Admit(deadline));
+  ASSIGN_OR_RETURN(const Pass pass, Admit());
   auto objects = std::make_shared<std::vector<RecordObject>>(records.size());
   std::vector<std::function<absl::Status(const StoreReader&)>> tasks;
   for (size_t i = 0; i < records.size(); ++i) {
@@ -167,7 +173,7 @@ absl::StatusOr<std::vector<RecordObject>> StoreGateway::ReadRecords(
       return absl::OkStatus();
     });
   }
-  RETURN_IF_ERROR(Record(Size::kLarge, Ask(std::move(tasks), deadline)));
+  RETURN_IF_ERROR(Record(pass, Size::kLarge, Ask(std::move(tasks), deadline)));
   return std::move(*objects);
 }
 

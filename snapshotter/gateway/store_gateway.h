@@ -4,19 +4,17 @@
 // answer, if it still comes, is dropped. Questions run on a few threads, so that a store that hangs
 // holds up those threads and nobody else.
 //
-// Circuit breaker: after `failures_to_open` questions in a row that the store did not answer in
-// time or at all, further ones are UNAVAILABLE at once for `open_for`; then one is let through, and
-// its outcome decides again. Every answer counts as one, NOT_FOUND and DATA_LOSS too. Records are
-// counted apart from what is small: a store that is too slow for them alone would answer the
-// question before each of them in time, and every layer of a pull would cost a budget.
+// Circuit breaker (circuit_breaker.h): a store that did not answer some questions in a row is not
+// asked for a while (UNAVAILABLE at once). Every answer counts as one, NOT_FOUND and DATA_LOSS too.
+// One line in the log when it opens, one when it closes.
 //
 // Thread-safe. The destructor waits for questions that are still with the store.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,6 +22,7 @@
 #include "backend/base/mutex.h"
 #include "backend/base/thread_pool.h"
 #include "backend/store/store.h"
+#include "snapshotter/gateway/circuit_breaker.h"
 
 namespace slacker {
 
@@ -33,8 +32,7 @@ class StoreGateway {
 
   struct Options {
     std::chrono::nanoseconds budget = std::chrono::milliseconds(500);
-    int failures_to_open = 3;
-    std::chrono::nanoseconds open_for = std::chrono::seconds(30);
+    CircuitBreaker::Options breaker = {};
     int threads = 8;
     Trust trust;  // whose manifests count
   };
@@ -49,6 +47,13 @@ class StoreGateway {
   // Whether a question would be asked now: there is a store, and the circuit breaker lets it through.
   bool WouldAsk();
 
+  // For people. `error`: why the last question that was not answered was not; "" = there is none.
+  struct Report {
+    CircuitBreaker::Report breaker;
+    std::string error;
+  };
+  Report Describe() const;
+
   // As StoreReader, and DEADLINE_EXCEEDED or UNAVAILABLE as said above.
   absl::StatusOr<StoreReader::GrantedManifest> ReadGrantedManifest(const Digest& chain_id,
                                                                    const std::string& repository,
@@ -61,11 +66,11 @@ class StoreGateway {
 
  private:
   struct Question;
-  enum class Size { kSmall, kLarge };  // of the answer
+  using Size = CircuitBreaker::Size;
+  using Pass = CircuitBreaker::Pass;
 
-  absl::Status Admit(TimePoint deadline);
-  absl::Status Record(Size size, absl::Status outcome);
-  bool IsOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Pass> Admit();
+  absl::Status Record(Pass pass, Size size, absl::Status outcome);
   // Runs the tasks on the pool and waits for all of them, or the first error, or the deadline.
   absl::Status Ask(std::vector<std::function<absl::Status(const StoreReader&)>> tasks,
                    TimePoint deadline);
@@ -77,9 +82,10 @@ class StoreGateway {
   const Options options_;
   const std::unique_ptr<StoreReader> reader_;  // null without a store
 
-  Mutex mutex_;
-  std::array<int, 2> failures_ ABSL_GUARDED_BY(mutex_) = {};  // in a row, by Size
-  TimePoint closed_until_ ABSL_GUARDED_BY(mutex_);
+  CircuitBreaker breaker_;
+
+  mutable Mutex mutex_;
+  std::string error_ ABSL_GUARDED_BY(mutex_);
   int stuck_ ABSL_GUARDED_BY(mutex_) = 0;  // tasks with the store that nobody waits for any more
 
   ThreadPool pool_;  // last: its threads use what is above

@@ -81,6 +81,8 @@ class ImageManager final : public Images {
   absl::Status Collect() override;
 
   Transfers Stats() const { return {transfers_->requests, transfers_->bytes}; }
+  // How pulls get on with the store.
+  StoreGateway::Report DescribeGateway() const { return gateway_.Describe(); }
   BootStats BootPackStats() const { return boots_->Stats(); }
   BuildQueue& builds_for_test() { return *builds_; }
   BootStreams& boots_for_test() { return *boots_; }

@@ -33,6 +33,7 @@ std::set<uint64_t> BlobsOnCaches(const std::string& root) {
 absl::StatusOr<NodeImage> Describe(Txn& txn, const std::string& root,
                                    const std::set<uint64_t>& on_caches, const ImageRow& row) {
   NodeImage image{.chain_id = row.chain_id, .names = {}, .layers = {}};
+  image.attached = attach::IsMountPoint(TreePath(root, row.id));
   ASSIGN_OR_RETURN(image.names, NamesOfImage(txn, row.chain_id));
   ASSIGN_OR_RETURN(const std::vector<BlobRow> blobs, ImageLayers(txn, row.id));
   for (const BlobRow& blob : blobs) {

@@ -26,6 +26,7 @@ struct NodeImage {
   // As whoever pulled it called it (the label cri.image-ref of its snapshots: a hint); may be empty.
   std::vector<std::string> names;
   std::vector<NodeLayer> layers;  // bottom first
+  bool attached = false;          // its tree is mounted
 };
 
 // In the order in which they came. NOT_FOUND: no slackerd has ever run on `root`.

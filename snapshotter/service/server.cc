@@ -40,13 +40,14 @@ void TakeLogsOfLibraries() {
   (void)google::protobuf::SetLogHandler(&LogOfProtobuf);
 }
 
-Server::Server(std::unique_ptr<Listener> listener, Snapshotter* snapshotter)
-    : listener_(std::move(listener)), service_(snapshotter) {}
+Server::Server(std::unique_ptr<Listener> listener, Snapshotter* snapshotter, NodeControl* control)
+    : listener_(std::move(listener)), service_(snapshotter), node_service_(control) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const std::string& path,
-                                                       Snapshotter* snapshotter) {
+                                                       Snapshotter* snapshotter,
+                                                       NodeControl* control) {
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Open(path));
-  std::unique_ptr<Server> server(new Server(std::move(listener), snapshotter));
+  std::unique_ptr<Server> server(new Server(std::move(listener), snapshotter, control));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -55,6 +56,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const std::string& path,
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, kMaxPollers);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.RegisterService(&server->service_);
+  builder.RegisterService(&server->node_service_);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(server->running_.NewReporter());
   builder.experimental().SetInterceptorCreators(std::move(interceptors));

@@ -1,4 +1,5 @@
-// The gRPC server: the Snapshots service, health and reflection on one unix socket. No TCP.
+// The gRPC server: the Snapshots service, the Node service of slackerctl, health and reflection on one
+// unix socket. No TCP.
 #pragma once
 
 #include <chrono>
@@ -7,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "snapshotter/service/listener.h"
+#include "snapshotter/service/node_service.h"
 #include "snapshotter/service/running_calls.h"
 #include "snapshotter/service/snapshots_service.h"
 
@@ -19,10 +21,10 @@ void TakeLogsOfLibraries();
 // Thread-compatible.
 class Server {
  public:
-  // Serves `snapshotter` on the unix socket `path` (listener.h) from then on. `snapshotter` must
-  // outlive the server.
+  // Serves both on the unix socket `path` (listener.h) from then on. They must outlive the server.
   static absl::StatusOr<std::unique_ptr<Server>> Listen(const std::string& path,
-                                                        Snapshotter* snapshotter);
+                                                        Snapshotter* snapshotter,
+                                                        NodeControl* control);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -32,10 +34,11 @@ class Server {
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
-  Server(std::unique_ptr<Listener> listener, Snapshotter* snapshotter);
+  Server(std::unique_ptr<Listener> listener, Snapshotter* snapshotter, NodeControl* control);
 
   const std::unique_ptr<Listener> listener_;  // goes last: it holds the lock
   SnapshotsService service_;
+  NodeService node_service_;
   RunningCalls running_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -166,7 +166,11 @@ class DaemonFixture : public ::testing::Test {
 
   // Of the daemons that are started from now on.
   void Configure(const std::string& key, const std::string& value) {
-    std::ofstream(config_, std::ios::app) << key << " = \"" << value << "\"\n";
+    ConfigureRaw(key, "\"" + value + "\"");
+  }
+  // What is no string.
+  void ConfigureRaw(const std::string& key, const std::string& value) {
+    std::ofstream(config_, std::ios::app) << key << " = " << value << "\n";
   }
   std::unique_ptr<Daemon> Start(const std::vector<std::string>& environment = {}) {
     return StartOn(root_, sock_, environment);

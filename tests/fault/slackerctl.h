@@ -24,20 +24,17 @@
 
 namespace slacker::testing {
 
-// With the store of this URL. Its wait status; `variable`: one more in its environment; `output`: a
-// file for what it says.
-inline int RunSlackerctl(std::vector<std::string> arguments, const std::string& url,
-                         std::string variable = "X=1", const std::string& output = "/dev/null") {
+// Its wait status; `variable`: one more in its environment; `output`: a file for what it says.
+inline int RunTool(std::vector<std::string> arguments, std::string variable = "X=1",
+                   const std::string& output = "/dev/null") {
   arguments.insert(arguments.begin(), SLACKERCTL);
-  arguments.insert(arguments.end(), {"--store", url});
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   char* envp[] = {variable.data(), nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output.c_str(), O_WRONLY | O_CREAT,
-                                   0600);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t pid = -1;
   EXPECT_EQ(posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), envp), 0);
@@ -45,6 +42,13 @@ inline int RunSlackerctl(std::vector<std::string> arguments, const std::string& 
   int status = -1;
   EXPECT_EQ(waitpid(pid, &status, 0), pid);
   return status;
+}
+
+// The same with the store of this URL.
+inline int RunSlackerctl(std::vector<std::string> arguments, const std::string& url,
+                         std::string variable = "X=1", const std::string& output = "/dev/null") {
+  arguments.insert(arguments.end(), {"--store", url});
+  return RunTool(std::move(arguments), std::move(variable), output);
 }
 
 inline std::shared_ptr<Backend> OpenStore(const std::string& path) {

@@ -86,6 +86,20 @@ void HttpServer::Accept() {
   }
 }
 
+void HttpServer::Trickle(int connection, std::string_view body) {
+  constexpr size_t kStepBytes = 1 << 10;
+  while (!body.empty() && SendAll(connection, body.substr(0, kStepBytes))) {
+    body.remove_prefix(std::min(body.size(), kStepBytes));
+    const auto next = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    MutexLock lock(&mutex_);
+    for (auto left = next - std::chrono::steady_clock::now(); !stopping_ && left > left.zero();
+         left = next - std::chrono::steady_clock::now()) {
+      (void)stopped_.WaitFor(&mutex_, left);
+    }
+    if (stopping_) return;
+  }
+}
+
 void HttpServer::Serve(int connection) {
   UniqueFd fd(connection);
   std::string text;
@@ -123,6 +137,7 @@ void HttpServer::Serve(int connection) {
   for (const std::string& header : answer.headers) head += header + "\r\n";
   if (!SendAll(connection, head + "\r\n")) return;
   if (request.method == "HEAD") return;
+  if (answer.then == HttpAnswer::Then::kTrickle) return Trickle(connection, answer.body);
   do {
     if (!SendAll(connection, std::string_view(answer.body).substr(0, answer.send_bytes))) return;
   } while (answer.then == HttpAnswer::Then::kRepeat);

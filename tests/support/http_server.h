@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -26,8 +27,8 @@ struct HttpAnswer {
   std::string body = {};
   // Content-Length is the body's size, but only this much of it is sent; then:
   size_t send_bytes = std::string::npos;
-  // kRepeat: the body again and again, until the client has gone.
-  enum class Then { kClose, kReset, kHang, kRepeat } then = Then::kClose;
+  // kRepeat: the body again and again, until the client has gone. kTrickle: it is sent at 1 KiB/s.
+  enum class Then { kClose, kReset, kHang, kRepeat, kTrickle } then = Then::kClose;
   // False: the end of the connection is the end of the body.
   bool content_length = true;
 };
@@ -48,6 +49,7 @@ class HttpServer {
  private:
   void Accept();
   void Serve(int connection);
+  void Trickle(int connection, std::string_view body);
 
   const Handler handler_;
   UniqueFd listener_;

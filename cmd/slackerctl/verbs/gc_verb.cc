@@ -1,11 +1,11 @@
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
 #include "backend/base/status.h"
 #include "backend/upkeep/gc.h"
+#include "cmd/common/duration.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
@@ -17,22 +17,6 @@ struct Arguments {
   std::string grace = "30d";
   bool dry_run = false;
 };
-
-// "30d", "12h", "45m", "10s", "0".
-absl::StatusOr<int64_t> ParseDuration(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-  constexpr int64_t kMax = 100 * 365;  // days: whatever the unit, nothing overflows
-  if (error == std::errc() && value >= 0) {
-    if (unit == "d" && value <= kMax) return value * kDaySeconds;
-    if (unit == "h" && value <= kMax * 24) return value * 60 * 60;
-    if (unit == "m" && value <= kMax * 24 * 60) return value * 60;
-    if (unit == "s" && value <= kMax * kDaySeconds) return value;
-    if (unit.empty() && value == 0) return value;
-  }
-  return InvalidArgument("\"" + std::string(text) + "\" is not a time: write 30d, 12h, 45m or 10s");
-}
 
 absl::StatusOr<GcReport> Collect(const Arguments& arguments, int64_t grace_seconds) {
   const GcOptions options{.grace_seconds = grace_seconds, .dry_run = arguments.dry_run};

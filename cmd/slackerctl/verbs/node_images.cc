@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <vector>
-
-#include "snapshotter/images/node_report.h"
+#include <utility>
 
 namespace slacker::ctl {
 namespace {
@@ -61,7 +59,8 @@ std::vector<Cell> Row(const NodeImage& image) {
   return {TextCell(Names(image)),           DigestCell(image.chain_id),
           CountCell(image.layers.size()),   SizeCell(totals.size_bytes),
           SizeCell(totals.cached_bytes),    TextCell(proved),
-          TextCell(Percent(image, totals)), CountCell(totals.switched)};
+          TextCell(Percent(image, totals)), CountCell(totals.switched),
+          TextCell(image.attached ? "yes" : "no")};
 }
 
 nlohmann::json ToJson(const NodeImage& image) {
@@ -69,6 +68,7 @@ nlohmann::json ToJson(const NodeImage& image) {
   json["chain_id"] = image.chain_id.ToString();
   json["names"] = nlohmann::json::array();
   for (const std::string& name : image.names) json["names"].push_back(Printable(name));
+  json["attached"] = image.attached;
   json["layers"] = nlohmann::json::array();
   for (const NodeLayer& layer : image.layers) {
     json["layers"].push_back({{"record", layer.record.ToHex()},
@@ -83,25 +83,31 @@ nlohmann::json ToJson(const NodeImage& image) {
 
 }  // namespace
 
+void PrintNodeImages(const std::vector<NodeImage>& images, const Console& console) {
+  std::vector<std::vector<Cell>> rows;
+  for (const NodeImage& image : images) rows.push_back(Row(image));
+  PrintRows(console,
+            {"PULLED AS", "CHAIN", "LAYERS", "SIZE", "ON THIS NODE", "PROVED", "COMPLETE",
+             "SWITCHED", "ATTACHED"},
+            rows);
+}
+
+nlohmann::json NodeImagesJson(const std::vector<NodeImage>& images) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const NodeImage& image : images) list.push_back(ToJson(image));
+  return list;
+}
+
 int ListNodeImages(const std::string& root, bool json, const Console& console) {
   const auto images = ReadNodeImages(root);
   if (!images.ok()) {
     PrintError(console.err, images.status());
     return kExitFailed;
   }
-  nlohmann::json list = nlohmann::json::array();
-  std::vector<std::vector<Cell>> rows;
-  for (const NodeImage& image : *images) {
-    list.push_back(ToJson(image));
-    rows.push_back(Row(image));
-  }
   if (json) {
-    PrintJson(console.out, list);
+    PrintJson(console.out, NodeImagesJson(*images));
   } else {
-    PrintRows(
-        console,
-        {"PULLED AS", "CHAIN", "LAYERS", "SIZE", "ON THIS NODE", "PROVED", "COMPLETE", "SWITCHED"},
-        rows);
+    PrintNodeImages(*images, console);
   }
   return kExitOk;
 }

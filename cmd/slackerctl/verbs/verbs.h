@@ -28,5 +28,6 @@ extern const Verb kGcVerb;
 extern const Verb kCompactVerb;
 extern const Verb kFsckVerb;
 extern const Verb kStatsVerb;
+extern const Verb kStatusVerb;
 
 }  // namespace slacker::ctl

@@ -20,7 +20,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
   ASSERT_OK(ApplyToml(
       "address = '/a'\nroot = '/r'\nlog_level = 'debug'\n"
       "[store]\nurl = 'loopback:/s'\nca_file = '/c'\nclient_certificate = '/cc'\n"
-      "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\ntrusted_keys = ['/k', '/l']\n"
+      "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\nstall_timeout = '2m'\ntrusted_keys = ['/k', '/l']\n"
       "insecure = true\nprivate = 'cri-annotations'\n[publish]\nrequest = true\nauto = true\n"
       "key = '/p'\ncontainerd = '/c.sock'\n[node]\nrun_dir = '/n'\n"
       "[cache]\ncomplete = 'off'\ncomplete_rate = 70000\n",
@@ -34,6 +34,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
       (StoreAccess{
           .ca_file = "/c", .client_certificate = "/cc", .client_key = "/ck", .token_file = "/t"}));
   EXPECT_EQ(config.store_budget_ms, 7);
+  EXPECT_EQ(config.store_stall_seconds, 120);
   EXPECT_EQ(config.run_dir, "/n");
   EXPECT_EQ(config.trusted_keys, (std::vector<std::string>{"/k", "/l"}));
   EXPECT_TRUE(config.store_insecure);
@@ -55,7 +56,7 @@ TEST(ConfigTest, AnEmptyFileLeavesTheDefaults) {
 TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   Config config;
   config.address = config.root = config.run_dir = "/changed";
-  config.store_budget_ms = 1;
+  config.store_budget_ms = config.store_stall_seconds = 1;
   config.cache_complete = "off";
   config.cache_complete_rate = 1;
   config.store_insecure = config.publish_request = config.publish_auto = true;

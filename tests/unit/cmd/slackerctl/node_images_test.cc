@@ -36,7 +36,7 @@ class NodeImagesTest : public testing::SlackerctlTest {
 TEST_F(NodeImagesTest, WhatIsProvedIsSaid) {
   MakeNode();
   ASSERT_EQ(Run({"images", "--node", "--root", root_}), kExitOk) << err_.str();
-  EXPECT_THAT(out_.str(), EndsWith("\t2\t8192\t0\t1/2\t0%\t0\n"));
+  EXPECT_THAT(out_.str(), EndsWith("\t2\t8192\t0\t1/2\t0%\t0\tno\n"));
   EXPECT_THAT(out_.str(), HasSubstr(image_chain_.ToString()));
 }
 

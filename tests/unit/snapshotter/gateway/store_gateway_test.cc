@@ -127,7 +127,7 @@ TEST_F(StoreGatewayTest, WithoutAStoreNothingIsPublished) {
 TEST_F(StoreGatewayTest, ThreadsThatHangAreNotJoinedByMore) {
   StoreGateway::Options options;
   options.threads = 2;
-  options.failures_to_open = 100;
+  options.breaker.failures_to_open = 100;
   StoreGateway gateway(faulty_, &clock_, options);
   store_->HoldReads();
   const auto ask = [&] {

@@ -20,6 +20,7 @@
 #include "snapshotter/core/core_snapshotter.h"
 #include "tests/support/fake_file_ops.h"
 #include "tests/support/fake_images.h"
+#include "tests/support/fake_node_control.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -123,6 +124,7 @@ class ServerTest : public ::testing::Test {
   FakeImages images_{dir_.path()};
   std::unique_ptr<Db> db_;
   std::unique_ptr<CoreSnapshotter> core_;
+  FakeNodeControl control_;
   Mutex mutex_;
   CondVar changed_;
   int held_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -133,7 +135,7 @@ class ServerTest : public ::testing::Test {
 constexpr std::chrono::hours kLongGrace{1};
 
 TEST_F(ServerTest, HealthIsServed) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   std::string response;
   const grpc::Status status = Call("/grpc.health.v1.Health/Check", "", &response);
   ASSERT_TRUE(status.ok()) << status.error_message();
@@ -141,7 +143,7 @@ TEST_F(ServerTest, HealthIsServed) {
 }
 
 TEST_F(ServerTest, ReflectionListsTheService) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   std::string response;
   const std::string list_services("\x3a\x00", 2);  // field 7, empty
   const grpc::Status status = Call("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -150,8 +152,44 @@ TEST_F(ServerTest, ReflectionListsTheService) {
   EXPECT_THAT(response, ::testing::HasSubstr("containerd.services.snapshots.v1.Snapshots"));
 }
 
+TEST_F(ServerTest, TheStatusOfTheNodeIsServed) {
+  control_.status.version = "1";
+  control_.status.features = {{"erofs", true}, {"loop", false, "why"}};
+  control_.status.keeper_alive = true;
+  control_.status.kept = {"lock"};
+  StoreStatus store;
+  store.urls = {"memory:"};
+  store.breaker.state = "open";
+  store.breaker.next_probe_unix_seconds = 2;
+  store.outage.silent = true;
+  store.outage.given_up = 3;
+  control_.status.store = store;
+  control_.status.counters = {{"reads", 7}};
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  const auto stub = node_v1::Node::NewStub(
+      grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  node_v1::StatusResponse response;
+  ASSERT_TRUE(stub->Status(&context, {}, &response).ok());
+  EXPECT_EQ(response.version(), "1");
+  ASSERT_EQ(response.features_size(), 2);
+  EXPECT_TRUE(response.features(0).found());
+  EXPECT_EQ(response.features(1).detail(), "why");
+  EXPECT_EQ(response.keeper().kept(0), "lock");
+  EXPECT_EQ(response.store().urls(0), "memory:");
+  EXPECT_EQ(response.store().breaker().state(), "open");
+  EXPECT_EQ(response.store().breaker().next_probe_unix_seconds(), 2);
+  EXPECT_EQ(response.store().outage().given_up(), 3U);
+  EXPECT_EQ(response.counters(0).value(), 7U);
+
+  control_.status.store.reset();
+  grpc::ClientContext again;
+  ASSERT_TRUE(stub->Status(&again, {}, &response).ok());
+  EXPECT_FALSE(response.has_store());
+}
+
 TEST_F(ServerTest, ShutdownDoesNotWaitForIdleConnections) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   const auto stub = Connect();
   grpc::ClientContext context;
   google::protobuf::Empty response;
@@ -160,7 +198,7 @@ TEST_F(ServerTest, ShutdownDoesNotWaitForIdleConnections) {
 }
 
 TEST_F(ServerTest, ShutdownLetsRunningCallsFinishAndRefusesNewOnes) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   grpc::Status running;
   std::thread caller([&] { running = Prepare("running", "a reference"); });
   WaitUntilHeld();
@@ -176,7 +214,7 @@ TEST_F(ServerTest, ShutdownLetsRunningCallsFinishAndRefusesNewOnes) {
 }
 
 TEST_F(ServerTest, ACallThatOutlastsTheGraceIsCancelledForItsCaller) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   grpc::Status running;
   std::thread caller([&] { running = Prepare("running", "a reference"); });
   WaitUntilHeld();
@@ -188,7 +226,7 @@ TEST_F(ServerTest, ACallThatOutlastsTheGraceIsCancelledForItsCaller) {
 }
 
 TEST_F(ServerTest, ServesOnAPrivateSocket) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   struct stat st {};
   ASSERT_EQ(stat(socket_.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777U, 0600U);
@@ -204,7 +242,7 @@ TEST_F(ServerTest, ServesOnAPrivateSocket) {
 
 // containerd sends the header or not, depending on who asks; the namespace is in the key.
 TEST_F(ServerTest, TheNamespaceHeaderIsNeitherNeededNorUsed) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   ASSERT_TRUE(Prepare("k").ok());
   const auto stub = Connect();
   for (const char* name : {"a", "b"}) {
@@ -220,7 +258,7 @@ TEST_F(ServerTest, TheNamespaceHeaderIsNeitherNeededNorUsed) {
 
 TEST_F(ServerTest, ListStreamsInBatchesOfAHundred) {
   for (int i = 0; i < 250; ++i) ASSERT_OK(core_->View(std::to_string(i), "", {}));
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   const auto stub = Connect();
   grpc::ClientContext context;
   const auto reader = stub->List(&context, {});
@@ -233,7 +271,7 @@ TEST_F(ServerTest, ListStreamsInBatchesOfAHundred) {
 
 TEST_F(ServerTest, ACallerThatGoesAwayDuringListDisturbsNobody) {
   for (int i = 0; i < 250; ++i) ASSERT_OK(core_->View(std::to_string(i), "", {}));
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   const auto stub = Connect();
   {
     grpc::ClientContext context;
@@ -253,15 +291,15 @@ TEST_F(ServerTest, ACallerThatGoesAwayDuringListDisturbsNobody) {
 TEST_F(ServerTest, AStaleSocketIsReplaced) {
   std::filesystem::create_directories(dir_ / "s");
   (void)BindSocket();
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   grpc::ClientContext context;
   google::protobuf::Empty response;
   EXPECT_TRUE(Connect()->Cleanup(&context, {}, &response).ok());
 }
 
 TEST_F(ServerTest, ALiveServerIsNotReplaced) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
-  EXPECT_THAT(Server::Listen(socket_, core_.get()),
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
               StatusIs(absl::StatusCode::kFailedPrecondition, "another daemon"));
   grpc::ClientContext context;
   google::protobuf::Empty response;
@@ -272,14 +310,14 @@ TEST_F(ServerTest, ALiveSocketOfAnotherProgramIsNotReplaced) {
   std::filesystem::create_directories(dir_ / "s");
   const UniqueFd fd = BindSocket();
   ASSERT_EQ(listen(fd.get(), 1), 0);
-  EXPECT_THAT(Server::Listen(socket_, core_.get()),
+  EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
               StatusIs(absl::StatusCode::kFailedPrecondition, "another program"));
 }
 
 TEST_F(ServerTest, AFileThatIsNoSocketIsKept) {
   std::filesystem::create_directories(dir_ / "s");
   std::ofstream(socket_) << "precious";
-  EXPECT_THAT(Server::Listen(socket_, core_.get()),
+  EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
               StatusIs(absl::StatusCode::kFailedPrecondition, "not a socket"));
   EXPECT_EQ(std::filesystem::file_size(socket_), 8U);
 }
@@ -290,13 +328,13 @@ TEST_F(ServerTest, AProgramThatListensAndTakesNothingIsNotWaitedFor) {
   ASSERT_EQ(listen(listening.get(), 0), 0);
   const UniqueFd waiting = NewSocket();
   ASSERT_TRUE(ConnectTo(waiting));  // all that the queue has room for
-  EXPECT_THAT(Server::Listen(socket_, core_.get()),
+  EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
               StatusIs(absl::StatusCode::kFailedPrecondition, "another program"));
 }
 
 // With gRPC's own listener the second caller would wait for ever.
 TEST_F(ServerTest, AConnectionWithoutADescriptorIsClosedAndTheNextOnesAreTaken) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   UniqueFd client = NewSocket();
   {
     rlimit before{};
@@ -318,16 +356,16 @@ TEST_F(ServerTest, AConnectionWithoutADescriptorIsClosedAndTheNextOnesAreTaken) 
 
 TEST_F(ServerTest, NothingIsLeftOfTheSocketAfterTheEnd) {
   {
-    ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get()));
+    ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
     EXPECT_TRUE(std::filesystem::exists(socket_));
   }
   EXPECT_FALSE(std::filesystem::exists(socket_));
 }
 
 TEST_F(ServerTest, ImpossibleAddressesAreInvalid) {
-  EXPECT_THAT(Server::Listen("relative", core_.get()),
+  EXPECT_THAT(Server::Listen("relative", core_.get(), &control_),
               StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(Server::Listen("/" + std::string(200, 'a'), core_.get()),
+  EXPECT_THAT(Server::Listen("/" + std::string(200, 'a'), core_.get(), &control_),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 

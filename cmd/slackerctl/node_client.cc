@@ -1,0 +1,44 @@
+#include "cmd/slackerctl/node_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+
+#include "backend/base/status.h"
+#include "cmd/common/grpc_status.h"
+
+namespace slacker::ctl {
+namespace {
+
+constexpr std::chrono::seconds kAnswerTime{30};
+
+}  // namespace
+
+void AddAddress(CLI::App* command, std::string* address) {
+  command->add_option("--address", *address, "slackerd's socket")
+      ->default_val("/run/slacker/slackerd.sock");
+}
+
+absl::StatusOr<std::unique_ptr<NodeClient>> NodeClient::Open(const std::string& address) {
+  if (!address.starts_with('/')) {
+    return InvalidArgument("slackerd's address must be the absolute path of its socket");
+  }
+  return std::unique_ptr<NodeClient>(new NodeClient(address));
+}
+
+NodeClient::NodeClient(const std::string& address)
+    : address_(address),
+      stub_(node_v1::Node::NewStub(
+          grpc::CreateChannel("unix://" + address, grpc::InsecureChannelCredentials()))) {}
+
+absl::StatusOr<node_v1::StatusResponse> NodeClient::Status() {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerTime);
+  node_v1::StatusResponse response;
+  RETURN_IF_ERROR(
+      FromGrpc(stub_->Status(&context, {}, &response), "slackerd at " + address_));
+  return response;
+}
+
+}  // namespace slacker::ctl

@@ -1,0 +1,36 @@
+// slackerctl's side of the service Node (proto/node.proto): what a running slackerd says and does.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "node.grpc.pb.h"
+
+namespace CLI {
+class App;
+}  // namespace CLI
+
+namespace slacker::ctl {
+
+namespace node_v1 = ::slacker::node::v1;
+
+// Adds --address.
+void AddAddress(CLI::App* command, std::string* address);
+
+// Thread-safe. Errors: UNAVAILABLE, no slackerd serves the socket; UNIMPLEMENTED, an older one does.
+class NodeClient {
+ public:
+  // `address`: the absolute path of slackerd's socket. Connects at the first call.
+  static absl::StatusOr<std::unique_ptr<NodeClient>> Open(const std::string& address);
+
+  absl::StatusOr<node_v1::StatusResponse> Status();
+
+ private:
+  explicit NodeClient(const std::string& address);
+
+  const std::string address_;
+  const std::unique_ptr<node_v1::Node::Stub> stub_;
+};
+
+}  // namespace slacker::ctl

@@ -1,0 +1,160 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/base/status.h"
+#include "cmd/slackerctl/node_client.h"
+#include "cmd/slackerctl/verbs/node_images.h"
+#include "cmd/slackerctl/verbs/verbs.h"
+
+namespace slacker::ctl {
+namespace {
+
+struct Arguments {
+  std::string address;
+  bool json = false;
+};
+
+// What slackerd says, and what is in its root.
+struct NodeView {
+  node_v1::StatusResponse status;
+  std::vector<NodeImage> images;
+};
+
+absl::StatusOr<NodeView> Look(const std::string& address) {
+  NodeView view;
+  ASSIGN_OR_RETURN(const std::unique_ptr<NodeClient> client, NodeClient::Open(address));
+  ASSIGN_OR_RETURN(view.status, client->Status());
+  ASSIGN_OR_RETURN(view.images, ReadNodeImages(view.status.root()));
+  return view;
+}
+
+using Fields = std::vector<std::pair<std::string, Cell>>;
+
+std::string PullsText(const node_v1::Breaker& breaker) {
+  const std::string since = " since " + FormatTime(breaker.since_unix_seconds());
+  const std::string why = ": " + breaker.error() + " (" + std::to_string(breaker.refused()) +
+                          " questions spared)";
+  if (breaker.state() == "open") {
+    return "not asked" + since + ", tried again at " +
+           FormatTime(breaker.next_probe_unix_seconds()) + why;
+  }
+  if (breaker.state() == "half-open") return "not asked" + since + ", the next pull tries" + why;
+  return "asked" + since;
+}
+
+std::string ReadsText(const node_v1::Store& store) {
+  if (!store.has_outage()) return "answered";
+  const node_v1::Outage& outage = store.outage();
+  return "not answered since " + FormatTime(outage.since_unix_seconds()) + ": " + outage.error() +
+         " (" + std::to_string(outage.unanswered()) + " questions, " +
+         std::to_string(outage.given_up()) + " chunks given up)";
+}
+
+std::string KeptText(const node_v1::Keeper& keeper) {
+  if (!keeper.alive()) return "away";
+  std::string text = "holds";
+  for (const std::string& name : keeper.kept()) text += " " + name;
+  return text;
+}
+
+void PrintStatus(const NodeView& view, const Console& console) {
+  const node_v1::StatusResponse& status = view.status;
+  Fields fields = {{"slackerd", TextCell(status.version() + ", PID " + std::to_string(status.pid()) +
+                                         ", since " + FormatTime(status.started_unix_seconds()))},
+                   {"root", TextCell(status.root())}};
+  for (const node_v1::Feature& feature : status.features()) {
+    const std::string missing = feature.detail().empty() ? "no" : "no: " + feature.detail();
+    fields.emplace_back("kernel " + feature.name(), TextCell(feature.found() ? "yes" : missing));
+  }
+  std::string fuse = status.fuse().alive() ? "connected at " : "aborted, was at ";
+  fuse += status.fuse().directory() + (status.fuse().adopted() ? ", taken over" : "");
+  fields.emplace_back("fuse", TextCell(fuse));
+  fields.emplace_back("keeper", TextCell(KeptText(status.keeper())));
+  if (!status.has_store()) fields.emplace_back("store", TextCell("none"));
+  for (const std::string& url : status.store().urls()) fields.emplace_back("store", TextCell(url));
+  if (status.has_store()) {
+    fields.emplace_back("store for pulls", TextCell(PullsText(status.store().breaker())));
+    fields.emplace_back("store for reads", TextCell(ReadsText(status.store())));
+  }
+  for (const node_v1::Counter& counter : status.counters()) {
+    fields.emplace_back(counter.name(), TextCell(std::to_string(counter.value())));
+  }
+  PrintFields(console, fields);
+  console.out << '\n';
+  PrintNodeImages(view.images, console);
+}
+
+nlohmann::json StoreJson(const node_v1::Store& store) {
+  nlohmann::json json = {{"urls", nlohmann::json::array()}};
+  for (const std::string& url : store.urls()) json["urls"].push_back(Printable(url));
+  const node_v1::Breaker& breaker = store.breaker();
+  json["breaker"] = {{"state", breaker.state()},
+                     {"since_unix_seconds", breaker.since_unix_seconds()},
+                     {"refused", breaker.refused()}};
+  if (breaker.state() == "open") {
+    json["breaker"]["next_probe_unix_seconds"] = breaker.next_probe_unix_seconds();
+  }
+  SetBytes(&json["breaker"], "error", breaker.error());
+  json["outage"] = nlohmann::json();
+  if (store.has_outage()) {
+    json["outage"] = {{"since_unix_seconds", store.outage().since_unix_seconds()},
+                      {"unanswered", store.outage().unanswered()},
+                      {"given_up", store.outage().given_up()}};
+    SetBytes(&json["outage"], "error", store.outage().error());
+  }
+  return json;
+}
+
+nlohmann::json StatusJson(const NodeView& view) {
+  const node_v1::StatusResponse& status = view.status;
+  nlohmann::json json = {{"version", status.version()},
+                         {"pid", status.pid()},
+                         {"started_unix_seconds", status.started_unix_seconds()},
+                         {"kernel", nlohmann::json::object()},
+                         {"counters", nlohmann::json::object()}};
+  SetBytes(&json, "root", status.root());
+  for (const node_v1::Feature& feature : status.features()) {
+    json["kernel"][feature.name()] = {{"found", feature.found()}, {"detail", feature.detail()}};
+  }
+  json["fuse"] = {{"alive", status.fuse().alive()}, {"adopted", status.fuse().adopted()}};
+  SetBytes(&json["fuse"], "directory", status.fuse().directory());
+  json["keeper"] = {{"alive", status.keeper().alive()}, {"kept", nlohmann::json::array()}};
+  for (const std::string& name : status.keeper().kept()) json["keeper"]["kept"].push_back(name);
+  json["store"] = status.has_store() ? StoreJson(status.store()) : nlohmann::json();
+  for (const node_v1::Counter& counter : status.counters()) {
+    json["counters"][counter.name()] = counter.value();
+  }
+  json["images"] = NodeImagesJson(view.images);
+  return json;
+}
+
+int RunStatus(const Arguments& arguments, const Console& console) {
+  const absl::StatusOr<NodeView> view = Look(arguments.address);
+  if (!view.ok()) {
+    PrintError(console.err, view.status());
+    return kExitFailed;
+  }
+  if (arguments.json) {
+    PrintJson(console.out, StatusJson(*view));
+  } else {
+    PrintStatus(*view, console);
+  }
+  return kExitOk;
+}
+
+Action DeclareStatus(CLI::App* command) {
+  auto arguments = std::make_shared<Arguments>();
+  AddAddress(command, &arguments->address);
+  command->add_flag("--json", arguments->json, "Write JSON");
+  return [arguments](const Console& console) { return RunStatus(*arguments, console); };
+}
+
+}  // namespace
+
+const Verb kStatusVerb = {"status", "Say how this node's slackerd is", DeclareStatus};
+
+}  // namespace slacker::ctl

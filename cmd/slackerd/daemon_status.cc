@@ -1,0 +1,129 @@
+// What the daemon says of itself: its counters, and its status.
+#include <unistd.h>
+
+#include <chrono>
+
+#include "backend/base/log.h"
+#include "cmd/slackerd/daemon.h"
+#include "snapshotter/attach/kernel_features.h"
+
+namespace slacker {
+namespace {
+
+using State = CircuitBreaker::State;
+
+const char* NameOf(State state) {
+  switch (state) {
+    case State::kOpen:
+      return "open";
+    case State::kHalfOpen:
+      return "half-open";
+    case State::kClosed:
+      break;
+  }
+  return "closed";
+}
+
+// When that was, or will be, by the wall clock as it stands now.
+int64_t UnixSeconds(std::chrono::steady_clock::time_point time) {
+  const auto ago = SystemClock().Monotonic() - time;
+  return (SystemClock().WallNanos() - std::chrono::nanoseconds(ago).count()) / 1'000'000'000;
+}
+
+BreakerStatus Describe(const StoreGateway::Report& report) {
+  BreakerStatus status;
+  status.state = NameOf(report.breaker.state);
+  status.since_unix_seconds = UnixSeconds(report.breaker.since);
+  if (report.breaker.state == State::kOpen) {
+    status.next_probe_unix_seconds = UnixSeconds(report.breaker.next_probe);
+  }
+  status.refused = report.breaker.refused;
+  status.error = report.error;
+  return status;
+}
+
+OutageStatus Describe(const StoreOutage::Report& report) {
+  if (!report.silent) return {};
+  return {.silent = true,
+          .since_unix_seconds = UnixSeconds(report.since),
+          .unanswered = report.unanswered,
+          .given_up = report.given_up,
+          .error = report.error};
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
+  const FillStats fill = filler_->Stats();
+  const ImageManager::Transfers pull = images_->Stats();
+  const BootStats boot = images_->BootPackStats();
+  const FuseCounters fuse = connection_->counters();
+  const CompletionStats completion =
+      completer_ == nullptr ? CompletionStats() : completer_->Stats();
+  const ScrubStats scrub = scrubber_->Stats();
+  return {{"pull_store_requests", pull.store_requests},
+          {"pull_store_bytes", pull.store_bytes},
+          {"boot_store_requests", boot.requests},
+          {"boot_store_bytes", boot.bytes},
+          {"boot_packs", boot.packs},
+          {"boot_packs_ignored", boot.packs_ignored},
+          {"boot_records", boot.records},
+          {"boot_chunks", boot.chunks},
+          {"boot_chunks_present", boot.chunks_present},
+          {"fill_store_requests", fill.store_requests},
+          {"fill_store_bytes", fill.store_bytes},
+          {"chunks_filled", fill.chunks_filled},
+          {"chunks_recovered", fill.chunks_recovered},
+          {"chunks_damaged", fill.chunks_damaged},
+          {"fill_retries", fill.retries},
+          {"fill_stalled", fill.stalled},
+          {"fill_outages", filler_->engine().DescribeOutage().outages},
+          {"cache_failed_writes", fill.failed_writes},
+          {"blob_reads", fill.reads},
+          {"blob_read_hits", fill.read_hits},
+          {"served_bytes", fill.served_bytes},
+          {"completed_bytes", completion.bytes_fetched},
+          {"blobs_sealed", completion.blobs_sealed},
+          {"blobs_switched", completion.blobs_switched},
+          {"blobs_reopened", completion.blobs_reopened},
+          {"scrubbed_chunks", scrub.chunks},
+          {"scrubbed_bytes", scrub.bytes},
+          {"scrub_damaged", scrub.damaged},
+          {"fuse_requests", fuse.requests},
+          {"fuse_resent", fuse.resent},
+          {"fuse_errors", fuse.errors}};
+}
+
+void Daemon::LogCounters() const {
+  std::vector<LogField> fields;
+  for (const auto& [name, value] : Counters()) fields.emplace_back(name, std::to_string(value));
+  Log(LogLevel::kInfo, "counters", std::span<const LogField>(fields));
+}
+
+NodeStatus Daemon::Status() {
+  NodeStatus status;
+  status.version = SLACKER_VERSION;
+  status.pid = getpid();
+  status.root = root_;
+  status.started_unix_seconds = started_unix_seconds_;
+  status.features = ProbeKernel(root_ + "/blobs");
+  status.features.push_back(
+      {"fuse_resend", connection_->kernel_resends(),
+       connection_->kernel_resends() ? "" : "reads that wait while slackerd restarts fail"});
+  status.fuse_directory = connection_->directory();
+  status.fuse_alive = connection_->alive();
+  status.fuse_adopted = connection_->adopted();
+  if (auto kept = keeper_->List(); kept.ok()) {
+    status.keeper_alive = true;
+    status.kept = *std::move(kept);
+  }
+  if (backend_ != nullptr) {
+    status.store = StoreStatus{.urls = {backend_->Url()},
+                               .breaker = Describe(images_->DescribeGateway()),
+                               .outage = Describe(filler_->engine().DescribeOutage())};
+  }
+  status.counters = Counters();
+  return status;
+}
+
+}  // namespace slacker

@@ -1,0 +1,67 @@
+// What an operator asks of a running slackerd (slackerctl status): beside containerd's contract
+// (snapshotter.h), on the same socket. Implemented by the daemon; snapshotter/service makes it an API.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace slacker {
+
+// Something of the kernel that slackerd uses where it is there, found by trying.
+struct KernelFeature {
+  std::string name;
+  bool found = false;
+  std::string detail = {};  // what is lost without it, or why it cannot be told
+};
+
+struct BreakerStatus {
+  std::string state;             // "closed", "open", "half-open"
+  int64_t since_unix_seconds = 0;
+  int64_t next_probe_unix_seconds = 0;  // open only, else 0
+  uint64_t refused = 0;          // questions that were not asked since it opened last
+  std::string error;             // of the last question that was not answered
+};
+
+// Reads of missing data, which wait for the store.
+struct OutageStatus {
+  bool silent = false;
+  int64_t since_unix_seconds = 0;  // silent only, as all below
+  uint64_t unanswered = 0;         // questions
+  uint64_t given_up = 0;           // chunks that nobody waits for any more: reads failed
+  std::string error;
+};
+
+struct StoreStatus {
+  std::vector<std::string> urls;
+  BreakerStatus breaker;
+  OutageStatus outage;
+};
+
+struct NodeStatus {
+  std::string version;
+  int64_t pid = 0;
+  std::string root;
+  int64_t started_unix_seconds = 0;
+  std::vector<KernelFeature> features;
+  std::string fuse_directory;    // where the FUSE connection is mounted
+  bool fuse_alive = false;
+  bool fuse_adopted = false;     // taken over from a predecessor
+  bool keeper_alive = false;
+  std::vector<std::string> kept;  // names of what the keeper holds
+  std::optional<StoreStatus> store;  // none: no store is configured
+  std::vector<std::pair<std::string, uint64_t>> counters;  // docs/operations.md, "Counters"
+};
+
+class NodeControl {
+ public:
+  virtual ~NodeControl() = default;
+
+  // What there is now. Asks no store; tries what the kernel can do on a loop device: milliseconds.
+  // Thread-safe.
+  virtual NodeStatus Status() = 0;
+};
+
+}  // namespace slacker

@@ -1,0 +1,55 @@
+#include "snapshotter/service/node_service.h"
+
+#include <string>
+#include <utility>
+
+namespace slacker {
+namespace {
+
+void StoreToProto(const StoreStatus& store, node_v1::Store* out) {
+  for (const std::string& url : store.urls) out->add_urls(url);
+  node_v1::Breaker* breaker = out->mutable_breaker();
+  breaker->set_state(store.breaker.state);
+  breaker->set_since_unix_seconds(store.breaker.since_unix_seconds);
+  breaker->set_next_probe_unix_seconds(store.breaker.next_probe_unix_seconds);
+  breaker->set_refused(store.breaker.refused);
+  breaker->set_error(store.breaker.error);
+  if (!store.outage.silent) return;
+  node_v1::Outage* outage = out->mutable_outage();
+  outage->set_since_unix_seconds(store.outage.since_unix_seconds);
+  outage->set_unanswered(store.outage.unanswered);
+  outage->set_given_up(store.outage.given_up);
+  outage->set_error(store.outage.error);
+}
+
+}  // namespace
+
+grpc::Status NodeService::Status(grpc::ServerContext* /*context*/,
+                                 const node_v1::StatusRequest* /*request*/,
+                                 node_v1::StatusResponse* response) {
+  const NodeStatus status = control_->Status();
+  response->set_version(status.version);
+  response->set_pid(status.pid);
+  response->set_root(status.root);
+  response->set_started_unix_seconds(status.started_unix_seconds);
+  for (const KernelFeature& feature : status.features) {
+    node_v1::Feature* out = response->add_features();
+    out->set_name(feature.name);
+    out->set_found(feature.found);
+    out->set_detail(feature.detail);
+  }
+  response->mutable_fuse()->set_directory(status.fuse_directory);
+  response->mutable_fuse()->set_alive(status.fuse_alive);
+  response->mutable_fuse()->set_adopted(status.fuse_adopted);
+  response->mutable_keeper()->set_alive(status.keeper_alive);
+  for (const std::string& name : status.kept) response->mutable_keeper()->add_kept(name);
+  if (status.store.has_value()) StoreToProto(*status.store, response->mutable_store());
+  for (const auto& [name, value] : status.counters) {
+    node_v1::Counter* out = response->add_counters();
+    out->set_name(name);
+    out->set_value(value);
+  }
+  return grpc::Status::OK;
+}
+
+}  // namespace slacker

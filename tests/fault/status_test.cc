@@ -1,0 +1,85 @@
+// slackerctl status, asked of a real slackerd.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/fault/remote_fixture.h"
+#include "tests/fault/slackerctl.h"
+
+namespace slacker::testing {
+namespace {
+
+class StatusTest : public RemoteFixture {
+ protected:
+  void SetUp() override {
+    RemoteFixture::SetUp();
+    ConfigureRaw("store.budget_ms", "30000");  // machines may be slow
+  }
+  nlohmann::json Status() {
+    const std::string output = dir_ / "status.json";
+    EXPECT_EQ(RunTool({"status", "--address", sock_, "--json"}, "X=1", output), 0);
+    std::ifstream file(output);
+    return nlohmann::json::parse(file, nullptr, false);
+  }
+  // Of a chain that is published, but not here.
+  std::string UnknownRef(int number) const {
+    return Sha256::Of("chain " + std::to_string(number)).ToString();
+  }
+};
+
+TEST_F(StatusTest, ARunningNodeSaysWhatItIsAndHas) {
+  const auto daemon = Start();
+  const std::string top = Pull(*daemon, "pull");
+  ASSERT_FALSE(top.empty());
+  nlohmann::json status = Status();
+  EXPECT_EQ(status["root"], root_);
+  EXPECT_EQ(status["store"]["urls"], nlohmann::json({"loopback:" + (dir_ / "store")}));
+  EXPECT_EQ(status["store"]["breaker"]["state"], "closed");
+  EXPECT_EQ(status["fuse"]["alive"], true);
+  EXPECT_EQ(status["keeper"]["alive"], true);
+  EXPECT_THAT(status["keeper"]["kept"], ::testing::Contains("lock"));
+  EXPECT_GT(status["counters"]["pull_store_requests"], 0);
+  ASSERT_FALSE(status["images"].empty());
+  for (const auto& image : status["images"]) EXPECT_EQ(image["attached"], false);
+  // Lazy images work here, so these must have been found.
+  for (const char* feature : {"overlay", "erofs", "erofs_chunked_file", "erofs_device_table",
+                              "fuse"}) {
+    EXPECT_EQ(status["kernel"][feature]["found"], true) << feature;
+  }
+  for (const char* feature : {"loop_direct_io", "loop_change_fd", "fuse_resend"}) {
+    EXPECT_TRUE(status["kernel"].contains(feature)) << feature;
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(root_ + "/blobs")) << "the probe's files are gone";
+
+  ASSERT_TRUE(daemon->Prepare("container", top).ok());
+  status = Status();
+  EXPECT_EQ(std::count_if(status["images"].begin(), status["images"].end(),
+                          [](const auto& image) { return image["attached"] == true; }),
+            1);
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
+}
+
+TEST_F(StatusTest, AStoreThatIsAwayIsSaidWhileItIs) {
+  const auto daemon = Start();
+  std::filesystem::rename(dir_ / "store", dir_ / "elsewhere");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(daemon->Prepare("ordinary " + std::to_string(i), "", UnknownRef(i)).ok());
+  }
+  EXPECT_TRUE(daemon->Prepare("spared", "", UnknownRef(9)).ok());
+  const nlohmann::json breaker = Status()["store"]["breaker"];
+  EXPECT_EQ(breaker["state"], "open");
+  EXPECT_GT(breaker["next_probe_unix_seconds"], breaker["since_unix_seconds"]);
+  EXPECT_EQ(breaker["refused"], 1);
+  EXPECT_THAT(breaker["error"].get<std::string>(), ::testing::Not(::testing::IsEmpty()));
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
+}
+
+TEST_F(StatusTest, WithoutASlackerdItFails) {
+  EXPECT_NE(RunTool({"status", "--address", sock_}), 0);
+}
+
+}  // namespace
+}  // namespace slacker::testing
