@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <functional>
 #include <utility>
 
@@ -19,6 +20,7 @@ namespace slacker {
 namespace {
 
 constexpr size_t kMaxFileBytes = 1 << 20;
+constexpr uint64_t kMaxMinFreePercent = 90;
 
 // A key of the file: where it goes and what it may be.
 struct Key {
@@ -104,8 +106,8 @@ absl::Status CheckOptionalPath(const std::string& path) {
   return path.empty() ? absl::OkStatus() : CheckPath(path);
 }
 
-const std::array<Key, 20>& Keys() {
-  static const std::array<Key, 20> keys = {{
+const std::array<Key, 22>& Keys() {
+  static const std::array<Key, 22> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
@@ -127,6 +129,8 @@ const std::array<Key, 20>& Keys() {
       {"cache", "complete", Text(&Config::cache_complete, CheckComplete)},
       {"cache", "complete_rate",
        Number(&Config::cache_complete_rate, kMinCompleteRate, kMaxCompleteRate)},
+      {"cache", "max_bytes", Number(&Config::cache_max_bytes, 0, kMaxCacheBytes)},
+      {"cache", "min_free", Text(&Config::cache_min_free, CheckMinFree)},
       {"node", "run_dir", Text(&Config::run_dir, CheckPath)},
   }};
   return keys;
@@ -227,6 +231,23 @@ absl::Status CheckPrivate(const std::string& value) {
 absl::Status CheckComplete(const std::string& value) {
   if (value == "idle" || value == "off") return absl::OkStatus();
   return InvalidArgument("must be idle or off");
+}
+
+absl::Status CheckMinFree(const std::string& value) {
+  uint64_t percent = 0;
+  const char* const end = value.data() + value.size();
+  const auto [stop, error] = std::from_chars(value.data(), end, percent);
+  if (error == std::errc() && std::string_view(stop, end) == "%" && percent <= kMaxMinFreePercent) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument("must be a part of the disk, from 0% to 90%");
+}
+
+uint64_t MinFreePercent(const Config& config) {
+  uint64_t percent = 0;
+  const std::string& value = config.cache_min_free;
+  (void)std::from_chars(value.data(), value.data() + value.size(), percent);  // checked before
+  return percent;
 }
 
 absl::Status CheckStoreUrl(const std::string& url) {

@@ -31,6 +31,8 @@ struct Config {
   std::string publish_containerd = "/run/containerd/containerd.sock";
   std::string cache_complete = "idle";       // what images lack is fetched in idle time, or "off"
   int64_t cache_complete_rate = 16LL << 20;  // bytes a second that this may take from the store
+  int64_t cache_max_bytes = 0;               // of all blob caches; 0 = no limit
+  std::string cache_min_free = "5%";         // of their file system
   std::string run_dir = "/run/slacker";
 
   bool operator==(const Config&) const = default;
@@ -39,6 +41,7 @@ struct Config {
 inline constexpr std::string_view kPrivateByCri = "cri-annotations";
 inline constexpr int64_t kMinBudgetMs = 1, kMaxBudgetMs = 60'000;
 inline constexpr int64_t kMinStallSeconds = 1, kMaxStallSeconds = 24 * 60 * 60;
+inline constexpr int64_t kMaxCacheBytes = 1LL << 50;
 inline constexpr int64_t kMinCompleteRate = 64 << 10, kMaxCompleteRate = 1LL << 40;
 
 // Overrides `config` with the text of a file called `name`. INVALID_ARGUMENT, with file, line and
@@ -56,5 +59,9 @@ absl::Status CheckLogLevel(const std::string& level);
 absl::Status CheckStoreUrl(const std::string& url);    // "" or what store_url.h accepts
 absl::Status CheckPrivate(const std::string& value);   // off, cri-annotations
 absl::Status CheckComplete(const std::string& value);  // idle, off
+absl::Status CheckMinFree(const std::string& value);   // "0%" to "90%"
+
+// REQUIRES: CheckMinFree.
+uint64_t MinFreePercent(const Config& config);
 
 }  // namespace slacker

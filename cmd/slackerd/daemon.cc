@@ -190,6 +190,22 @@ void Daemon::StartCare(const Config& config) {
   };
   scrubber_ = std::make_unique<Scrubber>(
       Scrubber::Options{.db = db_.get(), .filler = filler_.get(), .activity = activity});
+  const CacheSpace::Limits limits{.max_bytes = static_cast<uint64_t>(config.cache_max_bytes),
+                                  .min_free_percent = MinFreePercent(config)};
+  space_ = std::make_unique<CacheSpace>(
+      limits, [directory = config.root + "/blobs", with_caches = limits.max_bytes > 0] {
+        return CacheSpace::MeasureDirectory(directory, with_caches);
+      });
+  Evictor::Options eviction;
+  eviction.db = db_.get();
+  eviction.filler = filler_.get();
+  eviction.mounter = mounter_.get();
+  eviction.space = space_.get();
+  eviction.collect = [images = images_.get()] { return images->Collect(); };
+  eviction.ask_store = [images = images_.get()](const Digest& record, size_t chunks) {
+    return images->AskForChunks(record, chunks);
+  };
+  evictor_ = std::make_unique<Evictor>(std::move(eviction));
   if (config.cache_complete == "off") return;
   Completer::Options options;
   options.root = config.root;
@@ -198,6 +214,7 @@ void Daemon::StartCare(const Config& config) {
   options.mounter = mounter_.get();
   options.bytes_per_second = static_cast<uint64_t>(config.cache_complete_rate);
   options.activity = activity;
+  options.room = [space = space_.get()] { return space->Room(); };
   completer_ = std::make_unique<Completer>(std::move(options));
 }
 
@@ -215,6 +232,7 @@ void Daemon::Stop() {
   snapshotter_.reset();
   if (prover_ != nullptr) prover_->Stop();
   if (traces_ != nullptr) traces_->Stop();
+  evictor_.reset();
   completer_.reset();
   scrubber_.reset();
   if (images_ != nullptr) images_->Stop();

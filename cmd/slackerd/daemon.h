@@ -13,7 +13,9 @@
 #include "cmd/slackerd/auto_publisher.h"
 #include "cmd/slackerd/config.h"
 #include "snapshotter/attach/kernel_tree_mounter.h"
+#include "snapshotter/care/cache_space.h"
 #include "snapshotter/care/completer.h"
+#include "snapshotter/care/evictor.h"
 #include "snapshotter/care/layer_prover.h"
 #include "snapshotter/care/scrubber.h"
 #include "snapshotter/core/core_snapshotter.h"
@@ -69,7 +71,9 @@ class Daemon final : public NodeControl {
   std::unique_ptr<FuseConnection> connection_;
   std::unique_ptr<KernelTreeMounter> mounter_;
   std::unique_ptr<ImageManager> images_;
+  std::unique_ptr<CacheSpace> space_;
   std::unique_ptr<Completer> completer_;  // null: off
+  std::unique_ptr<Evictor> evictor_;
   std::unique_ptr<Scrubber> scrubber_;
   std::unique_ptr<CoreSnapshotter> snapshotter_;
   std::unique_ptr<LeaseKeeper> lease_;  // null: no store

@@ -60,6 +60,7 @@ std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
   const FuseCounters fuse = connection_->counters();
   const CompletionStats completion =
       completer_ == nullptr ? CompletionStats() : completer_->Stats();
+  const EvictionStats eviction = evictor_->Stats();
   const ScrubStats scrub = scrubber_->Stats();
   return {{"pull_store_requests", pull.store_requests},
           {"pull_store_bytes", pull.store_bytes},
@@ -86,6 +87,9 @@ std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
           {"blobs_sealed", completion.blobs_sealed},
           {"blobs_switched", completion.blobs_switched},
           {"blobs_reopened", completion.blobs_reopened},
+          {"evictions", eviction.runs},
+          {"evicted_chunks", eviction.chunks},
+          {"evicted_bytes", eviction.bytes},
           {"scrubbed_chunks", scrub.chunks},
           {"scrubbed_bytes", scrub.bytes},
           {"scrub_damaged", scrub.damaged},

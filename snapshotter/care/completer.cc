@@ -27,6 +27,11 @@ struct Answer {
   absl::Status status ABSL_GUARDED_BY(mutex);
 };
 
+absl::Status NoRoom(uint64_t blob_id) {
+  return FailedPrecondition("the cache has no room for the rest of blob " +
+                            std::to_string(blob_id));
+}
+
 absl::Status Stopping() { return Cancelled("the daemon stops"); }
 
 }  // namespace
@@ -122,9 +127,10 @@ absl::Status Completer::Complete(const Blob& blob) {
   const auto count = static_cast<uint32_t>(chunks.size());
   uint64_t missing = 0;
   for (uint32_t chunk = 0; chunk < count; ++chunk) {
-    if (!blob->cache().Has(chunk)) missing += chunks[chunk].size_bytes;
+    if (!blob->cache().Has(chunk)) missing += blob->PaddedSize(chunk);
   }
   if (missing == 0) return absl::OkStatus();
+  if (options_.room && options_.room() < missing) return NoRoom(blob->id());
   const uint64_t failed_writes = options_.filler->Stats().failed_writes;
   const auto began = std::chrono::steady_clock::now();
   uint64_t fetched = 0;
@@ -139,6 +145,7 @@ absl::Status Completer::Complete(const Blob& blob) {
       if (!blob->cache().Has(last)) bytes += chunks[last].size_bytes;
       ++last;
     }
+    if (options_.room && options_.room() < bytes) return NoRoom(blob->id());  // others took it
     RETURN_IF_ERROR(FetchRange(blob, first, last));
     fetched += bytes;
     bytes_fetched_ += bytes;
@@ -190,11 +197,9 @@ absl::Status Completer::Verify(const Blob& blob) {
   absl::Status first;
   for (uint32_t chunk = 0; chunk < blob->layer().chunks.size(); ++chunk) {
     const absl::Status verified = blob->VerifyOnDisk(chunk);
-    if (!verified.ok()) {
-      // Fetched again in the next pass.
-      blob->cache().Drop(chunk);
-      first.Update(verified);
-    }
+    // Fetched again in the next pass.
+    if (!verified.ok() && !absl::IsNotFound(verified)) blob->cache().Drop(chunk);
+    first.Update(verified);
     bytes += blob->layer().chunks[chunk].size_bytes;
     RETURN_IF_ERROR(Pace(bytes, options_.verify_bytes_per_second, began));
   }
@@ -202,6 +207,8 @@ absl::Status Completer::Verify(const Blob& blob) {
 }
 
 absl::Status Completer::SwitchToCache(const BlobRow& row) {
+  const auto hold = options_.filler->HoldSealed(row);
+  if (!hold.has_value()) return absl::OkStatus();  // something was taken out of it again
   ASSIGN_OR_RETURN(const BlobsInUse in_use, options_.mounter->FindBlobsInUse());
   if (!in_use.on_fuse.contains(row.id)) return absl::OkStatus();
   const absl::Status switched =

@@ -1,7 +1,8 @@
 // Makes images independent of the store, and then of us, while the node has nothing else to do.
 //
 // For each layer blob of an image that has snapshots, those that are attached first:
-//   1. what is missing is fetched, large runs of neighbours, at most `bytes_per_second`;
+//   1. what is missing is fetched, large runs of neighbours, at most `bytes_per_second`, if there
+//      is room for all of it: nothing would be gained by a part, or by what is evicted again;
 //   2. every chunk is read back from the disk and compared with the record;
 //   3. the cache is sealed (BlobCache): data and map durable, in this order;
 //   4. the blob's loop devices are switched from our FUSE file to the cache file, under running
@@ -57,6 +58,8 @@ class Completer {
     // happened; a store that does not answer, or a full disk, is tried again after it.
     std::chrono::nanoseconds rest = std::chrono::seconds(30);
     uint64_t bytes_per_second = 16ULL << 20;  // from the store
+    // How many bytes may be added to the caches now (CacheSpace::Room); null: any number.
+    std::function<uint64_t()> room;
     uint64_t verify_bytes_per_second = 64ULL << 20;
   };
 

@@ -83,7 +83,9 @@ absl::StatusOr<std::string> LayerProver::ReadChunk(const BlobRow& blob, const La
                                                    uint32_t chunk) {
   if (idle_.Disturbed() && !idle_.WaitUntilIdle()) return Cancelled("the daemon stops");
   if (idle_.stopping()) return Cancelled("the daemon stops");
-  ASSIGN_OR_RETURN(std::string bytes, options_.filler->ReadCachedChunk(blob.id, chunk));
+  auto cached = options_.filler->ReadCachedChunk(blob.id, chunk);
+  if (absl::IsNotFound(cached.status())) return Unavailable(Message(cached.status()));  // evicted
+  ASSIGN_OR_RETURN(std::string bytes, std::move(cached));
   if (Sha256::Of(bytes) == layer.chunks[chunk].digest) return bytes;
   options_.filler->DropChunk(blob.id, chunk);
   return Unavailable("chunk " + std::to_string(chunk) + " is damaged in the blob cache");

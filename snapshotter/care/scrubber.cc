@@ -57,6 +57,7 @@ bool Scrubber::Scrub(const BlobRow& row) {
     if (idle_.stopping() || (idle_.Disturbed() && !idle_.WaitUntilIdle())) return false;
     if (!(*blob)->cache().Has(chunk)) continue;
     const absl::Status verified = (*blob)->VerifyOnDisk(chunk);
+    if (absl::IsNotFound(verified)) continue;  // evicted meanwhile
     ++chunks_;
     bytes_ += chunks[chunk].size_bytes;
     if (!verified.ok()) {

@@ -1,10 +1,12 @@
 #include "snapshotter/fill/blob_cache.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "backend/base/failpoint.h"
@@ -52,6 +54,7 @@ absl::StatusOr<std::unique_ptr<BlobCache>> BlobCache::Open(std::string stem, con
                                                            uint64_t size_bytes, uint32_t chunks) {
   std::unique_ptr<BlobCache> cache(new BlobCache(std::move(stem), record, size_bytes, chunks));
   RETURN_IF_ERROR(cache->OpenData());
+  (void)cache->IsOurs();  // asked again when it matters
   if (cache->reused_) cache->LoadMap();
   return cache;
 }
@@ -59,7 +62,7 @@ absl::StatusOr<std::unique_ptr<BlobCache>> BlobCache::Open(std::string stem, con
 absl::Status BlobCache::OpenData() {
   const std::string path = DataPath(stem_);
   struct stat info {};
-  data_.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  data_.Reset(open(path.c_str(), O_RDWR | O_NOATIME | O_CLOEXEC));
   if (data_.valid() && fstat(data_.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
   if (data_.valid() && static_cast<uint64_t>(info.st_size) != size_bytes_) {
     // A new file instead of this one at its right length: a loop device may have it, and would
@@ -70,13 +73,13 @@ absl::Status BlobCache::OpenData() {
   reused_ = data_.valid() && info.st_blocks > 0;
   if (!reused_) RETURN_IF_ERROR(RemoveFile(MapPath(stem_)));  // it speaks of another file
   if (!data_.valid()) {
-    data_.Reset(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    data_.Reset(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOATIME | O_CLOEXEC, 0600));
     if (!data_.valid()) return ErrnoError(errno, "create " + path);
     if (ftruncate(data_.get(), static_cast<off_t>(size_bytes_)) != 0) {
       return ErrnoError(errno, "truncate " + path);
     }
   }
-  direct_.Reset(open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  direct_.Reset(open(path.c_str(), O_RDONLY | O_DIRECT | O_NOATIME | O_CLOEXEC));
   return absl::OkStatus();
 }
 
@@ -138,6 +141,7 @@ absl::Status BlobCache::Write(uint32_t chunk, uint64_t offset, std::string_view 
     Forget();
     return DataLoss(DataPath(stem_) + " was cut by somebody; it is not used until the next start");
   }
+  if (!IsOurs()) return FailedPrecondition(DataPath(stem_) + " is still another process's");
   RETURN_IF_ERROR(WriteExactly(data_, stem_, offset, bytes));
   // Zeros up to the next block: a new file has them.
   const uint64_t end = offset + bytes.size();
@@ -148,6 +152,15 @@ absl::Status BlobCache::Write(uint32_t chunk, uint64_t offset, std::string_view 
   }
   MarkFilled(chunk);
   return absl::OkStatus();
+}
+
+// Taken and kept for as long as the file is open. A process that dies gives it up when the last of
+// its threads has left its last system call.
+bool BlobCache::IsOurs() {
+  if (ours_.load(std::memory_order_acquire)) return true;
+  if (flock(data_.get(), LOCK_EX | LOCK_NB) != 0) return false;
+  ours_.store(true, std::memory_order_release);
+  return true;
 }
 
 void BlobCache::MarkFilled(uint32_t chunk) {
@@ -164,6 +177,7 @@ void BlobCache::Drop(uint32_t chunk) {
 
 absl::Status BlobCache::Flush() {
   MutexLock lock(&flushing_);
+  if (!IsOurs()) return absl::OkStatus();  // next time
   if (discarded_ || !dirty_.exchange(false, std::memory_order_acq_rel)) return absl::OkStatus();
   return SyncAndWriteMap();
 }
@@ -185,7 +199,7 @@ absl::Status BlobCache::SyncAndWriteMap() {
 
 absl::Status BlobCache::Seal() {
   MutexLock lock(&flushing_);
-  if (discarded_ || useless_ || !IsFull()) {
+  if (discarded_ || useless_ || !IsOurs() || !IsFull()) {
     return FailedPrecondition(DataPath(stem_) + " is not complete");
   }
   if (sealed_) return absl::OkStatus();
@@ -195,6 +209,43 @@ absl::Status BlobCache::Seal() {
   SLACKER_FAILPOINT("blob_cache.sealed");
   if (!status.ok()) sealed_ = false;
   return status;
+}
+
+absl::Status BlobCache::Evict(const std::vector<ChunkExtent>& extents) {
+  RETURN_IF_ERROR(Unclaim(extents));
+  readers_.Wait();
+  SLACKER_FAILPOINT("evict.unclaimed");
+  for (size_t first = 0, last = 0; first < extents.size(); first = last) {
+    uint64_t size = 0;
+    for (; last < extents.size() && extents[last].offset == extents[first].offset + size; ++last) {
+      size += extents[last].size_bytes;
+    }
+    if (fallocate(data_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  static_cast<off_t>(extents[first].offset), static_cast<off_t>(size)) != 0) {
+      return ErrnoError(errno, "punch " + DataPath(stem_));
+    }
+    SLACKER_FAILPOINT("evict.punched");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlobCache::Unclaim(const std::vector<ChunkExtent>& extents) {
+  MutexLock lock(&flushing_);
+  if (discarded_ || useless_ || !IsOurs()) {
+    return FailedPrecondition(DataPath(stem_) + " is not to be changed");
+  }
+  sealed_ = false;
+  for (const ChunkExtent& extent : extents) Drop(extent.chunk);
+  dirty_.store(false, std::memory_order_release);
+  SLACKER_FAILPOINT("evict.cleared");
+  absl::Status unclaimed = SyncAndWriteMap();
+  // A full disk has no room for another map; without one the file claims nothing.
+  if (!unclaimed.ok()) {
+    dirty_.store(true, std::memory_order_release);
+    unclaimed = RemoveFile(MapPath(stem_));
+  }
+  if (unclaimed.ok()) unclaimed = SyncDirectory(ParentOf(stem_));
+  return unclaimed;
 }
 
 void BlobCache::Discard() {
@@ -215,6 +266,21 @@ absl::Status BlobCache::Remove(const std::string& stem) {
   // The map first: a data file without a map is an empty one.
   RETURN_IF_ERROR(RemoveFile(MapPath(stem)));
   return RemoveFile(DataPath(stem));
+}
+
+void BlobCache::NoteUse(const std::string& stem) {
+  constexpr timespec kAccess{.tv_sec = 0, .tv_nsec = UTIME_NOW};
+  constexpr timespec kModification{.tv_sec = 0, .tv_nsec = UTIME_OMIT};
+  const std::array<timespec, 2> times = {kAccess, kModification};
+  // Where it fails the cache is evicted a little earlier.
+  (void)utimensat(AT_FDCWD, DataPath(stem).c_str(), times.data(), 0);
+}
+
+int64_t BlobCache::LastUseNanos(const std::string& stem) {
+  struct stat info {};
+  if (stat(DataPath(stem).c_str(), &info) != 0) return 0;
+  constexpr int64_t kNanosPerSecond = 1'000'000'000;
+  return info.st_atim.tv_sec * kNanosPerSecond + info.st_atim.tv_nsec;
 }
 
 bool BlobCache::IsSealedOnDisk(const std::string& stem, const Digest& record, uint64_t size_bytes) {

@@ -10,7 +10,17 @@
 // or size counts as empty.
 //
 // A full cache can be sealed: from then on loop devices may read the data file without us. Nothing
-// but Write of a chunk's own verified bytes changes it.
+// but Write of a chunk's own verified bytes changes it; Evict takes the seal off first.
+//
+// Evict gives back space, in this order: the bits go, durably; readers that may have seen them end;
+// only then are there holes. A crash in between leaves data that is verified before it is used.
+// Whoever reads a chunk because Has said so does both within one Reading.
+//
+// One process changes a cache. A killed predecessor may still be within its last system call, which
+// may punch a hole: until it is gone (its flock of the data file tells) the cache can be read, but
+// nothing more is claimed of it.
+//
+// When the cache was last used is the data file's access time; our own reads do not count.
 //
 // Should somebody have cut the data file, the cache is used no more: growing it again would show
 // zeros to whoever else has it open. The next Open makes another file.
@@ -31,8 +41,16 @@
 #include "backend/base/mutex.h"
 #include "backend/base/unique_fd.h"
 #include "snapshotter/fill/blob_map.h"
+#include "snapshotter/fill/grace_period.h"
 
 namespace slacker {
+
+// The place of a chunk in the data file, up to the next block.
+struct ChunkExtent {
+  uint32_t chunk = 0;
+  uint64_t offset = 0;  // a multiple of 4096, as is the size
+  uint64_t size_bytes = 0;
+};
 
 class BlobCache {
  public:
@@ -50,15 +68,20 @@ class BlobCache {
   // not verified.
   bool MayHold(uint64_t offset) const;
 
+  // What Has says while it lives stays true in the file until it ends. Short: local reads.
+  GracePeriod::Use Reading() const { return readers_.Enter(); }
+
   // Reads exactly `size` bytes. DATA_LOSS when the disk fails or the file is shorter.
   absl::Status Read(uint64_t offset, uint64_t size, char* out) const;
   // The same past the page cache, where the file system can do that: what the disk has. `offset`,
   // `size` and the address of `out` are multiples of 4096.
   absl::Status ReadFromDisk(uint64_t offset, uint64_t size, char* out) const;
   // Writes a chunk and then lets Has say so. RESOURCE_EXHAUSTED: the disk is full. DATA_LOSS:
-  // somebody has cut the file.
+  // somebody has cut the file. FAILED_PRECONDITION: it is not ours yet.
   absl::Status Write(uint32_t chunk, uint64_t offset, std::string_view bytes);
-  // The chunk's verified bytes are in the file already.
+  // Whether nobody else can change the file any more. Cheap once it has been true.
+  bool IsOurs();
+  // The chunk's verified bytes are in the file already. REQUIRES: IsOurs before they were read.
   void MarkFilled(uint32_t chunk);
   // Its bytes cannot be read any more.
   void Drop(uint32_t chunk);
@@ -69,12 +92,19 @@ class BlobCache {
   // Every chunk was verified in the file: makes file and map durable, and lets IsSealed say so.
   // FAILED_PRECONDITION: it is not full.
   absl::Status Seal();
+  // Gives the space of these chunks back. FAILED_PRECONDITION: the file is not ours, or about to be
+  // removed. After an error each chunk is in the file still, unclaimed, or a hole. REQUIRES: no
+  // loop device has the file, nobody writes these chunks meanwhile; one call at a time.
+  absl::Status Evict(const std::vector<ChunkExtent>& extents);
   // Its files are about to be removed: nothing is flushed any more.
   void Discard();
   bool dirty() const { return dirty_.load(std::memory_order_relaxed); }
 
   // Both files; OK when they are not there.
   static absl::Status Remove(const std::string& stem);
+  // Of a cache that may not be open: it was used just now; when it last was, Unix time, 0 = never.
+  static void NoteUse(const std::string& stem);
+  static int64_t LastUseNanos(const std::string& stem);
   // What the disk says of a cache that is not open: whether it was sealed, and its file is there.
   static bool IsSealedOnDisk(const std::string& stem, const Digest& record, uint64_t size_bytes);
 
@@ -89,6 +119,8 @@ class BlobCache {
   void LoadMap();
   BlobMap Map() const;
   bool IsCut() const;
+  // Lets neither memory nor disk claim these chunks.
+  absl::Status Unclaim(const std::vector<ChunkExtent>& extents);
   absl::Status SyncAndWriteMap() ABSL_EXCLUSIVE_LOCKS_REQUIRED(flushing_);
   void Forget();
 
@@ -101,6 +133,8 @@ class BlobCache {
   std::atomic<bool> reused_ = false;   // the file may hold more than the bits say
   std::atomic<bool> useless_ = false;  // somebody has cut the file
   std::atomic<bool> sealed_ = false;
+  std::atomic<bool> ours_ = false;  // we have the file's lock
+  mutable GracePeriod readers_;
   std::vector<std::atomic<uint64_t>> words_;
   std::atomic<bool> dirty_ = false;
   Mutex flushing_;  // one Flush or Seal at a time; Discard waits for it

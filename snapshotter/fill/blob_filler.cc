@@ -137,6 +137,9 @@ void BlobFiller::Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, u
   // Shared: between the chunks on their way.
   auto operation =
       std::make_shared<ReadOperation>(offset, size, size_t{last} - first + 1, std::move(done));
+  // Until every part that the cache has was read from it.
+  const GracePeriod::Use reading = blob->cache().Reading();
+  blob->NoteUse(first, last, engine_->UseSeconds());
   bool hit = true;
   for (uint32_t chunk = first; chunk < last;) {
     uint32_t end = chunk;
@@ -275,9 +278,38 @@ bool BlobFiller::IsSealed(const BlobRow& row) {
   return sealed_on_disk_.emplace(row.id, sealed).first->second;
 }
 
+std::optional<BlobFiller::FileHold> BlobFiller::HoldSealed(const BlobRow& row) {
+  {
+    MutexLock lock(&mutex_);
+    int& holds = file_holds_[row.id];
+    if (holds < 0) return std::nullopt;
+    ++holds;
+  }
+  FileHold hold(this, row.id, 1);
+  if (!IsSealed(row)) return std::nullopt;
+  return hold;
+}
+
+std::optional<BlobFiller::FileHold> BlobFiller::TakeFile(uint64_t blob_id) {
+  MutexLock lock(&mutex_);
+  int& holds = file_holds_[blob_id];
+  if (holds != 0) return std::nullopt;
+  holds = -1;
+  return FileHold(this, blob_id, -1);
+}
+
+void BlobFiller::EndHold(uint64_t blob_id, int hold) {
+  MutexLock lock(&mutex_);
+  const auto found = file_holds_.find(blob_id);
+  found->second -= hold;
+  if (found->second == 0) file_holds_.erase(found);
+}
+
 absl::StatusOr<std::string> BlobFiller::ReadCachedChunk(uint64_t blob_id, uint32_t chunk) {
   const auto blob = FindLoaded(blob_id);
-  if (blob == nullptr || !blob->cache().Has(chunk)) {
+  if (blob == nullptr) return NotFound("blob " + std::to_string(blob_id) + " is not in use");
+  const GracePeriod::Use reading = blob->cache().Reading();
+  if (!blob->cache().Has(chunk)) {
     return NotFound("chunk " + std::to_string(chunk) + " is not in the cache");
   }
   const Chunk& wanted = blob->layer().chunks[chunk];

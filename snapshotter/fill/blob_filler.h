@@ -12,10 +12,13 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "backend/base/clock.h"
@@ -77,6 +80,9 @@ class BlobFiller final : public BlobSource {
   absl::Status RemoveAllBut(const std::vector<uint64_t>& keep);
   // On disk, without holes.
   int64_t AllocatedBytes(uint64_t blob_id) const;
+  // When its cache was last used, Unix time; 0 = there is none. Survives restarts. NoteUse: now.
+  int64_t LastUseNanos(uint64_t blob_id) const { return BlobCache::LastUseNanos(StemOf(blob_id)); }
+  void NoteUse(uint64_t blob_id) { BlobCache::NoteUse(StemOf(blob_id)); }
 
   // Whether all of a blob is in the cache. May load it; false also where that fails.
   bool IsComplete(const BlobRow& row);
@@ -89,6 +95,33 @@ class BlobFiller final : public BlobSource {
   // Whether the cache file may be read without us. Reads a small file once for a blob that is not
   // loaded.
   bool IsSealed(const BlobRow& row);
+
+  // Who may decide what a blob's cache file is for. Move-only.
+  class FileHold {
+   public:
+    FileHold(FileHold&& other) noexcept
+        : filler_(std::exchange(other.filler_, nullptr)),
+          blob_id_(other.blob_id_),
+          hold_(other.hold_) {}
+    FileHold& operator=(FileHold&&) = delete;
+    ~FileHold() {
+      if (filler_ != nullptr) filler_->EndHold(blob_id_, hold_);
+    }
+
+   private:
+    friend class BlobFiller;
+    FileHold(BlobFiller* filler, uint64_t blob_id, int hold)
+        : filler_(filler), blob_id_(blob_id), hold_(hold) {}
+    BlobFiller* filler_;
+    uint64_t blob_id_;
+    int hold_;
+  };
+  // To give the file to a loop device: while it lives the cache stays sealed. Empty: it is not, or
+  // is about to be evicted from; our FUSE file does the same. Never waits.
+  std::optional<FileHold> HoldSealed(const BlobRow& row);
+  // To evict from it: while it lives nobody gets the above. Empty: somebody has it.
+  std::optional<FileHold> TakeFile(uint64_t blob_id);
+
   // Brings those of the chunks [first, last) that are not in the cache; `done` as for a read, when
   // all were verified: they are written behind that.
   void FillAsync(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
@@ -108,6 +141,7 @@ class BlobFiller final : public BlobSource {
   explicit BlobFiller(Options options);
 
   std::string StemOf(uint64_t blob_id) const;
+  void EndHold(uint64_t blob_id, int hold);
   absl::StatusOr<BlobRow> FindRow(uint64_t blob_id);
   std::shared_ptr<LayerBlob> FindLoaded(uint64_t blob_id);
   absl::StatusOr<std::shared_ptr<LayerBlob>> Load(uint64_t blob_id);
@@ -133,6 +167,7 @@ class BlobFiller final : public BlobSource {
   // Shared: reads under way keep a blob that is forgotten.
   std::unordered_map<uint64_t, std::shared_ptr<LayerBlob>> blobs_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<uint64_t, bool> sealed_on_disk_ ABSL_GUARDED_BY(mutex_);  // not loaded ones
+  std::map<uint64_t, int> file_holds_ ABSL_GUARDED_BY(mutex_);  // how many; -1 = TakeFile
   std::thread flusher_;
 };
 

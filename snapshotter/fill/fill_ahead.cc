@@ -41,6 +41,7 @@ FillEngine::Announcement FillEngine::Announce(const std::shared_ptr<LayerBlob>& 
 void FillEngine::Bring(const std::shared_ptr<LayerBlob>& blob, const Announced& announced,
                        std::string bytes) {
   const uint64_t size = bytes.size();
+  blob->NoteUse(announced.chunk, announced.chunk + 1, UseSeconds());
   auto content = std::make_shared<const std::string>(std::move(bytes));
   if (!SettleFill(*blob, announced.chunk, content)) return Release(size);  // given up meanwhile
   {

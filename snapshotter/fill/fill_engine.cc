@@ -11,11 +11,13 @@
 namespace slacker {
 namespace {
 
-// Still waited for.
-bool IsOpen(LayerBlob& blob, uint32_t chunk) {
+// Null: nobody waits for it any more, or it is on its way out of the cache.
+std::shared_ptr<Fill> FindOpen(LayerBlob& blob, uint32_t chunk) {
   MutexLock lock(&blob.mutex);
   const auto found = blob.fills.find(chunk);
-  return found != blob.fills.end() && !found->second->settled;
+  if (found == blob.fills.end() || found->second->settled || found->second->evicting)
+    return nullptr;
+  return found->second;
 }
 
 }  // namespace
@@ -183,7 +185,8 @@ void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
   LayerBlob& blob = *run->blob;
   std::vector<uint32_t> needed;
   for (uint32_t chunk = run->first; chunk < run->first + run->count; ++chunk) {
-    if (!IsOpen(blob, chunk) || Recover(*run, chunk)) {
+    const std::shared_ptr<Fill> fill = FindOpen(blob, chunk);
+    if (fill == nullptr || Recover(*run, chunk, *fill)) {
       Release(ChunkSize(blob, chunk));
     } else {
       needed.push_back(chunk);
@@ -226,17 +229,20 @@ void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
   }
 }
 
-bool FillEngine::Recover(const Run& run, uint32_t chunk) {
+// `fill` is looked for before the bytes are read, and the chunk claimed only while that fill is the
+// one under way: for as long as it is, nobody can take them out again.
+bool FillEngine::Recover(const Run& run, uint32_t chunk, const Fill& fill) {
   LayerBlob& blob = *run.blob;
   const Chunk& wanted = blob.layer().chunks[chunk];
+  const bool ours = blob.cache().IsOurs();
   if (run.attempt > 0 || !blob.cache().MayHold(wanted.blob_offset)) return false;
   std::string bytes(blob.PaddedSize(chunk), '\0');
   if (!blob.cache().Read(wanted.blob_offset, bytes.size(), bytes.data()).ok()) return false;
   if (!blob.IsChunk(chunk, bytes)) return false;
   bytes.resize(wanted.size_bytes);
-  blob.cache().MarkFilled(chunk);
-  if (SettleFill(blob, chunk, std::make_shared<const std::string>(std::move(bytes)))) {
+  if (SettleFill(blob, chunk, std::make_shared<const std::string>(std::move(bytes)), &fill)) {
     ++counters_.chunks_recovered;
+    if (ours) blob.cache().MarkFilled(chunk);
     ForgetFill(blob, chunk);
   }
   return true;
@@ -276,20 +282,24 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
 void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
                              std::shared_ptr<const std::string> bytes, bool brought) {
   const uint64_t size = bytes->size();
-  const bool accepted = RunOnDiskThread(
-      [self = shared_from_this(), blob, chunk, size, brought, bytes = std::move(bytes)] {
-        const uint64_t offset = blob->layer().chunks[chunk].blob_offset;
-        if (absl::Status written = blob->cache().Write(chunk, offset, *bytes); !written.ok()) {
-          ++self->counters_.failed_writes;
-          if (!self->cache_failing_.exchange(true)) {
-            Log(LogLevel::kWarning,
-                "cannot write a blob cache; what is read is fetched again next time, ignoring",
-                {{"blob", std::to_string(blob->id())}, {"error", written.ToString()}});
-          }
-        }
-        ForgetFill(*blob, chunk);
-        self->Written(size, brought);
-      });
+  const bool accepted = RunOnDiskThread([self = shared_from_this(), blob, chunk, size, brought,
+                                         bytes = std::move(bytes)] {
+    absl::Status written;  // without caching: who asked has his answer
+    if (self->caching_) {
+      written = blob->cache().Write(chunk, blob->layer().chunks[chunk].blob_offset, *bytes);
+    }
+    // Failed precondition: a process that is dying still has the file.
+    if (!written.ok() && !absl::IsFailedPrecondition(written)) {
+      ++self->counters_.failed_writes;
+      if (!self->cache_failing_.exchange(true)) {
+        Log(LogLevel::kWarning,
+            "cannot write a blob cache; what is read is fetched again next time, ignoring",
+            {{"blob", std::to_string(blob->id())}, {"error", written.ToString()}});
+      }
+    }
+    ForgetFill(*blob, chunk);
+    self->Written(size, brought);
+  });
   if (accepted) return;
   ForgetFill(*blob, chunk);
   Written(size, brought);

@@ -9,7 +9,8 @@
 // the log that names it. A cache file that cannot be written costs nothing but the next fetch.
 //
 // What others bring unasked goes the same way from its arrival on: one fetch for each chunk, whoever
-// brings it.
+// brings it. What leaves the cache does so under the same order: a chunk that is evicted counts as
+// being on its way until it is gone, so nobody else can touch it.
 //
 // A layer record that the node has lost or damaged is fetched again in the same way, with the same
 // failures.
@@ -86,6 +87,20 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void Bring(const std::shared_ptr<LayerBlob>& blob, const Announced& announced, std::string bytes);
   void Withdraw(const std::shared_ptr<LayerBlob>& blob, const Announcement& announced);
 
+  // Takes those of the chunks out of the cache that are in it and that nobody is at. Who wants one
+  // meanwhile waits, and then has it fetched. `chunks` ascend. How many there were, and their bytes;
+  // the errors of BlobCache::Evict, which also says what is REQUIRED. Local disk only.
+  struct Evicted {
+    uint64_t chunks = 0, bytes = 0;
+  };
+  absl::StatusOr<Evicted> Evict(const std::shared_ptr<LayerBlob>& blob,
+                                const std::vector<uint32_t>& chunks);
+  // Off: what is fetched is answered, and not written to the cache.
+  void SetCaching(bool on) { caching_ = on; }
+
+  // Now, for LayerBlob::NoteUse.
+  uint32_t UseSeconds() const;
+
   // Fetches a record, verifies it and keeps it on the node; `done` is told on a thread of the engine,
   // or within this call. One fetch for each record, however many ask. UNAVAILABLE: the store did not
   // answer within the stall timeout, or there is none. DATA_LOSS: it has no sound one. CANCELLED:
@@ -141,7 +156,7 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Release(uint64_t bytes);
   void Fetch(const std::shared_ptr<Run>& run);
-  bool Recover(const Run& run, uint32_t chunk);
+  bool Recover(const Run& run, uint32_t chunk, const Fill& fill);
   void Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk,
                absl::StatusOr<std::string> bytes);
   // Decides chunk by chunk whether to try again; their bytes are no longer in flight.
@@ -161,6 +176,7 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   const std::unique_ptr<StoreReader> reader_;  // null without a store
   FillCounters counters_;
   StoreOutage outage_;
+  std::atomic<bool> caching_ = true;
   std::atomic<bool> cache_failing_ = false;  // logged once
 
   Mutex mutex_;  // never held together with LayerBlob::mutex

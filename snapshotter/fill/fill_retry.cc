@@ -36,6 +36,7 @@ bool SettleFill(LayerBlob& blob, uint32_t chunk,
     const auto found = blob.fills.find(chunk);
     if (found == blob.fills.end() || found->second->settled) return false;
     if (expected != nullptr && found->second.get() != expected) return false;
+    if (found->second->evicting) return false;          // an answer to an earlier question
     if (found->second->not_before > now) return false;  // it is watched anew
     Fill& fill = *found->second;
     waiters = std::move(fill.waiters);

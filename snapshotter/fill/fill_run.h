@@ -1,4 +1,4 @@
-// Inside of FillEngine: what its two source files share.
+// Inside of FillEngine: what its source files share.
 #pragma once
 
 #include <memory>

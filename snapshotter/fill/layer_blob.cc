@@ -30,6 +30,7 @@ absl::StatusOr<std::shared_ptr<LayerBlob>> LayerBlob::Open(const BlobRow& row, s
     blob->layer_.chunks = std::move(layer->chunks);
     blob->layer_.chunks.shrink_to_fit();
   }
+  blob->last_uses_ = std::vector<std::atomic<uint32_t>>(blob->layer_.chunks.size());
   ASSIGN_OR_RETURN(blob->cache_,
                    BlobCache::Open(std::move(stem), row.record, row.size_bytes,
                                    static_cast<uint32_t>(blob->layer_.chunks.size())));
@@ -64,6 +65,11 @@ absl::Status LayerBlob::VerifyOnDisk(uint32_t chunk) const {
   const std::unique_ptr<char, void (*)(void*)> buffer(
       static_cast<char*>(std::aligned_alloc(kBlockBytes, size)), std::free);
   if (buffer == nullptr) return ResourceExhausted("no memory to verify a chunk");
+  const GracePeriod::Use reading = cache_->Reading();
+  if (!cache_->Has(chunk)) {
+    return NotFound("chunk " + std::to_string(chunk) + " of blob " + std::to_string(id()) +
+                    " is not in the cache");
+  }
   RETURN_IF_ERROR(cache_->ReadFromDisk(layer_.chunks[chunk].blob_offset, size, buffer.get()));
   if (IsChunk(chunk, std::string_view(buffer.get(), size))) return absl::OkStatus();
   return DataLoss("chunk " + std::to_string(chunk) + " of blob " + std::to_string(id()) +

@@ -32,6 +32,7 @@ struct Fill {
   std::atomic<bool> settled = false;                 // every waiter was answered; changes once
   std::chrono::steady_clock::time_point not_before;  // it is not given up earlier
   bool has_reader = false;  // somebody reads it, or has; else nobody but us wants it
+  bool evicting = false;    // it leaves the cache: nobody settles it but who evicts it
 };
 
 class LayerBlob {
@@ -60,8 +61,21 @@ class LayerBlob {
   uint64_t PaddedSize(uint32_t chunk) const;
   // Whether `padded` is that.
   bool IsChunk(uint32_t chunk, std::string_view padded) const;
-  // Reads a chunk from the disk, padded, and compares it. DATA_LOSS: it is another. Else the errors of BlobCache::Read.
+  ChunkExtent ExtentOf(uint32_t chunk) const {
+    return {chunk, layer_.chunks[chunk].blob_offset, PaddedSize(chunk)};
+  }
+  // Reads a chunk from the disk, padded, and compares it. NOT_FOUND: it is not in the cache.
+  // DATA_LOSS: it is another. Else the errors of BlobCache::Read.
   absl::Status VerifyOnDisk(uint32_t chunk) const;
+
+  // When a chunk was last read, or brought to be read, in seconds of a clock that is the caller's;
+  // 0 = not since the blob was opened.
+  void NoteUse(uint32_t first, uint32_t last, uint32_t seconds) {
+    for (; first < last; ++first) last_uses_[first].store(seconds, std::memory_order_relaxed);
+  }
+  uint32_t LastUse(uint32_t chunk) const {
+    return last_uses_[chunk].load(std::memory_order_relaxed);
+  }
 
   // From memory, else from the node, else from the store; blocks on the store. `stale`: not these
   // (null: any), but what the store says now. One question to the store at a time.
@@ -85,6 +99,7 @@ class LayerBlob {
   const BlobRow row_;
   Layer layer_;
   std::unique_ptr<BlobCache> cache_;
+  std::vector<std::atomic<uint32_t>> last_uses_;
 
   Mutex locations_mutex_;
   CondVar located_;

@@ -257,6 +257,10 @@ void ImageManager::ForgetFacts(const std::vector<BlobRow>& layers) {
   for (const BlobRow& layer : layers) facts_.erase(layer.record);
 }
 
+absl::Status ImageManager::AskForChunks(const Digest& record, size_t chunks) {
+  return gateway_.ReadLocations(record, chunks, gateway_.Deadline()).status();
+}
+
 // In advance, so that a first read after a restart needs no round trip for them. A store that does
 // not answer now is asked by the filler when the time comes.
 void ImageManager::FetchLocations(const Digest& chain_id) {

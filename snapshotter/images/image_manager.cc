@@ -183,9 +183,12 @@ absl::Status ImageManager::AttachTree(const KnownImage& image) {
   TreeSpec spec;
   spec.metadata_path = metadata.path;
   spec.mount_path = TreePath(options_.root, image.row.id);
+  std::vector<BlobFiller::FileHold> holds;  // until the kernel has the files
   for (const uint32_t layer : metadata.devices) {
     const BlobRow& blob = image.layers[layer];
-    const bool local = options_.filler->IsSealed(blob);
+    auto hold = options_.filler->HoldSealed(blob);
+    const bool local = hold.has_value();
+    if (local) holds.push_back(*std::move(hold));
     spec.blobs.push_back({blob.id, blob.size_bytes, local ? BlobFile::kCache : BlobFile::kFuse});
   }
   RETURN_IF_ERROR(MakeDirectories(spec.mount_path));

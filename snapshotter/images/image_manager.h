@@ -80,6 +80,10 @@ class ImageManager final : public Images {
   absl::StatusOr<SnapshotUsage> Usage(const Digest& chain_id) override;
   absl::Status Collect() override;
 
+  // Asks the store, within the budget, where the chunks of a layer are: OK when it says so. The
+  // errors of StoreGateway.
+  absl::Status AskForChunks(const Digest& record, size_t chunks);
+
   Transfers Stats() const { return {transfers_->requests, transfers_->bytes}; }
   // How pulls get on with the store.
   StoreGateway::Report DescribeGateway() const { return gateway_.Describe(); }

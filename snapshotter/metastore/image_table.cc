@@ -187,6 +187,24 @@ absl::StatusOr<std::vector<BlobRow>> ReferencedBlobs(Txn& txn) {
   return BlobRows(stmt);
 }
 
+absl::StatusOr<std::set<uint64_t>> BlobsUnderContainers(Txn& txn) {
+  // Down to the first snapshot that is an image's, as SnapshotTable::Chain does it.
+  Stmt stmt(txn,
+            "WITH RECURSIVE below(parent, chain) AS ("
+            "SELECT parent, chain FROM snapshots WHERE kind IN (1, 2) "
+            "UNION SELECT snapshots.parent, snapshots.chain FROM below "
+            "JOIN snapshots ON snapshots.id = below.parent WHERE below.chain IS NULL) "
+            "SELECT DISTINCT image_layers.blob FROM below "
+            "JOIN images ON images.chain = below.chain "
+            "JOIN image_layers ON image_layers.image = images.id");
+  std::set<uint64_t> ids;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, stmt.Step());
+    if (!row) return ids;
+    ids.insert(static_cast<uint64_t>(stmt.Int(0)));
+  }
+}
+
 absl::Status DeleteBlob(Txn& txn, uint64_t blob_id) {
   return Stmt(txn, "DELETE FROM blobs WHERE id = ?").Bind(static_cast<int64_t>(blob_id)).Run();
 }

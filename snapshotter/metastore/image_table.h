@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -69,6 +70,8 @@ absl::StatusOr<std::vector<BlobRow>> UnreferencedBlobs(Txn& txn);
 absl::Status DeleteBlob(Txn& txn, uint64_t blob_id);
 // Those of images that snapshots name, with content.
 absl::StatusOr<std::vector<BlobRow>> ReferencedBlobs(Txn& txn);
+// The IDs of those that containers stand on: of the topmost image below an active snapshot or a view.
+absl::StatusOr<std::set<uint64_t>> BlobsUnderContainers(Txn& txn);
 
 // Those with Proof::kNotYet.
 absl::StatusOr<std::vector<BlobRow>> UnprovedBlobs(Txn& txn);

@@ -55,7 +55,7 @@ class NodeTest : public ::testing::Test {
     options.db = db_.get();
     options.clock = &clock_;
     options.filler = filler_.get();
-    options.mounter = &mounter_;
+    options.mounter = Mounter();
     options.traces = start_traces_;
     options.backend = faulty_;
     options.build_delay = build_delay_;
@@ -65,6 +65,8 @@ class NodeTest : public ::testing::Test {
     images_ = *std::move(images);
     ASSERT_OK(images_->Start());
   }
+  // When there is a filler; another one is to be ended by who made it.
+  virtual TreeMounter* Mounter() { return &mounter_; }
   void StopNode() {
     images_.reset();
     filler_.reset();
@@ -108,6 +110,16 @@ class NodeTest : public ::testing::Test {
         *txn, "INSERT INTO snapshots(name, kind, created, updated, chain) VALUES (?, 3, 0, 0, ?)");
     const std::string raw(reinterpret_cast<const char*>(chain.bytes.data()), chain.bytes.size());
     ASSERT_OK(insert.BindText(chain.ToString()).BindText(raw).Run());
+    ASSERT_OK(txn->Commit());
+  }
+  // A container on a snapshot of AddSnapshot.
+  void AddContainer(const Digest& chain) {
+    auto txn = db_->Write();
+    ASSERT_OK(txn);
+    Stmt insert(*txn,
+                "INSERT INTO snapshots(name, kind, created, updated, parent) "
+                "SELECT ?, 2, 0, 0, id FROM snapshots WHERE name = ?");
+    ASSERT_OK(insert.BindText("on " + chain.ToString()).BindText(chain.ToString()).Run());
     ASSERT_OK(txn->Commit());
   }
   void RemoveSnapshots() {

@@ -23,7 +23,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
       "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\nstall_timeout = '2m'\ntrusted_keys = ['/k', '/l']\n"
       "insecure = true\nprivate = 'cri-annotations'\n[publish]\nrequest = true\nauto = true\n"
       "key = '/p'\ncontainerd = '/c.sock'\n[node]\nrun_dir = '/n'\n"
-      "[cache]\ncomplete = 'off'\ncomplete_rate = 70000\n",
+      "[cache]\ncomplete = 'off'\ncomplete_rate = 70000\nmax_bytes = 5000\nmin_free = '10%'\n",
       "f", &config));
   EXPECT_EQ(config.address, "/a");
   EXPECT_EQ(config.root, "/r");
@@ -45,6 +45,8 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(config.store_private, "cri-annotations");
   EXPECT_EQ(config.cache_complete, "off");
   EXPECT_EQ(config.cache_complete_rate, 70000);
+  EXPECT_EQ(config.cache_max_bytes, 5000);
+  EXPECT_EQ(MinFreePercent(config), 10U);
 }
 
 TEST(ConfigTest, AnEmptyFileLeavesTheDefaults) {
@@ -59,6 +61,8 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   config.store_budget_ms = config.store_stall_seconds = 1;
   config.cache_complete = "off";
   config.cache_complete_rate = 1;
+  config.cache_max_bytes = 1;
+  config.cache_min_free = "1%";
   config.store_insecure = config.publish_request = config.publish_auto = true;
   config.publish_key = config.publish_containerd = "/changed";
   config.trusted_keys = {"/changed"};
@@ -71,6 +75,8 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   EXPECT_EQ(config.store_budget_ms, defaults.store_budget_ms);
   EXPECT_EQ(config.cache_complete, defaults.cache_complete);
   EXPECT_EQ(config.cache_complete_rate, defaults.cache_complete_rate);
+  EXPECT_EQ(config.cache_max_bytes, defaults.cache_max_bytes);
+  EXPECT_EQ(config.cache_min_free, defaults.cache_min_free);
   EXPECT_EQ(config.store_insecure, defaults.store_insecure);
   EXPECT_EQ(config.publish_request, defaults.publish_request);
   EXPECT_EQ(config.publish_auto, defaults.publish_auto);
@@ -110,6 +116,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"NumberOutOfRange", "[store]\nbudget_ms = 0", "f.toml:3: store.budget_ms: must be"},
         BadCase{"UnknownPrivate", "[store]\nprivate = 'all'", "f.toml:3: store.private: "},
         BadCase{"UnknownComplete", "[cache]\ncomplete = 'now'", "f.toml:3: cache.complete: "},
+        BadCase{"NegativeCache", "[cache]\nmax_bytes = -1", "f.toml:3: cache.max_bytes: must be"},
+        BadCase{"FreeBytes", "[cache]\nmin_free = 5", "f.toml:3: cache.min_free: must be a string"},
+        BadCase{"FreeWithoutUnit", "[cache]\nmin_free = '5'", "f.toml:3: cache.min_free: must be"},
+        BadCase{"FreeOfMore", "[cache]\nmin_free = '5% '", "f.toml:3: cache.min_free: must be"},
+        BadCase{"AllFree", "[cache]\nmin_free = '91%'", "f.toml:3: cache.min_free: must be"},
         BadCase{"CompleteRateOfNothing", "[cache]\ncomplete_rate = 0",
                 "f.toml:3: cache.complete_rate: must be"},
         BadCase{"ListAsString", "[store]\ntrusted_keys = '/k'",

@@ -40,6 +40,7 @@ class CompleterTest : public testing::NodeTest {
     };
     options.idle = kSoon;
     options.rest = kSoon;
+    options.room = [this] { return room_.load(); };
     options.bytes_per_second = options.verify_bytes_per_second = 1ULL << 40;
     completer_ = std::make_unique<Completer>(std::move(options));
   }
@@ -73,6 +74,7 @@ class CompleterTest : public testing::NodeTest {
   std::string tree_;
   std::atomic<uint64_t> activity_ = 0, looks_ = 0;
   std::atomic<bool> busy_ = false;
+  std::atomic<uint64_t> room_ = UINT64_MAX;
   std::unique_ptr<Completer> completer_;
 };
 
@@ -204,6 +206,41 @@ TEST_F(CompleterTest, WhereTheCacheCannotBeReadDirectlyTheBlobStaysOnFuse) {
   WaitUntil([&] { return mounter_.switch_calls() > 2; });
   EXPECT_TRUE(AllOn(BlobFile::kFuse));
   EXPECT_TRUE(filler_->IsSealed(layers_[0]));
+}
+
+TEST_F(CompleterTest, WhatDoesNotFitIsNotBegunAndWhatFitsIsCompleted) {
+  room_ = layers_[0].size_bytes - 4096;
+  StartCompleter();
+  WaitUntil([&] { return completer_->Stats().blobs_sealed == 1; });
+  EXPECT_TRUE(filler_->IsSealed(layers_[1]));
+  WaitForLooks(50);
+  EXPECT_EQ(filler_->AllocatedBytes(layers_[0].id), 0);
+  room_ = UINT64_MAX;
+  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+}
+
+TEST_F(CompleterTest, ItEndsWhereOthersHaveTakenTheRoom) {
+  store_->HoldReads("packs/");
+  StartCompleter();
+  store_->WaitForHeldReads(1);
+  room_ = 0;
+  store_->ReleaseReads();
+  WaitUntil([&] { return completer_->Stats().bytes_fetched > 0; });
+  const uint64_t one_range = completer_->Stats().bytes_fetched;
+  WaitForLooks(50);
+  EXPECT_EQ(completer_->Stats().bytes_fetched, one_range);
+  EXPECT_LT(one_range, layers_[0].size_bytes);
+  EXPECT_EQ(completer_->Stats().blobs_sealed, 0U);
+}
+
+TEST_F(CompleterTest, WhatIsBeingEvictedFromIsNotSwitched) {
+  Attach();
+  const auto taken = filler_->TakeFile(layers_[1].id);
+  StartCompleter();
+  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+  WaitForLooks(50);
+  EXPECT_EQ(mounter_.FileOf(layers_[0].id), BlobFile::kCache);
+  EXPECT_EQ(mounter_.FileOf(layers_[1].id), BlobFile::kFuse);
 }
 
 TEST_F(CompleterTest, AHeldStoreDoesNotKeepItFromEnding) {

@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -35,6 +38,20 @@ class BlobCacheTest : public ::testing::Test {
     ASSERT_EQ(pread(fd.get(), &byte, 1, at), 1);
     byte = static_cast<char>(byte ^ 1);
     ASSERT_EQ(pwrite(fd.get(), &byte, 1, at), 1);
+  }
+  static ChunkExtent Extent(uint32_t chunk) { return {chunk, uint64_t{chunk} * 4096, 4096}; }
+  std::unique_ptr<BlobCache> OpenSealed() {
+    auto cache = Open();
+    for (uint32_t chunk = 0; chunk < kChunks; ++chunk) EXPECT_OK(Fill(*cache, chunk));
+    EXPECT_OK(cache->Seal());
+    return cache;
+  }
+  // What the file has of a chunk, whatever the cache says of it.
+  std::string InFile(uint32_t chunk) {
+    const UniqueFd fd(open((dir_ / "16.data").c_str(), O_RDONLY | O_CLOEXEC));
+    std::string bytes(4096, 'x');
+    EXPECT_EQ(pread(fd.get(), bytes.data(), bytes.size(), off_t{chunk} * 4096), 4096);
+    return bytes;
   }
   testing::TempDir dir_;
   Digest record_ = Sha256::Of("record");
@@ -211,6 +228,99 @@ TEST_F(BlobCacheTest, ADiscardedCacheLeavesNoFileBehind) {
   ASSERT_OK(BlobCache::Remove(dir_ / "16"));
   ASSERT_OK(cache->Flush());
   EXPECT_TRUE(std::filesystem::is_empty(dir_.path()));
+}
+
+const std::string kHole(4096, '\0');
+
+TEST_F(BlobCacheTest, EvictedChunksAreGoneAndOnlyTheyAlsoAfterReopening) {
+  auto cache = OpenSealed();
+  ASSERT_OK(cache->Evict({Extent(1), Extent(2), Extent(69)}));
+  for (int open = 0; open < 2; ++open) {
+    EXPECT_FALSE(cache->IsSealed());
+    for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
+      const bool evicted = chunk == 1 || chunk == 2 || chunk == 69;
+      EXPECT_EQ(cache->Has(chunk), !evicted) << chunk;
+      EXPECT_EQ(InFile(chunk) == kHole, evicted) << chunk;
+      EXPECT_EQ(cache->MayHold(uint64_t{chunk} * 4096), !evicted) << chunk;
+    }
+    cache.reset();
+    EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
+    cache = Open();
+  }
+  ASSERT_OK(Fill(*cache, 2));
+  EXPECT_NE(InFile(2), kHole);
+  EXPECT_FALSE(cache->IsSealed()) << "it is to be verified again";
+}
+
+TEST_F(BlobCacheTest, WhoBeganToReadBeforeAnEvictionHasTheBytesUntilHeEnds) {
+  const auto cache = OpenSealed();
+  std::optional<GracePeriod::Use> reading(cache->Reading());
+  std::thread evictor([&] { EXPECT_OK(cache->Evict({Extent(7)})); });
+  while (cache->Has(7)) std::this_thread::yield();
+  // What the disk claims went before, too.
+  while (BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize)) std::this_thread::yield();
+  EXPECT_NE(InFile(7), kHole);
+  { const GracePeriod::Use later = cache->Reading(); }  // neither waits nor is waited for
+  EXPECT_NE(InFile(7), kHole);
+  reading.reset();
+  evictor.join();
+  EXPECT_EQ(InFile(7), kHole);
+}
+
+// A directory in the way of the new map stands for a disk without room for it.
+TEST_F(BlobCacheTest, WhereNoNewMapCanBeWrittenTheOldOneGoes) {
+  {
+    const auto cache = OpenSealed();
+    std::filesystem::create_directory(dir_ / "16.map.new");
+    ASSERT_OK(cache->Evict({Extent(7)}));
+    EXPECT_TRUE(cache->Has(8));
+    EXPECT_EQ(InFile(7), kHole);
+    std::filesystem::remove(dir_ / "16.map.new");
+  }
+  {
+    const auto cache = Open();
+    EXPECT_FALSE(cache->Has(8));
+    EXPECT_TRUE(cache->MayHold(8 * 4096));
+    EXPECT_FALSE(cache->MayHold(7 * 4096));
+  }
+}
+
+TEST_F(BlobCacheTest, ACacheThatADyingProcessStillHasIsReadAndNotChanged) {
+  auto before = OpenSealed();
+  const auto cache = Open();
+  EXPECT_TRUE(cache->Has(7));
+  EXPECT_FALSE(cache->IsOurs());
+  EXPECT_THAT(Fill(*cache, 7), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(cache->Evict({Extent(7)}), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_TRUE(cache->Has(7));
+  cache->Drop(8);
+  ASSERT_OK(cache->Flush());
+  EXPECT_TRUE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize))
+      << "the map is not ours either";
+  before.reset();
+  EXPECT_TRUE(cache->IsOurs());
+  ASSERT_OK(cache->Evict({Extent(7)}));
+  EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
+}
+
+TEST_F(BlobCacheTest, WhatIsAboutToBeRemovedIsNotEvictedFrom) {
+  const auto cache = OpenSealed();
+  cache->Discard();
+  EXPECT_THAT(cache->Evict({Extent(7)}), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_NE(InFile(7), kHole);
+}
+
+TEST_F(BlobCacheTest, ReadingIsNoUseAndNotingIs) {
+  const auto cache = OpenSealed();
+  const timespec long_ago[2] = {{.tv_sec = 1000, .tv_nsec = 0},
+                                {.tv_sec = 0, .tv_nsec = UTIME_OMIT}};
+  ASSERT_EQ(utimensat(AT_FDCWD, (dir_ / "16.data").c_str(), long_ago, 0), 0);
+  std::string bytes(4096, '\0');
+  ASSERT_OK(cache->Read(0, 4096, bytes.data()));
+  EXPECT_EQ(BlobCache::LastUseNanos(dir_ / "16"), 1000 * 1'000'000'000LL);
+  BlobCache::NoteUse(dir_ / "16");
+  EXPECT_GT(BlobCache::LastUseNanos(dir_ / "16"), 1000 * 1'000'000'000LL);
+  EXPECT_EQ(BlobCache::LastUseNanos(dir_ / "17"), 0);
 }
 
 TEST_F(BlobCacheTest, AFileThatShrinksUnderneathIsAnErrorAndNotShort) {

@@ -56,15 +56,15 @@ TEST_F(ImageTableTest, TheImagesOfABlobAreNamedAsTheyWerePulled) {
   Insert("other", {{Named("others"), 4096}});
   AddSnapshot("s", "named");
   ASSERT_OK_AND_ASSIGN(Txn txn, db_->Write());
-  Stmt label(txn, "INSERT INTO labels(snapshot, key, value) SELECT id, "
-                  "CAST('containerd.io/snapshot/cri.image-ref' AS BLOB), "
-                  "CAST('registry/app:1' AS BLOB) FROM snapshots");
+  Stmt label(txn,
+             "INSERT INTO labels(snapshot, key, value) SELECT id, "
+             "CAST('containerd.io/snapshot/cri.image-ref' AS BLOB), "
+             "CAST('registry/app:1' AS BLOB) FROM snapshots");
   ASSERT_OK(label.Run());
   ASSERT_OK_AND_ASSIGN(const auto found, FindImage(txn, Named("named")));
   ASSERT_OK_AND_ASSIGN(const auto layers, ImageLayers(txn, *found));
   ASSERT_OK_AND_ASSIGN(const auto images, ImagesOfBlob(txn, layers[0].id));
-  EXPECT_EQ(images,
-            (std::vector<std::string>{"registry/app:1", Named("nameless").ToString()}));
+  EXPECT_EQ(images, (std::vector<std::string>{"registry/app:1", Named("nameless").ToString()}));
 }
 
 TEST_F(ImageTableTest, WhetherAnImageIsForAnybodyIsKept) {
@@ -111,6 +111,42 @@ TEST_F(ImageTableTest, OnlyImagesWithoutASnapshotAreUnreferenced) {
   EXPECT_EQ(images[0].id, unused);
   EXPECT_TRUE(*IsReferenced(txn, Named("used")));
   EXPECT_FALSE(*IsReferenced(txn, Named("unused")));
+}
+
+// Of the image that is mounted, the topmost, and only if something can mount it: an active snapshot
+// or a view, on it or on ordinary ones above it.
+TEST_F(ImageTableTest, ContainersStandOnTheTopmostImageBelowThem) {
+  Insert("base", {{Named("of base"), 4096}});
+  Insert("image", {{Named("shared"), 4096}, {Named("own"), 4096}});
+  Insert("idle", {{Named("shared"), 4096}, {Named("idle"), 4096}});
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Write());
+  const auto add = [&](std::string_view name, int64_t kind, std::string_view parent,
+                       std::string_view chain) {
+    Stmt insert(
+        txn,
+        "INSERT INTO snapshots(name, kind, created, updated, parent, chain) VALUES (?, ?, 0, 0, "
+        "(SELECT id FROM snapshots WHERE name = ?), NULLIF(?, CAST('' AS BLOB)))");
+    insert.BindText(name).Bind(kind).BindText(parent);
+    ASSERT_OK(insert.BindText(chain.empty() ? "" : AsText(Named(chain).bytes)).Run());
+  };
+  const auto used = [&] {
+    std::set<Digest> records;
+    const auto ids = BlobsUnderContainers(txn);
+    EXPECT_OK(ids);
+    for (const uint64_t id : *ids) records.insert((*FindBlob(txn, id))->record);
+    return records;
+  };
+  add("base", 3, "", "base");
+  add("image", 3, "base", "image");
+  add("idle", 3, "base", "idle");
+  add("built", 3, "image", "");
+  EXPECT_TRUE(used().empty());
+  add("running", 2, "built", "");
+  EXPECT_EQ(used(), (std::set<Digest>{Named("shared"), Named("own")}));
+  add("viewed", 1, "base", "");
+  EXPECT_EQ(used(), (std::set<Digest>{Named("shared"), Named("own"), Named("of base")}));
+  ASSERT_OK(Stmt(txn, "DELETE FROM snapshots WHERE kind != 3").Run());
+  EXPECT_TRUE(used().empty());
 }
 
 TEST_F(ImageTableTest, BlobsOfADeletedImageAreUnreferencedAndIdsAreNotReused) {

@@ -1,0 +1,267 @@
+// Blob caches that are evicted from under containers: slackerd killed at every step of it, a disk
+// without room, images that leave. Whatever is read afterwards must be right.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "backend/os/loop_device.h"
+#include "tests/fault/remote_fixture.h"
+#include "tests/support/erofs_sample.h"
+#include "tests/support/processes.h"
+
+namespace slacker::testing {
+namespace {
+
+constexpr uint32_t kTopChunks = 100;
+
+class EvictionTest : public RemoteFixture {
+ protected:
+  void SetUp() override {
+    auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
+    ASSERT_OK(store);
+    SampleLayer lower = MakeBigLayer(20, 1);
+    AddSampleFile(&lower, 0, "lower", "of the layer below");
+    image_ =
+        Publish(std::shared_ptr<Backend>(*std::move(store)), {lower, MakeBigLayer(kTopChunks, 2)});
+    const std::vector<std::string>& chunks = image_.layers.back().chunks;
+    for (size_t i = chunks.size() - kTopChunks - 1; i < chunks.size(); ++i) big_ += chunks[i];
+    std::ofstream(reference_, std::ios::binary) << big_;
+  }
+  void TearDown() override {
+    (void)umount2(merged_.c_str(), MNT_DETACH);
+    DaemonFixture::TearDown();
+  }
+  // From the next start on.
+  void ConfigureCache(const std::string& complete, uint64_t max_bytes,
+                      const std::string& min_free) {
+    std::ofstream(config_) << "[node]\nrun_dir = \"" << run_dir_
+                           << "\"\n[store]\nurl = \"loopback:" << (dir_ / "store")
+                           << "\"\n[cache]\ncomplete = \"" << complete
+                           << "\"\ncomplete_rate = 1099511627776\nmax_bytes = " << max_bytes
+                           << "\nmin_free = \"" << min_free << "\"\n";
+  }
+  bool MountContainer(Daemon& daemon, const std::string& key) {
+    if (top_.empty()) top_ = Pull(daemon, key);
+    if (top_.empty() || !daemon.Prepare(key, top_).ok()) return false;
+    std::string data;
+    for (const std::string& option : daemon.mounts().front().options()) {
+      data += (data.empty() ? "" : ",") + option;
+    }
+    std::filesystem::create_directories(merged_);
+    return ::mount("overlay", merged_.c_str(), "overlay", 0, data.c_str()) == 0;
+  }
+  void Unmount() { EXPECT_EQ(umount2(merged_.c_str(), 0), 0); }
+  size_t LoopsBelow(const std::string& directory) {
+    size_t count = 0;
+    const auto loops = ListLoopDevices();
+    EXPECT_OK(loops);
+    for (const LoopBacking& loop : *loops) {
+      count += loop.backing_path.starts_with(directory + "/") ? 1 : 0;
+    }
+    return count;
+  }
+  bool AllSwitched() { return LoopsBelow(root_ + "/blobs") > 0 && LoopsBelow(run_dir_) == 0; }
+  uint64_t CacheBytes() {
+    uint64_t bytes = 0;
+    std::error_code ignored;  // removed meanwhile
+    for (const auto& entry : std::filesystem::directory_iterator(root_ + "/blobs", ignored)) {
+      struct stat info {};
+      if (stat(entry.path().c_str(), &info) == 0)
+        bytes += static_cast<uint64_t>(info.st_blocks) * 512;
+    }
+    return bytes;
+  }
+  static void DropKernelCaches() {
+    sync();
+    std::ofstream("/proc/sys/vm/drop_caches") << "3";
+  }
+  void ExpectSound() {
+    DropKernelCaches();
+    EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big_);
+    EXPECT_EQ(ReadWholeFile(merged_ + "/lower"), "of the layer below");
+  }
+  bool HasPassed(const std::string& step) {
+    std::ifstream lines(dir_ / "trace");
+    for (std::string line; std::getline(lines, line);) {
+      if (line == step) return true;
+    }
+    return false;
+  }
+  void End(Daemon& daemon) {
+    const grpc::Status removed = RemoveAll(daemon);
+    EXPECT_TRUE(removed.ok()) << removed.error_message();
+    // Loop devices clear themselves in the kernel's own time.
+    EXPECT_TRUE(Eventually(
+        [&] { return daemon.Cleanup().ok() && std::filesystem::is_empty(root_ + "/blobs"); }));
+  }
+  void BeginAgain() {
+    std::filesystem::remove_all(root_);
+    std::filesystem::remove(dir_ / "trace");
+    top_.clear();
+  }
+  std::vector<std::string> DyingAt(const std::string& step) {
+    return {"SLACKER_FAILPOINT=" + step, "SLACKER_FAILPOINT_TRACE=" + (dir_ / "trace")};
+  }
+  std::unique_ptr<LineProcess> StartReader(int seed, int reads) {
+    return std::make_unique<LineProcess>(std::vector<std::string>{
+        RANDOM_READER, merged_ + "/big", reference_, std::to_string(seed), std::to_string(reads)});
+  }
+
+  const std::string merged_ = dir_ / "merged", reference_ = dir_ / "reference";
+  std::string big_, top_;
+};
+
+constexpr const char* kSteps[] = {"evict.begin", "evict.on_fuse", "evict.cleared",
+                                  "evict.unclaimed", "evict.punched"};
+
+// What nobody has read since this slackerd began is cold: so it evicts as soon as it starts.
+TEST_F(EvictionTest, DeathAtEveryStepUnderAReadingContainerHarmsNoRead) {
+  for (const char* step : kSteps) {
+    SCOPED_TRACE(step);
+    BeginAgain();
+    ConfigureCache("off", 0, "0%");
+    {
+      auto daemon = Start();
+      ASSERT_TRUE(MountContainer(*daemon, "container"));
+      ExpectSound();
+      daemon->End(SIGKILL);
+    }
+    ConfigureCache("off", big_.size() / 2, "0%");
+    std::vector<std::unique_ptr<LineProcess>> readers;
+    for (int seed = 1; seed <= 2; ++seed) readers.push_back(StartReader(seed, 20));
+    {
+      auto daemon = Start(DyingAt(step));
+      EXPECT_EQ(WTERMSIG(daemon->Wait()), SIGKILL);
+      EXPECT_TRUE(HasPassed(step));
+    }
+    auto successor = Start();
+    ASSERT_TRUE(successor->running());
+    for (const auto& reader : readers) EXPECT_EQ(reader->Wait(), 0);
+    ExpectSound();
+    Unmount();
+    End(*successor);
+    EXPECT_EQ(successor->End(SIGTERM), 0);
+    if (HasFailure()) return;
+  }
+}
+
+TEST_F(EvictionTest, DeathAtEveryStepOfTakingACompleteImageOffTheDiskHarmsNoLaterContainer) {
+  for (const char* step : kSteps) {
+    SCOPED_TRACE(step);
+    BeginAgain();
+    ConfigureCache("idle", 0, "0%");
+    {
+      auto daemon = Start();
+      ASSERT_TRUE(MountContainer(*daemon, "first"));
+      ASSERT_TRUE(Eventually([this] { return AllSwitched(); }));
+      Unmount();
+      ASSERT_TRUE(daemon->Remove("first").ok());
+      daemon->End(SIGKILL);
+    }
+    ConfigureCache("off", big_.size() / 2, "0%");
+    {
+      auto daemon = Start(DyingAt(step));
+      EXPECT_EQ(WTERMSIG(daemon->Wait()), SIGKILL);
+      EXPECT_TRUE(HasPassed(step));
+    }
+    ConfigureCache("off", 0, "0%");
+    auto successor = Start();
+    ASSERT_TRUE(MountContainer(*successor, "second"));
+    ExpectSound();
+    Unmount();
+    End(*successor);
+    EXPECT_EQ(successor->End(SIGTERM), 0);
+    if (HasFailure()) return;
+  }
+}
+
+TEST_F(EvictionTest, ACompleteImageUnderAContainerKeepsItsCacheAndNeedsNobody) {
+  ConfigureCache("idle", 0, "0%");
+  {
+    auto daemon = Start();
+    ASSERT_TRUE(MountContainer(*daemon, "container"));
+    ASSERT_TRUE(Eventually([this] { return AllSwitched(); }));
+    daemon->End(SIGTERM);
+  }
+  ConfigureCache("idle", big_.size() / 4, "0%");
+  const uint64_t before = CacheBytes();
+  auto daemon = Start();
+  ASSERT_TRUE(Eventually([this] { return Log().find("stay over a limit") != std::string::npos; }));
+  EXPECT_EQ(CacheBytes(), before);
+  EXPECT_TRUE(AllSwitched());
+  std::filesystem::rename(dir_ / "store", dir_ / "elsewhere");
+  ExpectSound();
+  std::filesystem::rename(dir_ / "elsewhere", dir_ / "store");
+  Unmount();
+  End(*daemon);
+}
+
+TEST_F(EvictionTest, WithoutItsStoreNothingOfAContainersImageIsEvicted) {
+  ConfigureCache("off", 0, "0%");
+  {
+    auto daemon = Start();
+    ASSERT_TRUE(MountContainer(*daemon, "container"));
+    ExpectSound();
+    daemon->End(SIGTERM);
+  }
+  std::filesystem::rename(dir_ / "store", dir_ / "elsewhere");
+  ConfigureCache("off", big_.size() / 4, "0%");
+  auto daemon = Start();
+  ASSERT_TRUE(Eventually([this] { return Log().find("stay over a limit") != std::string::npos; }));
+  ExpectSound();
+  std::filesystem::rename(dir_ / "elsewhere", dir_ / "store");
+  Unmount();
+  End(*daemon);
+}
+
+// The root is a file system of its own, which the image would fill.
+TEST_F(EvictionTest, CompletionEndsBeforeTheDiskIsFullAndReadsGoOn) {
+  std::filesystem::create_directories(root_);
+  const uint64_t room = (24ULL << 20) + big_.size();
+  ASSERT_EQ(::mount("tmpfs", root_.c_str(), "tmpfs", 0, ("size=" + std::to_string(room)).c_str()),
+            0);
+  ConfigureCache("idle", 0, "50%");
+  {
+    auto daemon = Start();
+    ASSERT_TRUE(MountContainer(*daemon, "container"));
+    ASSERT_TRUE(Eventually([this] { return Log().find("has no room for") != std::string::npos; }));
+    struct statvfs disk {};
+    ASSERT_EQ(statvfs(root_.c_str(), &disk), 0);
+    EXPECT_GE(disk.f_bavail, disk.f_blocks / 2);
+    ExpectSound();
+    Unmount();
+    End(*daemon);
+  }
+  EXPECT_EQ(umount2(root_.c_str(), MNT_DETACH), 0);
+}
+
+// What kubelet waits for: the space is there when the image is gone.
+TEST_F(EvictionTest, UnderPressureAnImageThatContainerdRemovedGivesItsSpaceBackWithoutACleanup) {
+  ConfigureCache("idle", 0, "0%");
+  {
+    auto daemon = Start();
+    ASSERT_TRUE(MountContainer(*daemon, "container"));
+    ASSERT_TRUE(Eventually([this] { return AllSwitched(); }));
+    Unmount();
+    daemon->End(SIGTERM);
+  }
+  ConfigureCache("idle", big_.size() / 4, "0%");
+  std::filesystem::rename(dir_ / "store", dir_ / "elsewhere");
+  auto daemon = Start();
+  for (size_t before = SIZE_MAX;;) {
+    const std::vector<api::Info> infos = daemon->List();
+    if (infos.empty() || infos.size() >= before) break;
+    before = infos.size();
+    for (const api::Info& info : infos) (void)daemon->Remove(info.name());  // parents come later
+  }
+  EXPECT_TRUE(Eventually([this] { return std::filesystem::is_empty(root_ + "/blobs"); }));
+}
+
+}  // namespace
+}  // namespace slacker::testing

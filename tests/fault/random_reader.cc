@@ -1,0 +1,43 @@
+// Reads a file at random, past what is cached of it, and compares.
+//
+//   random_reader FILE REFERENCE SEED READS
+//
+// Ends with 0 when READS reads were right, with 1 at the first one that fails or differs.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+
+#include "backend/base/unique_fd.h"
+#include "tests/support/erofs_sample.h"
+
+int main(int argc, char** argv) {
+  if (argc != 5) return 2;
+  const std::string reference = slacker::testing::ReadWholeFile(argv[2]);
+  std::minstd_rand random(static_cast<unsigned>(std::atoi(argv[3])));
+  const slacker::UniqueFd file(open(argv[1], O_RDONLY | O_CLOEXEC));
+  if (!file.valid() || reference.empty()) return 2;
+  for (int reads = std::atoi(argv[4]); reads > 0; --reads) {
+    const size_t offset = random() % reference.size();
+    std::string bytes(std::min<size_t>(random() % 300'000 + 1, reference.size() - offset), '\0');
+    (void)posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+    for (size_t done = 0; done < bytes.size();) {
+      const ssize_t got = pread(file.get(), bytes.data() + done, bytes.size() - done,
+                                static_cast<off_t>(offset + done));
+      if (got <= 0) {
+        std::perror("random_reader");
+        return 1;
+      }
+      done += static_cast<size_t>(got);
+    }
+    if (reference.compare(offset, bytes.size(), bytes) != 0) {
+      std::fprintf(stderr, "random_reader: wrong bytes in %zu + %zu\n", offset, bytes.size());
+      return 1;
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,220 @@
+// Chunks that leave the cache while others read, fetch and bring them.
+#include <random>
+#include <thread>
+
+#include "tests/support/node_fixture.h"
+
+namespace slacker {
+namespace {
+
+constexpr uint32_t kChunks = 40;
+
+class EvictTest : public testing::NodeTest {
+ protected:
+  void SetUp() override {
+    image_ = testing::Publish(store_, {testing::MakeBigLayer(kChunks)});
+    NodeTest::SetUp();
+    ASSERT_OK(images_->Ensure(image_.chain(), {}));
+    images_->WaitForBackgroundForTest();
+    AddSnapshot(image_.chain());
+    row_ = LayersOf(image_.chain())[0];
+    content_ = image_.BlobContent(0);
+    FindBlob();
+  }
+  void FindBlob() {
+    ASSERT_OK_AND_ASSIGN(blob_, filler_->Find(row_.id));
+    for (uint32_t chunk = 0; chunk < count(); ++chunk) all_.push_back(chunk);
+  }
+  void FillCache() {
+    ASSERT_OK(Read(row_.id, 0, static_cast<uint32_t>(content_.size())));
+    testing::WaitUntil([&] { return !blob_->HasFills(); });
+    ASSERT_TRUE(blob_->cache().IsFull());
+  }
+  uint32_t count() const { return static_cast<uint32_t>(blob_->layer().chunks.size()); }
+  std::string Content(uint32_t chunk) const {
+    const Chunk& at = blob_->layer().chunks[chunk];
+    return content_.substr(at.blob_offset, at.size_bytes);
+  }
+  std::future<ReadResult> StartChunk(uint32_t chunk) {
+    const Chunk& at = blob_->layer().chunks[chunk];
+    return StartRead(row_.id, at.blob_offset, at.size_bytes);
+  }
+  uint64_t Evict(const std::vector<uint32_t>& chunks) {
+    const auto evicted = filler_->engine().Evict(blob_, chunks);
+    EXPECT_OK(evicted);
+    return evicted->chunks;
+  }
+
+  testing::PublishedImage image_;
+  BlobRow row_;
+  std::string content_;
+  std::shared_ptr<LayerBlob> blob_;
+  std::vector<uint32_t> all_;
+};
+
+TEST_F(EvictTest, WhatIsEvictedGivesItsSpaceBackAndComesFromTheStoreAgain) {
+  FillCache();
+  const int64_t full = filler_->AllocatedBytes(row_.id);
+  ASSERT_OK_AND_ASSIGN(const auto evicted, filler_->engine().Evict(blob_, all_));
+  EXPECT_EQ(evicted.chunks, count());
+  EXPECT_EQ(evicted.bytes, row_.size_bytes);
+  EXPECT_LT(filler_->AllocatedBytes(row_.id), full / 4);
+  const uint64_t filled = filler_->Stats().chunks_filled;
+  ASSERT_OK_AND_ASSIGN(const std::string again,
+                       Read(row_.id, 0, static_cast<uint32_t>(content_.size())));
+  EXPECT_TRUE(again == content_);
+  testing::WaitUntil([&] { return !blob_->HasFills(); });
+  EXPECT_EQ(filler_->Stats().chunks_filled, filled + count());
+}
+
+TEST_F(EvictTest, WhatIsNotThereOrOnItsWayIsLeftAlone) {
+  EXPECT_EQ(Evict(all_), 0U);
+  store_->HoldReads("packs/");
+  auto read = StartChunk(3);
+  store_->WaitForHeldReads(1);
+  EXPECT_EQ(Evict({3}), 0U);
+  store_->ReleaseReads();
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, read.get());
+  EXPECT_TRUE(bytes == Content(3));
+}
+
+// Evict is held between what it takes from the map and the holes.
+TEST_F(EvictTest, AReadInTheMiddleOfAnEvictionWaitsForItsEndAndIsThenFetched) {
+  FillCache();
+  std::optional<GracePeriod::Use> reading(blob_->cache().Reading());
+  std::thread evictor([&] { EXPECT_EQ(Evict({3, 4}), 2U); });
+  testing::WaitUntil([&] { return !blob_->cache().Has(4); });
+  auto wanted = StartChunk(3);
+  auto other = StartChunk(5);
+  ASSERT_OK_AND_ASSIGN(const std::string present, other.get());
+  EXPECT_TRUE(present == Content(5));
+  const uint64_t filled = filler_->Stats().chunks_filled;
+  reading.reset();
+  evictor.join();
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, wanted.get());
+  EXPECT_TRUE(bytes == Content(3));
+  testing::WaitUntil([&] { return !blob_->HasFills(); });
+  EXPECT_EQ(filler_->Stats().chunks_filled, filled + 1);
+  EXPECT_FALSE(blob_->cache().Has(4));
+}
+
+// The answer to a question that was given up comes when the chunk is here again, and on its way out:
+// were it taken for the chunk's new fill, the map would claim what becomes a hole.
+TEST_F(EvictTest, ALateAnswerDoesNotClaimWhatIsBeingEvicted) {
+  store_->HoldReads("packs/");
+  auto given_up = StartChunk(3);
+  store_->WaitForHeldReads(1);
+  while (given_up.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+    clock_.Advance(std::chrono::seconds(30));
+  }
+  EXPECT_FALSE(given_up.get().ok());
+  auto read = StartChunk(3);
+  store_->WaitForHeldReads(2);
+  store_->ReleaseLastRead();
+  ASSERT_OK(read.get());
+  testing::WaitUntil([&] { return !blob_->HasFills(); });
+
+  std::optional<GracePeriod::Use> reading(blob_->cache().Reading());
+  std::thread evictor([&] { EXPECT_EQ(Evict({3}), 1U); });
+  testing::WaitUntil([&] { return !blob_->cache().Has(3); });
+  store_->ReleaseReads();
+  // Nobody is at the blob any more but the filler, and we.
+  testing::WaitUntil([&] { return blob_.use_count() == 2; });
+  EXPECT_FALSE(blob_->cache().Has(3));
+  reading.reset();
+  evictor.join();
+  EXPECT_FALSE(blob_->cache().Has(3));
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, StartChunk(3).get());
+  EXPECT_TRUE(bytes == Content(3));
+}
+
+TEST_F(EvictTest, AFullCacheOfADeadProcessIsEvictedFromAndTheRestClaimed) {
+  FillCache();
+  ASSERT_OK(filler_->Flush());
+  EXPECT_EQ(Evict({0, 1, 2}), 3U);
+  blob_.reset();
+  RestartNode();
+  FindBlob();
+  EXPECT_FALSE(blob_->cache().Has(2));
+  EXPECT_TRUE(blob_->cache().Has(3));
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, StartChunk(2).get());
+  EXPECT_TRUE(bytes == Content(2));
+}
+
+TEST_F(EvictTest, WithoutCachingReadsAreRightAndNothingIsAdded) {
+  filler_->engine().SetCaching(false);
+  ASSERT_OK_AND_ASSIGN(const std::string all,
+                       Read(row_.id, 0, static_cast<uint32_t>(content_.size())));
+  EXPECT_TRUE(all == content_);
+  testing::WaitUntil([&] { return !blob_->HasFills(); });
+  for (const uint32_t chunk : all_) EXPECT_FALSE(blob_->cache().Has(chunk));
+  filler_->engine().SetCaching(true);
+  FillCache();
+}
+
+TEST_F(EvictTest, AFileThatIsHeldIsNotTakenAndOneThatIsTakenNotHeld) {
+  FillCache();
+  for (const uint32_t chunk : all_) ASSERT_OK(blob_->VerifyOnDisk(chunk));
+  EXPECT_FALSE(filler_->HoldSealed(row_).has_value()) << "not sealed yet";
+  ASSERT_OK(blob_->cache().Seal());
+  {
+    const auto one = filler_->HoldSealed(row_);
+    const auto two = filler_->HoldSealed(row_);
+    EXPECT_TRUE(one.has_value() && two.has_value());
+    EXPECT_FALSE(filler_->TakeFile(row_.id).has_value());
+  }
+  {
+    const auto taken = filler_->TakeFile(row_.id);
+    EXPECT_TRUE(taken.has_value());
+    EXPECT_FALSE(filler_->TakeFile(row_.id).has_value());
+    EXPECT_FALSE(filler_->HoldSealed(row_).has_value());
+    // A tree that is attached now reads through FUSE.
+    ASSERT_OK(images_->Attach(image_.chain()));
+    EXPECT_EQ(mounter_.FileOf(row_.id), BlobFile::kFuse);
+  }
+  EXPECT_TRUE(filler_->HoldSealed(row_).has_value());
+}
+
+// Readers, recovery, fetches and evictions of the same few chunks, in every order that comes.
+TEST_F(EvictTest, RandomReadsUnderConstantEvictionAreRight) {
+  constexpr int kReaders = 6;
+  constexpr int kReads = 150;
+  std::atomic<int> reading = kReaders;
+  std::vector<std::thread> readers;
+  for (int reader = 0; reader < kReaders; ++reader) {
+    readers.emplace_back([&, reader] {
+      std::minstd_rand random(static_cast<unsigned>(reader) + 1);
+      for (int i = 0; i < kReads; ++i) {
+        const uint64_t offset = random() % content_.size();
+        const auto size = static_cast<uint32_t>(random() % 300'000 + 1);
+        const auto bytes = Read(row_.id, offset, size);
+        ASSERT_OK(bytes);
+        ASSERT_TRUE(*bytes == content_.substr(offset, size)) << offset << " + " << size;
+      }
+      --reading;
+    });
+  }
+  std::minstd_rand random(99);
+  uint64_t evicted = 0;
+  while (reading > 0 && !HasFailure()) {
+    std::vector<uint32_t> chunks;
+    for (const uint32_t chunk : all_) {
+      if (random() % 2 == 0) chunks.push_back(chunk);
+    }
+    evicted += Evict(chunks);
+    // Some of it comes back unverified, as after a crash.
+    blob_->cache().Drop(static_cast<uint32_t>(random() % count()));
+  }
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_GT(evicted, 100U);
+  EXPECT_GT(filler_->Stats().chunks_recovered, 0U);
+  // What the cache claims in the end is there.
+  testing::WaitUntil([&] { return !blob_->HasFills(); });
+  for (const uint32_t chunk : all_) {
+    if (!blob_->cache().Has(chunk)) continue;
+    EXPECT_OK(blob_->VerifyOnDisk(chunk)) << chunk;
+  }
+}
+
+}  // namespace
+}  // namespace slacker
