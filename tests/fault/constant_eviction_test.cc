@@ -109,7 +109,7 @@ TEST_F(ConstantEvictionTest, RandomReadersGetNoWrongByte) {
   std::vector<std::unique_ptr<LineProcess>> readers;
   for (int seed = 1; seed <= 4; ++seed) {
     readers.push_back(std::make_unique<LineProcess>(std::vector<std::string>{
-        RANDOM_READER, tree_ + "/big", reference_, std::to_string(seed), "500"}));
+        RANDOM_READER, tree_ + "/big", reference_, "0", std::to_string(seed), "500"}));
   }
   for (const auto& reader : readers) EXPECT_EQ(reader->Wait(), 0);
   EXPECT_GT(evictor_->Stats().runs, 10U);

@@ -1,8 +1,8 @@
 // Reads a file at random, past what is cached of it, and compares.
 //
-//   random_reader FILE REFERENCE SEED READS
+//   random_reader FILE REFERENCE FROM SEED READS
 //
-// Ends with 0 when READS reads were right, with 1 at the first one that fails or differs.
+// FROM: in percent of its length, where it begins. Ends with 0 when READS reads were right, with 1 at the first one that fails or differs.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -16,13 +16,14 @@
 #include "tests/support/erofs_sample.h"
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 2;
+  if (argc != 6) return 2;
   const std::string reference = slacker::testing::ReadWholeFile(argv[2]);
-  std::minstd_rand random(static_cast<unsigned>(std::atoi(argv[3])));
+  const size_t from = reference.size() * static_cast<size_t>(std::atoi(argv[3])) / 100;
+  std::minstd_rand random(static_cast<unsigned>(std::atoi(argv[4])));
   const slacker::UniqueFd file(open(argv[1], O_RDONLY | O_CLOEXEC));
   if (!file.valid() || reference.empty()) return 2;
-  for (int reads = std::atoi(argv[4]); reads > 0; --reads) {
-    const size_t offset = random() % reference.size();
+  for (int reads = std::atoi(argv[5]); reads > 0; --reads) {
+    const size_t offset = from + random() % (reference.size() - from);
     std::string bytes(std::min<size_t>(random() % 300'000 + 1, reference.size() - offset), '\0');
     (void)posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
     for (size_t done = 0; done < bytes.size();) {
