@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness import isolation  # noqa: E402
 from harness.node import Node, Tools  # noqa: E402
 from harness.process import run as run_program  # noqa: E402
-from harness.world import World, loop_devices  # noqa: E402
+from harness.world import World, loop_devices, run_directories  # noqa: E402
 
 SECTOR = 512
 HELLO = ("python3", "-c", 'print("hello")')
@@ -108,8 +108,8 @@ def cpu_seconds(process):
 def sectors_read(node, of_blobs):
     """Bytes that have been read from the node's loop devices: those of blobs, or of metadata."""
     total = 0
-    for device, file in loop_devices(node.directory).items():
-        if file.startswith("/run/slacker/") == of_blobs:
+    for device, file in loop_devices(node.directory, *run_directories()).items():
+        if file.endswith(".erofs") != of_blobs:
             with open(f"/sys/block/{device}/stat") as stat:
                 total += int(stat.read().split()[2]) * SECTOR
     return total
@@ -117,8 +117,8 @@ def sectors_read(node, of_blobs):
 
 def set_read_ahead(node, kib):
     """Of the node's attached trees."""
-    for device, file in loop_devices(node.directory).items():
-        if not file.startswith("/run/slacker/"):
+    for device, file in loop_devices(node.directory, *run_directories()).items():
+        if file.endswith(".erofs"):
             with open(f"/sys/block/{device}/queue/read_ahead_kb", "w") as knob:
                 knob.write(str(kib))
 
