@@ -150,6 +150,7 @@ absl::Status Evictor::Evict(Run& run) {
 
 void Evictor::EvictUnused(Run& run, const std::vector<BlobRow>& rows) {
   std::vector<std::pair<int64_t, BlobRow>> by_last_use;
+  by_last_use.reserve(rows.size());
   for (const BlobRow& row : rows) {
     by_last_use.emplace_back(options_.filler->LastUseNanos(row.id), row);
   }
