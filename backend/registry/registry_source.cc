@@ -90,7 +90,7 @@ class RegistrySource final : public ImageSource {
   absl::StatusOr<Document> Root() override {
     const ImageReference& reference = client_->reference();
     ASSIGN_OR_RETURN(Document root, FetchManifest(RootPurpose(reference), reference.TagOrDigest(),
-                                                  kMaxManifestBytes));
+                                                  kMaxOciManifestBytes));
     if (!reference.digest.empty() && root.digest.ToString() != reference.digest) {
       return DataLoss("the manifest of " + Name() + " has the digest " + root.digest.ToString());
     }
@@ -98,7 +98,7 @@ class RegistrySource final : public ImageSource {
   }
 
   absl::StatusOr<Document> ReadManifest(const Descriptor& descriptor) override {
-    if (descriptor.size_bytes > kMaxManifestBytes) {
+    if (descriptor.size_bytes > kMaxOciManifestBytes) {
       return ResourceExhausted("manifest " + descriptor.digest.ToString() + " is too large");
     }
     ASSIGN_OR_RETURN(Document document,

@@ -70,7 +70,7 @@ class DockerArchiveSource final : public ImageSource {
   // Finds the image and makes its manifest.
   absl::Status Load() {
     ASSIGN_OR_RETURN(const std::string text,
-                     ReadLayoutFile(*files_, "manifest.json", kMaxManifestBytes));
+                     ReadLayoutFile(*files_, "manifest.json", kMaxOciManifestBytes));
     ASSIGN_OR_RETURN(const std::vector<DockerArchiveImage> images,
                      ParseDockerArchiveManifest(text));
     ASSIGN_OR_RETURN(const DockerArchiveImage* image, Select(images));

@@ -25,7 +25,7 @@ class LayoutSource final : public ImageSource {
 
   absl::Status CheckVersion() {
     ASSIGN_OR_RETURN(const std::string text,
-                     ReadLayoutFile(*files_, "oci-layout", kMaxManifestBytes));
+                     ReadLayoutFile(*files_, "oci-layout", kMaxOciManifestBytes));
     const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     const auto version = json.find("imageLayoutVersion");
     if (!json.is_object() || version == json.end() || *version != "1.0.0") {
@@ -36,7 +36,7 @@ class LayoutSource final : public ImageSource {
 
   absl::StatusOr<Document> Root() override {
     Document root;
-    ASSIGN_OR_RETURN(root.content, ReadLayoutFile(*files_, "index.json", kMaxManifestBytes));
+    ASSIGN_OR_RETURN(root.content, ReadLayoutFile(*files_, "index.json", kMaxOciManifestBytes));
     root.digest = Sha256::Of(root.content);
     if (tag_.empty()) return root;
     ASSIGN_OR_RETURN(const OciIndex index, ParseIndex(root.content));
@@ -54,7 +54,7 @@ class LayoutSource final : public ImageSource {
   }
 
   absl::StatusOr<Document> ReadManifest(const Descriptor& descriptor) override {
-    ASSIGN_OR_RETURN(std::string content, ReadBlob(descriptor, kMaxManifestBytes));
+    ASSIGN_OR_RETURN(std::string content, ReadBlob(descriptor, kMaxOciManifestBytes));
     return Document{descriptor.media_type, descriptor.digest, std::move(content)};
   }
 

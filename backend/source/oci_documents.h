@@ -17,7 +17,7 @@
 
 namespace slacker {
 
-inline constexpr uint64_t kMaxManifestBytes = 4 << 20;
+inline constexpr uint64_t kMaxOciManifestBytes = 4 << 20;
 inline constexpr uint64_t kMaxConfigBytes = 8 << 20;
 // An image has at most this many layers (overlayfs users stop at 128).
 inline constexpr size_t kMaxImageLayers = 1024;

@@ -123,7 +123,7 @@ class ContainerdSource final : public ImageSource {
   absl::StatusOr<Document> Root() override { return ReadManifest(target_); }
 
   absl::StatusOr<Document> ReadManifest(const Descriptor& descriptor) override {
-    ASSIGN_OR_RETURN(std::string text, ReadBlob(descriptor, kMaxManifestBytes));
+    ASSIGN_OR_RETURN(std::string text, ReadBlob(descriptor, kMaxOciManifestBytes));
     return Document{descriptor.media_type, descriptor.digest, std::move(text)};
   }
 

@@ -71,7 +71,7 @@ TEST_F(LayoutSourceTest, AMissingBlobIsNotFound) {
 }
 
 TEST_F(LayoutSourceTest, AManifestBeyondTheLimitIsRefused) {
-  const std::string text = image_.manifest_json + std::string(kMaxManifestBytes, ' ');
+  const std::string text = image_.manifest_json + std::string(kMaxOciManifestBytes, ' ');
   const Digest digest = layout_.AddBlob(text);
   layout_.AddEntry("application/vnd.oci.image.manifest.v1+json", digest, text.size(), "big", {});
   ASSERT_OK_AND_ASSIGN(auto source, OpenLayoutSource(layout_.directory(), "big"));
