@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <atomic>
 #include <span>
 #include <string>
@@ -63,7 +64,12 @@ class Publication {
     ASSIGN_OR_RETURN(writer_, StoreWriter::Open(backend_, options_.store));
     RETURN_IF_ERROR(FindKnownLayers());
     for (size_t i = 0; i < image_.layers.size(); ++i) {
-      if (!known_[i]) RETURN_IF_ERROR(Annotate(AddLayer(i), DescribeLayer(i)));
+      if (first_[i] != i) {
+        layers_[i] = layers_[first_[i]];
+        totals_[i] = totals_[first_[i]];
+      } else if (!known_[i]) {
+        RETURN_IF_ERROR(Annotate(AddLayer(i), DescribeLayer(i)));
+      }
       ++progress_.layers_done;
       Report();
     }
@@ -97,11 +103,19 @@ class Publication {
     progress_.layers = image_.layers.size();
     layers_.resize(progress_.layers);
     known_.resize(progress_.layers);
+    first_.resize(progress_.layers);
     opened_.resize(progress_.layers);
     totals_.resize(progress_.layers);
     for (size_t i = 0; i < progress_.layers; ++i) {
       const Digest chain = ChainId(std::span(image_.diff_ids).first(i + 1));
       layers_[i].diff_id = image_.diff_ids[i];
+      first_[i] = std::find(image_.diff_ids.begin(), image_.diff_ids.end(), image_.diff_ids[i]) -
+                  image_.diff_ids.begin();
+      if (first_[i] != i) {
+        known_[i] = true;
+        ++progress_.layers_reused;
+        continue;
+      }
       ASSIGN_OR_RETURN(const auto known,
                        writer_->FindRecord(chain, repository_, image_.diff_ids[i]));
       known_[i] = known.has_value();
@@ -210,9 +224,10 @@ class Publication {
   ResolvedImage image_;
   std::string repository_;  // whose readers alone may have the image; "" = anybody
   std::unique_ptr<StoreWriter> writer_;
-  std::vector<ManifestLayer> layers_;  // parallel to image_.layers, as the next two
-  std::vector<bool> known_;
-  std::atomic<uint64_t> downloaded_{0};              // before opened_, whose threads count
+  std::vector<ManifestLayer> layers_;    // parallel to image_.layers, as the next three
+  std::vector<bool> known_;              // need not be downloaded
+  std::vector<size_t> first_;            // the lowest layer of the same diff ID: itself, mostly
+  std::atomic<uint64_t> downloaded_{0};  // before opened_, whose threads count
   std::vector<std::unique_ptr<ByteSource>> opened_;  // downloads under way
   std::vector<LayerTotals> totals_;                  // parallel to image_.layers
   PublishProgress progress_;

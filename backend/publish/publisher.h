@@ -1,7 +1,7 @@
 // Publishing: an image of a source goes into a store.
 //
-// Model. The chain of every prefix that the store already has is taken as it is: its layers are not
-// even downloaded. Every other layer runs through three stages at once, each on threads of its own:
+// Model. A layer that the store has already, below whatever chain, is taken as it is and not even
+// downloaded (docs/adr/0018). Every other layer runs through three stages at once, each on threads of its own:
 // download and decompression; tar parsing and hashing; compression and writing of the chunks. A
 // layer's record is written only when the digest of its tar is the diff ID that the image's
 // configuration states; manifests, which make the image visible, are written last of all, after it
@@ -47,7 +47,7 @@ struct PublishOptions {
 struct PublishProgress {
   size_t layers = 0;
   size_t layers_done = 0;       // reused ones included
-  size_t layers_reused = 0;     // the store had them
+  size_t layers_reused = 0;     // the store had them, or they came before in the image
   uint64_t download_bytes = 0;  // compressed size of the layers that are not reused
   uint64_t downloaded_bytes = 0;
   uint64_t stored_bytes = 0;

@@ -1,5 +1,6 @@
 #include "backend/publish/verifier.h"
 
+#include <map>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -24,6 +25,8 @@ class StoreVerifier {
   absl::StatusOr<VerifyReport> Run() {
     RETURN_IF_ERROR(ForEach(kManifestsPrefix, &StoreVerifier::CheckManifest));
     RETURN_IF_ERROR(ForEach(kGrantsPrefix, &StoreVerifier::CheckGrant));
+    if (!trust_.keys.empty()) FindUntrusted();
+    RETURN_IF_ERROR(ForEach(kLayersPrefix, &StoreVerifier::CheckLayerChain));
     RETURN_IF_ERROR(ForEach(kRecordsPrefix, &StoreVerifier::CheckRecord));
     RETURN_IF_ERROR(ForEach(kPacksPrefix, &StoreVerifier::CheckPackIndex));
     RETURN_IF_ERROR(ForEach(kBootPrefix, &StoreVerifier::CheckBootPack));
@@ -45,9 +48,10 @@ class StoreVerifier {
   absl::Status CheckManifest(const std::string& name) {
     const absl::StatusOr<ParsedManifestName> parsed = ParseManifestName(name);
     if (!parsed.ok()) return DataLoss("its name is not that of a manifest");
-    chains_.insert(parsed->chain_id);
+    Digest& top = tops_[parsed->chain_id];
     ASSIGN_OR_RETURN(const std::string bytes, backend_->ReadWhole(name, kMaxManifestBytes));
     ASSIGN_OR_RETURN(const Manifest manifest, Decode(bytes, *parsed));
+    top = manifest.layers.back().diff_id;
     return layers_.CheckManifest(manifest);
   }
 
@@ -58,7 +62,10 @@ class StoreVerifier {
       auto manifest = DecodeManifest(bytes, name.chain_id, &key);
       if (absl::IsFailedPrecondition(manifest.status()))
         return DataLoss(Message(manifest.status()));
-      if (manifest.ok()) ++layers_.report().signatures;
+      if (manifest.ok()) {
+        ++layers_.report().signatures;
+        signed_.insert(name.chain_id);
+      }
       return manifest;
     }
     ++layers_.report().unknown_signatures;
@@ -72,9 +79,40 @@ class StoreVerifier {
     for (const PublicKey& key : trust_.keys) {
       if (key.id() != found.key_id) continue;
       const absl::Status proved = DecodeGrant(bytes, found.grant, &key);
-      return proved.ok() ? proved : DataLoss(Message(proved));
+      if (!proved.ok()) return DataLoss(Message(proved));
+      granted_.insert(found.grant.chain_id);
+      return absl::OkStatus();
     }
     return absl::OkStatus();
+  }
+
+  // What nodes with these keys would say of each chain.
+  void FindUntrusted() {
+    for (const auto& [chain, top] : tops_) {
+      if (!signed_.contains(chain)) {
+        Distrust(kManifestsPrefix, chain, "not signed by a trusted key");
+      } else if (!granted_.contains(chain)) {
+        Distrust(kGrantsPrefix, chain, "for nobody: no grant is signed by a trusted key");
+      }
+    }
+  }
+  void Distrust(std::string_view prefix, const Digest& chain, const std::string& what) {
+    layers_.report().untrusted.push_back({std::string(prefix) + chain.ToHex(), what});
+  }
+
+  // One of a chain that has been removed is garbage, not damage.
+  absl::Status CheckLayerChain(const std::string& name) {
+    const absl::StatusOr<ParsedLayerChainName> parsed = ParseLayerChainName(name);
+    if (!parsed.ok()) return absl::OkStatus();  // nobody looks there
+    const auto info = backend_->Stat(name);
+    if (absl::IsNotFound(info.status())) return absl::OkStatus();  // removed meanwhile
+    RETURN_IF_ERROR(info.status());
+    if (info->size_bytes != 0) return DataLoss("it is not empty");
+    const auto top = tops_.find(parsed->chain_id);
+    if (top == tops_.end() || top->second == Digest() || top->second == parsed->diff_id) {
+      return absl::OkStatus();
+    }
+    return DataLoss("this chain does not end in this layer");
   }
 
   absl::Status CheckRecord(const std::string& name) {
@@ -108,7 +146,7 @@ class StoreVerifier {
     if (name != ImageName(image.name, image.platform)) {
       return DataLoss("it is the entry of another image, " + image.name);
     }
-    if (chains_.contains(image.chain_id)) return absl::OkStatus();
+    if (tops_.contains(image.chain_id)) return absl::OkStatus();
     return DataLoss("the manifest of " + image.name + ", " + image.chain_id.ToString() +
                     ", is not in the store");
   }
@@ -117,7 +155,10 @@ class StoreVerifier {
   const Trust trust_;
   const StoreReader reader_;  // of what has a digest
   LayerVerifier layers_;
-  std::set<Digest> chains_;
+  // Published chains, and the diff IDs that they end in: zeros where the manifest is unreadable.
+  std::map<Digest, Digest> tops_;
+  // Chains with a manifest, and with a grant, that a trusted key has signed.
+  std::set<Digest> signed_, granted_;
 };
 
 }  // namespace

@@ -28,11 +28,15 @@ struct VerifyReport {
   uint64_t loose_records = 0;  // that no manifest names; VerifyStore only, as the next
   uint64_t packs = 0;          // with an index
   std::vector<Damage> damages;
+  // VerifyStore with keys: published chains that nodes with these keys pull the ordinary way all the
+  // same, as folders of their objects. Not damage: there is nothing to repair, but to sign or to remove.
+  std::vector<Damage> untrusted;
 };
 
 // Recomputes the diff ID of every layer of one published chain, or of everything published, from
 // the store alone: the manifest, then of every layer its record, tar part and locations, every
-// chunk against its digest, and the tar rebuilt of all this against the diff ID; of signatures those that the keys of `trust` can prove. Damage does not
+// chunk against its digest, and the tar rebuilt of all this against the diff ID; of signatures those that the keys of
+// `trust` can prove. Damage does not
 // end the verification but goes into the report; an error is returned only when the store does not
 // answer, and NOT_FOUND when the chain is not published. Memory is bounded by the largest record
 // and some 16 MiB of chunks.
@@ -41,7 +45,8 @@ absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& bac
                                          const Digest& chain_id, const Trust& trust = {});
 // Beside all manifests: records that no manifest names (an interrupted publication leaves them) are
 // sound as far as they are there; every pack index is sound, and its pack has every chunk that it
-// lists, wanted by a layer or not; every image entry is sound and leads to a manifest. Only packs
+// lists, wanted by a layer or not; every image entry is sound and leads to a manifest; what says that
+// a chain ends in a layer is true. Only packs
 // without an index, tars and locations without a record are not looked at: nobody reads them.
 absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend,
                                          const Trust& trust = {});

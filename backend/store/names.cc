@@ -9,9 +9,14 @@ namespace {
 constexpr std::string_view kIndexSuffix = ".idx";
 constexpr size_t kHexDigits = 64;
 constexpr std::string_view kUnsigned = "unsigned";
+constexpr std::string_view kPublic = "public";
 
 std::string KeyPart(const std::optional<Digest>& key_id) {
   return key_id.has_value() ? key_id->ToHex() : std::string(kUnsigned);
+}
+
+std::string Whom(const std::string& repository) {
+  return repository.empty() ? std::string(kPublic) : Sha256::Of(repository).ToHex();
 }
 
 }  // namespace
@@ -30,9 +35,14 @@ std::string ManifestName(const Digest& chain_id, const std::optional<Digest>& ke
   return std::string(kManifestsPrefix) + chain_id.ToHex() + "/" + KeyPart(key_id);
 }
 std::string GrantName(const Grant& grant, const std::optional<Digest>& key_id) {
-  const std::string whom =
-      grant.repository.empty() ? "public" : Sha256::Of(grant.repository).ToHex();
-  return std::string(kGrantsPrefix) + grant.chain_id.ToHex() + "/" + whom + "/" + KeyPart(key_id);
+  return std::string(kGrantsPrefix) + grant.chain_id.ToHex() + "/" + Whom(grant.repository) + "/" +
+         KeyPart(key_id);
+}
+std::string LayerChainsPrefix(const Digest& diff_id, const std::string& repository) {
+  return std::string(kLayersPrefix) + diff_id.ToHex() + "/" + Whom(repository) + "/";
+}
+std::string LayerChainName(const Digest& diff_id, const Grant& grant) {
+  return LayerChainsPrefix(diff_id, grant.repository) + grant.chain_id.ToHex();
 }
 std::string PackName(const Digest& pack) { return std::string(kPacksPrefix) + pack.ToHex(); }
 std::string PackIndexName(const Digest& pack) { return PackName(pack) + std::string(kIndexSuffix); }
@@ -59,6 +69,21 @@ absl::StatusOr<ParsedManifestName> ParseManifestName(std::string_view name) {
   const auto key = Digest::FromHex(key_text);
   if (!key.ok()) return bad;
   return ParsedManifestName{*chain, *key};
+}
+
+absl::StatusOr<ParsedLayerChainName> ParseLayerChainName(std::string_view name) {
+  const absl::Status bad = InvalidArgument("not a layer's chain: " + std::string(name));
+  if (!name.starts_with(kLayersPrefix)) return bad;
+  const std::string_view rest = name.substr(kLayersPrefix.size());
+  const size_t second = rest.find('/');
+  const size_t third = second == rest.npos ? rest.npos : rest.find('/', second + 1);
+  if (third == rest.npos) return bad;
+  const auto diff_id = Digest::FromHex(rest.substr(0, second));
+  const std::string_view whom = rest.substr(second + 1, third - second - 1);
+  const auto chain = Digest::FromHex(rest.substr(third + 1));
+  if (!diff_id.ok() || !chain.ok()) return bad;
+  if (whom != kPublic && !Digest::FromHex(whom).ok()) return bad;
+  return ParsedLayerChainName{*diff_id, *chain};
 }
 
 absl::StatusOr<Digest> ParseDigestName(std::string_view name, std::string_view prefix) {

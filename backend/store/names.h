@@ -17,6 +17,7 @@ inline constexpr std::string_view kGrantsPrefix = "grants/";
 inline constexpr std::string_view kImagesPrefix = "images/";
 inline constexpr std::string_view kBootPrefix = "boot/";
 inline constexpr std::string_view kRecordsPrefix = "records/";
+inline constexpr std::string_view kLayersPrefix = "layers/";
 inline constexpr std::string_view kTarsPrefix = "tars/";
 inline constexpr std::string_view kLocationsPrefix = "locations/";
 inline constexpr std::string_view kIndexesPrefix = "indexes/";
@@ -24,9 +25,9 @@ inline constexpr std::string_view kIntentsPrefix = "intents/";
 inline constexpr std::string_view kLeasesPrefix = "leases/";
 inline constexpr std::string_view kTrashPrefix = "trash/";
 
-std::string RecordName(const Digest& record);     // records/<hex>
-std::string TarName(const Digest& record);        // tars/<hex>
-std::string LocationsName(const Digest& record);  // locations/<hex>
+std::string RecordName(const Digest& record);      // records/<hex>
+std::string TarName(const Digest& record);         // tars/<hex>
+std::string LocationsName(const Digest& record);   // locations/<hex>
 std::string BootPackName(const Digest& chain_id);  // boot/<hex>
 // manifests/<hex>/<key ID>, or manifests/<hex>/unsigned without a key
 std::string ManifestName(const Digest& chain_id, const std::optional<Digest>& key_id);
@@ -36,6 +37,18 @@ std::string ImageName(std::string_view name, const Platform& platform);  // imag
 
 // grants/<hex>/<SHA-256 of the repository, or "public">/<key ID, or "unsigned">
 std::string GrantName(const Grant& grant, const std::optional<Digest>& key_id);
+// layers/<diff ID>/<repository, as in a grant>/: what is below it are chains that end in this layer
+// and are granted to that repository, "" = anybody.
+std::string LayerChainsPrefix(const Digest& diff_id, const std::string& repository);
+// layers/<diff ID>/<repository>/<chain ID>
+std::string LayerChainName(const Digest& diff_id, const Grant& grant);
+struct ParsedLayerChainName {
+  Digest diff_id;
+  Digest chain_id;
+};
+// INVALID_ARGUMENT for any other name.
+absl::StatusOr<ParsedLayerChainName> ParseLayerChainName(std::string_view name);
+
 // What the name of a manifest says. INVALID_ARGUMENT for any other name.
 struct ParsedManifestName {
   Digest chain_id;

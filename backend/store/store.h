@@ -6,6 +6,8 @@
 //   manifests/<chain ID>/<key>  binds a chain ID to its records; <key> = ID of the signing key, or
 //                               "unsigned" (there is always one of these, too)
 //   grants/<chain ID>/<repository>/<key>  who may have that chain
+//   layers/<diff ID>/<repository>/<chain ID>  that chain ends in this layer: where publishers look
+//                               for a layer that they meet on another base
 //   locations/<record digest>   chunk -> pack and offset; replaceable
 //   packs/<id>, packs/<id>.idx  compressed chunks, and their sorted index
 //   images/<hash of the name>   names, platforms, times: for people
@@ -175,9 +177,10 @@ class StoreWriter {
 
   // Whether the store has a record of this layer already, sound and with its tar part and
   // locations, whose packs are there and not cut short (their content is not looked at; that is
-  // what verification is for): its digest, and what it adds up to. Known through the manifest of a chain that ends
-  // in it, which must be granted to anybody or to `repository` ("" = nobody else): a layer that
-  // somebody else keeps to himself must be shown to be known before it is published again.
+  // what verification is for): its digest, and what it adds up to. Known through the manifest of a
+  // chain that ends in it, `chain_id` or any other, which must be granted to anybody or to
+  // `repository` ("" = nobody else): a layer that somebody else keeps to himself must be shown to be
+  // known before it is published again.
   struct KnownLayer {
     Digest record;
     LayerTotals totals;

@@ -9,6 +9,7 @@
 #include "backend/base/status.h"
 #include "backend/record/layer_codec.h"
 #include "backend/store/known_chunks.h"
+#include "backend/store/known_layers.h"
 #include "backend/store/locations_codec.h"
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
@@ -37,12 +38,15 @@ class Writer final : public StoreWriter {
         backend_(std::move(backend)),
         reader_(backend_, WhomToBelieve(options)),
         known_(backend_.get(), std::move(condemned)),
+        known_layers_(backend_.get(), &reader_, &known_),
         intent_(backend_.get()),
         packs_(backend_.get(), &known_, options) {}
 
   absl::StatusOr<std::optional<KnownLayer>> FindRecord(const Digest& chain_id,
                                                        const std::string& repository,
-                                                       const Digest& diff_id) override;
+                                                       const Digest& diff_id) override {
+    return known_layers_.Find(chain_id, repository, diff_id);
+  }
   absl::Status AddChunk(const Digest& digest, std::string_view content) override {
     return packs_.Add(digest, content);
   }
@@ -66,9 +70,6 @@ class Writer final : public StoreWriter {
   absl::Status WriteRecord(const EncodedLayer& encoded);
   absl::Status WriteManifest(const Manifest& manifest);
   absl::Status WriteGrant(const Grant& grant);
-  // Reads what there is of a layer, and the locations last.
-  absl::StatusOr<Locations> CheckLayer(const ManifestLayer& expected, LayerTotals* totals);
-  absl::StatusOr<bool> HasPacks(const Locations& locations);
   // Keeps maintenance from removing what the manifests are going to lead to (references.h).
   absl::Status DeclareImage(const std::vector<ManifestLayer>& layers);
 
@@ -76,56 +77,11 @@ class Writer final : public StoreWriter {
   const std::shared_ptr<Backend> backend_;
   const StoreReader reader_;
   KnownChunks known_;
+  const KnownLayers known_layers_;
   Intent intent_;
   PackWriter packs_;
   std::atomic<uint64_t> other_bytes_ = 0;  // progress displays read it on other threads
 };
-
-absl::StatusOr<bool> Writer::HasPacks(const Locations& locations) {
-  std::vector<uint64_t> ends(locations.packs.size(), 1);  // an empty pack is none
-  for (const ChunkLocation& chunk : locations.chunks) {
-    ends[chunk.pack] = std::max(ends[chunk.pack], chunk.offset + chunk.stored_bytes);
-  }
-  for (size_t i = 0; i < ends.size(); ++i) {
-    ASSIGN_OR_RETURN(const bool whole, known_.HasPack(locations.packs[i], ends[i]));
-    if (!whole) return false;
-  }
-  return true;
-}
-
-absl::StatusOr<std::optional<StoreWriter::KnownLayer>> Writer::FindRecord(
-    const Digest& chain_id, const std::string& repository, const Digest& diff_id) {
-  const auto granted = reader_.ReadGrantedManifest(chain_id, repository);
-  // What is damaged, or not signed as it should be, is written anew at the end.
-  if (absl::IsNotFound(granted.status()) || absl::IsDataLoss(granted.status()) ||
-      absl::IsFailedPrecondition(granted.status()) || absl::IsUnauthenticated(granted.status())) {
-    return std::nullopt;
-  }
-  RETURN_IF_ERROR(granted.status());
-  const ManifestLayer& top = granted->manifest.layers.back();
-  if (top.diff_id != diff_id) return std::nullopt;
-  KnownLayer known{.record = top.record, .totals = {}};
-  const absl::StatusOr<Locations> locations = CheckLayer(top, &known.totals);
-  if (absl::IsNotFound(locations.status()) || absl::IsDataLoss(locations.status())) {
-    return std::nullopt;
-  }
-  RETURN_IF_ERROR(locations.status());
-  ASSIGN_OR_RETURN(const bool whole, HasPacks(*locations));
-  if (!whole) return std::nullopt;
-  return known;
-}
-
-absl::StatusOr<Locations> Writer::CheckLayer(const ManifestLayer& expected, LayerTotals* totals) {
-  ASSIGN_OR_RETURN(DecodedRecord record, reader_.ReadLayer(expected.record));
-  if (record.layer.diff_id != expected.diff_id) return DataLoss("record of another layer");
-  *totals = TotalsOf(record.layer);
-  const size_t chunks = record.layer.chunks.size();
-  record.layer.DropTree();
-  record.layer.chunks = {};
-  ASSIGN_OR_RETURN(TarPartReader tar, reader_.OpenTarPart(expected.record, record));
-  RETURN_IF_ERROR(tar.Finish());
-  return reader_.ReadLocations(expected.record, chunks);
-}
 
 absl::Status Writer::PutOrRepair(const std::string& name, const EncodedPagedObject& object,
                                  const std::function<absl::Status()>& verify) {
@@ -252,6 +208,9 @@ absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
     RETURN_IF_ERROR(WriteGrant({manifest.chain_id, repository}));
     RETURN_IF_ERROR(WriteManifest(manifest));
     SLACKER_FAILPOINT("publish.after_manifest");
+    RETURN_IF_ERROR(
+        ReplaceIfDifferent(LayerChainName(layer.diff_id, {manifest.chain_id, repository}), ""));
+    SLACKER_FAILPOINT("publish.after_layer_chain");
   }
   ImageEntry entry = image;
   entry.platform = platform;

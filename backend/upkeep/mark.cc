@@ -174,6 +174,7 @@ bool Marks::Has(const ObjectId& object) const {
     case ObjectKind::kGrant:
     case ObjectKind::kBootPack:
     case ObjectKind::kTrace:
+    case ObjectKind::kLayerChain:
       return chains.contains(object.digest) || leased_chains.contains(object.digest);
     case ObjectKind::kRecord:
     case ObjectKind::kTar:
@@ -189,7 +190,8 @@ bool Marks::Has(const ObjectId& object) const {
 
 bool Marks::IsPublished(const ObjectId& object) const {
   const bool of_chain = object.kind == ObjectKind::kManifest || object.kind == ObjectKind::kGrant ||
-                        object.kind == ObjectKind::kBootPack || object.kind == ObjectKind::kTrace;
+                        object.kind == ObjectKind::kBootPack || object.kind == ObjectKind::kTrace ||
+                        object.kind == ObjectKind::kLayerChain;
   return of_chain ? chains.contains(object.digest) : Has(object);
 }
 

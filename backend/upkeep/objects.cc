@@ -39,6 +39,9 @@ ObjectId IdentifyObject(std::string_view name) {
     if (!chain.ok() || (rest.size() > kHexDigits && rest[kHexDigits] != '/')) return {};
     return {prefix.kind, *chain};
   }
+  if (const auto layer = ParseLayerChainName(name); layer.ok()) {
+    return {ObjectKind::kLayerChain, layer->chain_id};
+  }
   if (const auto pack = ParsePackIndexName(name); pack.ok()) return {ObjectKind::kPackIndex, *pack};
   for (const Prefix& prefix : kOfDigests) {
     const auto digest = ParseDigestName(name, prefix.text);

@@ -17,6 +17,7 @@ enum class ObjectKind {
   kGrant,
   kBootPack,
   kTrace,
+  kLayerChain,
   kRecord,
   kTar,
   kLocations,
@@ -33,7 +34,8 @@ enum class ObjectKind {
 
 struct ObjectId {
   ObjectKind kind = ObjectKind::kForeign;
-  Digest digest;  // of kManifest, kGrant, kBootPack, kTrace: the chain; of kRecord to kMergedIndex
+  Digest digest;  // of kManifest, kGrant, kBootPack, kTrace, kLayerChain: the
+                  // chain; of kRecord to kMergedIndex
 };
 
 ObjectId IdentifyObject(std::string_view name);

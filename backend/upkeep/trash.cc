@@ -29,6 +29,7 @@ bool IsCondemnable(ObjectKind kind) {
     case ObjectKind::kGrant:
     case ObjectKind::kBootPack:
     case ObjectKind::kTrace:
+    case ObjectKind::kLayerChain:
     case ObjectKind::kRecord:
     case ObjectKind::kTar:
     case ObjectKind::kLocations:

@@ -207,6 +207,7 @@ class RepairCrashTest : public ::testing::TestWithParam<Way>, protected UpkeepCr
       if (kind == ObjectKind::kTrash || name == other_image || !damaged.insert(kind).second)
         continue;
       std::string bytes = testing::ReadFileOrDie(prepared + "/" + name);
+      if (bytes.empty()) bytes = "more";
       bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x10);
       testing::WriteFileOrDie(prepared + "/" + name, bytes);
     }

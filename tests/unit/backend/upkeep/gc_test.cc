@@ -95,6 +95,18 @@ TEST_F(GcTest, TracesOfStartsGoWithTheirImage) {
   EXPECT_THAT(Names(), IsEmpty());
 }
 
+// Publishers look there for layers that they meet on another base.
+TEST_F(GcTest, WhatSaysWhereALayerIsStaysAsLongAsTheChain) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  ASSERT_OK(Publish("two", {base_, two_}));
+  ASSERT_OK(Rm("one"));
+  CollectAll();
+  EXPECT_THAT(Names(std::string(kLayersPrefix)),
+              ::testing::UnorderedElementsAre(
+                  LayerChainName(base_.layer.diff_id, {SampleChain({base_}), ""}),
+                  LayerChainName(two_.layer.diff_id, {SampleChain({base_, two_}), ""})));
+}
+
 TEST_F(GcTest, WhatWasWrittenWithinADayIsLeftAlone) {
   ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(store_, {}));
   ASSERT_OK(AddSample(*writer, base_));
@@ -110,7 +122,8 @@ TEST_F(GcTest, ADryRunChangesNothingAndSaysWhatItWouldDo) {
   const auto before = Names();
   ASSERT_OK_AND_ASSIGN(const GcReport report, CollectGarbage(*store_, {.dry_run = true}));
   EXPECT_EQ(Names(), before);
-  EXPECT_EQ(report.condemned.objects, 5u);  // record, tar part, locations, pack, index
+  // Record, tar part, locations, pack, index, the name that says where the layer is.
+  EXPECT_EQ(report.condemned.objects, 6u);
 }
 
 TEST_F(GcTest, WhatANodeHasIsKeptWithoutBeingPublishedAgain) {
@@ -172,9 +185,8 @@ TEST_F(GcTest, ForeignObjectsAreReportedAndLeftAlone) {
   ASSERT_OK(store_->Put("trash/boot.txt", ""));
   ASSERT_OK(store_->Put("traces/x", "mine"));
   CollectAll();
-  EXPECT_THAT(Gc(0).foreign,
-              ::testing::UnorderedElementsAre("boot.txt", "packs/readme", "trash/boot.txt",
-                                              "traces/x"));
+  EXPECT_THAT(Gc(0).foreign, ::testing::UnorderedElementsAre("boot.txt", "packs/readme",
+                                                             "trash/boot.txt", "traces/x"));
   EXPECT_THAT(Names(), SizeIs(4));
 }
 
