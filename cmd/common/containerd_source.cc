@@ -134,10 +134,11 @@ class ContainerdSource final : public ImageSource {
   absl::StatusOr<std::unique_ptr<ByteSource>> OpenBlob(const Descriptor& descriptor) override {
     const absl::StatusOr<uint64_t> size = client_->GetSize(descriptor.digest);
     if (absl::IsNotFound(size.status())) {
-      return FailedPrecondition("containerd does not have the blob " + descriptor.digest.ToString() + " of " +
-                      name_ +
-                      ": a snapshotter had its layer already, or it was removed after unpacking; "
-                      "publish the image from its registry");
+      return FailedPrecondition(
+          "containerd does not have the blob " + descriptor.digest.ToString() + " of " + name_ +
+          ": a snapshotter had its layer already, or it was removed after unpacking (with "
+          "discard_unpacked_layers in containerd's configuration); publish the image from its "
+          "registry");
     }
     RETURN_IF_ERROR(size.status());
     return VerifyStream(std::make_unique<BlobSource>(client_.get(), descriptor.digest, *size),

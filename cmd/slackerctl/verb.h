@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/output.h"
 
@@ -43,5 +44,22 @@ void AddAccess(CLI::App* command, StoreAccess* access);
 void AddPlatform(CLI::App* command, std::string* platform);
 void AddSigningKey(CLI::App* command, std::string* key);
 void AddTrustedKeys(CLI::App* command, std::vector<std::string>* keys);
+
+// How most verbs end: shows the error; or else the report, as to_json(report) for programs that ask for
+// it, or by print(report, console). The exit code: kExitOk or kExitFailed.
+template <class Report, class ToJson, class Print>
+int ShowReport(const absl::StatusOr<Report>& report, bool json, const Console& console,
+               const ToJson& to_json, const Print& print) {
+  if (!report.ok()) {
+    PrintError(console.err, report.status());
+    return kExitFailed;
+  }
+  if (json) {
+    PrintJson(console.out, to_json(*report));
+  } else {
+    print(*report, console);
+  }
+  return kExitOk;
+}
 
 }  // namespace slacker::ctl

@@ -30,28 +30,24 @@ void PrintReport(const CompactReport& report, const Console& console) {
   }
 }
 
+nlohmann::json ReportJson(const CompactReport& report) {
+  return {{"packs_before", report.packs_before},
+          {"packs_after", report.packs_after},
+          {"packs_written", report.packs_written},
+          {"bytes_written", report.bytes_written},
+          {"chunks_moved", report.chunks_moved},
+          {"chunks_converged", report.chunks_converged},
+          {"locations_replaced", report.locations_replaced},
+          {"packs_condemned", report.packs_condemned},
+          {"bytes_condemned", report.bytes_condemned},
+          {"unused_bytes_left", report.unused_bytes_left},
+          {"damaged", report.damaged}};
+}
+
 int RunCompact(const CommonArguments& common, const Console& console) {
   const absl::StatusOr<CompactReport> report = CompactStore(common);
-  if (!report.ok()) {
-    PrintError(console.err, report.status());
-    return kExitFailed;
-  }
-  if (common.json) {
-    PrintJson(console.out, {{"packs_before", report->packs_before},
-                            {"packs_after", report->packs_after},
-                            {"packs_written", report->packs_written},
-                            {"bytes_written", report->bytes_written},
-                            {"chunks_moved", report->chunks_moved},
-                            {"chunks_converged", report->chunks_converged},
-                            {"locations_replaced", report->locations_replaced},
-                            {"packs_condemned", report->packs_condemned},
-                            {"bytes_condemned", report->bytes_condemned},
-                            {"unused_bytes_left", report->unused_bytes_left},
-                            {"damaged", report->damaged}});
-  } else {
-    PrintReport(*report, console);
-  }
-  return report->damaged.empty() ? kExitOk : kExitFailed;
+  const int shown = ShowReport(report, common.json, console, ReportJson, PrintReport);
+  return shown == kExitOk && !report->damaged.empty() ? kExitFailed : shown;
 }
 
 Action DeclareCompact(CLI::App* command) {

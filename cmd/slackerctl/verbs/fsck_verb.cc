@@ -7,6 +7,7 @@
 #include "backend/upkeep/fsck.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
+#include "cmd/slackerctl/verbs/damages.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -26,23 +27,21 @@ absl::StatusOr<FsckReport> Check(const Arguments& arguments) {
   return CheckStore(store, trust, arguments.repair);
 }
 
-nlohmann::json DamagesJson(const std::vector<Damage>& damages) {
-  nlohmann::json list = nlohmann::json::array();
-  for (const Damage& damage : damages) {
-    list.push_back({{"object", damage.object}, {"what", damage.what}});
-  }
-  return list;
+nlohmann::json ReportJson(const FsckReport& report) {
+  return {{"manifests", report.verified.manifests},
+          {"layers", report.verified.layers},
+          {"chunks", report.verified.chunks},
+          {"packs", report.verified.packs},
+          {"damages", DamagesJson(report.verified.damages)},
+          {"untrusted", DamagesJson(report.verified.untrusted)},
+          {"repaired", DamagesJson(report.repaired)},
+          {"foreign", report.foreign}};
 }
 
 void PrintReport(const FsckReport& report, const Console& console) {
-  for (const Damage& damage : report.repaired) {
-    console.out << "repaired: " << Printable(damage.object) << ": " << Printable(damage.what)
-                << '\n';
-  }
-  for (const Damage& damage : report.verified.damages) {
-    console.err << "damaged: " << Printable(damage.object) << ": " << Printable(damage.what)
-                << '\n';
-  }
+  PrintDamages(console.out, "repaired", report.repaired);
+  PrintDamages(console.err, "damaged", report.verified.damages);
+  PrintDamages(console.err, "untrusted", report.verified.untrusted);
   for (const std::string& name : report.foreign) {
     console.err << "not the store's, left alone: " << Printable(name) << '\n';
   }
@@ -50,31 +49,13 @@ void PrintReport(const FsckReport& report, const Console& console) {
               << " layers, " << report.verified.chunks << " chunks ("
               << HumanSize(report.verified.content_bytes) << "), " << report.verified.packs
               << " packs: ";
-  if (report.verified.damages.empty()) {
-    console.out << "everything is sound\n";
-  } else {
-    console.out << report.verified.damages.size() << " damages\n";
-  }
+  PrintVerdict(report.verified, console);
 }
 
 int RunFsck(const Arguments& arguments, const Console& console) {
   const absl::StatusOr<FsckReport> report = Check(arguments);
-  if (!report.ok()) {
-    PrintError(console.err, report.status());
-    return kExitFailed;
-  }
-  if (arguments.common.json) {
-    PrintJson(console.out, {{"manifests", report->verified.manifests},
-                            {"layers", report->verified.layers},
-                            {"chunks", report->verified.chunks},
-                            {"packs", report->verified.packs},
-                            {"damages", DamagesJson(report->verified.damages)},
-                            {"repaired", DamagesJson(report->repaired)},
-                            {"foreign", report->foreign}});
-  } else {
-    PrintReport(*report, console);
-  }
-  return report->verified.damages.empty() ? kExitOk : kExitFailed;
+  const int shown = ShowReport(report, arguments.common.json, console, ReportJson, PrintReport);
+  return shown == kExitOk ? ExitCodeOf(report->verified) : shown;
 }
 
 Action DeclareFsck(CLI::App* command) {

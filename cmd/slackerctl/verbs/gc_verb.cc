@@ -76,17 +76,10 @@ int RunGc(const Arguments& arguments, const Console& console) {
     PrintError(console.err, grace_seconds.status());
     return kExitUsage;
   }
-  const absl::StatusOr<GcReport> report = Collect(arguments, *grace_seconds);
-  if (!report.ok()) {
-    PrintError(console.err, report.status());
-    return kExitFailed;
-  }
-  if (arguments.common.json) {
-    PrintJson(console.out, ReportJson(arguments, *report));
-  } else {
-    PrintReport(arguments, *report, console);
-  }
-  return kExitOk;
+  return ShowReport(
+      Collect(arguments, *grace_seconds), arguments.common.json, console,
+      [&](const GcReport& report) { return ReportJson(arguments, report); },
+      [&](const GcReport& report, const Console& to) { PrintReport(arguments, report, to); });
 }
 
 Action DeclareGc(CLI::App* command) {

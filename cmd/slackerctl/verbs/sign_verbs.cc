@@ -10,6 +10,7 @@
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
+#include "cmd/slackerctl/verbs/damages.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -39,20 +40,13 @@ absl::StatusOr<SignReport> Sign(const SignArguments& arguments) {
 }
 
 nlohmann::json ReportJson(const SignReport& report) {
-  nlohmann::json damages = nlohmann::json::array();
-  for (const Damage& damage : report.damages) {
-    damages.push_back({{"object", damage.object}, {"what", damage.what}});
-  }
   return {{"manifests", report.manifests},
           {"signed_already", report.signed_already},
-          {"damages", damages}};
+          {"damages", DamagesJson(report.damages)}};
 }
 
 void PrintReport(const SignReport& report, const Console& console) {
-  for (const Damage& damage : report.damages) {
-    console.err << "damaged: " << Printable(damage.object) << ": " << Printable(damage.what)
-                << '\n';
-  }
+  PrintDamages(console.err, "damaged", report.damages);
   if (!report.damages.empty()) {
     console.out << "nothing was signed: " << report.damages.size() << " damages\n";
     return;
@@ -76,16 +70,8 @@ int RunKeygen(const std::string& path, const Console& console) {
 
 int RunSign(const SignArguments& arguments, const Console& console) {
   const absl::StatusOr<SignReport> report = Sign(arguments);
-  if (!report.ok()) {
-    PrintError(console.err, report.status());
-    return kExitFailed;
-  }
-  if (arguments.common.json) {
-    PrintJson(console.out, ReportJson(*report));
-  } else {
-    PrintReport(*report, console);
-  }
-  return report->damages.empty() ? kExitOk : kExitFailed;
+  const int shown = ShowReport(report, arguments.common.json, console, ReportJson, PrintReport);
+  return shown == kExitOk && !report->damages.empty() ? kExitFailed : shown;
 }
 
 Action DeclareKeygen(CLI::App* command) {

@@ -92,17 +92,7 @@ nlohmann::json StatsJson(const StoreStats& stats) {
 }
 
 int RunStats(const CommonArguments& common, const Console& console) {
-  const absl::StatusOr<StoreStats> stats = Measure(common);
-  if (!stats.ok()) {
-    PrintError(console.err, stats.status());
-    return kExitFailed;
-  }
-  if (common.json) {
-    PrintJson(console.out, StatsJson(*stats));
-  } else {
-    PrintStats(*stats, console);
-  }
-  return kExitOk;
+  return ShowReport(Measure(common), common.json, console, StatsJson, PrintStats);
 }
 
 Action DeclareStats(CLI::App* command) {

@@ -8,6 +8,7 @@
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
+#include "cmd/slackerctl/verbs/damages.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -34,10 +35,8 @@ absl::StatusOr<VerifyReport> Verify(const Arguments& arguments) {
 }
 
 void PrintReport(const VerifyReport& report, const Console& console) {
-  for (const Damage& damage : report.damages) {
-    console.err << "damaged: " << Printable(damage.object) << ": " << Printable(damage.what)
-                << '\n';
-  }
+  PrintDamages(console.err, "damaged", report.damages);
+  PrintDamages(console.err, "untrusted", report.untrusted);
   console.out << "verified " << report.manifests << " manifests, " << report.layers << " layers, "
               << report.chunks << " chunks (" << HumanSize(report.content_bytes) << ")";
   if (report.signatures > 0) console.out << ", " << report.signatures << " signatures";
@@ -45,18 +44,10 @@ void PrintReport(const VerifyReport& report, const Console& console) {
     console.out << ", but not " << report.unknown_signatures << " signatures of unknown keys";
   }
   console.out << ": ";
-  if (report.damages.empty()) {
-    console.out << "everything is sound\n";
-  } else {
-    console.out << report.damages.size() << " damages\n";
-  }
+  PrintVerdict(report, console);
 }
 
 nlohmann::json ReportJson(const VerifyReport& report) {
-  nlohmann::json damages = nlohmann::json::array();
-  for (const Damage& damage : report.damages) {
-    damages.push_back({{"object", damage.object}, {"what", damage.what}});
-  }
   return {{"manifests", report.manifests},
           {"signatures", report.signatures},
           {"unknown_signatures", report.unknown_signatures},
@@ -65,22 +56,15 @@ nlohmann::json ReportJson(const VerifyReport& report) {
           {"content_bytes", report.content_bytes},
           {"loose_records", report.loose_records},
           {"packs", report.packs},
-          {"damages", damages}};
+          {"damages", DamagesJson(report.damages)},
+          {"untrusted", DamagesJson(report.untrusted)}};
 }
 
-// Damage is a failure.
+// Damage is a failure, and so is what the given keys have not signed.
 int RunVerify(const Arguments& arguments, const Console& console) {
   const absl::StatusOr<VerifyReport> report = Verify(arguments);
-  if (!report.ok()) {
-    PrintError(console.err, report.status());
-    return kExitFailed;
-  }
-  if (arguments.common.json) {
-    PrintJson(console.out, ReportJson(*report));
-  } else {
-    PrintReport(*report, console);
-  }
-  return report->damages.empty() ? kExitOk : kExitFailed;
+  const int shown = ShowReport(report, arguments.common.json, console, ReportJson, PrintReport);
+  return shown == kExitOk ? ExitCodeOf(*report) : shown;
 }
 
 Action DeclareVerify(CLI::App* command) {

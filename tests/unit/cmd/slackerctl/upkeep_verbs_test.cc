@@ -224,9 +224,34 @@ TEST_F(UpkeepVerbsTest, FsckTakesPublicKeysOnly) {
   (void)Publish("one");
   const std::string key = dir_ / "key";
   ASSERT_EQ(Run({"keygen", key}), kExitOk);
-  EXPECT_EQ(RunOn({"fsck", "--trusted-key", key + ".pub"}), kExitOk) << err_.str();
   EXPECT_EQ(RunOn({"fsck", "--trusted-key", key}), kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr(key));
+}
+
+TEST_F(UpkeepVerbsTest, WhatTheGivenKeysHaveNotSignedFailsVerifyAndFsckAndIsLeftAsItIs) {
+  (void)Publish("one");
+  const std::string key = dir_ / "key";
+  ASSERT_EQ(Run({"keygen", key}), kExitOk);
+  const auto manifests = Files("manifests");
+  for (const std::vector<std::string>& verb :
+       std::vector<std::vector<std::string>>{{"verify"}, {"fsck"}, {"fsck", "--repair"}}) {
+    EXPECT_EQ(RunOn(verb), kExitOk) << "nobody asked for signatures";
+    std::vector<std::string> with_key = verb;
+    with_key.insert(with_key.end(), {"--trusted-key", key + ".pub"});
+    EXPECT_EQ(RunOn(with_key), kExitFailed) << verb[0];
+    EXPECT_THAT(err_.str(), HasSubstr("untrusted: manifests/"));
+    EXPECT_THAT(err_.str(), HasSubstr(": not signed by a trusted key\n"));
+    EXPECT_THAT(out_.str(), HasSubstr("1 chains the ordinary way\n"));
+    with_key.push_back("--json");
+    EXPECT_EQ(RunOn(with_key), kExitFailed);
+    const Json report = Json::parse(out_.str());
+    EXPECT_EQ(report["damages"], Json::array());
+    EXPECT_EQ(report["untrusted"].size(), 1u);
+  }
+  EXPECT_EQ(Files("manifests"), manifests);
+  ASSERT_EQ(RunOn({"sign", "--key", key}), kExitOk) << err_.str();
+  EXPECT_EQ(RunOn({"fsck", "--trusted-key", key + ".pub"}), kExitOk) << err_.str();
+  EXPECT_EQ(RunOn({"verify", "--trusted-key", key + ".pub"}), kExitOk) << err_.str();
 }
 
 TEST_F(UpkeepVerbsTest, StatsTellWhatIsShared) {
