@@ -71,13 +71,19 @@ class Compaction {
     return absl::OkStatus();
   }
 
-  // The layers of published images, each once, in their order: `end` - `first` of them.
+  // The layers of published images, each once, in their order: `end` - `first` of them. Repair passes
+  // over those whose records are damaged, for the sake of the others that the pack has chunks of.
   absl::Status Visit(size_t first, size_t end, const LayerVisit& visit) {
     for (size_t i = first; i < std::min(end, records_.size()); ++i) {
-      ASSIGN_OR_RETURN(const RecordObject object, reader_.ReadRecord(records_[i]));
+      const auto object = reader_.ReadRecord(records_[i]);
+      if (!options_.only.empty() &&
+          (absl::IsDataLoss(object.status()) || absl::IsNotFound(object.status()))) {
+        continue;
+      }
+      RETURN_IF_ERROR(object.status());
       ASSIGN_OR_RETURN(const Locations locations,
-                       reader_.ReadLocations(records_[i], object.layer.chunks.size()));
-      RETURN_IF_ERROR(visit(records_[i], object.layer, locations));
+                       reader_.ReadLocations(records_[i], object->layer.chunks.size()));
+      RETURN_IF_ERROR(visit(records_[i], object->layer, locations));
     }
     return absl::OkStatus();
   }

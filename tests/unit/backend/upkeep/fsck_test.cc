@@ -131,6 +131,40 @@ TEST_F(FsckTest, OfADamagedPackTheSoundChunksAreKeptAndTheOthersArePublishedAgai
   EXPECT_THAT(Check(false).verified.damages, IsEmpty());
 }
 
+// The record tells what is needed of the pack; without it the pack has to stay for this image.
+TEST_F(FsckTest, ADamagedPackOfAnImageWhoseRecordIsDamagedGoesWhenTheImageIsPublishedAgain) {
+  const auto other = layout_.AddImage(
+      {testing::GzipLayer(testing::TarBuilder()
+                              .File("same", testing::RandomBytes(700'000, 1))  // as bin/tool
+                              .End())},
+      "other");
+  ASSERT_OK(testing::PublishLayout(layout_, store_, "other"));
+  const StoreReader reader(store_);
+  ASSERT_OK_AND_ASSIGN(const Manifest manifest, reader.ReadManifest(image_.chain_id));
+  const Digest record = manifest.layers[0].record;
+  ASSERT_OK_AND_ASSIGN(const Locations locations, reader.ReadLocations(record, std::nullopt));
+  const std::string pack = locations.packs[0];
+  std::string bytes = Content(pack);
+  const uint64_t first = locations.chunks[0].offset;  // of a chunk that both have
+  bytes[first] = static_cast<char>(bytes[first] ^ 1);
+  ASSERT_OK(store_->Replace(pack, bytes));
+  ASSERT_OK(store_->Replace(RecordName(record), "damaged"));
+
+  const FsckReport report = Check(/*repair=*/true);
+  EXPECT_OK(store_->Stat(pack).status());
+  ASSERT_OK_AND_ASSIGN(const VerifyReport others, VerifyChain(store_, other.chain_id));
+  EXPECT_THAT(others.damages, SizeIs(1)) << "the chunk that is lost, and no other";
+  ASSERT_OK_AND_ASSIGN(const Manifest moved, reader.ReadManifest(other.chain_id));
+  ASSERT_OK_AND_ASSIGN(const Locations places,
+                       reader.ReadLocations(moved.layers[0].record, std::nullopt));
+  EXPECT_THAT(places.packs, Not(::testing::Contains(pack)));
+
+  ASSERT_OK(testing::PublishLayout(layout_, store_));
+  ASSERT_OK(testing::PublishLayout(layout_, store_, "other"));
+  EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
+  EXPECT_FALSE(store_->Stat(pack).ok());
+}
+
 TEST_F(FsckTest, ADamagedChunkOfWhichThereIsAnotherCopyIsFoundThere) {
   // Compaction leaves the old packs, until garbage is collected.
   ASSERT_OK(Compact(*store_, {}).status());
