@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "backend/base/mutex.h"
 #include "backend/layer/tar_reader.h"
 
 namespace slacker {
@@ -54,13 +53,7 @@ struct TlsOptions {
   bool skip_verify = false;  // believe every server
 };
 
-// Seconds since 1970 of a date in a header; 0 when it is none.
-int64_t HttpDate(const std::string& text);
-
-// `location` as an answer to a request for `base` has it: absolute. INVALID_ARGUMENT: a bad URL.
-absl::StatusOr<std::string> ResolveLocation(const std::string& base, const std::string& location);
-// Whether both are well-formed and have the same scheme, host and port.
-bool SameOrigin(const std::string& a, const std::string& b);
+class HttpConnections;
 
 // Follows up to ten redirects of a GET, never from https to http. Thread-safe; must outlive its
 // responses.
@@ -85,17 +78,11 @@ class HttpClient {
   absl::StatusOr<std::unique_ptr<HttpResponse>> Send(const HttpRequest& request);
 
  private:
-  class Transfer;
   HttpClient(const Options& options, std::string authorities);
-
-  // A multi handle carries a cache of open connections; it serves one transfer at a time.
-  void* TakeConnections();
-  void ReturnConnections(void* multi);
 
   const Options options_;
   const std::string authorities_;  // the content of ca_files
-  Mutex mutex_;
-  std::vector<void*> idle_ ABSL_GUARDED_BY(mutex_);
+  const std::unique_ptr<HttpConnections> connections_;
 };
 
 }  // namespace slacker

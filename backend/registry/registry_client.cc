@@ -1,35 +1,15 @@
 #include "backend/registry/registry_client.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
-#include "backend/base/clock.h"
+#include "absl/strings/cord.h"
 #include "backend/base/status.h"
 #include "backend/registry/registry_hosts.h"
+#include "backend/registry/retry.h"
 
 namespace slacker {
-namespace {
-
 using std::chrono::milliseconds;
-
-bool WorthRepeating(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
-}
-
-// Retry-After: seconds, or a date.
-milliseconds RetryAfter(const HttpResponse& response) {
-  const std::string text = response.Header("retry-after");
-  constexpr int64_t kMost = int64_t{366} * 86'400;
-  int64_t seconds = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    seconds = HttpDate(text) - SystemClock().WallNanos() / 1'000'000'000;
-  }
-  return std::chrono::seconds(std::clamp<int64_t>(seconds, 0, kMost));
-}
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<RegistryClient>> RegistryClient::Open(
     const ImageReference& reference, const RegistryOptions& options, bool anonymous) {
@@ -46,25 +26,18 @@ absl::StatusOr<std::unique_ptr<RegistryClient>> RegistryClient::Open(
 
 absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryClient::Get(
     Purpose purpose, const std::string& path, const std::vector<std::string>& headers) {
-  milliseconds delay = options_.retry_delay;
-  for (int attempt = 1;; ++attempt) {
-    milliseconds asked{0};
-    auto response = GetOnce(purpose, path, headers, &asked);
-    if (response.ok() || !WorthRepeating(response.status())) return response;
-    if (asked > options_.max_retry_delay) {
-      return Annotate(response.status(), "the registry asks to wait for " +
-                                             std::to_string(asked.count() / 1000) +
-                                             " s before the next request");
-    }
-    if (attempt >= options_.max_tries) return response;
-    RETURN_IF_ERROR(Wait(std::max(delay, asked)));
-    delay *= 2;
+  RetrySchedule schedule(options_);
+  for (;;) {
+    auto response = GetOnce(purpose, path, headers);
+    if (response.ok()) return response;
+    milliseconds delay{0};
+    RETURN_IF_ERROR(schedule.Next(response.status(), &delay));
+    RETURN_IF_ERROR(Wait(delay));
   }
 }
 
 absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryClient::GetOnce(
-    Purpose purpose, const std::string& path, const std::vector<std::string>& headers,
-    milliseconds* retry_after) {
+    Purpose purpose, const std::string& path, const std::vector<std::string>& headers) {
   absl::Status failure =
       FailedPrecondition("hosts.toml lets no host of " + reference_.host + " do this");
   std::string earlier;
@@ -74,21 +47,22 @@ absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryClient::GetOnce(
     if (!(purpose == Purpose::kResolve ? host.resolves : host.pulls)) continue;
     if (asked) earlier += "; before that: " + Message(failure);
     asked = true;
-    *retry_after = milliseconds(0);
     auto response = endpoint->Get(path, headers);
     if (!response.ok()) {
       failure = response.status();
     } else if (const int status = (*response)->status(); status == 200 || status == 206) {
       return response;
     } else {
-      *retry_after = RetryAfter(**response);
       failure = StatusOfAnswer(**response, host.url + "/" + reference_.repository + "/" + path);
     }
     MutexLock lock(&mutex_);
     if (cancelled_) return Cancelled("the registry is not asked again");
   }
   if (earlier.empty()) return failure;
-  return absl::Status(failure.code(), Message(failure) + earlier);
+  absl::Status all(failure.code(), Message(failure) + earlier);
+  failure.ForEachPayload(
+      [&all](absl::string_view name, const absl::Cord& payload) { all.SetPayload(name, payload); });
+  return all;
 }
 
 void RegistryClient::Cancel() {

@@ -46,10 +46,9 @@ class RegistryClient {
   RegistryClient(ImageReference reference, const RegistryOptions& options)
       : reference_(std::move(reference)), options_(options) {}
 
-  // Every host once. `retry_after`: what the last one asked for.
+  // Every host once.
   absl::StatusOr<std::unique_ptr<HttpResponse>> GetOnce(Purpose purpose, const std::string& path,
-                                                        const std::vector<std::string>& headers,
-                                                        std::chrono::milliseconds* retry_after);
+                                                        const std::vector<std::string>& headers);
   // CANCELLED when Cancel was called.
   absl::Status Wait(std::chrono::milliseconds delay);
 

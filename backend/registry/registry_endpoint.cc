@@ -6,6 +6,8 @@
 
 #include "absl/strings/escaping.h"
 #include "backend/base/status.h"
+#include "backend/registry/http_url.h"
+#include "backend/registry/retry.h"
 #include "backend/source/verifying_source.h"
 
 namespace slacker {
@@ -46,9 +48,7 @@ std::string WithNamespace(std::string url, const RegistryHost& host,
   return url;
 }
 
-}  // namespace
-
-absl::Status StatusOfAnswer(HttpResponse& response, std::string_view url) {
+absl::Status ErrorOfAnswer(HttpResponse& response, std::string_view url) {
   const int status = response.status();
   std::string message = std::string(url) + ": ";
   if (status == 404) return NotFound(message + "not there, HTTP status 404" + ErrorText(response));
@@ -62,6 +62,14 @@ absl::Status StatusOfAnswer(HttpResponse& response, std::string_view url) {
   message += "HTTP status " + std::to_string(status) + ErrorText(response);
   if (status == 408 || status >= 500) return Unavailable(message);
   return Internal(message);
+}
+
+}  // namespace
+
+absl::Status StatusOfAnswer(HttpResponse& response, std::string_view url) {
+  absl::Status error = ErrorOfAnswer(response, url);
+  SetRetryAfter(response, &error);
+  return error;
 }
 
 absl::StatusOr<std::unique_ptr<RegistryEndpoint>> RegistryEndpoint::Open(

@@ -70,6 +70,7 @@ class RegistryEndpoint {
 
 // What an answer other than 200 and 206 means, with what the server says of it, fit for a terminal.
 // 404: NOT_FOUND; 401, 403: PERMISSION_DENIED; 408, 429, 5xx: UNAVAILABLE; else INTERNAL.
+// It remembers how long the answer asks to wait (retry.h).
 absl::Status StatusOfAnswer(HttpResponse& response, std::string_view url);
 
 }  // namespace slacker

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "backend/base/status.h"
+#include "backend/registry/http_url.h"
 #include "backend/registry/registry_hosts.h"
+#include "backend/registry/retry.h"
 
 namespace slacker {
 namespace {
@@ -26,10 +28,6 @@ absl::Status Expect(HttpResponse& response, int status, const std::string& url) 
   const absl::Status refused = StatusOfAnswer(response, url);
   // To whoever pushes, "not there" means that the registry does not want it.
   return absl::IsNotFound(refused) ? PermissionDenied(Message(refused)) : refused;
-}
-
-bool IsPassing(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
 
 std::string WithQuery(const std::string& url, const std::string& query) {
@@ -77,12 +75,13 @@ absl::StatusOr<std::unique_ptr<RegistryPush>> RegistryPush::Open(const ImageRefe
 }
 
 absl::Status RegistryPush::Repeated(const std::function<absl::Status()>& once) {
-  std::chrono::milliseconds delay = options_.retry_delay;
-  for (int attempt = 1;; ++attempt) {
+  RetrySchedule schedule(options_);
+  for (;;) {
     const absl::Status status = once();
-    if (!IsPassing(status) || attempt >= options_.max_tries) return status;
+    if (status.ok()) return status;
+    std::chrono::milliseconds delay{0};
+    RETURN_IF_ERROR(schedule.Next(status, &delay));
     Wait(delay);
-    delay *= 2;
   }
 }
 
@@ -158,15 +157,17 @@ absl::Status RegistryPush::PutWhole(const Descriptor& blob, const HttpBody& cont
 absl::Status RegistryPush::PutInPieces(const Descriptor& blob, const HttpBody& content) {
   ASSIGN_OR_RETURN(Upload upload, Begin(blob));
   if (upload.url.empty()) return absl::OkStatus();
-  int failures = 0;  // in a row
+  std::optional<RetrySchedule> schedule;  // of failures in a row
   while (upload.offset < content.size_bytes) {
     const absl::Status status = PutPiece(content, &upload);
     if (status.ok()) {
-      failures = 0;
+      schedule.reset();
       continue;
     }
-    if (!IsPassing(status) || ++failures >= options_.max_tries) return status;
-    Wait(options_.retry_delay * (1 << (failures - 1)));
+    if (!schedule.has_value()) schedule.emplace(options_);
+    std::chrono::milliseconds delay{0};
+    RETURN_IF_ERROR(schedule->Next(status, &delay));
+    Wait(delay);
     // A registry that cannot be asked now is asked after the next failure.
     if (const auto asked = AskForOffset(&upload); !asked.ok() && !IsPassing(asked)) return asked;
   }

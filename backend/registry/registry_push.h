@@ -20,7 +20,7 @@
 namespace slacker {
 
 // The registry itself is asked, never one of its mirrors. Requests that fail for a passing reason
-// are repeated options.max_tries times in all, after delays that double. A blob is sent in one
+// are repeated options.max_tries times in all, after delays that double, or as the registry asks to wait. A blob is sent in one
 // piece, as every registry takes it; a large one that did not get through, because the connection
 // broke or something on the way takes no bodies of its size (413), is sent in pieces, and goes on after
 // the last byte that the registry has.

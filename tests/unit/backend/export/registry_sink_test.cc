@@ -133,6 +133,15 @@ TEST_F(RegistrySinkTest, WhatWasPushedIsTheSameImage) {
   ASSERT_OK(Push(entry, reference));  // once more: everything is there
 }
 
+TEST_F(RegistrySinkTest, ARegistryThatAsksForALongWaitIsNotAskedAgain) {
+  HttpServer server([](const HttpRequest&) {
+    return HttpAnswer{.status = 429, .headers = {"Retry-After: 3600"}};
+  });
+  EXPECT_THAT(Push(PublishSample(), server.Host() + "/app:v1"),
+              StatusIs(absl::StatusCode::kUnavailable, "asks to wait for 3600 s"));
+  EXPECT_EQ(server.Requests().size(), 1u);
+}
+
 TEST_F(RegistrySinkTest, ARefusalHasTheRegistrysWords) {
   const HttpServer server([](const HttpRequest&) {
     return HttpAnswer{.status = 403, .body = R"({"errors":[{"message":"not yours"}]})"};

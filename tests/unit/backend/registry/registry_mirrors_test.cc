@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
 
 #include "backend/registry/registry_source.h"
 #include "backend/source/verifying_source.h"
@@ -217,6 +218,43 @@ TEST_F(RegistryTlsTest, ItMayWantOurCertificate) {
   ASSERT_OK_AND_ASSIGN(const auto source, Open(both));
   ASSERT_OK(source->Root());
   EXPECT_EQ(source->PrivateRepository().value(), "r.x/team/app");
+}
+
+// Registries redirect to storage that knows nothing of them.
+TEST_F(RegistryTlsTest, OurCertificateIsNotShownToWhereItRedirects) {
+  const std::string wants =
+      "ssl_client_certificate " + certificates_.ca() + "; ssl_verify_client optional; ";
+  std::filesystem::create_directories(dir_ / "storage");
+  std::filesystem::create_directories(dir_ / "registry");
+  const testing::NginxProcess storage({.directory = dir_ / "storage",
+                                       .root = dir_.path(),
+                                       .certificates = &certificates_,
+                                       .directives = wants + "return 200 $ssl_client_verify;"});
+  const testing::NginxProcess registry(
+      {.directory = dir_ / "registry",
+       .root = dir_.path(),
+       .certificates = &certificates_,
+       .directives = wants + "if ($ssl_client_verify != SUCCESS) { return 403; } return 307 " +
+                     storage.Url() + "/data;"});
+  ASSERT_OK_AND_ASSIGN(
+      const auto source,
+      Open("server = '" + registry.Url() + "'\nca = '" + certificates_.ca() + "'\nclient = [['" +
+           certificates_.client() + "', '" + certificates_.client_key() + "']]"));
+  ASSERT_OK_AND_ASSIGN(const auto blob, source->OpenBlob(BlobOf("NONE")));
+  EXPECT_EQ(*ReadAll(*blob, 100), "NONE");
+}
+
+TEST_F(RegistryTlsTest, ItMustNotRedirectToAnUnencryptedConnection) {
+  HttpServer storage([](const HttpRequest&) { return HttpAnswer{.body = kManifest}; });
+  const testing::NginxProcess registry(
+      {.directory = dir_.path(),
+       .root = dir_.path(),
+       .certificates = &certificates_,
+       .directives = "return 307 http://" + storage.Host() + "/data;"});
+  ASSERT_OK_AND_ASSIGN(const auto source, Open("server = '" + registry.Url() + "'\nca = '" +
+                                               certificates_.ca() + "'"));
+  EXPECT_THAT(source->Root(), StatusIs(absl::StatusCode::kInvalidArgument, "without encryption"));
+  EXPECT_EQ(storage.Requests().size(), 0u);
 }
 
 TEST_F(RegistryTlsTest, ItMayWantAPassword) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <map>
 
+#include "backend/source/decompress.h"
 #include "backend/source/verifying_source.h"
 #include "tests/support/http_server.h"
 #include "tests/support/oci_image.h"
@@ -71,6 +73,56 @@ TEST(RegistrySourceTest, AnImageOfARealRegistryIsRead) {
   ASSERT_OK_AND_ASSIGN(const ImageReference v2, ParseImageReference(registry.host() + "/app:v2"));
   ASSERT_OK_AND_ASSIGN(const auto missing, OpenRegistrySource(v2, Quick()));
   EXPECT_THAT(missing->Root(), StatusIs(absl::StatusCode::kNotFound, "manifest unknown"));
+}
+
+// As docker pushes it: a list of manifests of schema 2, whose layers are gzip whatever they say.
+TEST(RegistrySourceTest, ADockerListHasAnImageForEachPlatform) {
+  const std::string docker = "application/vnd.docker.";
+  std::map<std::string, std::string> documents;  // by digest
+  const auto add = [&documents](const std::string& content) {
+    documents[Sha256::Of(content).ToString()] = content;
+    return "\"size\":" + std::to_string(content.size()) + ",\"digest\":\"" +
+           Sha256::Of(content).ToString() + "\"";
+  };
+  std::string list;
+  std::map<std::string, Digest> diff_ids;
+  for (const std::string architecture : {"amd64", "s390x"}) {
+    const std::string tar = testing::TarBuilder().File("a", architecture).End();
+    diff_ids[architecture] = Sha256::Of(tar);
+    const std::string layer = add(testing::Gzip(tar));
+    const std::string config = add(R"({"os":"linux","architecture":")" + architecture +
+                                   R"(","rootfs":{"type":"layers","diff_ids":[")" +
+                                   Sha256::Of(tar).ToString() + R"("]}})");
+    const std::string manifest =
+        add(R"({"schemaVersion":2,"mediaType":")" + docker +
+            R"(distribution.manifest.v2+json","config":{"mediaType":")" + docker +
+            R"(container.image.v1+json",)" + config + R"(},"layers":[{"mediaType":")" + docker +
+            R"(image.rootfs.diff.tar.gzip",)" + layer + "}]}");
+    list += (list.empty() ? "" : ",") + (R"({"mediaType":")" + docker) +
+            R"(distribution.manifest.v2+json",)" + manifest +
+            R"(,"platform":{"os":"linux","architecture":")" + architecture + R"("}})";
+  }
+  const std::string type = docker + "distribution.manifest.list.v2+json";
+  list = R"({"schemaVersion":2,"mediaType":")" + type + R"(","manifests":[)" + list + "]}";
+  HttpServer server([&](const HttpRequest& request) {
+    const auto it = documents.find(request.path.substr(request.path.rfind('/') + 1));
+    if (it != documents.end()) return HttpAnswer{.body = it->second};
+    if (!request.path.ends_with("/manifests/v1")) return HttpAnswer{.status = 404};
+    EXPECT_NE(request.headers.at("accept").find(type), std::string::npos);
+    return HttpAnswer{.headers = {"Content-Type: " + type}, .body = list};
+  });
+  const auto source = Open(server.Host());
+  ASSERT_OK_AND_ASSIGN(const auto platforms, ListPlatforms(*source));
+  ASSERT_EQ(platforms.size(), 2u);
+  for (const Platform& platform : platforms) {
+    ASSERT_OK_AND_ASSIGN(const ResolvedImage image, ResolveImage(*source, platform));
+    const Digest diff_id = diff_ids.at(platform.architecture);
+    EXPECT_EQ(image.diff_ids, std::vector<Digest>{diff_id});
+    ASSERT_OK_AND_ASSIGN(auto blob, source->OpenBlob(image.layers[0]));
+    ASSERT_OK_AND_ASSIGN(const std::string tar,
+                         ReadAll(*Decompress(std::move(blob), 1 << 20), 1 << 20));
+    EXPECT_EQ(Sha256::Of(tar), diff_id);
+  }
 }
 
 TEST(RegistrySourceTest, EveryAnswerHasItsStatus) {
@@ -233,6 +285,30 @@ TEST(RegistrySourceTest, ATokenIsFetchedWhenAskedForAndThenKept) {
   EXPECT_EQ(requests[1].path, "/token?service=s&scope=repository%3Aapp%3Apull");
 }
 
+// Long publications outlive their tokens; a download goes on with the next one.
+TEST(RegistrySourceTest, AnExpiredTokenIsFetchedAnew) {
+  const std::string content = testing::RandomBytes(300'000, 1);
+  std::atomic<int> tokens{0};
+  std::atomic<bool> expired{true};
+  HttpServer server([&](const HttpRequest& request) {
+    if (request.path.starts_with("/token")) {
+      expired = false;
+      return HttpAnswer{.body = R"({"token":"t)" + std::to_string(++tokens) + R"("})"};
+    }
+    const auto it = request.headers.find("authorization");
+    if (expired || it == request.headers.end() ||
+        it->second != "Bearer t" + std::to_string(tokens)) {
+      return HttpAnswer{.status = 401,
+                        .headers = {"WWW-Authenticate: Bearer realm=\"http://" +
+                                    request.headers.at("host") + "/token\""}};
+    }
+    expired = true;  // good for one answer
+    return BreakingBlob(content, request, true, HttpAnswer::Then::kClose);
+  });
+  EXPECT_EQ(*ReadBlob(*Open(server.Host()), BlobOf(content)), content);
+  EXPECT_EQ(tokens, 3);
+}
+
 TEST(RegistrySourceTest, BasicCredentialsComeFromDockersConfiguration) {
   HttpServer server([](const HttpRequest& request) {
     const auto it = request.headers.find("authorization");
@@ -329,16 +405,43 @@ TEST(RegistrySourceTest, RedirectsAreFollowedWithoutCredentialsAndNotForEver) {
 }
 
 TEST(RegistrySourceTest, TheRegistrysWishToWaitIsHonoured) {
-  for (const char* text : {"1", "bad"}) {
-    std::atomic<int> calls{0};
-    HttpServer server([&calls, text](const HttpRequest&) {
-      if (calls++ > 0) return HttpAnswer{.body = kManifest};
-      return HttpAnswer{.status = 429, .headers = {std::string("Retry-After: ") + text}};
+  for (const int status : {429, 503}) {
+    for (const char* text : {"1", "bad"}) {
+      std::atomic<int> calls{0};
+      HttpServer server([&calls, status, text](const HttpRequest&) {
+        if (calls++ > 0) return HttpAnswer{.body = kManifest};
+        return HttpAnswer{.status = status, .headers = {std::string("Retry-After: ") + text}};
+      });
+      const auto began = std::chrono::steady_clock::now();
+      ASSERT_OK(Open(server.Host())->Root());
+      if (*text == '1') {
+        EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::seconds(1));
+      }
+    }
+  }
+}
+
+TEST(RegistrySourceTest, TheTokenServicesWishToWaitIsHonouredToo) {
+  for (const char* text : {"1", "3600"}) {
+    std::atomic<int> asked{0};
+    HttpServer server([&asked, text](const HttpRequest& request) {
+      if (request.path.starts_with("/token")) {
+        if (asked++ > 0) return HttpAnswer{.body = R"({"token":"secret"})"};
+        return HttpAnswer{.status = 429, .headers = {std::string("Retry-After: ") + text}};
+      }
+      if (request.headers.contains("authorization")) return HttpAnswer{.body = kManifest};
+      return HttpAnswer{.status = 401,
+                        .headers = {"WWW-Authenticate: Bearer realm=\"http://" +
+                                    request.headers.at("host") + "/token\""}};
     });
     const auto began = std::chrono::steady_clock::now();
-    ASSERT_OK(Open(server.Host())->Root());
+    const auto root = Open(server.Host())->Root();
     if (*text == '1') {
+      EXPECT_OK(root);
       EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::seconds(1));
+    } else {
+      EXPECT_THAT(root, StatusIs(absl::StatusCode::kUnavailable, "asks to wait for 3600 s"));
+      EXPECT_EQ(asked, 1);
     }
   }
 }
