@@ -7,16 +7,14 @@
 #include <string>
 #include <string_view>
 
-#include "absl/status/statusor.h"
-
 namespace slacker {
 
 // What a dead writer left may be removed once it has not been modified for so long: no writer takes
 // that long for one object, and no clock is that wrong.
 inline constexpr int64_t kTemporaryLifeSeconds = 24 * 60 * 60;
 
-// A name that nobody else has: its digits are random.
-absl::StatusOr<std::string> NewTemporaryName();
+// A name that nobody else has.
+std::string NewTemporaryName();
 bool IsTemporaryName(std::string_view name);
 
 }  // namespace slacker

@@ -83,7 +83,7 @@ FileWriter::FileWriter(Session* session, std::string name, Handle directory, std
 
 absl::StatusOr<std::unique_ptr<FileWriter>> FileWriter::Open(Session* session,
                                                              std::string_view name) {
-  ASSIGN_OR_RETURN(const std::string temporary, NewTemporaryName());
+  const std::string temporary = NewTemporaryName();
   const std::string directory_name = SplitName(name).first;
   absl::StatusOr<Node> file;
   Found directory;

@@ -3,8 +3,7 @@
 #include <cerrno>
 
 #include "backend/base/status.h"
-#include "backend/nfs/v3_protocol.h"
-#include "backend/nfs/v4_protocol.h"
+#include "backend/nfs/protocols.h"
 
 namespace slacker::nfs {
 
@@ -16,9 +15,9 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(const NfsTarget& target,
   EventLoop* const loop = session->loop_.get();
   ThreadPool* const resolver = session->resolver_.get();
   if (target.version == 4) {
-    session->protocol_ = std::make_unique<V4Protocol>(loop, resolver, target, patience);
+    session->protocol_ = NewV4Protocol(loop, resolver, target, patience);
   } else {
-    session->protocol_ = std::make_unique<V3Protocol>(loop, resolver, target, patience);
+    session->protocol_ = NewV3Protocol(loop, resolver, target, patience);
   }
   session->tree_ = std::make_unique<NameTree>(session->protocol_.get(), target.path);
   return session;

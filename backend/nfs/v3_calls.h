@@ -1,4 +1,4 @@
-// Between libnfs' structures of NFS version 3 and ours; for V3Protocol.
+// Between libnfs' structures of NFS version 3 and ours.
 #pragma once
 
 #include <cerrno>

@@ -1,16 +1,15 @@
-// How V3Protocol gets its first handle: portmapper, then MNT.
+#include "backend/nfs/v3_mount.h"
+
 #include <cerrno>
 #include <string>
 #include <utility>
 
 #include "backend/base/status.h"
 #include "backend/nfs/v3_calls.h"
-#include "backend/nfs/v3_protocol.h"
 
 namespace slacker::nfs {
 namespace {
 
-constexpr int kConnections = 4;
 constexpr uint16_t kPortmapperPort = 111;
 constexpr int kMountProgram = 100005;
 constexpr int kMountVersion = 3;
@@ -25,7 +24,7 @@ std::string PathOf(const std::vector<std::string>& path, size_t length) {
 }  // namespace
 
 // One Enter, with the channels that it needs.
-struct V3Protocol::Entering {
+struct V3Mounter::Entering {
   std::vector<std::string> path;
   Done<Entrance> done;
   std::unique_ptr<Channel> portmapper;
@@ -34,20 +33,16 @@ struct V3Protocol::Entering {
   absl::Status first_error;
 };
 
-V3Protocol::V3Protocol(EventLoop* loop, ThreadPool* resolver, const NfsTarget& target,
-                       const Patience& patience)
-    : loop_(loop),
-      resolver_(resolver),
-      target_(target),
-      patience_(patience),
-      channel_(loop, resolver, {target.host, target.port, target.uid, target.gid, kConnections}) {}
+V3Mounter::V3Mounter(EventLoop* loop, ThreadPool* resolver, const NfsTarget& target,
+                     const Patience& patience)
+    : loop_(loop), resolver_(resolver), target_(target), patience_(patience) {}
 
-std::unique_ptr<Channel> V3Protocol::NewChannel(uint16_t port, int connections) const {
-  return std::make_unique<Channel>(
-      loop_, resolver_, ChannelOptions{target_.host, port, target_.uid, target_.gid, connections});
+std::unique_ptr<Channel> V3Mounter::NewChannel(uint16_t port) const {
+  return std::make_unique<Channel>(loop_, resolver_,
+                                   ChannelOptions{target_.host, port, target_.uid, target_.gid, 1});
 }
 
-void V3Protocol::Enter(const std::vector<std::string>& path, Done<Entrance> done) {
+void V3Mounter::Enter(const std::vector<std::string>& path, Done<Entrance> done) {
   auto entering = std::make_shared<Entering>();
   entering->path = path;
   entering->done = std::move(done);
@@ -59,13 +54,13 @@ void V3Protocol::Enter(const std::vector<std::string>& path, Done<Entrance> done
   if (target_.mount_port == 0) {
     AskForMountPort(entering);
   } else {
-    entering->mount = NewChannel(target_.mount_port, 1);
+    entering->mount = NewChannel(target_.mount_port);
     Mount(entering, path.size());
   }
 }
 
-void V3Protocol::AskForMountPort(const std::shared_ptr<Entering>& entering) {
-  entering->portmapper = NewChannel(kPortmapperPort, 1);
+void V3Mounter::AskForMountPort(const std::shared_ptr<Entering>& entering) {
+  entering->portmapper = NewChannel(kPortmapperPort);
   auto port = std::make_shared<uint32_t>(0);
   Call call;
   call.name = "GETPORT";
@@ -82,14 +77,14 @@ void V3Protocol::AskForMountPort(const std::shared_ptr<Entering>& entering) {
     if (!status.ok()) {
       FinishEntering(entering, status);
     } else {
-      entering->mount = NewChannel(static_cast<uint16_t>(*port), 1);
+      entering->mount = NewChannel(static_cast<uint16_t>(*port));
       Mount(entering, entering->path.size());
     }
   };
   entering->portmapper->Start(std::move(call));
 }
 
-void V3Protocol::Mount(const std::shared_ptr<Entering>& entering, size_t length) {
+void V3Mounter::Mount(const std::shared_ptr<Entering>& entering, size_t length) {
   auto handle = std::make_shared<Handle>();
   const std::string path = PathOf(entering->path, length);
   Call call;
@@ -123,8 +118,8 @@ void V3Protocol::Mount(const std::shared_ptr<Entering>& entering, size_t length)
   entering->mount->Start(std::move(call));
 }
 
-void V3Protocol::FinishEntering(const std::shared_ptr<Entering>& entering,
-                                absl::StatusOr<Entrance> entrance) {
+void V3Mounter::FinishEntering(const std::shared_ptr<Entering>& entering,
+                               absl::StatusOr<Entrance> entrance) {
   std::erase(entering_, entering);
   entering->done(std::move(entrance));
   // Not within their own callbacks.
@@ -134,9 +129,8 @@ void V3Protocol::FinishEntering(const std::shared_ptr<Entering>& entering,
   });
 }
 
-void V3Protocol::Close() {
+void V3Mounter::Close() {
   closed_ = true;
-  channel_.Close();
   const auto entering = entering_;
   for (const auto& one : entering) {
     if (one->mount != nullptr) one->mount->Close();

@@ -1,4 +1,4 @@
-// Compounds of NFS version 4 over libnfs; for V4Protocol.
+// Compounds of NFS version 4 over libnfs.
 #pragma once
 
 #include <chrono>

@@ -1,14 +1,14 @@
-// How V4Protocol makes files: the one thing for which version 4 wants a client that it knows.
+#include "backend/nfs/v4_create.h"
+
 #include <arpa/inet.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "backend/base/random.h"
 #include "backend/base/status.h"
 #include "backend/nfs/v4_compound.h"
-#include "backend/nfs/v4_protocol.h"
-#include "backend/temporary_name.h"
 
 namespace slacker::nfs {
 
@@ -19,7 +19,7 @@ using v4::WireName;
 
 // One CreateFile. Its open owner is used for nothing else, so that its sequence is known: 0 for
 // OPEN, then OPEN_CONFIRM if the server wants it, then CLOSE.
-struct V4Protocol::Opening {
+struct V4FileMaker::Opening {
   Handle directory;
   std::string name;
   Done<Node> done;
@@ -33,27 +33,20 @@ struct V4Protocol::Opening {
   uint32_t sequence = 0;
 };
 
-void V4Protocol::WithClient(Done<uint64_t> done) {
+void V4FileMaker::WithClient(Done<uint64_t> done) {
   if (client_ != 0) {
     done(client_);
     return;
   }
   want_client_.push_back(std::move(done));
   if (want_client_.size() > 1) return;
-  if (client_name_.empty()) {
-    // Random digits tell this client from all others, and from itself before a restart.
-    const absl::StatusOr<std::string> random = NewTemporaryName();
-    if (!random.ok()) {
-      FinishClient(random.status());
-      return;
-    }
-    client_name_ = "slacker" + *random;
-  }
+  // Random digits tell this client from all others, and from itself before a restart.
+  if (client_name_.empty()) client_name_ = "slacker-" + RandomHex();
   struct Answer {
     uint64_t client = 0;
     std::string verifier;
   };
-  channel_.Start(MakeCall<Answer>(
+  channel_->Start(MakeCall<Answer>(
       "SETCLIENTID", patience_.writing,
       [name = client_name_](Operations* operations) {
         SETCLIENTID4args& args = operations->Add(OP_SETCLIENTID).nfs_argop4_u.opsetclientid;
@@ -82,8 +75,8 @@ void V4Protocol::WithClient(Done<uint64_t> done) {
       })));
 }
 
-void V4Protocol::ConfirmClient(uint64_t client, const std::string& verifier) {
-  channel_.Start(MakeCall(
+void V4FileMaker::ConfirmClient(uint64_t client, const std::string& verifier) {
+  channel_->Start(MakeCall(
       "SETCLIENTID_CONFIRM", patience_.writing,
       [client, verifier](Operations* operations) {
         auto& args = operations->Add(OP_SETCLIENTID_CONFIRM).nfs_argop4_u.opsetclientid_confirm;
@@ -100,12 +93,12 @@ void V4Protocol::ConfirmClient(uint64_t client, const std::string& verifier) {
       }));
 }
 
-void V4Protocol::FinishClient(const absl::StatusOr<uint64_t>& client) {
+void V4FileMaker::FinishClient(const absl::StatusOr<uint64_t>& client) {
   if (client.ok()) client_ = *client;
   for (auto& done : std::exchange(want_client_, {})) done(client);
 }
 
-void V4Protocol::CreateFile(const Handle& directory, const std::string& name, Done<Node> done) {
+void V4FileMaker::CreateFile(const Handle& directory, const std::string& name, Done<Node> done) {
   auto opening = std::make_shared<Opening>();
   opening->directory = directory;
   opening->name = name;
@@ -113,7 +106,7 @@ void V4Protocol::CreateFile(const Handle& directory, const std::string& name, Do
   OpenFile(opening);
 }
 
-void V4Protocol::OpenFile(const std::shared_ptr<Opening>& opening) {
+void V4FileMaker::OpenFile(const std::shared_ptr<Opening>& opening) {
   WithClient([this, opening](const absl::StatusOr<uint64_t>& client) {
     if (!client.ok()) {
       opening->done(client.status());
@@ -121,7 +114,7 @@ void V4Protocol::OpenFile(const std::shared_ptr<Opening>& opening) {
     }
     opening->client = *client;
     opening->owner = ++owners_;
-    channel_.Start(MakeCall(
+    channel_->Start(MakeCall(
         "OPEN", patience_.writing,
         [opening, mode = htonl(0644)](Operations* operations) mutable {
           operations->Put(opening->directory);
@@ -165,13 +158,13 @@ void V4Protocol::OpenFile(const std::shared_ptr<Opening>& opening) {
   });
 }
 
-void V4Protocol::ConfirmOpen(const std::shared_ptr<Opening>& opening) {
+void V4FileMaker::ConfirmOpen(const std::shared_ptr<Opening>& opening) {
   if (!opening->confirm) {
     CloseFile(opening);
     return;
   }
   opening->sequence = 1;
-  channel_.Start(MakeCall(
+  channel_->Start(MakeCall(
       "OPEN_CONFIRM", patience_.writing,
       [opening](Operations* operations) {
         operations->Put(opening->node.handle);
@@ -188,9 +181,9 @@ void V4Protocol::ConfirmOpen(const std::shared_ptr<Opening>& opening) {
       [this, opening](const absl::Status& /*status*/, bool /*resent*/) { CloseFile(opening); }));
 }
 
-void V4Protocol::CloseFile(const std::shared_ptr<Opening>& opening) {
+void V4FileMaker::CloseFile(const std::shared_ptr<Opening>& opening) {
   ++opening->sequence;
-  channel_.Start(MakeCall(
+  channel_->Start(MakeCall(
       "CLOSE", patience_.writing,
       [opening](Operations* operations) {
         operations->Put(opening->node.handle);

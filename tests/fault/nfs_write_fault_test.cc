@@ -11,6 +11,7 @@
 #include "backend/base/clock.h"
 #include "backend/temporary_name.h"
 #include "tests/fault/nfs_fixture.h"
+#include "tests/support/eventually.h"
 
 namespace slacker::testing {
 namespace {
@@ -175,8 +176,8 @@ TEST_P(NfsWriteFaultTest, StrangerMayReadButNotWrite) {
 TEST_P(NfsWriteFaultTest, TemporaryFilesOfTheDeadAreSweptAfterADay) {
   auto backend = Open();
   ASSERT_OK(backend->Put("packs/a", "x"));
-  const std::string old = OnDisk("packs/" + NewTemporaryName().value());
-  const std::string young = OnDisk("packs/" + NewTemporaryName().value());
+  const std::string old = OnDisk("packs/" + NewTemporaryName());
+  const std::string young = OnDisk("packs/" + NewTemporaryName());
   for (const std::string& path : {old, young}) std::ofstream(path) << "half";
   const int64_t now = SystemClock().WallNanos() / 1'000'000'000;
   const timespec times[2] = {{now, 0}, {now - kTemporaryLifeSeconds - 60, 0}};
