@@ -13,6 +13,7 @@
 #include "backend/os/loop_device.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/erofs_sample.h"
+#include "tests/support/eventually.h"
 
 namespace slacker::testing {
 namespace {

@@ -14,6 +14,7 @@
 #include "backend/loopback/loopback_backend.h"
 #include "backend/publish/publisher.h"
 #include "backend/source/layout_source.h"
+#include "tests/support/eventually.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/processes.h"

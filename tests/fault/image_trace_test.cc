@@ -15,6 +15,7 @@
 #include "backend/store/boot_pack.h"
 #include "backend/store/names.h"
 #include "backend/store/start_trace.h"
+#include "tests/support/eventually.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/processes.h"

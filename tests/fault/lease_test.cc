@@ -11,6 +11,7 @@
 #include "tests/fault/remote_fixture.h"
 #include "tests/fault/slackerctl.h"
 #include "tests/support/erofs_sample.h"
+#include "tests/support/eventually.h"
 
 namespace slacker::testing {
 namespace {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "tests/fault/nfs_fixture.h"
+#include "tests/support/eventually.h"
 
 namespace slacker::testing {
 namespace {

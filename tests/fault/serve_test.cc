@@ -3,16 +3,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <chrono>
-#include <functional>
-#include <thread>
-
 #include "backend/export/image_export.h"
 #include "backend/loopback/loopback_backend.h"
 #include "backend/memory/memory_backend.h"
 #include "backend/publish/publisher.h"
 #include "backend/source/layout_source.h"
 #include "backend/store/requests.h"
+#include "tests/support/eventually.h"
 #include "tests/support/http_server.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/processes.h"
@@ -50,9 +47,6 @@ class ServeTest : public ::testing::Test {
     ASSERT_OK(
         WriteRequest(*store_, {.reference = reference, .chain_id = chain, .platform = kPlatform}));
   }
-  static void Await(const std::function<bool()>& condition) {
-    while (!condition()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
   static void ExpectCleanEnd(LineProcess& server) {
     const int status = server.Wait();
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
@@ -67,11 +61,12 @@ TEST_F(ServeTest, ASignalEndsOneThatHasNothingToDo) {
   for (const int signal : {SIGTERM, SIGINT}) {
     // The signal may come before it has begun to wait for one: it counts all the same.
     const auto server = Serve();
-    Await([&] {  // signals are blocked from early on, and until then they end the process
-      return !testing::ProcessesWith("--serve").empty() &&
-             testing::ReadWholeFile("/proc/" + std::to_string(server->pid()) + "/status")
-                     .find("SigBlk:\t0000000000004002") != std::string::npos;
-    });
+    EXPECT_TRUE(testing::Eventually(
+        [&] {  // signals are blocked from early on, and until then they end the process
+          return !testing::ProcessesWith("--serve").empty() &&
+                 testing::ReadWholeFile("/proc/" + std::to_string(server->pid()) + "/status")
+                         .find("SigBlk:\t0000000000004002") != std::string::npos;
+        }));
     ASSERT_EQ(kill(server->pid(), signal), 0);
     ExpectCleanEnd(*server);
   }
@@ -89,7 +84,7 @@ TEST_F(ServeTest, WhatIsUnderWayIsFinishedAndNothingElseBegun) {
   Request(registry.Host() + "/app:v1", Sha256::Of("one"));
   Request(registry.Host() + "/app:v2", Sha256::Of("two"));
   const auto server = Serve();
-  Await([&] { return !registry.Requests().empty(); });
+  EXPECT_TRUE(testing::Eventually([&] { return !registry.Requests().empty(); }));
   ASSERT_EQ(kill(server->pid(), SIGTERM), 0);
   EXPECT_EQ(waitpid(server->pid(), nullptr, WNOHANG), 0);
   EXPECT_THAT(*store_->List("requests/"), SizeIs(3));  // two, and the claim on one of them
@@ -129,7 +124,7 @@ TEST_F(ServeTest, SeveralAtOnceDownloadAnImageOnce) {
 
   std::vector<std::unique_ptr<LineProcess>> servers;
   for (int i = 0; i < 3; ++i) servers.push_back(Serve());
-  Await([this] { return ListRequests(*store_)->empty(); });
+  EXPECT_TRUE(testing::Eventually([this] { return ListRequests(*store_)->empty(); }));
   for (const auto& server : servers) ASSERT_EQ(kill(server->pid(), SIGTERM), 0);
   for (const auto& server : servers) ExpectCleanEnd(*server);
   EXPECT_OK(StoreReader(store_).ReadGrantedManifest(image.chain_id, ""));
@@ -155,7 +150,8 @@ TEST_F(ServeTest, ANodeWhoseContainerdIsAwayTriesAgain) {
                                      .platform = kPlatform,
                                      .name_space = "k8s.io"}));
   const auto server = Serve({"--node", root, "--containerd-address", dir_ / "none.sock"});
-  Await([&] { return ListRequests(*requests)->at(0).failure.has_value(); });
+  EXPECT_TRUE(
+      testing::Eventually([&] { return ListRequests(*requests)->at(0).failure.has_value(); }));
   const RequestFailure failure = *ListRequests(*requests)->at(0).failure;
   EXPECT_EQ(failure.attempts, 1u);
   EXPECT_FALSE(failure.given_up);

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "tests/support/erofs_sample.h"
+#include "tests/support/eventually.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/processes.h"
 #include "tests/support/temp_dir.h"

@@ -7,29 +7,17 @@
 #include <signal.h>
 #include <sys/mount.h>
 
-#include <chrono>
 #include <filesystem>
 #include <map>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
+#include "tests/support/eventually.h"
 #include "tests/support/processes.h"
 
 namespace slacker::testing {
-
-// Waits for what the kernel or another process does in its own time; false after a minute.
-template <typename Condition>
-bool Eventually(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
 
 // Loop devices and mounts on and of what is below `directory`.
 inline std::vector<std::string> KernelObjects(const std::string& directory) {

@@ -21,6 +21,7 @@
 
 #include "backend/base/check.h"
 #include "backend/base/unique_fd.h"
+#include "tests/support/eventually.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/oci_image.h"
 

@@ -3,11 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <future>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "snapshotter/images/image_manager.h"
 #include "tests/support/fake_backend.h"
@@ -19,11 +17,6 @@
 #include "tests/support/temp_dir.h"
 
 namespace slacker::testing {
-
-// Waits for what other threads bring about. A test that waits in vain ends by CTest's timeout.
-inline void WaitUntil(const std::function<bool()>& condition) {
-  while (!condition()) std::this_thread::yield();
-}
 
 class NodeTest : public ::testing::Test {
  protected:

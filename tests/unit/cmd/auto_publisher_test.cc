@@ -8,12 +8,11 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iterator>
-#include <thread>
 
 #include "backend/store/requests.h"
 #include "cmd/common/store_url.h"
+#include "tests/support/eventually.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -47,10 +46,6 @@ class AutoPublisherTest : public ::testing::Test {
     std::ifstream file(dir_ / "said");
     return {std::istreambuf_iterator<char>(file), {}};
   }
-  static void Await(const std::function<bool()>& condition) {
-    while (!condition()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-
   const testing::TempDir dir_;
   std::chrono::milliseconds stop_grace_{60'000};
 };
@@ -61,13 +56,13 @@ TEST_F(AutoPublisherTest, WhatIsNotedIsPublishedByAChild) {
   const auto publisher =
       Open("ls root/publish/requests | wc -l >> said; rm root/publish/requests/*");
   Note(*publisher, "registry.example.com/app:v1");
-  Await([this] { return Said() == "1\n"; });
+  EXPECT_TRUE(testing::Eventually([this] { return Said() == "1\n"; }));
 }
 
 TEST_F(AutoPublisherTest, TheRequestNamesTheNamespaceOfTheKey) {
   const auto publisher = Open("exec sleep 1000");
   Note(*publisher, "registry.example.com/app:v1");
-  Await([this] { return !Requests().empty(); });
+  EXPECT_TRUE(testing::Eventually([this] { return !Requests().empty(); }));
   ASSERT_OK(Requests().at(0).request);
   EXPECT_EQ(Requests().at(0).request->name_space, "k8s.io");
   EXPECT_EQ(Requests().at(0).request->reference, "registry.example.com/app:v1");
@@ -87,14 +82,15 @@ TEST_F(AutoPublisherTest, WhatAPredecessorLeftIsDone) {
                                         .platform = {"linux", "amd64", ""}}));
   }
   const auto publisher = Open(kServe);
-  Await([this] { return Said() == "serving\n"; });
+  EXPECT_TRUE(testing::Eventually([this] { return Said() == "serving\n"; }));
 }
 
 TEST_F(AutoPublisherTest, AChildThatFailsIsStartedAgain) {
   const auto publisher =
       Open("echo x >> said; test $(wc -l < said) -ge 4 || kill -9 $$; rm root/publish/requests/*");
   Note(*publisher, "registry.example.com/app:v1");
-  Await([this] { return Requests().empty() && Said() == "x\nx\nx\nx\n"; });
+  EXPECT_TRUE(
+      testing::Eventually([this] { return Requests().empty() && Said() == "x\nx\nx\nx\n"; }));
 }
 
 TEST_F(AutoPublisherTest, AProgramThatIsMissingEndsNothing) {
@@ -103,7 +99,7 @@ TEST_F(AutoPublisherTest, AProgramThatIsMissingEndsNothing) {
   options.command = {dir_ / "none"};
   ASSERT_OK_AND_ASSIGN(const auto publisher, AutoPublisher::Open(std::move(options)));
   Note(*publisher, "registry.example.com/app:v1");
-  Await([this] { return !Requests().empty(); });
+  EXPECT_TRUE(testing::Eventually([this] { return !Requests().empty(); }));
   publisher->Stop();
   EXPECT_THAT(Requests(), SizeIs(1));
 }
@@ -115,7 +111,7 @@ TEST_F(AutoPublisherTest, TheChildHasTheLowestPriorityAndIsTheFirstToGo) {
       "{ nice; ionice; grep SigBlk /proc/self/status; } > said; " +
       std::string("mv root/publish/requests done"));
   Note(*publisher, "registry.example.com/app:v1");
-  Await([this] { return std::filesystem::exists(dir_ / "done"); });
+  EXPECT_TRUE(testing::Eventually([this] { return std::filesystem::exists(dir_ / "done"); }));
   EXPECT_THAT(Said(), HasSubstr("19\nidle\n"));
   EXPECT_THAT(Said(), HasSubstr("0000000000000000\n"));
 }
@@ -125,7 +121,7 @@ TEST_F(AutoPublisherTest, StoppingAsksTheChildToEnd) {
       "trap 'echo ended >> said; exit 0' TERM; echo up > said; "
       "while :; do sleep 0.01; done");
   Note(*publisher, "registry.example.com/app:v1");
-  Await([this] { return Said() == "up\n"; });
+  EXPECT_TRUE(testing::Eventually([this] { return Said() == "up\n"; }));
   publisher->Stop();
   EXPECT_EQ(Said(), "up\nended\n");
   EXPECT_THAT(Requests(), SizeIs(1));  // for the next slackerd
@@ -135,7 +131,7 @@ TEST_F(AutoPublisherTest, AChildThatDoesNotEndIsKilled) {
   stop_grace_ = std::chrono::milliseconds(1);
   const auto publisher = Open("trap '' TERM; echo $$ > said; while :; do sleep 0.01; done");
   Note(*publisher, "registry.example.com/app:v1");
-  Await([this] { return Said().ends_with('\n'); });
+  EXPECT_TRUE(testing::Eventually([this] { return Said().ends_with('\n'); }));
   publisher->Stop();
   EXPECT_EQ(kill(std::stoi(Said()), 0), -1);
 }

@@ -9,6 +9,7 @@
 
 #include "backend/base/unique_fd.h"
 #include "tests/support/erofs_sample.h"
+#include "tests/support/eventually.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"

@@ -9,6 +9,7 @@
 #include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
 #include "tests/support/erofs_sample.h"
+#include "tests/support/eventually.h"
 #include "tests/support/fake_blob_source.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/processes.h"

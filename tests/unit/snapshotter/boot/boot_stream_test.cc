@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "backend/store/names.h"
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
@@ -27,10 +28,10 @@ class BootStreamTest : public testing::NodeTest {
   }
   void WaitForBoot() {
     images_->WaitForBackgroundForTest();
-    testing::WaitUntil([this] {
+    EXPECT_TRUE(testing::Eventually([this] {
       images_->boots_for_test().WaitForTest();
       return images_->boots_for_test().IdleForTest();
-    });
+    }));
   }
 
   uint64_t ReadsBelow(const std::string& prefix) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
@@ -52,10 +53,10 @@ class StartTracesTest : public testing::NodeTest {
     ASSERT_OK(Read(LayersOf(image_.chain())[layer].id, page * kTracePageBytes, kTracePageBytes));
   }
   void WaitForTraces(size_t count) {
-    testing::WaitUntil([&] {
+    EXPECT_TRUE(testing::Eventually([&] {
       MutexLock lock(&mutex_);
       return told_.size() == count;
-    });
+    }));
   }
 
   testing::PublishedImage image_;

@@ -2,12 +2,11 @@
 
 #include <fstream>
 
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
 namespace {
-
-using testing::WaitUntil;
 
 constexpr auto kSoon = std::chrono::milliseconds(1);
 
@@ -51,7 +50,7 @@ class CompleterTest : public testing::NodeTest {
   }
   void WaitForLooks(uint64_t count) {
     const uint64_t until = looks_ + count;
-    WaitUntil([&] { return looks_ >= until; });
+    EXPECT_TRUE(testing::Eventually([&] { return looks_ >= until; }));
   }
   std::string DataOf(size_t layer) {
     return dir_ / ("blobs/" + std::to_string(layers_[layer].id) + ".data");
@@ -82,19 +81,19 @@ TEST_F(CompleterTest, AnAttachedImageIsCompletedVerifiedAndSwitched) {
   Attach();
   ASSERT_TRUE(AllOn(BlobFile::kFuse));
   StartCompleter();
-  WaitUntil([&] { return AllOn(BlobFile::kCache); });
+  EXPECT_TRUE(testing::Eventually([&] { return AllOn(BlobFile::kCache); }));
   for (size_t layer = 0; layer < 2; ++layer) {
     EXPECT_TRUE(filler_->IsSealed(layers_[layer]));
     EXPECT_EQ(CacheFile(layer), image_.BlobContent(layer));
   }
-  WaitUntil([&] { return mounter_.local().contains(tree_); });
+  EXPECT_TRUE(testing::Eventually([&] { return mounter_.local().contains(tree_); }));
   EXPECT_EQ(completer_->Stats().blobs_sealed, 2U);
   EXPECT_EQ(completer_->Stats().blobs_switched, 2U);
 }
 
 TEST_F(CompleterTest, WhatIsSealedIsAttachedOnItsCacheAlsoAfterARestart) {
   StartCompleter();
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
   completer_.reset();
   RestartNode();
   const uint64_t reads = store_->counts().reads;
@@ -109,7 +108,7 @@ TEST_F(CompleterTest, ImagesWithoutSnapshotsAreLeftAlone) {
   ASSERT_OK(images_->Ensure(other.chain(), {}));
   AddSnapshot(other.chain());
   StartCompleter();
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 1; }));
   EXPECT_TRUE(filler_->IsSealed(LayersOf(other.chain())[0]));
   EXPECT_FALSE(filler_->IsSealed(layers_[0]));
 }
@@ -123,7 +122,7 @@ TEST_F(CompleterTest, WhileTheStoreIsWantedNothingIsFetched) {
   EXPECT_EQ(store_->counts().reads, before);
   EXPECT_EQ(completer_->Stats().bytes_fetched, 0U);
   busy_ = false;
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
 }
 
 // One range at a time: what comes meanwhile waits behind no more than that.
@@ -133,65 +132,66 @@ TEST_F(CompleterTest, ItPausesAfterTheRangeThatIsOnItsWay) {
   store_->WaitForHeldReads(1);
   busy_ = true;
   store_->ReleaseReads();
-  WaitUntil([&] { return completer_->Stats().bytes_fetched > 0; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().bytes_fetched > 0; }));
   const uint64_t one_range = completer_->Stats().bytes_fetched;
   EXPECT_LT(one_range, layers_[0].size_bytes);
   WaitForLooks(50);
   EXPECT_EQ(completer_->Stats().bytes_fetched, one_range);
   busy_ = false;
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
 }
 
 TEST_F(CompleterTest, ARestartGoesOnWhereItStopped) {
   ASSERT_OK(Read(layers_[0].id, 0, 1 << 20));
-  WaitUntil([&] { return !(*filler_->Find(layers_[0].id))->HasFills(); });
+  EXPECT_TRUE(testing::Eventually([&] { return !(*filler_->Find(layers_[0].id))->HasFills(); }));
   ASSERT_OK(filler_->Flush());
   RestartNode();
   store_->ResetCounts();
   StartCompleter();
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
   EXPECT_LE(completer_->Stats().bytes_fetched,
             layers_[0].size_bytes + layers_[1].size_bytes - (1 << 20));
 }
 
 TEST_F(CompleterTest, AChunkThatTheDiskGarbledIsFoundBeforeSealingAndFetchedAgain) {
   for (const BlobRow& layer : layers_) {
-    WaitUntil([&] {
+    EXPECT_TRUE(testing::Eventually([&] {
       EXPECT_OK(Read(layer.id, 0, static_cast<uint32_t>(layer.size_bytes)));
       return filler_->IsComplete(layer);
-    });
+    }));
   }
   ASSERT_OK(filler_->Flush());
   Damage(0, 70'000);
   StartCompleter();
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
   EXPECT_EQ(CacheFile(0), image_.BlobContent(0));
   EXPECT_GT(completer_->Stats().bytes_fetched, 0U);
 }
 
 // What stands behind a chunk up to the next block is what the tail of a mapped file shows.
 TEST_F(CompleterTest, WhatIsNotZeroBehindAChunkIsFoundAndMended) {
-  WaitUntil([&] {
+  EXPECT_TRUE(testing::Eventually([&] {
     EXPECT_OK(Read(layers_[1].id, 0, static_cast<uint32_t>(layers_[1].size_bytes)));
     return filler_->IsComplete(layers_[1]);
-  });
+  }));
   ASSERT_OK(filler_->Flush());
   Damage(1, static_cast<std::streamoff>(layers_[1].size_bytes - 1));
   RestartNode();
   StartCompleter();
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
   EXPECT_EQ(CacheFile(1), image_.BlobContent(1));
 }
 
 TEST_F(CompleterTest, ASwitchedBlobThatLosesAChunkGoesBackToFuseUntilItIsMended) {
   Attach();
   StartCompleter();
-  WaitUntil([&] { return AllOn(BlobFile::kCache); });
+  EXPECT_TRUE(testing::Eventually([&] { return AllOn(BlobFile::kCache); }));
   Damage(0, 70'000);
   faulty_->FailFrom(1, Unavailable("away"));
   ASSERT_OK_AND_ASSIGN(const auto blob, filler_->Find(layers_[0].id));
   filler_->DropChunk(layers_[0].id, blob->ChunksIn(70'000, 1).first);
-  WaitUntil([&] { return mounter_.FileOf(layers_[0].id) == BlobFile::kFuse; });
+  EXPECT_TRUE(
+      testing::Eventually([&] { return mounter_.FileOf(layers_[0].id) == BlobFile::kFuse; }));
   EXPECT_EQ(mounter_.FileOf(layers_[1].id), BlobFile::kCache);
   faulty_->Heal();
   while (!AllOn(BlobFile::kCache)) clock_.Advance(std::chrono::seconds(1));
@@ -203,7 +203,7 @@ TEST_F(CompleterTest, WhereTheCacheCannotBeReadDirectlyTheBlobStaysOnFuse) {
   Attach();
   mounter_.SetSwitchError(FailedPrecondition("no direct I/O"));
   StartCompleter();
-  WaitUntil([&] { return mounter_.switch_calls() > 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return mounter_.switch_calls() > 2; }));
   EXPECT_TRUE(AllOn(BlobFile::kFuse));
   EXPECT_TRUE(filler_->IsSealed(layers_[0]));
 }
@@ -211,12 +211,12 @@ TEST_F(CompleterTest, WhereTheCacheCannotBeReadDirectlyTheBlobStaysOnFuse) {
 TEST_F(CompleterTest, WhatDoesNotFitIsNotBegunAndWhatFitsIsCompleted) {
   room_ = layers_[0].size_bytes - 4096;
   StartCompleter();
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 1; }));
   EXPECT_TRUE(filler_->IsSealed(layers_[1]));
   WaitForLooks(50);
   EXPECT_EQ(filler_->AllocatedBytes(layers_[0].id), 0);
   room_ = UINT64_MAX;
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
 }
 
 TEST_F(CompleterTest, ItEndsWhereOthersHaveTakenTheRoom) {
@@ -225,7 +225,7 @@ TEST_F(CompleterTest, ItEndsWhereOthersHaveTakenTheRoom) {
   store_->WaitForHeldReads(1);
   room_ = 0;
   store_->ReleaseReads();
-  WaitUntil([&] { return completer_->Stats().bytes_fetched > 0; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().bytes_fetched > 0; }));
   const uint64_t one_range = completer_->Stats().bytes_fetched;
   WaitForLooks(50);
   EXPECT_EQ(completer_->Stats().bytes_fetched, one_range);
@@ -237,7 +237,7 @@ TEST_F(CompleterTest, WhatIsBeingEvictedFromIsNotSwitched) {
   Attach();
   const auto taken = filler_->TakeFile(layers_[1].id);
   StartCompleter();
-  WaitUntil([&] { return completer_->Stats().blobs_sealed == 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
   WaitForLooks(50);
   EXPECT_EQ(mounter_.FileOf(layers_[0].id), BlobFile::kCache);
   EXPECT_EQ(mounter_.FileOf(layers_[1].id), BlobFile::kFuse);

@@ -5,12 +5,11 @@
 
 #include <filesystem>
 
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
 namespace {
-
-using testing::WaitUntil;
 
 constexpr auto kSoon = std::chrono::milliseconds(1);
 constexpr uint32_t kChunks = 30;
@@ -52,7 +51,7 @@ class EvictorTest : public testing::NodeTest {
     filler_->FillAsync(image(i).blob, 0, Count(i),
                        [&](const absl::Status& status) { done.set_value(status); });
     ASSERT_OK(done.get_future().get());
-    WaitUntil([&] { return !image(i).blob->HasFills(); });
+    EXPECT_TRUE(testing::Eventually([&] { return !image(i).blob->HasFills(); }));
     ASSERT_TRUE(image(i).blob->cache().IsFull());
   }
   void Seal(size_t i) { ASSERT_OK(image(i).blob->cache().Seal()); }
@@ -68,7 +67,7 @@ class EvictorTest : public testing::NodeTest {
     const uint64_t from = chunks[first].blob_offset;
     const uint64_t to = chunks[last - 1].blob_offset + chunks[last - 1].size_bytes;
     ASSERT_OK(Read(image(i).row.id, from, static_cast<uint32_t>(to - from)));
-    WaitUntil([&] { return !image(i).blob->HasFills(); });
+    EXPECT_TRUE(testing::Eventually([&] { return !image(i).blob->HasFills(); }));
   }
   // Used so many days ago.
   void SetLastUse(size_t i, int64_t days) {
@@ -107,7 +106,7 @@ class EvictorTest : public testing::NodeTest {
   // Whole runs, whatever came of them.
   void WaitForRuns(uint64_t count) {
     const uint64_t until = looks_ + 2 * count + 2;
-    WaitUntil([&] { return looks_ >= until; });
+    EXPECT_TRUE(testing::Eventually([&] { return looks_ >= until; }));
   }
   // The limit at which an eviction from here takes about this part of the two images.
   uint64_t LimitFor(double part) {
@@ -137,7 +136,7 @@ TEST_F(EvictorTest, TheImageThatWasUsedLongestAgoGoesFirstAndNoMoreThanHasTo) {
   SetLastUse(1, 9);
   const uint64_t limit = LimitFor(0.25);
   Start({.max_bytes = limit, .min_free_percent = 0});
-  WaitUntil([&] { return CacheBytes() <= limit; });
+  EXPECT_TRUE(testing::Eventually([&] { return CacheBytes() <= limit; }));
   WaitForRuns(5);
   EXPECT_EQ(Cached(0), Count(0));
   EXPECT_GT(Cached(1), Count(1) / 3);
@@ -152,7 +151,7 @@ TEST_F(EvictorTest, WhereTheDiskRunsFullTheSameHappens) {
   SetLastUse(0, 9);
   disk_bytes_ = CacheBytes() * 10 / 6;
   Start({.max_bytes = 0, .min_free_percent = 50});
-  WaitUntil([&] { return evictor_->Stats().runs == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return evictor_->Stats().runs == 1; }));
   WaitForRuns(5);
   EXPECT_EQ(evictor_->Stats().runs, 1U);
   EXPECT_LT(Cached(0), Count(0) * 2 / 3);
@@ -166,7 +165,7 @@ TEST_F(EvictorTest, WhatContainersStandOnComesLast) {
   SetLastUse(0, 9);
   AddContainer(chain(0));
   Start({.max_bytes = LimitFor(0.4), .min_free_percent = 0});
-  WaitUntil([&] { return evictor_->Stats().runs == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return evictor_->Stats().runs == 1; }));
   WaitForRuns(5);
   EXPECT_EQ(Cached(0), Count(0));
   EXPECT_LT(Cached(1), Count(1) / 2);
@@ -180,7 +179,7 @@ TEST_F(EvictorTest, UnderContainersWhatNobodyReadGoesFirstThenWhatWasReadLongest
   ReadChunks(0, 10, 20);
   clock_.Advance(std::chrono::minutes(1));
   Start({.max_bytes = LimitFor(0.5), .min_free_percent = 0});
-  WaitUntil([&] { return evictor_->Stats().runs == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return evictor_->Stats().runs == 1; }));
   WaitForRuns(3);
   for (uint32_t chunk = 10; chunk < 20; ++chunk) EXPECT_TRUE(image(0).blob->cache().Has(chunk));
   for (uint32_t chunk = 20; chunk < Count(0); ++chunk)
@@ -198,7 +197,7 @@ TEST_F(EvictorTest, WhatWasReadJustNowStaysAndNothingIsAddedUntilThereIsRoom) {
   ReadChunks(1, 0, 5);
   EXPECT_EQ(Cached(1), 0U);
   clock_.Advance(std::chrono::minutes(1));
-  WaitUntil([&] { return CacheBytes() <= limit; });
+  EXPECT_TRUE(testing::Eventually([&] { return CacheBytes() <= limit; }));
   WaitForRuns(3);
   ReadChunks(1, 0, 1);
   EXPECT_EQ(Cached(1), 1U);
@@ -215,10 +214,10 @@ TEST_F(EvictorTest, WhileTheStoreIsSilentNothingIsEvicted) {
   EXPECT_EQ(Cached(1), Count(1));
   EXPECT_GT(asked_, 0U);
   faulty_->Heal();
-  WaitUntil([&] {
+  EXPECT_TRUE(testing::Eventually([&] {
     clock_.Advance(std::chrono::seconds(1));  // for the circuit breaker
     return evictor_->Stats().runs > 0;
-  });
+  }));
 }
 
 TEST_F(EvictorTest, WhatTheStoreHasLostIsNotEvicted) {
@@ -227,7 +226,7 @@ TEST_F(EvictorTest, WhatTheStoreHasLostIsNotEvicted) {
   SetLastUse(0, 9);
   ASSERT_OK(store_->Remove("locations/" + image(0).row.record.ToHex()));
   Start({.max_bytes = LimitFor(0.25), .min_free_percent = 0});
-  WaitUntil([&] { return evictor_->Stats().runs == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return evictor_->Stats().runs == 1; }));
   EXPECT_EQ(Cached(0), Count(0));
   EXPECT_LT(Cached(1), Count(1));
 }
@@ -250,10 +249,10 @@ TEST_F(EvictorTest, ATreeWithoutContainersReadsThroughFuseBeforeItsCacheIsTouche
   ASSERT_OK(images_->Attach(chain(0)));
   mounter_.SetSwitchError(Unavailable("the helper died"));
   Start({.max_bytes = CacheBytes() / 2, .min_free_percent = 0});
-  WaitUntil([&] { return mounter_.switch_calls() > 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return mounter_.switch_calls() > 2; }));
   EXPECT_TRUE(filler_->IsSealed(image(0).row));
   mounter_.SetSwitchError(absl::OkStatus());
-  WaitUntil([&] { return evictor_->Stats().runs == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return evictor_->Stats().runs == 1; }));
   EXPECT_EQ(mounter_.FileOf(image(0).row.id), BlobFile::kFuse);
   EXPECT_FALSE(filler_->IsSealed(image(0).row));
 }
@@ -265,7 +264,7 @@ TEST_F(EvictorTest, UnderPressureImagesWithoutSnapshotsGoAtOnceWhetherTheStoreAn
   faulty_->FailFrom(1, Unavailable("away"));
   Start({.max_bytes = CacheBytes() / 2, .min_free_percent = 0});
   const std::string data = dir_ / ("blobs/" + std::to_string(image(0).row.id) + ".data");
-  WaitUntil([&] { return !std::filesystem::exists(data); });
+  EXPECT_TRUE(testing::Eventually([&] { return !std::filesystem::exists(data); }));
   EXPECT_TRUE(LayersOf(chain(0)).empty());
   EXPECT_FALSE(LayersOf(chain(1)).empty());
 }
@@ -279,7 +278,7 @@ TEST_F(EvictorTest, WhatALoopDeviceKeptFromBeingCollectedGoesLater) {
   ASSERT_TRUE(std::filesystem::exists(data));
   mounter_.SetHeldBlobs({});
   Start({});
-  WaitUntil([&] { return !std::filesystem::exists(data); });
+  EXPECT_TRUE(testing::Eventually([&] { return !std::filesystem::exists(data); }));
 }
 
 TEST_F(EvictorTest, ItNotesWhatContainersUse) {

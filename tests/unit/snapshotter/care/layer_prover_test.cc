@@ -7,6 +7,7 @@
 #include "backend/layer/tar_reader.h"
 #include "backend/store/names.h"
 #include "tests/support/encode_layer.h"
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
@@ -48,10 +49,10 @@ class LayerProverTest : public testing::NodeTest {
   }
   // Reads all of a blob until all of it is in the cache.
   void Fill(const BlobRow& blob) {
-    testing::WaitUntil([&] {
+    EXPECT_TRUE(testing::Eventually([&] {
       EXPECT_OK(Read(blob.id, 0, static_cast<uint32_t>(blob.size_bytes)));
       return filler_->IsComplete(blob);
-    });
+    }));
   }
   Proof ProofOf(const BlobRow& blob) {
     auto txn = db_->Read();
@@ -70,16 +71,16 @@ TEST_F(LayerProverTest, ACompleteLayerIsProvedAndAnIncompleteOneIsNot) {
   Fill(layers_[1]);
   ASSERT_OK(Read(layers_[0].id, 0, 4096));
   StartProver();
-  testing::WaitUntil([&] { return ProofOf(layers_[1]) == Proof::kProved; });
+  EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers_[1]) == Proof::kProved; }));
   EXPECT_EQ(ProofOf(layers_[0]), Proof::kNotYet);
   Fill(layers_[0]);
-  testing::WaitUntil([&] { return ProofOf(layers_[0]) == Proof::kProved; });
+  EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers_[0]) == Proof::kProved; }));
 }
 
 TEST_F(LayerProverTest, AProofOutlivesARestart) {
   Fill(layers_[0]);
   StartProver();
-  testing::WaitUntil([&] { return ProofOf(layers_[0]) == Proof::kProved; });
+  EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers_[0]) == Proof::kProved; }));
   prover_.reset();
   RestartNode();
   EXPECT_EQ(ProofOf(layers_[0]), Proof::kProved);
@@ -94,7 +95,7 @@ TEST_F(LayerProverTest, ALayerWhoseTarHasAnotherDigestIsRefuted) {
   ASSERT_EQ(layers.size(), 1U);
   Fill(layers[0]);
   StartProver();
-  testing::WaitUntil([&] { return ProofOf(layers[0]) == Proof::kRefuted; });
+  EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers[0]) == Proof::kRefuted; }));
 }
 
 TEST_F(LayerProverTest, AChunkThatTheDiskLostIsFetchedAgainAndThenTheLayerIsProved) {
@@ -108,20 +109,20 @@ TEST_F(LayerProverTest, AChunkThatTheDiskLostIsFetchedAgainAndThenTheLayerIsProv
     ASSERT_TRUE(data.good());
   }
   StartProver();
-  testing::WaitUntil([&] { return !filler_->IsComplete(layers_[0]); });
+  EXPECT_TRUE(testing::Eventually([&] { return !filler_->IsComplete(layers_[0]); }));
   EXPECT_EQ(ProofOf(layers_[0]), Proof::kNotYet);
   Fill(layers_[0]);
-  testing::WaitUntil([&] { return ProofOf(layers_[0]) == Proof::kProved; });
+  EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers_[0]) == Proof::kProved; }));
 }
 
 TEST_F(LayerProverTest, AStoreThatIsAwayIsAskedAgain) {
   Fill(layers_[0]);
   faulty_->FailFrom(1, Unavailable("away"));
   StartProver();
-  testing::WaitUntil([&] { return faulty_->calls() > 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return faulty_->calls() > 1; }));
   EXPECT_EQ(ProofOf(layers_[0]), Proof::kNotYet);
   faulty_->Heal();
-  testing::WaitUntil([&] { return ProofOf(layers_[0]) == Proof::kProved; });
+  EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers_[0]) == Proof::kProved; }));
 }
 
 TEST_F(LayerProverTest, AMissingTarPartLeavesTheLayerUnproved) {
@@ -129,7 +130,7 @@ TEST_F(LayerProverTest, AMissingTarPartLeavesTheLayerUnproved) {
   Fill(layers_[1]);
   ASSERT_OK(store_->Remove(TarName(layers_[0].record)));
   StartProver();
-  testing::WaitUntil([&] { return ProofOf(layers_[1]) == Proof::kProved; });
+  EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers_[1]) == Proof::kProved; }));
   EXPECT_EQ(ProofOf(layers_[0]), Proof::kNotYet);
 }
 

@@ -2,12 +2,11 @@
 
 #include <fstream>
 
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
 namespace {
-
-using testing::WaitUntil;
 
 class ScrubberTest : public testing::NodeTest {
  protected:
@@ -33,10 +32,10 @@ class ScrubberTest : public testing::NodeTest {
     scrubber_ = std::make_unique<Scrubber>(std::move(options));
   }
   void FillAndFlush() {
-    WaitUntil([&] {
+    EXPECT_TRUE(testing::Eventually([&] {
       EXPECT_OK(Read(layer_.id, 0, static_cast<uint32_t>(layer_.size_bytes)));
       return filler_->IsComplete(layer_);
-    });
+    }));
     ASSERT_OK(filler_->Flush());
   }
   void Damage(std::streamoff at) {
@@ -57,7 +56,7 @@ class ScrubberTest : public testing::NodeTest {
 TEST_F(ScrubberTest, WhatIsSoundStays) {
   FillAndFlush();
   StartScrubber();
-  WaitUntil([&] { return scrubber_->Stats().rounds >= 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return scrubber_->Stats().rounds >= 2; }));
   EXPECT_EQ(scrubber_->Stats().damaged, 0U);
   EXPECT_GE(scrubber_->Stats().bytes, 2 * 30 * 4096U);
   EXPECT_TRUE(filler_->IsComplete(layer_));
@@ -67,21 +66,21 @@ TEST_F(ScrubberTest, ADamagedChunkIsDroppedAndReadRightFromTheStore) {
   FillAndFlush();
   Damage(50'000);
   StartScrubber();
-  WaitUntil([&] { return scrubber_->Stats().damaged == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return scrubber_->Stats().damaged == 1; }));
   EXPECT_FALSE(filler_->IsComplete(layer_));
   ASSERT_OK_AND_ASSIGN(const std::string content,
                        Read(layer_.id, 0, static_cast<uint32_t>(layer_.size_bytes)));
   EXPECT_TRUE(content == image_.BlobContent(0));
-  WaitUntil([&] { return filler_->IsComplete(layer_); });
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->IsComplete(layer_); }));
   const uint64_t rounds = scrubber_->Stats().rounds;
-  WaitUntil([&] { return scrubber_->Stats().rounds >= rounds + 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return scrubber_->Stats().rounds >= rounds + 2; }));
   EXPECT_EQ(scrubber_->Stats().damaged, 1U) << "it was written again in place";
 }
 
 TEST_F(ScrubberTest, WhatIsNotInTheCacheIsNotLookedAt) {
   ASSERT_OK(Read(layer_.id, 0, 4096));
   StartScrubber();
-  WaitUntil([&] { return scrubber_->Stats().rounds >= 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return scrubber_->Stats().rounds >= 2; }));
   EXPECT_EQ(scrubber_->Stats().damaged, 0U);
   EXPECT_LE(scrubber_->Stats().chunks, scrubber_->Stats().rounds + 1);
 }

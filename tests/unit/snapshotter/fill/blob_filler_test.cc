@@ -6,6 +6,7 @@
 
 #include <atomic>
 
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
@@ -33,11 +34,11 @@ class BlobFillerTest : public testing::NodeTest {
   }
   // Reads all of it until it comes from the cache: what was answered is written behind.
   void FillCache() {
-    testing::WaitUntil([&] {
+    EXPECT_TRUE(testing::Eventually([&] {
       const uint64_t hits = filler_->Stats().read_hits;
       EXPECT_OK(Read(blob_, 0, size()));
       return filler_->Stats().read_hits > hits;
-    });
+    }));
   }
   uint32_t size() const { return static_cast<uint32_t>(content_.size()); }
   const Chunk& LastChunk() const { return image_.layers[0].layer.chunks.back(); }
@@ -50,7 +51,7 @@ class BlobFillerTest : public testing::NodeTest {
 TEST_F(BlobFillerTest, AWholeBlobReadsRightColdAndWarm) {
   ASSERT_OK_AND_ASSIGN(const std::string cold, Read(blob_, 0, size()));
   EXPECT_TRUE(cold == content_);
-  testing::WaitUntil([&] { return filler_->Stats().chunks_filled > 0; });
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->Stats().chunks_filled > 0; }));
   ASSERT_OK_AND_ASSIGN(const std::string warm, Read(blob_, 0, size()));
   EXPECT_TRUE(warm == content_);
 }
@@ -133,7 +134,7 @@ TEST_F(BlobFillerTest, AfterACrashWhatTheMapDoesNotClaimIsVerifiedAndNotFetched)
   ASSERT_OK_AND_ASSIGN(const std::string bytes, Read(blob_, 0, size()));
   EXPECT_TRUE(bytes == content_);
   const uint64_t chunks = image_.layers[0].layer.chunks.size();
-  testing::WaitUntil([&] { return filler_->Stats().chunks_recovered == chunks; });
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->Stats().chunks_recovered == chunks; }));
 }
 
 TEST_F(BlobFillerTest, GarbageThatACrashLeftIsNeverServed) {
@@ -148,7 +149,7 @@ TEST_F(BlobFillerTest, GarbageThatACrashLeftIsNeverServed) {
   StartNode();
   ASSERT_OK_AND_ASSIGN(const std::string bytes, Read(blob_, 0, size()));
   EXPECT_TRUE(bytes == content_);
-  testing::WaitUntil([&] { return filler_->Stats().chunks_filled == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->Stats().chunks_filled == 1; }));
 }
 
 TEST_F(BlobFillerTest, ADamagedPackIsDataLossAndTheRestStaysReadable) {
@@ -157,7 +158,7 @@ TEST_F(BlobFillerTest, ADamagedPackIsDataLossAndTheRestStaysReadable) {
     if (name.starts_with("packs/")) bytes->back() = static_cast<char>(bytes->back() ^ 1);
   });
   EXPECT_THAT(Read(blob_, LastChunk().blob_offset, 1), StatusIs(absl::StatusCode::kDataLoss));
-  testing::WaitUntil([&] { return filler_->Stats().chunks_damaged == 1; });
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->Stats().chunks_damaged == 1; }));
   EXPECT_OK(Read(blob_, 0, 1));
   faulty_->SetReadFilter(nullptr);
   ASSERT_OK_AND_ASSIGN(const std::string bytes, Read(blob_, LastChunk().blob_offset, 1));
@@ -178,10 +179,10 @@ TEST_F(BlobFillerTest, AStoreThatComesBackAnswersTheReadsThatWaited) {
   ASSERT_OK(Read(blob_, 0, 1));
   faulty_->FailFrom(1, Unavailable("down"));
   auto read = StartRead(blob_, LastChunk().blob_offset, 1);
-  testing::WaitUntil([&] {
+  EXPECT_TRUE(testing::Eventually([&] {
     clock_.Advance(std::chrono::milliseconds(10));
     return filler_->Stats().retries >= 3;
-  });
+  }));
   faulty_->Heal();
   while (read.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
     clock_.Advance(std::chrono::milliseconds(500));
@@ -205,7 +206,7 @@ TEST_F(BlobFillerTest, FillingBringsChunksThatNobodyReads) {
   std::promise<absl::Status> done;
   filler_->FillAsync(blob, 0, chunks, [&](const absl::Status& status) { done.set_value(status); });
   EXPECT_OK(done.get_future().get());
-  testing::WaitUntil([&] { return !blob->HasFills(); });
+  EXPECT_TRUE(testing::Eventually([&] { return !blob->HasFills(); }));
   EXPECT_TRUE(blob->cache().IsFull());
   EXPECT_EQ(filler_->Stats().reads, 0U);
 }
@@ -358,7 +359,7 @@ TEST_F(BlobFillerTest, AFullDiskCostsNothingButTheNextFetch) {
     ASSERT_OK_AND_ASSIGN(const std::string bytes, Read(blob_, 0, size()));
     EXPECT_TRUE(bytes == content_);
   }
-  testing::WaitUntil([&] { return filler_->Stats().failed_writes > 0; });
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->Stats().failed_writes > 0; }));
   StopNode();
   EXPECT_EQ(umount((dir_ / "blobs").c_str()), 0);
   StartNode();

@@ -2,6 +2,7 @@
 #include <random>
 #include <thread>
 
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
@@ -27,7 +28,7 @@ class EvictTest : public testing::NodeTest {
   }
   void FillCache() {
     ASSERT_OK(Read(row_.id, 0, static_cast<uint32_t>(content_.size())));
-    testing::WaitUntil([&] { return !blob_->HasFills(); });
+    EXPECT_TRUE(testing::Eventually([&] { return !blob_->HasFills(); }));
     ASSERT_TRUE(blob_->cache().IsFull());
   }
   uint32_t count() const { return static_cast<uint32_t>(blob_->layer().chunks.size()); }
@@ -63,7 +64,7 @@ TEST_F(EvictTest, WhatIsEvictedGivesItsSpaceBackAndComesFromTheStoreAgain) {
   ASSERT_OK_AND_ASSIGN(const std::string again,
                        Read(row_.id, 0, static_cast<uint32_t>(content_.size())));
   EXPECT_TRUE(again == content_);
-  testing::WaitUntil([&] { return !blob_->HasFills(); });
+  EXPECT_TRUE(testing::Eventually([&] { return !blob_->HasFills(); }));
   EXPECT_EQ(filler_->Stats().chunks_filled, filled + count());
 }
 
@@ -83,7 +84,7 @@ TEST_F(EvictTest, AReadInTheMiddleOfAnEvictionWaitsForItsEndAndIsThenFetched) {
   FillCache();
   std::optional<GracePeriod::Use> reading(blob_->cache().Reading());
   std::thread evictor([&] { EXPECT_EQ(Evict({3, 4}), 2U); });
-  testing::WaitUntil([&] { return !blob_->cache().Has(4); });
+  EXPECT_TRUE(testing::Eventually([&] { return !blob_->cache().Has(4); }));
   auto wanted = StartChunk(3);
   auto other = StartChunk(5);
   ASSERT_OK_AND_ASSIGN(const std::string present, other.get());
@@ -93,7 +94,7 @@ TEST_F(EvictTest, AReadInTheMiddleOfAnEvictionWaitsForItsEndAndIsThenFetched) {
   evictor.join();
   ASSERT_OK_AND_ASSIGN(const std::string bytes, wanted.get());
   EXPECT_TRUE(bytes == Content(3));
-  testing::WaitUntil([&] { return !blob_->HasFills(); });
+  EXPECT_TRUE(testing::Eventually([&] { return !blob_->HasFills(); }));
   EXPECT_EQ(filler_->Stats().chunks_filled, filled + 1);
   EXPECT_FALSE(blob_->cache().Has(4));
 }
@@ -112,14 +113,14 @@ TEST_F(EvictTest, ALateAnswerDoesNotClaimWhatIsBeingEvicted) {
   store_->WaitForHeldReads(2);
   store_->ReleaseLastRead();
   ASSERT_OK(read.get());
-  testing::WaitUntil([&] { return !blob_->HasFills(); });
+  EXPECT_TRUE(testing::Eventually([&] { return !blob_->HasFills(); }));
 
   std::optional<GracePeriod::Use> reading(blob_->cache().Reading());
   std::thread evictor([&] { EXPECT_EQ(Evict({3}), 1U); });
-  testing::WaitUntil([&] { return !blob_->cache().Has(3); });
+  EXPECT_TRUE(testing::Eventually([&] { return !blob_->cache().Has(3); }));
   store_->ReleaseReads();
   // Nobody is at the blob any more but the filler, and we.
-  testing::WaitUntil([&] { return blob_.use_count() == 2; });
+  EXPECT_TRUE(testing::Eventually([&] { return blob_.use_count() == 2; }));
   EXPECT_FALSE(blob_->cache().Has(3));
   reading.reset();
   evictor.join();
@@ -146,7 +147,7 @@ TEST_F(EvictTest, WithoutCachingReadsAreRightAndNothingIsAdded) {
   ASSERT_OK_AND_ASSIGN(const std::string all,
                        Read(row_.id, 0, static_cast<uint32_t>(content_.size())));
   EXPECT_TRUE(all == content_);
-  testing::WaitUntil([&] { return !blob_->HasFills(); });
+  EXPECT_TRUE(testing::Eventually([&] { return !blob_->HasFills(); }));
   for (const uint32_t chunk : all_) EXPECT_FALSE(blob_->cache().Has(chunk));
   filler_->engine().SetCaching(true);
   FillCache();
@@ -209,7 +210,7 @@ TEST_F(EvictTest, RandomReadsUnderConstantEvictionAreRight) {
   EXPECT_GT(evicted, 100U);
   EXPECT_GT(filler_->Stats().chunks_recovered, 0U);
   // What the cache claims in the end is there.
-  testing::WaitUntil([&] { return !blob_->HasFills(); });
+  EXPECT_TRUE(testing::Eventually([&] { return !blob_->HasFills(); }));
   for (const uint32_t chunk : all_) {
     if (!blob_->cache().Has(chunk)) continue;
     EXPECT_OK(blob_->VerifyOnDisk(chunk)) << chunk;

@@ -3,6 +3,7 @@
 #include <functional>
 #include <future>
 
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
@@ -144,8 +145,8 @@ TEST_F(StoreGatewayTest, ThreadsThatHangAreNotJoinedByMore) {
   EXPECT_THAT(gateway.ReadGrantedManifest(image_.chain(), "", gateway.Deadline()),
               StatusIs(absl::StatusCode::kUnavailable, "every thread"));
   store_->ReleaseReads();
-  testing::WaitUntil(
-      [&] { return gateway.ReadGrantedManifest(image_.chain(), "", gateway.Deadline()).ok(); });
+  EXPECT_TRUE(testing::Eventually(
+      [&] { return gateway.ReadGrantedManifest(image_.chain(), "", gateway.Deadline()).ok(); }));
 }
 
 }  // namespace

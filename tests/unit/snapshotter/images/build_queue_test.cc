@@ -4,15 +4,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <thread>
-
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker {
 namespace {
-
-using testing::WaitUntil;
 
 int Niceness() { return getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())); }
 
@@ -23,13 +20,13 @@ TEST(BuildQueueTest, ABuildThatSomebodyWaitsForIsHurried) {
       [&](const Digest&) -> absl::StatusOr<MetadataImage> {
         at_first = Niceness();
         started = true;
-        WaitUntil([] { return Niceness() == 0; });
+        EXPECT_TRUE(testing::Eventually([] { return Niceness() == 0; }));
         return MetadataImage{};
       },
       std::chrono::nanoseconds::zero());
   const Digest chain = Sha256::Of("chain");
   queue.Schedule(chain);
-  WaitUntil([&] { return started.load(); });
+  EXPECT_TRUE(testing::Eventually([&] { return started.load(); }));
   EXPECT_EQ(at_first, 10);
   EXPECT_OK(queue.Get(chain).status());
 }
@@ -38,7 +35,7 @@ TEST(BuildQueueTest, ABuildThatSomebodyWaitsForIsHurried) {
 TEST(BuildQueueTest, AWaiterThatComesAsABuildBeginsHurriesItToo) {
   BuildQueue queue(
       [](const Digest&) -> absl::StatusOr<MetadataImage> {
-        WaitUntil([] { return Niceness() == 0; });
+        EXPECT_TRUE(testing::Eventually([] { return Niceness() == 0; }));
         return MetadataImage{};
       },
       std::chrono::nanoseconds::zero());

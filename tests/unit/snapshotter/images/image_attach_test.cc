@@ -1,5 +1,6 @@
 // Attach, and the metadata images that it needs.
 #include "snapshotter/files/node_files.h"
+#include "tests/support/eventually.h"
 #include "tests/unit/snapshotter/images/image_fixture.h"
 
 namespace slacker {
@@ -95,7 +96,7 @@ TEST_F(ImageAttachTest, ADamagedMetadataImageIsBuiltAgain) {
 
 TEST_F(ImageAttachTest, EnsureBuildsTheMetadataInTheBackground) {
   ASSERT_OK(images_->Ensure(image_.chain(), {}));
-  testing::WaitUntil([&] { return images_->builds_for_test().IdleForTest(); });
+  EXPECT_TRUE(testing::Eventually([&] { return images_->builds_for_test().IdleForTest(); }));
   EXPECT_EQ(CountFiles("images"), 2U);
 }
 

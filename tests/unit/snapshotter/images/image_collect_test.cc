@@ -5,6 +5,7 @@
 #include <atomic>
 #include <fstream>
 
+#include "tests/support/eventually.h"
 #include "tests/unit/snapshotter/images/image_fixture.h"
 
 namespace slacker {
@@ -103,10 +104,10 @@ TEST_F(ImageCollectTest, UsageCountsWhatIsAllocated) {
   EXPECT_EQ(before.inodes, 1);
   const auto layers = LayersOf(image_.chain());
   ASSERT_OK(Read(layers[2].id, 0, static_cast<uint32_t>(layers[2].size_bytes)));
-  testing::WaitUntil([&] {
+  EXPECT_TRUE(testing::Eventually([&] {
     const auto usage = images_->Usage(image_.chain());
     return usage.ok() && usage->inodes == 2 && usage->size_bytes > before.size_bytes;
-  });
+  }));
 }
 
 TEST_F(ImageCollectTest, EnsureAttachAndCollectAtOnceNeverBreakAnImage) {

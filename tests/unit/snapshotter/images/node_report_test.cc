@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
 namespace slacker {
@@ -42,10 +43,10 @@ TEST_F(NodeReportTest, LayersHaveTheirSizesAndProofs) {
   AddName("registry.example/app:1");
   const std::vector<BlobRow> layers = LayersOf(image.chain());
   ASSERT_EQ(layers.size(), 2U);
-  testing::WaitUntil([&] {
+  EXPECT_TRUE(testing::Eventually([&] {
     EXPECT_OK(Read(layers[0].id, 0, static_cast<uint32_t>(layers[0].size_bytes)));
     return filler_->IsComplete(layers[0]);
-  });
+  }));
   {
     ASSERT_OK_AND_ASSIGN(Txn txn, db_->Write());
     ASSERT_OK(SetProof(txn, layers[0].id, Proof::kProved));

@@ -8,6 +8,7 @@
 
 #include "snapshotter/keeper/keeper_client.h"
 #include "snapshotter/keeper/packet.h"
+#include "tests/support/eventually.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
