@@ -83,9 +83,11 @@ absl::StatusOr<std::unique_ptr<RegistryEndpoint>> RegistryEndpoint::Open(
     known.tls.client_key_file.clear();
     given.credential_files.clear();
   }
-  ASSIGN_OR_RETURN(auto http, HttpClient::Open({.connect_timeout = options.connect_timeout,
-                                                .stall_timeout = options.stall_timeout,
-                                                .tls = known.tls}));
+  ASSIGN_OR_RETURN(
+      auto http,
+      HttpClient::Open({.connect_timeout = known.connect_timeout.value_or(options.connect_timeout),
+                        .stall_timeout = options.stall_timeout,
+                        .tls = known.tls}));
   return std::unique_ptr<RegistryEndpoint>(
       new RegistryEndpoint(std::move(known), reference, given, std::move(http)));
 }

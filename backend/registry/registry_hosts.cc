@@ -9,6 +9,7 @@
 #include <fstream>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 
@@ -92,7 +93,7 @@ absl::Status SetCapabilities(const toml::node& node, RegistryHost* host) {
       host->resolves = true;
     } else if (capability == "pull") {
       host->pulls = true;
-    } else if (capability != "push") {
+    } else if (capability != "push" && capability != "referrers") {
       return InvalidArgument("unknown capability \"" + capability + "\"");
     }
   }
@@ -138,6 +139,18 @@ absl::Status SetHeaders(const toml::node& node, RegistryHost* host) {
   return absl::OkStatus();
 }
 
+// A duration as Go writes it: "1s", "1m30s", "300ms".
+absl::Status SetDialTimeout(const toml::node& node, RegistryHost* host) {
+  ASSIGN_OR_RETURN(const std::string text, TextOf(node, "dial_timeout"));
+  absl::Duration duration;
+  if (!absl::ParseDuration(text, &duration) || duration <= absl::ZeroDuration() ||
+      duration > absl::Hours(1)) {
+    return InvalidArgument("\"dial_timeout\" is no time up to an hour");
+  }
+  host->connect_timeout = absl::ToChronoMilliseconds(absl::Ceil(duration, absl::Milliseconds(1)));
+  return absl::OkStatus();
+}
+
 // What the file says of one host, but for its URL.
 absl::Status SetFields(const toml::table& table, const fs::path& directory, RegistryHost* host) {
   if (const toml::node* node = table.get("capabilities")) {
@@ -154,6 +167,9 @@ absl::Status SetFields(const toml::table& table, const fs::path& directory, Regi
     ASSIGN_OR_RETURN(host->tls.skip_verify, FlagOf(*node, "skip_verify"));
   }
   if (const toml::node* node = table.get("header")) RETURN_IF_ERROR(SetHeaders(*node, host));
+  if (const toml::node* node = table.get("dial_timeout")) {
+    RETURN_IF_ERROR(SetDialTimeout(*node, host));
+  }
   return absl::OkStatus();
 }
 

@@ -12,6 +12,8 @@
 // matter.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,7 +29,8 @@ struct RegistryHost {
   bool resolves = true;  // may be asked what a tag means
   bool pulls = true;     // may be asked for what has a digest
   TlsOptions tls = {};
-  std::vector<std::string> headers = {};  // whole lines, for this host only
+  std::vector<std::string> headers = {};                          // whole lines, for this host only
+  std::optional<std::chrono::milliseconds> connect_timeout = {};  // instead of the usual one
   // A mirror: it is told (?ns=) which registry is meant.
   bool proxy = false;
 };

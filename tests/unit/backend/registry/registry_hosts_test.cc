@@ -27,6 +27,9 @@ std::string Describe(const std::vector<RegistryHost>& hosts) {
       text += " client=" + host.tls.client_certificate_file + "," + host.tls.client_key_file;
     }
     if (host.tls.skip_verify) text += " skip";
+    if (host.connect_timeout.has_value()) {
+      text += " dial=" + std::to_string(host.connect_timeout->count());
+    }
     for (const std::string& header : host.headers) text += " [" + header + "]";
   }
   return text;
@@ -77,7 +80,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"SkipVerify", "r.x", "skip_verify = true", "https://r.x/v2 skip"},
         Case{"Headers", "r.x", "[host.'m.x'.header]\nA = 'b'\nC = ['d', 'e']",
              "https://m.x/v2 proxy [A: b] [C: d] [C: e]\nhttps://r.x/v2"},
-        Case{"UnknownKeys", "r.x", "dial_timeout = '1s'\n[other]\nx = 1", "https://r.x/v2"}),
+        Case{"UnknownKeys", "r.x", "fallback = '1s'\n[other]\nx = 1", "https://r.x/v2"},
+        Case{"DialTimeout", "r.x", "dial_timeout = '1.5s'\n[host.'m.x']\ndial_timeout = '1m30s'",
+             "https://m.x/v2 proxy dial=90000\nhttps://r.x/v2 dial=1500"},
+        Case{"Referrers", "r.x", "[host.'m.x']\ncapabilities = ['pull', 'resolve', 'referrers']",
+             "https://m.x/v2 proxy\nhttps://r.x/v2"}),
     [](const auto& param) { return param.param.name; });
 
 TEST(HostsTomlErrorTest, WhatCannotBeMeantIsRefused) {
@@ -97,6 +104,10 @@ TEST(HostsTomlErrorTest, WhatCannotBeMeantIsRefused) {
                            "client = [['a', 'b'], ['c', 'd']]",
                            "skip_verify = 'yes'",
                            "override_path = 1\nserver = 'r.x'",
+                           "dial_timeout = 1",
+                           "dial_timeout = 'soon'",
+                           "dial_timeout = '0s'",
+                           "dial_timeout = '2h'",
                            "header = 1",
                            "header = {A = 1}",
                            "header = {A = \"b\\r\\nC: d\"}",
