@@ -9,6 +9,7 @@
 
 #include "backend/base/check.h"
 #include "backend/base/status.h"
+#include "backend/source/gzip_header.h"
 
 namespace slacker {
 namespace {
@@ -65,6 +66,8 @@ class GzipCodec final : public Codec {
       if (in->empty()) return size_t{0};
       Reset();
     }
+    ASSIGN_OR_RETURN(const bool in_body, header_.Take(in));
+    if (!in_body) return size_t{0};
     const size_t offered = std::min<size_t>(in->size(), 1U << 30);
     state_->next_in = reinterpret_cast<uint8_t*>(const_cast<char*>(in->data()));
     state_->avail_in = static_cast<uint32_t>(offered);
@@ -82,7 +85,8 @@ class GzipCodec final : public Codec {
  private:
   void Reset() {
     isal_inflate_init(state_.get());
-    state_->crc_flag = ISAL_GZIP;
+    state_->crc_flag = ISAL_GZIP_NO_HDR_VER;
+    header_ = GzipHeader();
   }
 
   static std::string Reason(int result) {
@@ -93,10 +97,6 @@ class GzipCodec final : public Codec {
         return "invalid symbol";
       case ISAL_INVALID_LOOKBACK:
         return "invalid distance";
-      case ISAL_INVALID_WRAPPER:
-        return "invalid header";
-      case ISAL_UNSUPPORTED_METHOD:
-        return "unknown method";
       case ISAL_INCORRECT_CHECKSUM:
         return "wrong checksum";
       default:
@@ -104,6 +104,7 @@ class GzipCodec final : public Codec {
     }
   }
 
+  GzipHeader header_;  // of the present member
   const std::unique_ptr<inflate_state> state_ = std::make_unique<inflate_state>();
 };
 

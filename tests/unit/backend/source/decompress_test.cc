@@ -58,12 +58,29 @@ TEST(DecompressTest, EveryFieldOfAGzipHeaderIsPassedOver) {
   };
   const std::string extra("\x04\x00SG\x00\x00", 6);
   const std::string text("name\0", 5);
-  for (const size_t piece : {size_t{1}, size_t{1000}}) {
+  const std::string checksum("\x00\x01", 2);
+  const std::string no_extra("\x00\x00", 2);
+  for (const size_t piece : {size_t{1}, size_t{2}, size_t{3}, size_t{5}, size_t{1000}}) {
+    SCOPED_TRACE(piece);
+    EXPECT_EQ(*Unpack(with(0, ""), piece), "content");
+    EXPECT_EQ(*Unpack(with(1, ""), piece), "content");  // "probably text"
+    EXPECT_EQ(*Unpack(with(2, checksum), piece), "content");
     EXPECT_EQ(*Unpack(with(4, extra), piece), "content");
+    EXPECT_EQ(*Unpack(with(4, no_extra), piece), "content");
     EXPECT_EQ(*Unpack(with(8, text), piece), "content");
     EXPECT_EQ(*Unpack(with(16, text), piece), "content");
-    EXPECT_EQ(*Unpack(with(28, extra + text + text), piece), "content");
+    EXPECT_EQ(*Unpack(with(30, extra + text + text + checksum), piece), "content");
+    EXPECT_EQ(*Unpack(with(8, text) + with(4, extra), piece), "contentcontent");
   }
+}
+
+TEST(DecompressTest, AGzipHeaderThatNobodyKnowsIsRefused) {
+  std::string gzip = Gzip("content");
+  gzip[2] = 7;  // method
+  EXPECT_THAT(Unpack(gzip), StatusIs(absl::StatusCode::kInvalidArgument, "unknown method"));
+  gzip[2] = 8;
+  gzip[3] = 32;  // reserved
+  EXPECT_THAT(Unpack(gzip), StatusIs(absl::StatusCode::kInvalidArgument, "unknown method"));
 }
 
 TEST(DecompressTest, NothingUnpacksToNothing) {
