@@ -99,8 +99,9 @@ std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
 }
 
 void Daemon::LogCounters() const {
+  const auto counters = Counters();  // the fields refer to its names
   std::vector<LogField> fields;
-  for (const auto& [name, value] : Counters()) fields.emplace_back(name, std::to_string(value));
+  for (const auto& [name, value] : counters) fields.emplace_back(name, std::to_string(value));
   Log(LogLevel::kInfo, "counters", std::span<const LogField>(fields));
 }
 
