@@ -48,6 +48,8 @@ absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& bac
 // lists, wanted by a layer or not; every image entry is sound and leads to a manifest; what says that
 // a chain ends in a layer is true. Only packs
 // without an index, tars and locations without a record are not looked at: nobody reads them.
+// Others may publish, remove and collect meanwhile: damage is what was found twice, and a damaged store is
+// read twice.
 absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend,
                                          const Trust& trust = {});
 

@@ -17,9 +17,19 @@ constexpr std::string_view kDockerManifest = "application/vnd.docker.distributio
 constexpr std::string_view kOciConfig = "application/vnd.oci.image.config.v1+json";
 constexpr std::string_view kDockerConfig = "application/vnd.docker.container.image.v1+json";
 constexpr size_t kMaxDescriptors = 4096;
+constexpr int kMaxDepth = 64;  // whoever writes such a document again recurses into it
 
 absl::StatusOr<Json> ParseObject(std::string_view document, std::string_view what) {
-  Json json = Json::parse(document.begin(), document.end(), nullptr, /*allow_exceptions=*/false);
+  bool too_deep = false;
+  const auto keep = [&too_deep](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kMaxDepth;
+    return !too_deep;
+  };
+  Json json = Json::parse(document.begin(), document.end(), keep, /*allow_exceptions=*/false);
+  if (too_deep) {
+    return InvalidArgument(std::string(what) + " is nested more than " + std::to_string(kMaxDepth) +
+                           " deep");
+  }
   if (!json.is_object()) return InvalidArgument(std::string(what) + " is not a JSON object");
   return json;
 }

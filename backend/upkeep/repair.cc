@@ -109,7 +109,9 @@ absl::StatusOr<bool> Repairer::RestoreManifest(const std::string& image) {
   const std::string folder = std::string(kManifestsPrefix) + entry->chain_id.ToHex() + "/";
   ASSIGN_OR_RETURN(const auto present, backend_->List(folder));
   ASSIGN_OR_RETURN(const auto condemned, backend_->List(TrashName(folder)));
-  if (!present.empty() || condemned.empty()) return false;
+  // Published again meanwhile: nothing to mend, unless it is another image's entry.
+  if (!present.empty()) return image == ImageName(entry->name, entry->platform);
+  if (condemned.empty()) return false;
   for (const std::string& name : condemned) {
     const std::string object = name.substr(kTrashPrefix.size());
     RETURN_IF_ERROR(RestoreFromTrash(*backend_, object));

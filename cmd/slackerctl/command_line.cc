@@ -21,6 +21,17 @@ CommandLine::CommandLine()
 
 CommandLine::~CommandLine() = default;
 
+namespace {
+
+// Who reads a full disk's half of a list must not take it for the whole.
+int Flushed(const Console& console, int code) {
+  if (console.out.flush() || code != kExitOk) return code;
+  console.err << "slackerctl: cannot write to standard output\n";
+  return kExitFailed;
+}
+
+}  // namespace
+
 int RunSlackerctl(std::vector<std::string> arguments, const Console& console) {
   const CommandLine line;
   std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 wants
@@ -28,10 +39,10 @@ int RunSlackerctl(std::vector<std::string> arguments, const Console& console) {
     line.app->parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
     const int code = line.app->exit(error, console.out, console.err);
-    return code == 0 ? kExitOk : kExitUsage;
+    return Flushed(console, code == 0 ? kExitOk : kExitUsage);
   }
   for (const CommandLine::Command& one : line.commands) {
-    if (one.command->parsed()) return one.action(console);
+    if (one.command->parsed()) return Flushed(console, one.action(console));
   }
   return kExitUsage;  // not reached: one subcommand is required
 }

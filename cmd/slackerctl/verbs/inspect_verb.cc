@@ -71,10 +71,12 @@ absl::StatusOr<Details> Inspect(const ImageArguments& arguments) {
   return details;
 }
 
-// Null where there is no configuration, or it is not JSON.
+// Null where there is no configuration, or it is not JSON. Without what is nested more than 64 deep:
+// image entries are not signed, and Json recurses when it writes.
 Json ConfigOf(const Details& details) {
   if (!details.image.entry.has_value()) return nullptr;
-  Json config = Json::parse(details.image.entry->config_json, nullptr, false);
+  const auto keep = [](int depth, Json::parse_event_t, Json&) { return depth <= 64; };
+  Json config = Json::parse(details.image.entry->config_json, keep, false);
   return config.is_discarded() ? Json(nullptr) : config;
 }
 

@@ -10,8 +10,11 @@
 #include "backend/store/names.h"
 #include "backend/store/references.h"
 #include "backend/upkeep/compact.h"
+#include "backend/upkeep/gc.h"
 #include "backend/upkeep/objects.h"
+#include "backend/upkeep/remove_image.h"
 #include "tests/support/faulty_backend.h"
+#include "tests/support/staged_backend.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
 
@@ -22,6 +25,7 @@ using testing::FaultyBackend;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
+using testing::StagedBackend;
 using testing::StatusIs;
 
 bool IsMovedAside(ObjectKind kind) {
@@ -59,6 +63,35 @@ class FsckTest : public ::testing::Test {
   testing::WrittenImage image_;
   std::map<std::string, std::string> sound_;
 };
+
+// Before every call of a check that repairs, another publisher publishes, or an image is removed.
+TEST_F(FsckTest, WhatIsPublishedOrRemovedMeanwhileIsNeitherDamagedNorRepaired) {
+  for (const char* tag : {"stays", "comes", "goes"}) {
+    layout_.AddImage({testing::PlainLayer(testing::TarBuilder().File(tag, tag).End())}, tag);
+  }
+  bool more = true;
+  for (uint64_t n = 1; more; ++n) {
+    SCOPED_TRACE(n);
+    const auto store = std::make_shared<StagedBackend>();
+    ASSERT_OK(testing::PublishLayout(layout_, store, "stays"));
+    ASSERT_OK_AND_ASSIGN(const auto goes, testing::PublishLayout(layout_, store, "goes"));
+    more = false;
+    store->SetHook([&](uint64_t call) {
+      if (call != n) return;
+      more = true;
+      EXPECT_OK(testing::PublishLayout(layout_, store, "comes"));
+      EXPECT_OK(RemoveImages(*store, {goes.entry}, {goes.entry.chain_id}));
+      EXPECT_OK(CollectGarbage(*store, {.grace_seconds = 0}));
+    });
+    ASSERT_OK_AND_ASSIGN(const FsckReport report, CheckStore(store, {}, /*repair=*/true));
+    store->SetHook(nullptr);
+    EXPECT_THAT(report.verified.damages, IsEmpty());
+    EXPECT_THAT(report.repaired, IsEmpty());
+    EXPECT_THAT(*store->List("images/"), SizeIs(2));
+    EXPECT_THAT(VerifyStore(store)->damages, IsEmpty());
+    if (HasFailure()) return;
+  }
+}
 
 TEST_F(FsckTest, ASoundStoreIsLeftAsItIs) {
   ASSERT_OK(store_->Put("foreign", "mine"));

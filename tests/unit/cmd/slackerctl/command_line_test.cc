@@ -40,6 +40,18 @@ TEST_F(SlackerctlTest, HelpAndVersionGoToStandardOutput) {
   EXPECT_THAT(out_.str(), HasSubstr("--zstd-level"));
 }
 
+TEST_F(SlackerctlTest, OutputThatCannotBeWrittenIsAFailure) {
+  std::ofstream full("/dev/full");
+  const Console console{full, err_, false, false};
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"--help"}, {"images", "--store", "memory:", "--json"}}) {
+    full.clear();
+    err_.str("");
+    EXPECT_EQ(RunSlackerctl(arguments, console), kExitFailed);
+    EXPECT_THAT(err_.str(), HasSubstr("standard output"));
+  }
+}
+
 TEST_F(SlackerctlTest, AMissingStoreIsAFailure) {
   EXPECT_EQ(Run({"images", "--store", url_}), kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr("slackerctl: "));
@@ -52,6 +64,17 @@ TEST_F(SlackerctlTest, TheOptionWinsOverTheEnvironment) {
   EXPECT_THAT(err_.str(), HasSubstr("ftp://x"));
   EXPECT_EQ(Run({"images", "--store", "memory:"}), kExitOk) << err_.str();
   ASSERT_EQ(unsetenv("SLACKER_STORE"), 0);
+}
+
+// Documents nested as deep as their size allows: whoever prints them recurses.
+TEST_F(SlackerctlTest, ADeeplyNestedConfigurationIsRefused) {
+  const std::string source = AddImage("v1");
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  const std::string file = layout_.directory() + "/index.json";
+  const std::string index = testing::ReadFileOrDie(file);
+  testing::WriteFileOrDie(file, index.substr(0, index.rfind('}')) + ",\"x\":" + deep + "}");
+  EXPECT_EQ(Run({"publish", source, "--platform", "linux/amd64", "--store", url_}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("nested more than 64 deep"));
 }
 
 TEST_F(SlackerctlTest, AnImageIsPublishedListedInspectedAndVerified) {
