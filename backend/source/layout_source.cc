@@ -1,10 +1,14 @@
 #include "backend/source/layout_source.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "backend/base/status.h"
 #include "backend/source/layout_files.h"
+#include "backend/source/platform.h"
 #include "backend/source/tar_file.h"
 #include "backend/source/verifying_source.h"
 
@@ -13,6 +17,37 @@ namespace {
 
 constexpr const char* kNameKeys[] = {"org.opencontainers.image.ref.name",
                                      "io.containerd.image.name"};
+
+std::set<std::string> Names(const Descriptor& manifest) {
+  std::set<std::string> names;
+  for (const char* key : kNameKeys) {
+    const auto name = manifest.annotations.find(key);
+    if (name != manifest.annotations.end()) names.insert(name->second);
+  }
+  return names;
+}
+
+// Whether there are several for one platform, and only their names tell which is meant.
+bool SeveralImages(const OciIndex& index) {
+  std::map<std::string, std::set<std::string>> images;
+  for (const Descriptor& manifest : index.manifests) {
+    std::set<std::string> names = Names(manifest);
+    if (names.empty()) continue;
+    const Platform platform = manifest.platform.value_or(Platform());
+    const auto [other, is_new] = images.try_emplace(FormatPlatform(platform), names);
+    if (!is_new && other->second != names) return true;
+  }
+  return false;
+}
+
+// For people.
+std::string List(const std::set<std::string>& tags) {
+  std::string list;
+  for (const std::string& tag : tags) {
+    if (list.size() < 500) list += (list.empty() ? "" : ", ") + tag;
+  }
+  return list.empty() ? "none" : list;
+}
 
 class LayoutSource final : public ImageSource {
  public:
@@ -38,19 +73,31 @@ class LayoutSource final : public ImageSource {
     Document root;
     ASSIGN_OR_RETURN(root.content, ReadLayoutFile(*files_, "index.json", kMaxOciManifestBytes));
     root.digest = Sha256::Of(root.content);
-    if (tag_.empty()) return root;
     ASSIGN_OR_RETURN(const OciIndex index, ParseIndex(root.content));
-    std::string tags;
-    for (const Descriptor& manifest : index.manifests) {
-      for (const char* key : kNameKeys) {
-        const auto name = manifest.annotations.find(key);
-        if (name == manifest.annotations.end()) continue;
-        if (name->second == tag_) return ReadManifest(manifest);
-        if (tags.size() < 500) tags += (tags.empty() ? "" : ", ") + name->second;
-      }
+    std::set<std::string> tags;
+    std::vector<size_t> tagged;  // those that are tagged with tag_: one, or one for each platform
+    for (size_t i = 0; i < index.manifests.size(); ++i) {
+      const std::set<std::string> names = Names(index.manifests[i]);
+      if (names.contains(tag_)) tagged.push_back(i);
+      tags.insert(names.begin(), names.end());
     }
-    return NotFound(files_->path() + " has no image with the tag " + tag_ +
-                    "; there is: " + (tags.empty() ? "none" : tags));
+    if (tag_.empty() && SeveralImages(index)) {
+      return InvalidArgument(files_->path() +
+                             " has several images; name one by its tag: " + List(tags));
+    }
+    if (tag_.empty()) return root;
+    if (tagged.empty()) {
+      return NotFound(files_->path() + " has no image with the tag " + tag_ +
+                      "; there is: " + List(tags));
+    }
+    if (tagged.size() == 1) return ReadManifest(index.manifests[tagged.front()]);
+    nlohmann::json all = nlohmann::json::parse(root.content, nullptr, /*allow_exceptions=*/false);
+    nlohmann::json manifests = nlohmann::json::array();
+    for (const size_t i : tagged) manifests.push_back(std::move(all["manifests"][i]));
+    all["manifests"] = std::move(manifests);
+    root.content = all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    root.digest = Sha256::Of(root.content);
+    return root;
   }
 
   absl::StatusOr<Document> ReadManifest(const Descriptor& descriptor) override {

@@ -40,6 +40,24 @@ class LayoutSourceTest : public ::testing::Test {
 
 TEST_F(LayoutSourceTest, ABlobIsReadAndVerified) { EXPECT_EQ(*ReadLayer(), tar_); }
 
+TEST_F(LayoutSourceTest, OneOfSeveralImagesIsNotChosenByChance) {
+  layout_.AddImage({testing::PlainLayer(tar_)}, "v2");
+  ASSERT_OK_AND_ASSIGN(const auto source, OpenLayoutSource(layout_.directory(), ""));
+  EXPECT_THAT(ResolveImage(*source, {"linux", "amd64", ""}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "by its tag: v1, v2"));
+  EXPECT_OK(ReadLayer());
+}
+
+TEST_F(LayoutSourceTest, ATagOnSeveralPlatformsIsAnImageOfAllOfThem) {
+  const Platform arm = {"linux", "arm64", ""};
+  const WrittenImage other = layout_.AddImage({testing::PlainLayer(tar_)}, "v1", arm);
+  layout_.AddImage({testing::PlainLayer(tar_)}, "v2", {"linux", "s390x", ""});
+  ASSERT_OK_AND_ASSIGN(const auto source, OpenLayoutSource(layout_.directory(), "v1"));
+  EXPECT_EQ(ResolveImage(*source, {"linux", "amd64", ""})->manifest_digest, image_.manifest);
+  EXPECT_EQ(ResolveImage(*source, arm)->manifest_digest, other.manifest);
+  EXPECT_EQ(ListPlatforms(*source)->size(), 2u);
+}
+
 TEST_F(LayoutSourceTest, AChangedBlobIsDataLoss) {
   std::string changed = tar_;
   changed[600] = 'y';
