@@ -52,6 +52,11 @@ absl::Status ValidateListPrefix(std::string_view prefix) {
   return ValidateObjectName(prefix.substr(0, prefix.size() - 1));
 }
 
+void ReadBackend::ReadCopyAsync(int /*copy*/, std::string_view name, uint64_t offset, uint64_t size,
+                                ReadCallback done) {
+  ReadAsync(name, offset, size, std::move(done));
+}
+
 absl::StatusOr<std::string> ReadBackend::Read(std::string_view name, uint64_t offset,
                                               uint64_t size) {
   std::promise<absl::StatusOr<std::string>> promise;

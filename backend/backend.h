@@ -70,6 +70,13 @@ class ReadBackend {
   // now: its content is to be believed only with a signature then.
   virtual bool IsNetwork() const { return true; }
 
+  // How many places hold the same objects, each of which can be asked by itself: for those who find
+  // that what they read is not what it should be. The first read of an object is ReadAsync's.
+  virtual int Copies() const { return 1; }
+  // As ReadAsync, of copy 0 … Copies() - 1.
+  virtual void ReadCopyAsync(int copy, std::string_view name, uint64_t offset, uint64_t size,
+                             ReadCallback done);
+
   // ReadAsync and wait. Must not be called from a callback.
   absl::StatusOr<std::string> Read(std::string_view name, uint64_t offset, uint64_t size);
   // The whole object. RESOURCE_EXHAUSTED when it is larger than `limit` bytes: no allocation by a

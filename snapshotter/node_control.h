@@ -1,12 +1,16 @@
-// What an operator asks of a running slackerd (slackerctl status): beside containerd's contract
+// What an operator asks of a running slackerd (slackerctl status, scrub): beside containerd's contract
 // (snapshotter.h), on the same socket. Implemented by the daemon; snapshotter/service makes it an API.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "absl/status/status.h"
+#include "backend/base/digest.h"
 
 namespace slacker {
 
@@ -34,8 +38,18 @@ struct OutageStatus {
   std::string error;
 };
 
+// One of the places of the store, in the order in which they are asked.
+struct ReplicaStatus {
+  std::string url = {};
+  // Asked only now and then, since it does not answer. Not known of a store that is in one place.
+  bool aside = false;
+  int64_t since_unix_seconds = 0;  // aside only, as the error
+  std::string error = {};
+  uint64_t reads = 0, failures = 0;
+};
+
 struct StoreStatus {
-  std::vector<std::string> urls;
+  std::vector<ReplicaStatus> places;
   BreakerStatus breaker;
   OutageStatus outage;
 };
@@ -55,6 +69,14 @@ struct NodeStatus {
   std::vector<std::pair<std::string, uint64_t>> counters;  // docs/operations.md, "Counters"
 };
 
+// What Scrub found in what the node has of one layer.
+struct ScrubbedLayer {
+  Digest record;
+  uint64_t chunks = 0, bytes = 0;  // read back
+  uint64_t damaged = 0, repaired = 0;
+  std::string error;  // why the others could not be repaired, or the cache not looked at
+};
+
 class NodeControl {
  public:
   virtual ~NodeControl() = default;
@@ -62,6 +84,14 @@ class NodeControl {
   // What there is now. Asks no store; tries what the kernel can do on a loop device: milliseconds.
   // Thread-safe.
   virtual NodeStatus Status() = 0;
+
+  // Reads back what the node has of the images with these chain IDs, or of all of them when there is
+  // none, compares it, and fetches again what is not right. Each layer is told of as it is done; its
+  // cache may be shared by several images. Takes as long as the disk does; `cancelled` ends it early
+  // (CANCELLED). NOT_FOUND: an image is not on this node. Thread-safe.
+  virtual absl::Status Scrub(const std::vector<Digest>& chains,
+                             const std::function<void(const ScrubbedLayer&)>& told,
+                             const std::function<bool()>& cancelled) = 0;
 };
 
 }  // namespace slacker

@@ -77,17 +77,22 @@ absl::Status Describe(const Request& request, uint32_t chunk, const absl::Status
                               std::to_string(location.offset));
 }
 
-// Reads one chunk, for the second and last time.
-void Retry(const std::shared_ptr<const Request>& request, uint32_t chunk) {
+// Reads one chunk again, alone: from each copy, until one is right. `failed`: of the copies before.
+void Retry(const std::shared_ptr<const Request>& request, uint32_t chunk, int copy = 0,
+           const absl::Status& failed = absl::OkStatus()) {
   const ChunkLocation& location = request->locations->chunks[chunk];
-  request->backend->ReadAsync(
-      request->locations->packs[location.pack], location.offset, location.stored_bytes,
-      [request, chunk](absl::StatusOr<std::string> stored) {
+  request->backend->ReadCopyAsync(
+      copy, request->locations->packs[location.pack], location.offset, location.stored_bytes,
+      [request, chunk, copy, failed](absl::StatusOr<std::string> stored) {
         auto bytes = stored.ok() ? Unpack(request->layer->chunks[chunk],
                                           request->locations->chunks[chunk], *stored)
                                  : stored.status();
-        if (!bytes.ok()) bytes = Describe(*request, chunk, bytes.status());
-        request->done(chunk, std::move(bytes));
+        if (bytes.ok()) return request->done(chunk, std::move(bytes));
+        // One that does not answer may have it: better to ask again than to give it up.
+        const bool worse = failed.ok() || absl::IsDataLoss(failed) || absl::IsNotFound(failed);
+        const absl::Status status = worse ? bytes.status() : failed;
+        if (copy + 1 < request->backend->Copies()) return Retry(request, chunk, copy + 1, status);
+        request->done(chunk, Describe(*request, chunk, status));
       });
 }
 

@@ -106,6 +106,69 @@ absl::Status CheckGrant(const Trust& trust, std::span<const absl::StatusOr<std::
       [&](std::string_view bytes, const PublicKey* key) { return DecodeGrant(bytes, grant, key); });
 }
 
+absl::StatusOr<StoreReader::GrantedManifest> ReadGranted(ReadBackend& backend, const Trust& trust,
+                                                         const Digest& chain_id,
+                                                         const std::string& repository) {
+  const Grant to_anybody{chain_id, ""};
+  const Grant to_repository{chain_id, repository};
+  std::vector<std::string> names = NamesOf(trust, ManifestNames(chain_id));
+  const size_t each = names.size();
+  const auto add_grant = [&](const Grant& grant) {
+    for (std::string& name : NamesOf(trust, GrantNames(grant))) names.push_back(std::move(name));
+  };
+  add_grant(to_anybody);
+  if (!repository.empty()) add_grant(to_repository);
+  const auto objects = ReadObjects(backend, names, kMaxManifestBytes);
+  const auto parts = std::span(objects);
+  StoreReader::GrantedManifest found;
+  ASSIGN_OR_RETURN(found.manifest, PickManifest(trust, parts.first(each), chain_id));
+  const absl::Status anybody = CheckGrant(trust, parts.subspan(each, each), to_anybody);
+  found.to_anybody = anybody.ok();
+  if (anybody.ok()) return found;
+  const absl::Status one = repository.empty()
+                               ? anybody
+                               : CheckGrant(trust, parts.subspan(2 * each, each), to_repository);
+  if (one.ok()) return found;
+  for (const absl::Status& status : {anybody, one}) {
+    if (!absl::IsNotFound(status) && !absl::IsFailedPrecondition(status)) return status;
+  }
+  return absl::UnauthenticatedError(chain_id.ToString() +
+                                    " is published, but not for everybody: " + Message(one));
+}
+
+// One copy of a store, as a store.
+class CopyBackend final : public ReadBackend {
+ public:
+  CopyBackend(ReadBackend* backend, int copy) : backend_(backend), copy_(copy) {}
+  void ReadAsync(std::string_view name, uint64_t offset, uint64_t size,
+                 ReadCallback done) override {
+    backend_->ReadCopyAsync(copy_, name, offset, size, std::move(done));
+  }
+  absl::StatusOr<ObjectInfo> Stat(std::string_view name) override { return backend_->Stat(name); }
+  std::string Url() const override { return backend_->Url(); }
+  bool IsNetwork() const override { return backend_->IsNetwork(); }
+
+ private:
+  ReadBackend* const backend_;
+  const int copy_;
+};
+
+// What is not right, or not there, in the copy that answered first may be in another one. But for who
+// may have an image: the first answer decides.
+template <typename Read>
+auto FromAnyCopy(ReadBackend& backend, const Read& read) {
+  auto result = read(backend);
+  const bool may_be_elsewhere =
+      absl::IsDataLoss(result.status()) || absl::IsNotFound(result.status()) ||
+      absl::IsFailedPrecondition(result.status());
+  if (!may_be_elsewhere || backend.Copies() == 1) return result;
+  for (int copy = 0; copy < backend.Copies(); ++copy) {
+    CopyBackend one(&backend, copy);
+    if (auto other = read(one); other.ok()) return other;
+  }
+  return result;
+}
+
 }  // namespace
 
 absl::Status CheckTrust(ReadBackend& backend, const Trust& trust) {
@@ -119,47 +182,29 @@ StoreReader::StoreReader(std::shared_ptr<ReadBackend> backend, Trust trust)
 
 absl::StatusOr<Manifest> StoreReader::ReadManifest(const Digest& chain_id) const {
   RETURN_IF_ERROR(CheckTrust(*backend_, trust_));
-  const auto objects =
-      ReadObjects(*backend_, NamesOf(trust_, ManifestNames(chain_id)), kMaxManifestBytes);
-  return PickManifest(trust_, objects, chain_id);
+  return FromAnyCopy(*backend_, [&](ReadBackend& backend) {
+    return PickManifest(
+        trust_, ReadObjects(backend, NamesOf(trust_, ManifestNames(chain_id)), kMaxManifestBytes),
+        chain_id);
+  });
 }
 
 absl::StatusOr<StoreReader::GrantedManifest> StoreReader::ReadGrantedManifest(
     const Digest& chain_id, const std::string& repository) const {
   RETURN_IF_ERROR(CheckTrust(*backend_, trust_));
-  const Grant to_anybody{chain_id, ""};
-  const Grant to_repository{chain_id, repository};
-  std::vector<std::string> names = NamesOf(trust_, ManifestNames(chain_id));
-  const size_t each = names.size();
-  const auto add_grant = [&](const Grant& grant) {
-    for (std::string& name : NamesOf(trust_, GrantNames(grant))) names.push_back(std::move(name));
-  };
-  add_grant(to_anybody);
-  if (!repository.empty()) add_grant(to_repository);
-  const auto objects = ReadObjects(*backend_, names, kMaxManifestBytes);
-  const auto parts = std::span(objects);
-  GrantedManifest found;
-  ASSIGN_OR_RETURN(found.manifest, PickManifest(trust_, parts.first(each), chain_id));
-  const absl::Status anybody = CheckGrant(trust_, parts.subspan(each, each), to_anybody);
-  found.to_anybody = anybody.ok();
-  if (anybody.ok()) return found;
-  const absl::Status one = repository.empty()
-                               ? anybody
-                               : CheckGrant(trust_, parts.subspan(2 * each, each), to_repository);
-  if (one.ok()) return found;
-  for (const absl::Status& status : {anybody, one}) {
-    if (!absl::IsNotFound(status) && !absl::IsFailedPrecondition(status)) return status;
-  }
-  return absl::UnauthenticatedError(chain_id.ToString() +
-                                    " is published, but not for everybody: " + Message(one));
+  return FromAnyCopy(*backend_, [&](ReadBackend& backend) {
+    return ReadGranted(backend, trust_, chain_id, repository);
+  });
 }
 
 absl::StatusOr<RecordObject> StoreReader::ReadRecord(const Digest& record) const {
-  RecordObject object;
-  auto bytes = std::make_unique<ObjectStream>(backend_.get(), RecordName(record), &object.stored);
-  ASSIGN_OR_RETURN(DecodedRecord decoded, DecodeRecord(std::move(bytes), record));
-  object.layer = std::move(decoded.layer);
-  return object;
+  return FromAnyCopy(*backend_, [&](ReadBackend& backend) -> absl::StatusOr<RecordObject> {
+    RecordObject object;
+    auto bytes = std::make_unique<ObjectStream>(&backend, RecordName(record), &object.stored);
+    ASSIGN_OR_RETURN(DecodedRecord decoded, DecodeRecord(std::move(bytes), record));
+    object.layer = std::move(decoded.layer);
+    return object;
+  });
 }
 
 absl::StatusOr<DecodedRecord> StoreReader::ReadLayer(const Digest& record) const {
@@ -180,8 +225,10 @@ absl::StatusOr<Locations> StoreReader::ReadLocations(const Digest& record,
   // Reads of missing data wait for it: an endless one must not be read far.
   const uint64_t limit =
       chunk_count.has_value() ? MaxLocationsBytes(*chunk_count) : kMaxLocationsBytes;
-  ASSIGN_OR_RETURN(const std::string bytes, ReadObject(*backend_, LocationsName(record), limit));
-  return DecodeLocations(bytes, record, chunk_count);
+  return FromAnyCopy(*backend_, [&](ReadBackend& backend) -> absl::StatusOr<Locations> {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadObject(backend, LocationsName(record), limit));
+    return DecodeLocations(bytes, record, chunk_count);
+  });
 }
 
 absl::StatusOr<Layer> DecodeRecordObject(std::string_view stored, const Digest& record) {

@@ -41,4 +41,13 @@ absl::StatusOr<node_v1::StatusResponse> NodeClient::Status() {
   return response;
 }
 
+absl::Status NodeClient::Scrub(const node_v1::ScrubRequest& request,
+                               const std::function<void(const node_v1::ScrubbedLayer&)>& told) {
+  grpc::ClientContext context;  // as long as it takes
+  const auto reader = stub_->Scrub(&context, request);
+  node_v1::ScrubbedLayer layer;
+  while (reader->Read(&layer)) told(layer);
+  return FromGrpc(reader->Finish(), "slackerd at " + address_);
+}
+
 }  // namespace slacker::ctl

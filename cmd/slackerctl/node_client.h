@@ -1,6 +1,7 @@
 // slackerctl's side of the service Node (proto/node.proto): what a running slackerd says and does.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,9 @@ class NodeClient {
   static absl::StatusOr<std::unique_ptr<NodeClient>> Open(const std::string& address);
 
   absl::StatusOr<node_v1::StatusResponse> Status();
+  // `told` of each layer as it is done.
+  absl::Status Scrub(const node_v1::ScrubRequest& request,
+                     const std::function<void(const node_v1::ScrubbedLayer&)>& told);
 
  private:
   explicit NodeClient(const std::string& address);

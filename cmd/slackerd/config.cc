@@ -102,16 +102,43 @@ auto Texts(std::vector<std::string> Config::*field, absl::Status (*check)(const 
   };
 }
 
+// The first is the store, the others are replicas of it.
+absl::Status SetStoreUrls(const toml::node& node, Config* config) {
+  std::vector<std::string> urls;
+  const toml::array* array = node.as_array();
+  if (array == nullptr) return InvalidArgument("must be a list of strings");
+  for (const toml::node& element : *array) {
+    const auto url = element.value_exact<std::string>();
+    if (!url.has_value()) return InvalidArgument("must be a list of strings");
+    RETURN_IF_ERROR(ValidateStoreUrl(*url));
+    urls.push_back(*url);
+  }
+  if (urls.empty()) return InvalidArgument("must have a URL");
+  config->store_url = urls.front();
+  config->store_replicas.assign(urls.begin() + 1, urls.end());
+  return absl::OkStatus();
+}
+
+// Two keys for one thing: whoever wrote both wanted something else.
+absl::Status CheckOneStore(const toml::table& parsed, const std::string& file) {
+  const auto url = parsed["store"]["url"].value<std::string>();
+  const toml::node* urls = parsed["store"]["urls"].node();
+  if (urls == nullptr || !url.has_value() || url->empty()) return absl::OkStatus();
+  return InvalidArgument(file + ":" + std::to_string(urls->source().begin.line) +
+                         ": store.urls: store.url is set, too");
+}
+
 absl::Status CheckOptionalPath(const std::string& path) {
   return path.empty() ? absl::OkStatus() : CheckPath(path);
 }
 
-const std::array<Key, 22>& Keys() {
-  static const std::array<Key, 22> keys = {{
+const std::array<Key, 23>& Keys() {
+  static const std::array<Key, 23> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
       {"store", "url", Text(&Config::store_url, CheckStoreUrl)},
+      {"store", "urls", SetStoreUrls},
       {"store", "ca_file", AccessFile(&StoreAccess::ca_file)},
       {"store", "client_certificate", AccessFile(&StoreAccess::client_certificate)},
       {"store", "client_key", AccessFile(&StoreAccess::client_key)},
@@ -167,6 +194,7 @@ absl::Status ApplyTable(const toml::table& table, std::string_view table_name,
 absl::Status ApplyToml(std::string_view text, const std::string& name, Config* config) {
   try {
     const toml::table parsed = toml::parse(text, name);
+    RETURN_IF_ERROR(CheckOneStore(parsed, name));
     Config changed = *config;
     RETURN_IF_ERROR(ApplyTable(parsed, "", name, &changed));
     *config = changed;

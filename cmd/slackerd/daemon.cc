@@ -87,6 +87,7 @@ absl::Status Daemon::OpenStore(const Config& config) {
   } else if (!config.store_url.empty()) {
     ASSIGN_OR_RETURN(backend_, OpenReadBackend(config.store_url, config.store_access));
   }
+  if (!config.store_replicas.empty()) RETURN_IF_ERROR(OpenReplicas(config));
   if (backend_ != nullptr) {
     ASSIGN_OR_RETURN(trust_.keys, ReadPublicKeys(config.trusted_keys));
     trust_.insecure = config.store_insecure;
@@ -108,6 +109,17 @@ absl::Status Daemon::OpenStore(const Config& config) {
   options.backend = backend_;
   options.fill.stall_timeout = std::chrono::seconds(config.store_stall_seconds);
   ASSIGN_OR_RETURN(filler_, BlobFiller::Open(std::move(options)));
+  return absl::OkStatus();
+}
+
+// What is written (leases, requests, traces) goes to the first one alone: replicas are copies of it.
+absl::Status Daemon::OpenReplicas(const Config& config) {
+  std::vector<std::shared_ptr<ReadBackend>> places = {backend_};
+  for (const std::string& url : config.store_replicas) {
+    ASSIGN_OR_RETURN(places.emplace_back(), OpenReadBackend(url, config.store_access));
+  }
+  replicas_ = std::make_shared<Replicas>(std::move(places), &SystemClock(), Replicas::Options());
+  backend_ = replicas_;
   return absl::OkStatus();
 }
 

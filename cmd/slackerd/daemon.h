@@ -3,6 +3,7 @@
 // after Open.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "backend/store/replicas.h"
 #include "cmd/slackerd/auto_publisher.h"
 #include "cmd/slackerd/config.h"
 #include "snapshotter/attach/kernel_tree_mounter.h"
@@ -44,6 +46,9 @@ class Daemon final : public NodeControl {
 
   Snapshotter& snapshotter() { return *snapshotter_; }
   NodeStatus Status() override;
+  absl::Status Scrub(const std::vector<Digest>& chains,
+                     const std::function<void(const ScrubbedLayer&)>& told,
+                     const std::function<bool()>& cancelled) override;
 
   // One INFO line with every counter: what came from the store, what was served.
   void LogCounters() const;
@@ -51,7 +56,9 @@ class Daemon final : public NodeControl {
  private:
   Daemon() = default;
   std::vector<std::pair<std::string, uint64_t>> Counters() const;
+  absl::StatusOr<std::vector<BlobRow>> BlobsOf(const std::vector<Digest>& chains);
   absl::Status OpenStore(const Config& config);
+  absl::Status OpenReplicas(const Config& config);
   absl::Status OpenAutoPublisher(const Config& config);
   void Decided(const PathDecision& decision);
   absl::Status OpenImages(const Config& config);
@@ -62,6 +69,7 @@ class Daemon final : public NodeControl {
   std::unique_ptr<KeeperClient> keeper_;
   std::unique_ptr<Db> db_;
   std::shared_ptr<ReadBackend> backend_;  // null: no store; shared by filler and images
+  std::shared_ptr<Replicas> replicas_;    // what backend_ is, if the store is in several places
   Trust trust_;
   std::unique_ptr<RequestWriter> requests_;   // null: nothing is requested
   std::unique_ptr<AutoPublisher> publisher_;  // null: nothing is published by itself

@@ -1,11 +1,16 @@
-// What the daemon says of itself: its counters, and its status.
+// What operators ask of the daemon: counters, status, and a look at the caches.
 #include <unistd.h>
 
 #include <chrono>
+#include <map>
+#include <optional>
+#include <utility>
 
 #include "backend/base/log.h"
+#include "backend/base/status.h"
 #include "cmd/slackerd/daemon.h"
 #include "snapshotter/attach/kernel_features.h"
+#include "snapshotter/metastore/image_table.h"
 
 namespace slacker {
 namespace {
@@ -38,6 +43,18 @@ BreakerStatus Describe(const StoreGateway::Report& report) {
     status.next_probe_unix_seconds = UnixSeconds(report.breaker.next_probe);
   }
   status.refused = report.breaker.refused;
+  status.error = report.error;
+  return status;
+}
+
+ReplicaStatus Describe(const Replicas::Report& report) {
+  ReplicaStatus status;
+  status.url = report.url;
+  status.reads = report.reads;
+  status.failures = report.failures;
+  if (!report.aside) return status;
+  status.aside = true;
+  status.since_unix_seconds = UnixSeconds(report.since);
   status.error = report.error;
   return status;
 }
@@ -123,12 +140,62 @@ NodeStatus Daemon::Status() {
     status.kept = *std::move(kept);
   }
   if (backend_ != nullptr) {
-    status.store = StoreStatus{.urls = {backend_->Url()},
-                               .breaker = Describe(images_->DescribeGateway()),
-                               .outage = Describe(filler_->engine().DescribeOutage())};
+    StoreStatus store;
+    store.breaker = Describe(images_->DescribeGateway());
+    store.outage = Describe(filler_->engine().DescribeOutage());
+    if (replicas_ == nullptr) {
+      store.places.push_back({.url = backend_->Url()});
+    } else {
+      for (const Replicas::Report& report : replicas_->Describe()) {
+        store.places.push_back(Describe(report));
+      }
+    }
+    status.store = std::move(store);
   }
   status.counters = Counters();
   return status;
+}
+
+// Each once, whoever shares it.
+absl::StatusOr<std::vector<BlobRow>> Daemon::BlobsOf(const std::vector<Digest>& chains) {
+  ASSIGN_OR_RETURN(Txn txn, db_->Read());
+  std::vector<uint64_t> images;
+  for (const Digest& chain : chains) {
+    ASSIGN_OR_RETURN(const std::optional<uint64_t> image, FindImage(txn, chain));
+    if (!image.has_value()) return NotFound(chain.ToString() + " is not on this node");
+    images.push_back(*image);
+  }
+  if (chains.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<ImageRow> rows, AllImages(txn));
+    for (const ImageRow& row : rows) images.push_back(row.id);
+  }
+  std::map<uint64_t, BlobRow> blobs;
+  for (const uint64_t image : images) {
+    ASSIGN_OR_RETURN(const std::vector<BlobRow> layers, ImageLayers(txn, image));
+    for (const BlobRow& layer : layers) blobs.emplace(layer.id, layer);
+  }
+  std::vector<BlobRow> rows;
+  for (const auto& [id, row] : blobs) rows.push_back(row);
+  return rows;
+}
+
+absl::Status Daemon::Scrub(const std::vector<Digest>& chains,
+                           const std::function<void(const ScrubbedLayer&)>& told,
+                           const std::function<bool()>& cancelled) {
+  ASSIGN_OR_RETURN(const std::vector<BlobRow> blobs, BlobsOf(chains));
+  for (const BlobRow& blob : blobs) {
+    const ScrubbedBlob found = scrubber_->ScrubNow(blob, cancelled);
+    if (absl::IsCancelled(found.status)) return found.status;
+    ScrubbedLayer layer;
+    layer.record = blob.record;
+    layer.chunks = found.chunks;
+    layer.bytes = found.bytes;
+    layer.damaged = found.damaged;
+    layer.repaired = found.repaired;
+    if (!found.status.ok()) layer.error = Message(found.status);
+    told(layer);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace slacker

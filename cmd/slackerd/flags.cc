@@ -31,6 +31,7 @@ absl::StatusOr<std::optional<Config>> Combine(const Flags& flags) {
   RETURN_IF_ERROR(Override("--address", flags.address, CheckAddress, &config.address));
   RETURN_IF_ERROR(Override("--root", flags.root, CheckPath, &config.root));
   RETURN_IF_ERROR(Override("--store", flags.store, CheckStoreUrl, &config.store_url));
+  if (!flags.store.empty()) config.store_replicas.clear();
   RETURN_IF_ERROR(Override("--log-level", flags.log_level, CheckLogLevel, &config.log_level));
   if (config.publish_request && config.store_url.empty()) {
     return InvalidArgument("publish.request: there is no store to ask; set store.url");

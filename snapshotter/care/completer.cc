@@ -14,18 +14,9 @@ namespace {
 // What is asked for at once: few large reads of a pack, and little for a container's read to wait
 // behind.
 constexpr uint64_t kFetchBytes = 1 << 20;
-constexpr std::chrono::milliseconds kSlice{20};
 constexpr std::chrono::milliseconds kWriteSlice{2};
 // For so many rests a blob is left alone of which the store has lost a chunk.
 constexpr int kHopelessRests = 20;
-
-// The answer to one fetch. Shared with the callback, which may come when nobody waits any more.
-struct Answer {
-  Mutex mutex;
-  CondVar changed;
-  bool done ABSL_GUARDED_BY(mutex) = false;
-  absl::Status status ABSL_GUARDED_BY(mutex);
-};
 
 absl::Status NoRoom(uint64_t blob_id) {
   return FailedPrecondition("the cache has no room for the rest of blob " +
@@ -146,7 +137,8 @@ absl::Status Completer::Complete(const Blob& blob) {
       ++last;
     }
     if (options_.room && options_.room() < bytes) return NoRoom(blob->id());  // others took it
-    RETURN_IF_ERROR(FetchRange(blob, first, last));
+    RETURN_IF_ERROR(
+        options_.filler->Fill(blob, first, last, [this] { return idle_.stopping(); }));
     fetched += bytes;
     bytes_fetched_ += bytes;
     if (options_.filler->Stats().failed_writes != failed_writes) {
@@ -162,23 +154,6 @@ absl::Status Completer::Complete(const Blob& blob) {
   return blob->cache().IsFull() ? absl::OkStatus()
                                 : Unavailable("blob " + std::to_string(blob->id()) +
                                               " lost chunks while it was completed");
-}
-
-absl::Status Completer::FetchRange(const Blob& blob, uint32_t first, uint32_t last) {
-  // Shared: see Answer.
-  auto answer = std::make_shared<Answer>();
-  options_.filler->FillAsync(blob, first, last, [answer](const absl::Status& status) {
-    MutexLock lock(&answer->mutex);
-    answer->done = true;
-    answer->status = status;
-    answer->changed.SignalAll();
-  });
-  MutexLock lock(&answer->mutex);
-  while (!answer->done) {
-    if (idle_.stopping()) return Stopping();
-    (void)answer->changed.WaitFor(&answer->mutex, kSlice);
-  }
-  return answer->status;
 }
 
 absl::Status Completer::Pace(uint64_t bytes, uint64_t bytes_per_second,

@@ -78,7 +78,6 @@ class Completer {
   // Brings one blob as far as it can be brought now.
   absl::Status Advance(const BlobRow& row, const BlobsInUse& in_use);
   absl::Status Complete(const Blob& blob);
-  absl::Status FetchRange(const Blob& blob, uint32_t first, uint32_t last);
   absl::Status Verify(const Blob& blob);
   absl::Status SwitchToCache(const BlobRow& row);
   absl::Status NoteLocalTrees();

@@ -56,24 +56,57 @@ bool Scrubber::Scrub(const BlobRow& row) {
   for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
     if (idle_.stopping() || (idle_.Disturbed() && !idle_.WaitUntilIdle())) return false;
     if (!(*blob)->cache().Has(chunk)) continue;
-    const absl::Status verified = (*blob)->VerifyOnDisk(chunk);
-    if (absl::IsNotFound(verified)) continue;  // evicted meanwhile
-    ++chunks_;
-    bytes_ += chunks[chunk].size_bytes;
-    if (!verified.ok()) {
-      (*blob)->cache().Drop(chunk);
-      ++damaged_;
-      Log(LogLevel::kWarning, "the disk has damaged a blob cache; the chunk is fetched again",
-          {{"blob", std::to_string(row.id)},
-           {"record", row.record.ToString()},
-           {"index", std::to_string(chunk)},
-           {"error", verified.ToString()}});
-    }
+    (void)Check(*blob, chunk);  // what is dropped comes back when it is read, or completed
     const auto cost = static_cast<double>(chunks[chunk].size_bytes) /
                       static_cast<double>(std::max<uint64_t>(options_.bytes_per_second, 1));
     if (!idle_.Pause(std::chrono::nanoseconds(static_cast<int64_t>(cost * 1e9)))) return false;
   }
   return true;
+}
+
+bool Scrubber::Check(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk) {
+  const absl::Status verified = blob->VerifyOnDisk(chunk);
+  if (absl::IsNotFound(verified)) return true;  // evicted meanwhile
+  ++chunks_;
+  bytes_ += blob->layer().chunks[chunk].size_bytes;
+  if (verified.ok()) return true;
+  blob->cache().Drop(chunk);
+  ++damaged_;
+  Log(LogLevel::kWarning, "the disk has damaged a blob cache; the chunk is fetched again",
+      {{"blob", std::to_string(blob->id())},
+       {"record", blob->record().ToString()},
+       {"index", std::to_string(chunk)},
+       {"error", verified.ToString()}});
+  return false;
+}
+
+ScrubbedBlob Scrubber::ScrubNow(const BlobRow& row, const std::function<bool()>& cancelled) {
+  ScrubbedBlob found;
+  if (options_.filler->AllocatedBytes(row.id) == 0) return found;
+  const auto blob = options_.filler->Find(row.id);
+  if (!blob.ok()) {
+    found.status = blob.status();
+    return found;
+  }
+  const std::vector<Chunk>& chunks = (*blob)->layer().chunks;
+  for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
+    if (cancelled()) {
+      found.status = Cancelled("nobody waits for it any more");
+      return found;
+    }
+    if (!(*blob)->cache().Has(chunk)) continue;
+    ++found.chunks;
+    found.bytes += chunks[chunk].size_bytes;
+    if (Check(*blob, chunk)) continue;
+    ++found.damaged;
+    const absl::Status repaired = options_.filler->Fill(*blob, chunk, chunk + 1, cancelled);
+    if (repaired.ok()) {
+      ++found.repaired;
+    } else {
+      found.status = repaired;
+    }
+  }
+  return found;
 }
 
 }  // namespace slacker

@@ -7,6 +7,8 @@
 // A round begins at a blob by chance, so that restarts do not keep the scrubber from getting
 // anywhere; the next one begins `pause` after its end.
 //
+// ScrubNow does the same for one blob at once, and has what it found fetched again.
+//
 // Threads: one, `slk-scrub`, at the lowest priority; it works only while no container's read wants
 // the store. Thread-safe.
 #pragma once
@@ -15,6 +17,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -30,6 +33,15 @@ struct ScrubStats {
   uint64_t rounds = 0;  // ended
   uint64_t chunks = 0, bytes = 0;
   uint64_t damaged = 0;  // dropped
+};
+
+// What was found in one cache.
+struct ScrubbedBlob {
+  uint64_t chunks = 0, bytes = 0;  // read back
+  uint64_t damaged = 0;            // not right any more
+  uint64_t repaired = 0;           // of these, those that came from the store and were written again
+  // Why the others were not, or why the cache could not be looked at. CANCELLED: by the caller.
+  absl::Status status;
 };
 
 class Scrubber {
@@ -49,6 +61,11 @@ class Scrubber {
   explicit Scrubber(Options options);
   ~Scrubber();
 
+  // Looks at everything that is cached of the blob now, on the caller's thread, and repairs it; the
+  // idle thread goes on meanwhile. `cancelled` is asked between chunks, and while the store is waited
+  // for.
+  ScrubbedBlob ScrubNow(const BlobRow& row, const std::function<bool()>& cancelled);
+
   ScrubStats Stats() const { return {rounds_, chunks_, bytes_, damaged_}; }
 
  private:
@@ -56,6 +73,8 @@ class Scrubber {
   absl::StatusOr<std::vector<BlobRow>> Blobs();
   // False: stopped.
   bool Scrub(const BlobRow& row);
+  // Reads the chunk back; one that is not right is dropped. False then.
+  bool Check(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk);
 
   const Options options_;
   IdleWatch idle_;

@@ -14,6 +14,16 @@
 namespace slacker {
 namespace {
 
+constexpr std::chrono::milliseconds kSlice{20};
+
+// The answer to one fetch. Shared with the callback, which may come when nobody waits any more.
+struct Answer {
+  Mutex mutex;
+  CondVar changed;
+  bool done ABSL_GUARDED_BY(mutex) = false;
+  absl::Status status ABSL_GUARDED_BY(mutex);
+};
+
 std::string NamesForLog(Db& db, uint64_t blob_id) {
   absl::StatusOr<std::vector<std::string>> names = Cancelled("no transaction");
   if (auto txn = db.Read(); txn.ok()) names = ImagesOfBlob(*txn, blob_id);
@@ -186,6 +196,24 @@ void BlobFiller::FillAsync(const std::shared_ptr<LayerBlob>& blob, uint32_t firs
       [done = std::move(done)](const absl::StatusOr<std::string>& bytes) { done(bytes.status()); });
   const size_t present = engine_->Want(blob, first, last, operation).size();
   operation->PartDone(absl::OkStatus(), present + 1);
+}
+
+absl::Status BlobFiller::Fill(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
+                              const std::function<bool()>& cancelled) {
+  // Shared: see Answer.
+  auto answer = std::make_shared<Answer>();
+  FillAsync(blob, first, last, [answer](const absl::Status& status) {
+    MutexLock lock(&answer->mutex);
+    answer->done = true;
+    answer->status = status;
+    answer->changed.SignalAll();
+  });
+  MutexLock lock(&answer->mutex);
+  while (!answer->done) {
+    if (cancelled()) return Cancelled("nobody waits for it any more");
+    (void)answer->changed.WaitFor(&answer->mutex, kSlice);
+  }
+  return answer->status;
 }
 
 absl::Status BlobFiller::Flush() {

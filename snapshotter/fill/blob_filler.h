@@ -12,6 +12,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -126,6 +127,10 @@ class BlobFiller final : public BlobSource {
   // all were verified: they are written behind that.
   void FillAsync(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
                  std::function<void(const absl::Status&)> done);
+
+  // The same, and waits for it, until `cancelled` says so (CANCELLED).
+  absl::Status Fill(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
+                    const std::function<bool()>& cancelled);
 
   // For what is brought unasked (boot_stream.h). Find loads the blob if it was not read yet: local
   // disk. Errors: those of a read.

@@ -28,12 +28,12 @@ class CountingBackend final : public ReadBackend {
 
   void ReadAsync(std::string_view name, uint64_t offset, uint64_t size,
                  ReadCallback done) override {
-    ++counters_->requests;
-    backend_->ReadAsync(name, offset, size,
-                        [counters = counters_, done = std::move(done)](auto bytes) {
-                          if (bytes.ok()) counters->bytes += bytes->size();
-                          done(std::move(bytes));
-                        });
+    backend_->ReadAsync(name, offset, size, Counted(std::move(done)));
+  }
+  int Copies() const override { return backend_->Copies(); }
+  void ReadCopyAsync(int copy, std::string_view name, uint64_t offset, uint64_t size,
+                     ReadCallback done) override {
+    backend_->ReadCopyAsync(copy, name, offset, size, Counted(std::move(done)));
   }
   absl::StatusOr<ObjectInfo> Stat(std::string_view name) override {
     ++counters_->requests;
@@ -43,6 +43,14 @@ class CountingBackend final : public ReadBackend {
   bool IsNetwork() const override { return backend_->IsNetwork(); }
 
  private:
+  ReadCallback Counted(ReadCallback done) {
+    ++counters_->requests;
+    return [counters = counters_, done = std::move(done)](auto bytes) {
+      if (bytes.ok()) counters->bytes += bytes->size();
+      done(std::move(bytes));
+    };
+  }
+
   ReadBackend* const backend_;
   const std::shared_ptr<TransferCounters> counters_;
 };

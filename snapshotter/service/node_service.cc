@@ -2,12 +2,23 @@
 
 #include <string>
 #include <utility>
+#include <vector>
+
+#include "snapshotter/service/snapshots_service.h"
 
 namespace slacker {
 namespace {
 
 void StoreToProto(const StoreStatus& store, node_v1::Store* out) {
-  for (const std::string& url : store.urls) out->add_urls(url);
+  for (const ReplicaStatus& place : store.places) {
+    node_v1::Place* to = out->add_places();
+    to->set_url(place.url);
+    to->set_aside(place.aside);
+    to->set_since_unix_seconds(place.since_unix_seconds);
+    to->set_error(place.error);
+    to->set_reads(place.reads);
+    to->set_failures(place.failures);
+  }
   node_v1::Breaker* breaker = out->mutable_breaker();
   breaker->set_state(store.breaker.state);
   breaker->set_since_unix_seconds(store.breaker.since_unix_seconds);
@@ -50,6 +61,27 @@ grpc::Status NodeService::Status(grpc::ServerContext* /*context*/,
     out->set_value(value);
   }
   return grpc::Status::OK;
+}
+
+grpc::Status NodeService::Scrub(grpc::ServerContext* context, const node_v1::ScrubRequest* request,
+                                grpc::ServerWriter<node_v1::ScrubbedLayer>* writer) {
+  std::vector<Digest> chains;
+  for (const std::string& chain : request->chain_ids()) {
+    const absl::StatusOr<Digest> parsed = Digest::Parse(chain);
+    if (!parsed.ok()) return ToGrpc(parsed.status());
+    chains.push_back(*parsed);
+  }
+  const auto tell = [writer](const ScrubbedLayer& layer) {
+    node_v1::ScrubbedLayer out;
+    out.set_record(layer.record.ToString());
+    out.set_chunks(layer.chunks);
+    out.set_bytes(layer.bytes);
+    out.set_damaged(layer.damaged);
+    out.set_repaired(layer.repaired);
+    out.set_error(layer.error);
+    (void)writer->Write(out);  // who has gone has cancelled, too
+  };
+  return ToGrpc(control_->Scrub(chains, tell, [context] { return context->IsCancelled(); }));
 }
 
 }  // namespace slacker

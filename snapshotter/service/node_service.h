@@ -15,6 +15,8 @@ class NodeService final : public node_v1::Node::Service {
 
   grpc::Status Status(grpc::ServerContext* context, const node_v1::StatusRequest* request,
                       node_v1::StatusResponse* response) override;
+  grpc::Status Scrub(grpc::ServerContext* context, const node_v1::ScrubRequest* request,
+                     grpc::ServerWriter<node_v1::ScrubbedLayer>* writer) override;
 
  private:
   NodeControl* const control_;

@@ -8,6 +8,7 @@
 
 #include "tests/fault/remote_fixture.h"
 #include "tests/fault/slackerctl.h"
+#include "tests/support/erofs_sample.h"
 
 namespace slacker::testing {
 namespace {
@@ -24,7 +25,24 @@ class StatusTest : public RemoteFixture {
     std::ifstream file(output);
     return nlohmann::json::parse(file, nullptr, false);
   }
-  // Of a chain that is published, but not here.
+  // The exit code; what it says is in scrubbed_.
+  int Scrub(std::vector<std::string> images) {
+    std::vector<std::string> words = {"scrub", "--address", sock_, "--json"};
+    words.insert(words.end(), images.begin(), images.end());
+    const std::string output = dir_ / "scrub.json";
+    const int status = RunTool(words, "X=1", output);
+    std::ifstream file(output);
+    scrubbed_ = nlohmann::json::parse(file, nullptr, false);
+    return status;
+  }
+  uint64_t Sum(const char* key) const {
+    uint64_t sum = 0;
+    for (const auto& layer : scrubbed_) sum += layer[key].get<uint64_t>();
+    return sum;
+  }
+
+  nlohmann::json scrubbed_;
+  // Of a chain that is not published.
   std::string UnknownRef(int number) const {
     return Sha256::Of("chain " + std::to_string(number)).ToString();
   }
@@ -36,7 +54,7 @@ TEST_F(StatusTest, ARunningNodeSaysWhatItIsAndHas) {
   ASSERT_FALSE(top.empty());
   nlohmann::json status = Status();
   EXPECT_EQ(status["root"], root_);
-  EXPECT_EQ(status["store"]["urls"], nlohmann::json({"loopback:" + (dir_ / "store")}));
+  EXPECT_EQ(status["store"]["places"][0]["url"], "loopback:" + (dir_ / "store"));
   EXPECT_EQ(status["store"]["breaker"]["state"], "closed");
   EXPECT_EQ(status["fuse"]["alive"], true);
   EXPECT_EQ(status["keeper"]["alive"], true);
@@ -74,6 +92,45 @@ TEST_F(StatusTest, AStoreThatIsAwayIsSaidWhileItIs) {
   EXPECT_GT(breaker["next_probe_unix_seconds"], breaker["since_unix_seconds"]);
   EXPECT_EQ(breaker["refused"], 1);
   EXPECT_THAT(breaker["error"].get<std::string>(), ::testing::Not(::testing::IsEmpty()));
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
+}
+
+// What the disk has done to a cache is found and repaired, while a container has it.
+TEST_F(StatusTest, ScrubFindsADamagedChunkAndRepairsItFromTheStore) {
+  const auto daemon = Start();
+  const std::string top = Pull(*daemon, "pull");
+  ASSERT_TRUE(daemon->Prepare("container", top).ok());
+  // Completion brings all of it, and seals the cache.
+  ASSERT_TRUE(Eventually([&] {
+    const auto images = Status()["images"];
+    return std::all_of(images.begin(), images.end(), [](const auto& image) {
+      return std::all_of(image["layers"].begin(), image["layers"].end(),
+                         [](const auto& layer) { return layer["complete"] == true; });
+    });
+  }));
+  EXPECT_EQ(Scrub({}), 0);
+  EXPECT_EQ(Sum("damaged"), 0U);
+  EXPECT_GT(Sum("chunks"), 0U);
+
+  std::string cache;
+  for (const auto& entry : std::filesystem::directory_iterator(root_ + "/blobs")) {
+    if (entry.path().extension() == ".data" && entry.file_size() > 0) cache = entry.path();
+  }
+  const std::string right = ReadWholeFile(cache);
+  ASSERT_FALSE(right.empty()) << cache;
+  {
+    std::fstream file(cache, std::ios::in | std::ios::out | std::ios::binary);
+    file.put(static_cast<char>(right[0] ^ 1));
+    ASSERT_TRUE(file.good());
+  }
+  EXPECT_EQ(Scrub({image_.chain().ToString()}), 0);
+  EXPECT_EQ(Sum("damaged"), 1U);
+  EXPECT_EQ(Sum("repaired"), 1U);
+  EXPECT_TRUE(Eventually([&] { return ReadWholeFile(cache) == right; })) << "it is written behind";
+  EXPECT_EQ(Scrub({}), 0);
+  EXPECT_EQ(Sum("damaged"), 0U);
+
+  EXPECT_NE(Scrub({Sha256::Of("another").ToString()}), 0);
   EXPECT_TRUE(RemoveAll(*daemon).ok());
 }
 

@@ -36,11 +36,12 @@ class StoreFaultTest : public RemoteFixture {
     ASSERT_OK(store);
     image_ = Publish(std::shared_ptr<Backend>(*std::move(store)),
                      {MakeBigLayer(600, 1), MakeBigLayer(5, 2)});
-    Configure("store.url", web_.Url());
+    ConfigureStore();
     Configure("cache.complete", "off");  // else it asks, too
     ConfigureRaw("store.insecure", "true");
     ConfigureRaw("store.budget_ms", std::to_string(BudgetMs()));
   }
+  virtual void ConfigureStore() { Configure("store.url", web_.Url()); }
   // Of pulls that are to work: machines may be slow.
   virtual int BudgetMs() const { return 30'000; }
 
@@ -171,6 +172,40 @@ TEST_P(WrongStoreTest, AReadFailsAndWorksWhenTheStoreIsRight) {
 
 INSTANTIATE_TEST_SUITE_P(Faults, WrongStoreTest,
                          Values(StoreFault::kWrongBytes, StoreFault::kTruncated,
+                                StoreFault::kDeleted, StoreFault::kEmpty),
+                         [](const auto& param) { return NameOf(param.param); });
+
+// A copy of the store that is well stands behind the one with the fault.
+class ReplicaTest : public AnyFaultTest {
+ protected:
+  void ConfigureStore() override {
+    ConfigureRaw("store.urls",
+                 "[\"" + web_.Url() + "\", \"loopback:" + (dir_ / "store") + "\"]");
+  }
+};
+
+TEST_P(ReplicaTest, PullsAndReadsDoNotMissTheOtherOne) {
+  web_.Set(GetParam());
+  const auto daemon = Start();
+  const std::string tree = StartContainer(*daemon);
+  ASSERT_FALSE(tree.empty()) << "not pulled lazily";
+  EXPECT_TRUE(ReadWholeFile(tree + "/big") == Content());
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
+}
+
+TEST_P(ReplicaTest, AFaultThatComesInBetweenIsNotSeen) {
+  const auto daemon = Start();
+  const std::string tree = StartContainer(*daemon);
+  ASSERT_FALSE(tree.empty());
+  EXPECT_GT(web_.requests(), 0U) << "the first one is asked";
+  web_.Set(GetParam());
+  EXPECT_TRUE(ReadWholeFile(tree + "/big") == Content());
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(Faults, ReplicaTest,
+                         Values(StoreFault::kRefusing, StoreFault::kHanging, StoreFault::kSlow,
+                                StoreFault::kWrongBytes, StoreFault::kTruncated,
                                 StoreFault::kDeleted, StoreFault::kEmpty),
                          [](const auto& param) { return NameOf(param.param); });
 

@@ -46,6 +46,12 @@ std::string PullsText(const node_v1::Breaker& breaker) {
   return "asked" + since;
 }
 
+std::string PlaceText(const node_v1::Place& place) {
+  if (!place.aside()) return place.url();
+  return place.url() + ", set aside since " + FormatTime(place.since_unix_seconds()) + ": " +
+         place.error();
+}
+
 std::string ReadsText(const node_v1::Store& store) {
   if (!store.has_outage()) return "answered";
   const node_v1::Outage& outage = store.outage();
@@ -75,7 +81,9 @@ void PrintStatus(const NodeView& view, const Console& console) {
   fields.emplace_back("fuse", TextCell(fuse));
   fields.emplace_back("keeper", TextCell(KeptText(status.keeper())));
   if (!status.has_store()) fields.emplace_back("store", TextCell("none"));
-  for (const std::string& url : status.store().urls()) fields.emplace_back("store", TextCell(url));
+  for (const node_v1::Place& place : status.store().places()) {
+    fields.emplace_back("store", TextCell(PlaceText(place)));
+  }
   if (status.has_store()) {
     fields.emplace_back("store for pulls", TextCell(PullsText(status.store().breaker())));
     fields.emplace_back("store for reads", TextCell(ReadsText(status.store())));
@@ -89,8 +97,18 @@ void PrintStatus(const NodeView& view, const Console& console) {
 }
 
 nlohmann::json StoreJson(const node_v1::Store& store) {
-  nlohmann::json json = {{"urls", nlohmann::json::array()}};
-  for (const std::string& url : store.urls()) json["urls"].push_back(Printable(url));
+  nlohmann::json json = {{"places", nlohmann::json::array()}};
+  for (const node_v1::Place& place : store.places()) {
+    nlohmann::json one = {{"aside", place.aside()},
+                          {"reads", place.reads()},
+                          {"failures", place.failures()}};
+    SetBytes(&one, "url", place.url());
+    if (place.aside()) {
+      one["since_unix_seconds"] = place.since_unix_seconds();
+      SetBytes(&one, "error", place.error());
+    }
+    json["places"].push_back(std::move(one));
+  }
   const node_v1::Breaker& breaker = store.breaker();
   json["breaker"] = {{"state", breaker.state()},
                      {"since_unix_seconds", breaker.since_unix_seconds()},

@@ -29,5 +29,6 @@ extern const Verb kCompactVerb;
 extern const Verb kFsckVerb;
 extern const Verb kStatsVerb;
 extern const Verb kStatusVerb;
+extern const Verb kScrubVerb;
 
 }  // namespace slacker::ctl

@@ -49,6 +49,20 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(MinFreePercent(config), 10U);
 }
 
+TEST(ConfigTest, AStoreInSeveralPlacesHasItsUrlsInTheOrderInWhichTheyAreAsked) {
+  Config config;
+  ASSERT_OK(ApplyToml("[store]\nurl = ''\nurls = ['loopback:/a', 'https://b', 'loopback:/c']\n",
+                      "f", &config));
+  EXPECT_EQ(config.store_url, "loopback:/a");
+  EXPECT_EQ(config.store_replicas, (std::vector<std::string>{"https://b", "loopback:/c"}));
+  EXPECT_THAT(ApplyToml("[store]\nurl = 'loopback:/a'\nurls = ['loopback:/b']\n", "f", &config),
+              StatusIs(kInvalid, "f:3: store.urls: store.url is set, too"));
+  EXPECT_THAT(ApplyToml("[store]\nurls = []\n", "f", &config),
+              StatusIs(kInvalid, "must have a URL"));
+  EXPECT_THAT(ApplyToml("[store]\nurls = ['']\n", "f", &config), StatusIs(kInvalid));
+  EXPECT_THAT(ApplyToml("[store]\nurls = 'loopback:/a'\n", "f", &config), StatusIs(kInvalid));
+}
+
 TEST(ConfigTest, AnEmptyFileLeavesTheDefaults) {
   Config config;
   ASSERT_OK(ApplyToml("", "f", &config));

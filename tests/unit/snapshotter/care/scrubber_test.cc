@@ -22,6 +22,16 @@ class ScrubberTest : public testing::NodeTest {
     scrubber_.reset();
     NodeTest::TearDown();
   }
+  // One whose thread does nothing: only ScrubNow.
+  void MakeScrubber() {
+    Scrubber::Options options;
+    options.db = db_.get();
+    options.filler = filler_.get();
+    options.activity = [] { return 0; };
+    options.idle = std::chrono::hours(1);
+    scrubber_ = std::make_unique<Scrubber>(std::move(options));
+  }
+  static bool Never() { return false; }
   void StartScrubber() {
     Scrubber::Options options;
     options.db = db_.get();
@@ -83,6 +93,45 @@ TEST_F(ScrubberTest, WhatIsNotInTheCacheIsNotLookedAt) {
   EXPECT_TRUE(testing::Eventually([&] { return scrubber_->Stats().rounds >= 2; }));
   EXPECT_EQ(scrubber_->Stats().damaged, 0U);
   EXPECT_LE(scrubber_->Stats().chunks, scrubber_->Stats().rounds + 1);
+}
+
+TEST_F(ScrubberTest, OnDemandADamagedChunkIsRepairedAtOnce) {
+  FillAndFlush();
+  Damage(50'000);
+  MakeScrubber();
+  ScrubbedBlob found = scrubber_->ScrubNow(layer_, Never);
+  EXPECT_OK(found.status);
+  EXPECT_EQ(found.chunks, image_.layers[0].layer.chunks.size());
+  EXPECT_EQ(found.damaged, 1U);
+  EXPECT_EQ(found.repaired, 1U);
+  WaitUntil([&] { return filler_->IsComplete(layer_); });
+  found = scrubber_->ScrubNow(layer_, Never);
+  EXPECT_OK(found.status);
+  EXPECT_EQ(found.damaged, 0U);
+}
+
+TEST_F(ScrubberTest, OnDemandWhatTheStoreDoesNotHaveEitherIsSaid) {
+  FillAndFlush();
+  Damage(50'000);
+  faulty_->SetReadFilter([](std::string_view name, uint64_t, std::string* bytes) {
+    if (name.starts_with("packs/")) bytes->clear();
+  });
+  MakeScrubber();
+  const ScrubbedBlob found = scrubber_->ScrubNow(layer_, Never);
+  EXPECT_THAT(found.status, testing::StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_EQ(found.damaged, 1U);
+  EXPECT_EQ(found.repaired, 0U);
+}
+
+TEST_F(ScrubberTest, OnDemandItEndsWhenNobodyWaitsForIt) {
+  FillAndFlush();
+  Damage(50'000);
+  store_->HoldReads();
+  MakeScrubber();
+  int asked = 0;
+  const ScrubbedBlob found = scrubber_->ScrubNow(layer_, [&] { return ++asked > 60; });
+  EXPECT_THAT(found.status, testing::StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(found.damaged, 1U) << "it waited for the store";
 }
 
 }  // namespace

@@ -158,7 +158,9 @@ TEST_F(ServerTest, TheStatusOfTheNodeIsServed) {
   control_.status.keeper_alive = true;
   control_.status.kept = {"lock"};
   StoreStatus store;
-  store.urls = {"memory:"};
+  store.places.resize(1);
+  store.places[0].url = "memory:";
+  store.places[0].aside = true;
   store.breaker.state = "open";
   store.breaker.next_probe_unix_seconds = 2;
   store.outage.silent = true;
@@ -176,7 +178,8 @@ TEST_F(ServerTest, TheStatusOfTheNodeIsServed) {
   EXPECT_TRUE(response.features(0).found());
   EXPECT_EQ(response.features(1).detail(), "why");
   EXPECT_EQ(response.keeper().kept(0), "lock");
-  EXPECT_EQ(response.store().urls(0), "memory:");
+  EXPECT_EQ(response.store().places(0).url(), "memory:");
+  EXPECT_TRUE(response.store().places(0).aside());
   EXPECT_EQ(response.store().breaker().state(), "open");
   EXPECT_EQ(response.store().breaker().next_probe_unix_seconds(), 2);
   EXPECT_EQ(response.store().outage().given_up(), 3U);
@@ -186,6 +189,41 @@ TEST_F(ServerTest, TheStatusOfTheNodeIsServed) {
   grpc::ClientContext again;
   ASSERT_TRUE(stub->Status(&again, {}, &response).ok());
   EXPECT_FALSE(response.has_store());
+}
+
+TEST_F(ServerTest, AScrubTellsOfEachLayerAndEndsWhenItIsCancelled) {
+  const Digest record = Sha256::Of("record");
+  control_.scrubbed = {{.record = record, .chunks = 3, .bytes = 7, .damaged = 2, .repaired = 1,
+                        .error = "why"}};
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  const auto stub = node_v1::Node::NewStub(
+      grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials()));
+  node_v1::ScrubRequest request;
+  request.add_chain_ids(record.ToString());
+  node_v1::ScrubbedLayer layer;
+  {
+    grpc::ClientContext context;
+    const auto reader = stub->Scrub(&context, request);
+    ASSERT_TRUE(reader->Read(&layer));
+    EXPECT_EQ(layer.record(), record.ToString());
+    EXPECT_EQ(layer.damaged(), 2U);
+    EXPECT_EQ(layer.repaired(), 1U);
+    EXPECT_EQ(layer.error(), "why");
+    EXPECT_FALSE(reader->Read(&layer));
+    EXPECT_TRUE(reader->Finish().ok());
+    EXPECT_EQ(control_.scrubbed_chains, std::vector<Digest>{record});
+  }
+  control_.scrub_hangs = true;
+  grpc::ClientContext context;
+  const auto reader = stub->Scrub(&context, request);
+  ASSERT_TRUE(reader->Read(&layer));
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+
+  request.add_chain_ids("no digest");
+  grpc::ClientContext again;
+  const auto refused = stub->Scrub(&again, request);
+  EXPECT_EQ(refused->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(ServerTest, ShutdownDoesNotWaitForIdleConnections) {
