@@ -1,7 +1,5 @@
 #include "cmd/common/containerd_source.h"
 
-#include <grpcpp/grpcpp.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -9,88 +7,15 @@
 #include "backend/base/status.h"
 #include "backend/registry/registry_source.h"
 #include "backend/source/verifying_source.h"
-#include "cmd/common/grpc_status.h"
-#include "content.grpc.pb.h"
-#include "images.grpc.pb.h"
 
 namespace slacker {
 namespace {
 
-namespace content = ::containerd::services::content::v1;
-namespace images = ::containerd::services::images::v1;
-
 constexpr uint64_t kReadBytes = 8 << 20;  // in one call, which has a time limit
-
-// Calls of one containerd in one namespace. Thread-safe.
-class Client {
- public:
-  explicit Client(const ContainerdOptions& options)
-      : options_(options),
-        channel_(
-            grpc::CreateChannel("unix://" + options.address, grpc::InsecureChannelCredentials())),
-        content_(content::Content::NewStub(channel_)),
-        images_(images::Images::NewStub(channel_)) {}
-
-  absl::StatusOr<images::Image> GetImage(const std::string& name) {
-    grpc::ClientContext context;
-    Prepare(&context);
-    images::GetImageRequest request;
-    request.set_name(name);
-    images::GetImageResponse response;
-    RETURN_IF_ERROR(FromGrpc(images_->Get(&context, request, &response), "containerd: image " + name));
-    return response.image();
-  }
-
-  absl::StatusOr<uint64_t> GetSize(const Digest& digest) {
-    grpc::ClientContext context;
-    Prepare(&context);
-    content::InfoRequest request;
-    request.set_digest(digest.ToString());
-    content::InfoResponse response;
-    RETURN_IF_ERROR(
-        FromGrpc(content_->Info(&context, request, &response), "containerd: blob " + digest.ToString()));
-    return static_cast<uint64_t>(response.info().size());
-  }
-
-  // [offset, offset + size) of a blob that is long enough.
-  absl::Status Read(const Digest& digest, uint64_t offset, uint64_t size, std::string* bytes) {
-    grpc::ClientContext context;
-    Prepare(&context);
-    content::ReadContentRequest request;
-    request.set_digest(digest.ToString());
-    request.set_offset(static_cast<int64_t>(offset));
-    request.set_size(static_cast<int64_t>(size));
-    const auto reader = content_->Read(&context, request);
-    bytes->clear();
-    content::ReadContentResponse response;
-    while (reader->Read(&response)) {
-      if (response.data().size() > size - bytes->size()) {
-        context.TryCancel();
-        return DataLoss("containerd answers with more of " + digest.ToString() +
-                        " than was asked for");
-      }
-      bytes->append(response.data());
-    }
-    RETURN_IF_ERROR(FromGrpc(reader->Finish(), "containerd: reading " + digest.ToString()));
-    if (bytes->size() == size) return absl::OkStatus();
-    return DataLoss("containerd's blob " + digest.ToString() + " ends too early");
-  }
-
- private:
-  void Prepare(grpc::ClientContext* context) const {
-    context->set_deadline(std::chrono::system_clock::now() + options_.rpc_timeout);
-    context->AddMetadata("containerd-namespace", options_.name_space);
-  }
-
-  const ContainerdOptions options_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<content::Content::Stub> content_;
-  const std::unique_ptr<images::Images::Stub> images_;
-};
 
 class BlobSource final : public ByteSource {
  public:
-  BlobSource(Client* client, const Digest& digest, uint64_t size)
+  BlobSource(ContainerdClient* client, const Digest& digest, uint64_t size)
       : client_(client), digest_(digest), size_(size) {}
 
   absl::StatusOr<std::string_view> Next() override {
@@ -102,7 +27,7 @@ class BlobSource final : public ByteSource {
   }
 
  private:
-  Client* const client_;
+  ContainerdClient* const client_;
   const Digest digest_;
   const uint64_t size_;
   uint64_t offset_ = 0;
@@ -111,7 +36,7 @@ class BlobSource final : public ByteSource {
 
 class ContainerdSource final : public ImageSource {
  public:
-  ContainerdSource(std::unique_ptr<Client> client, std::string name, Descriptor target,
+  ContainerdSource(std::unique_ptr<ContainerdClient> client, std::string name, Descriptor target,
                    const RegistryOptions& registry)
       : client_(std::move(client)),
         name_(std::move(name)),
@@ -165,14 +90,14 @@ class ContainerdSource final : public ImageSource {
     return text;
   }
 
-  const std::unique_ptr<Client> client_;
+  const std::unique_ptr<ContainerdClient> client_;
   const std::string name_;
   const Descriptor target_;
   const RegistryOptions registry_;
 };
 
 // The image called `name`, or that of its full name, which `name` becomes.
-absl::StatusOr<Descriptor> FindImage(Client* client, std::string* name) {
+absl::StatusOr<Descriptor> FindImage(ContainerdClient* client, std::string* name) {
   auto image = client->GetImage(*name);
   if (const auto full = ParseImageReference(*name); absl::IsNotFound(image.status()) && full.ok()) {
     image = client->GetImage(full->ToString());
@@ -194,10 +119,7 @@ absl::StatusOr<std::unique_ptr<ImageSource>> OpenContainerdSource(std::string_vi
                                                                   const ContainerdOptions& options,
                                                                   const RegistryOptions& registry) {
   if (name.empty()) return InvalidArgument("containerd: without an image name");
-  if (!options.address.starts_with('/')) {
-    return InvalidArgument("containerd's address must be the absolute path of its socket");
-  }
-  auto client = std::make_unique<Client>(options);
+  ASSIGN_OR_RETURN(auto client, ContainerdClient::Open(options));
   std::string found(name);
   absl::StatusOr<Descriptor> target = FindImage(client.get(), &found);
   if (absl::IsNotFound(target.status())) {

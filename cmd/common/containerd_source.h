@@ -1,7 +1,6 @@
 // Images in the content store of a running containerd.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -9,14 +8,9 @@
 #include "absl/status/statusor.h"
 #include "backend/registry/registry_options.h"
 #include "backend/source/image_source.h"
+#include "cmd/common/containerd_client.h"
 
 namespace slacker {
-
-struct ContainerdOptions {
-  std::string address = "/run/containerd/containerd.sock";
-  std::string name_space = "default";  // kubelets use "k8s.io"
-  std::chrono::seconds rpc_timeout{30};
-};
 
 // `name`: an image's name as containerd has it; if there is none, completed as docker does. What it
 // names now is the source's image, whatever happens to the name later. NOT_FOUND: no such image.

@@ -33,7 +33,7 @@ HEADER_HOMES = [
     (r"(linux/loop|linux/mount|sys/mount)\.h", ["backend/os"]),
     (r"linux/fuse\.h", ["snapshotter/fuse"]),
     (r"re2/.*", ["snapshotter/filter"]),
-    (r"(grpc|grpcpp)/.*|.*\.grpc\.pb\.h|(snapshots|cri|content|images|node)\.pb\.h", ["snapshotter/service", "cmd"]),
+    (r"(grpc|grpcpp)/.*|.*\.grpc\.pb\.h|(snapshots|cri|content|images|leases|node)\.pb\.h", ["snapshotter/service", "cmd"]),
     (r"store\.pb\.h", ["backend/store"]),
     (r"toml\+\+/.*", ["cmd", "backend/registry"]),
     (r"CLI/.*|systemd/.*", ["cmd"]),

@@ -29,6 +29,7 @@ extern const Verb kCompactVerb;
 extern const Verb kFsckVerb;
 extern const Verb kStatsVerb;
 extern const Verb kStatusVerb;
+extern const Verb kNodeVerb;
 extern const Verb kScrubVerb;
 
 }  // namespace slacker::ctl

@@ -277,6 +277,14 @@ class Node:
         counters = self.counters()
         return sum(counters[f"{what}_store_bytes"] for what in ("pull", "boot", "fill"))
 
+    def is_connected(self):
+        """Whether containerd has found slackerd, which was started again."""
+        try:
+            self.snapshots()
+        except Failure:
+            return False
+        return True
+
     def kill_slackerd(self):
         self.slackerd.kill()
 

@@ -165,14 +165,6 @@ class _Scenario:
                 check(execute(*_SHOW) == self.expected, f"{what}: not right after the damage")
 
 
-def _is_connected(node):
-    try:
-        node.snapshots()
-    except Failure:
-        return False
-    return True
-
-
 def _node_record(scenario):
     """A record that is damaged on the node is fetched again, as soon as the store answers."""
     node, store = scenario.node, scenario.store
@@ -185,7 +177,7 @@ def _node_record(scenario):
             file.write(_flipped(20)(content))
         os.rename(store.directory, store.directory + ".away")
         node.start_slackerd()
-        wait_for(lambda: _is_connected(node), "containerd to be connected again")
+        wait_for(node.is_connected, "containerd to be connected again")
         outputs = []
         reader = threading.Thread(target=lambda: outputs.append(execute(*_SHOW)))
         reader.start()

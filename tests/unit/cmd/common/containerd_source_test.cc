@@ -1,14 +1,11 @@
 #include "cmd/common/containerd_source.h"
 
-#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <map>
 
 #include "backend/source/verifying_source.h"
-#include "content.grpc.pb.h"
-#include "images.grpc.pb.h"
+#include "tests/support/fake_containerd.h"
 #include "tests/support/http_server.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/status_matchers.h"
@@ -18,74 +15,8 @@
 namespace slacker {
 namespace {
 
-namespace content = ::containerd::services::content::v1;
-namespace images = ::containerd::services::images::v1;
+using testing::FakeContainerd;
 using testing::StatusIs;
-
-// A containerd with one image in the namespace "ns". Changed between calls only.
-class FakeContainerd final : public content::Content::Service, public images::Images::Service {
- public:
-  explicit FakeContainerd(const std::string& socket) {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("unix://" + socket, grpc::InsecureServerCredentials());
-    builder.RegisterService(static_cast<content::Content::Service*>(this));
-    builder.RegisterService(static_cast<images::Images::Service*>(this));
-    server_ = builder.BuildAndStart();
-  }
-
-  std::map<std::string, std::string> blobs;  // by digest
-  std::map<std::string, images::Descriptor> images;
-  size_t lost_bytes = 0;  // at the end of what it sends
-  size_t extra_bytes = 0;
-
- private:
-  static bool InNamespace(grpc::ServerContext* context) {
-    const auto it = context->client_metadata().find("containerd-namespace");
-    return it != context->client_metadata().end() && it->second == "ns";
-  }
-
-  grpc::Status Get(grpc::ServerContext* context, const images::GetImageRequest* request,
-                   images::GetImageResponse* response) override {
-    const auto image = images.find(request->name());
-    if (!InNamespace(context) || image == images.end()) {
-      return {grpc::StatusCode::NOT_FOUND, "image: not found"};
-    }
-    response->mutable_image()->set_name(request->name());
-    *response->mutable_image()->mutable_target() = image->second;
-    return grpc::Status::OK;
-  }
-
-  grpc::Status Info(grpc::ServerContext* context, const content::InfoRequest* request,
-                    content::InfoResponse* response) override {
-    const auto blob = blobs.find(request->digest());
-    if (!InNamespace(context) || blob == blobs.end()) {
-      return {grpc::StatusCode::NOT_FOUND, "content: not found"};
-    }
-    response->mutable_info()->set_size(static_cast<int64_t>(blob->second.size()));
-    return grpc::Status::OK;
-  }
-
-  grpc::Status Read(grpc::ServerContext* context, const content::ReadContentRequest* request,
-                    grpc::ServerWriter<content::ReadContentResponse>* writer) override {
-    const auto blob = blobs.find(request->digest());
-    if (!InNamespace(context) || blob == blobs.end()) {
-      return {grpc::StatusCode::NOT_FOUND, "content: not found"};
-    }
-    std::string bytes = blob->second.substr(static_cast<size_t>(request->offset()),
-                                            static_cast<size_t>(request->size()));
-    bytes.resize(bytes.size() - std::min(lost_bytes, bytes.size()));
-    bytes.append(extra_bytes, 'x');
-    constexpr size_t kPiece = 1 << 20;
-    for (size_t at = 0; at < bytes.size(); at += kPiece) {
-      content::ReadContentResponse response;
-      response.set_data(bytes.substr(at, kPiece));
-      writer->Write(response);
-    }
-    return grpc::Status::OK;
-  }
-
-  std::unique_ptr<grpc::Server> server_;
-};
 
 class ContainerdSourceTest : public ::testing::Test {
  protected:
@@ -99,7 +30,7 @@ class ContainerdSourceTest : public ::testing::Test {
   }
 
   void Name(const std::string& name) {
-    images::Descriptor& target = containerd_.images[name];
+    testing::images::Descriptor& target = containerd_.images[name];
     target.set_media_type("application/vnd.oci.image.manifest.v1+json");
     target.set_digest(image_.manifest.ToString());
     target.set_size(static_cast<int64_t>(image_.manifest_json.size()));

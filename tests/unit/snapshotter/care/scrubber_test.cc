@@ -104,7 +104,7 @@ TEST_F(ScrubberTest, OnDemandADamagedChunkIsRepairedAtOnce) {
   EXPECT_EQ(found.chunks, image_.layers[0].layer.chunks.size());
   EXPECT_EQ(found.damaged, 1U);
   EXPECT_EQ(found.repaired, 1U);
-  WaitUntil([&] { return filler_->IsComplete(layer_); });
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->IsComplete(layer_); }));
   found = scrubber_->ScrubNow(layer_, Never);
   EXPECT_OK(found.status);
   EXPECT_EQ(found.damaged, 0U);
