@@ -97,12 +97,14 @@ absl::Status Completer::Advance(const BlobRow& row, const BlobsInUse& in_use) {
   absl::Status verified;
   for (int attempt = 0; attempt < 2; ++attempt) {
     const absl::Status complete = Complete(blob);
+    if (blob->cache().discarded()) return absl::OkStatus();
     if (absl::IsDataLoss(complete)) {
       hopeless_until_[row.id] = std::chrono::steady_clock::now() + kHopelessRests * options_.rest;
     }
     RETURN_IF_ERROR(complete);
     SLACKER_FAILPOINT("complete.fetched");
     verified = Verify(blob);
+    if (blob->cache().discarded()) return absl::OkStatus();
     if (!absl::IsDataLoss(verified)) break;
   }
   RETURN_IF_ERROR(verified);
@@ -126,6 +128,7 @@ absl::Status Completer::Complete(const Blob& blob) {
   const auto began = std::chrono::steady_clock::now();
   uint64_t fetched = 0;
   for (uint32_t first = 0; first < count;) {
+    if (blob->cache().discarded()) return absl::OkStatus();
     if (blob->cache().Has(first)) {
       ++first;
       continue;
@@ -137,8 +140,7 @@ absl::Status Completer::Complete(const Blob& blob) {
       ++last;
     }
     if (options_.room && options_.room() < bytes) return NoRoom(blob->id());  // others took it
-    RETURN_IF_ERROR(
-        options_.filler->Fill(blob, first, last, [this] { return idle_.stopping(); }));
+    RETURN_IF_ERROR(options_.filler->Fill(blob, first, last, [this] { return idle_.stopping(); }));
     fetched += bytes;
     bytes_fetched_ += bytes;
     if (options_.filler->Stats().failed_writes != failed_writes) {
@@ -171,6 +173,7 @@ absl::Status Completer::Verify(const Blob& blob) {
   uint64_t bytes = 0;
   absl::Status first;
   for (uint32_t chunk = 0; chunk < blob->layer().chunks.size(); ++chunk) {
+    if (blob->cache().discarded()) return absl::OkStatus();
     const absl::Status verified = blob->VerifyOnDisk(chunk);
     // Fetched again in the next pass.
     if (!verified.ok() && !absl::IsNotFound(verified)) blob->cache().Drop(chunk);

@@ -55,6 +55,7 @@ bool Scrubber::Scrub(const BlobRow& row) {
   const std::vector<Chunk>& chunks = (*blob)->layer().chunks;
   for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
     if (idle_.stopping() || (idle_.Disturbed() && !idle_.WaitUntilIdle())) return false;
+    if ((*blob)->cache().discarded()) return true;
     if (!(*blob)->cache().Has(chunk)) continue;
     (void)Check(*blob, chunk);  // what is dropped comes back when it is read, or completed
     const auto cost = static_cast<double>(chunks[chunk].size_bytes) /

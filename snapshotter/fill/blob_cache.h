@@ -96,8 +96,10 @@ class BlobCache {
   // removed. After an error each chunk is in the file still, unclaimed, or a hole. REQUIRES: no
   // loop device has the file, nobody writes these chunks meanwhile; one call at a time.
   absl::Status Evict(const std::vector<ChunkExtent>& extents);
-  // Its files are about to be removed: nothing is flushed any more.
+  // Its files are about to be removed: nothing is flushed any more, and who works on it for long lets
+  // go of it, because the disk has its space until then.
   void Discard();
+  bool discarded() const { return discarded_.load(std::memory_order_relaxed); }
   bool dirty() const { return dirty_.load(std::memory_order_relaxed); }
 
   // Both files; OK when they are not there.
@@ -137,8 +139,8 @@ class BlobCache {
   mutable GracePeriod readers_;
   std::vector<std::atomic<uint64_t>> words_;
   std::atomic<bool> dirty_ = false;
-  Mutex flushing_;  // one Flush or Seal at a time; Discard waits for it
-  bool discarded_ ABSL_GUARDED_BY(flushing_) = false;
+  Mutex flushing_;                       // one Flush or Seal at a time; Discard waits for it
+  std::atomic<bool> discarded_ = false;  // set under flushing_
 };
 
 }  // namespace slacker

@@ -32,13 +32,13 @@ class ScrubberTest : public testing::NodeTest {
     scrubber_ = std::make_unique<Scrubber>(std::move(options));
   }
   static bool Never() { return false; }
-  void StartScrubber() {
+  void StartScrubber(uint64_t bytes_per_second = 1ULL << 40) {
     Scrubber::Options options;
     options.db = db_.get();
     options.filler = filler_.get();
     options.activity = [] { return 0; };
     options.idle = options.pause = std::chrono::milliseconds(1);
-    options.bytes_per_second = 1ULL << 40;
+    options.bytes_per_second = bytes_per_second;
     scrubber_ = std::make_unique<Scrubber>(std::move(options));
   }
   void FillAndFlush() {
@@ -70,6 +70,16 @@ TEST_F(ScrubberTest, WhatIsSoundStays) {
   EXPECT_EQ(scrubber_->Stats().damaged, 0U);
   EXPECT_GE(scrubber_->Stats().bytes, 2 * 30 * 4096U);
   EXPECT_TRUE(filler_->IsComplete(layer_));
+}
+
+// Its space comes back when the last one lets go of it.
+TEST_F(ScrubberTest, ARemovedCacheIsLetGoInTheMiddle) {
+  FillAndFlush();
+  const std::weak_ptr<LayerBlob> blob = *filler_->Find(layer_.id);
+  StartScrubber(layer_.size_bytes / 120);  // it would take two minutes
+  EXPECT_TRUE(testing::Eventually([&] { return scrubber_->Stats().bytes > 0; }));
+  ASSERT_OK(filler_->Remove(layer_.id));
+  EXPECT_TRUE(testing::Eventually([&] { return blob.expired(); }));
 }
 
 TEST_F(ScrubberTest, ADamagedChunkIsDroppedAndReadRightFromTheStore) {
