@@ -61,6 +61,15 @@ class BootStreamTest : public testing::NodeTest {
     StartNode();
   }
 
+  // Ensure has ended, and the stream's first reads of the rest of the boot pack wait.
+  void EnsureUntilBootPackIsHeld() {
+    store_->HoldReads(std::string(kBootPrefix));
+    auto ensure = std::async(std::launch::async, [this] { Ensure(image_.chain()); });
+    store_->WaitForHeldReads(1);
+    store_->ReleaseOneRead();
+    ensure.get();
+    store_->WaitForHeldReads(kBootReadsInFlight);
+  }
   testing::PublishedImage image_;
 };
 
@@ -275,12 +284,7 @@ TEST_F(BootStreamTest, StoppingInTheMiddleWaitsForNobodyAndTheNextLifeReadsRight
   testing::WriteBootPackOf(store_, image_, testing::AllChunks(image_));
   Ensure(image_.chains[0]);
   WaitForBoot();
-  store_->HoldReads(std::string(kBootPrefix));
-  auto ensure = std::async(std::launch::async, [this] { Ensure(image_.chain()); });
-  store_->WaitForHeldReads(1);
-  store_->ReleaseOneRead();
-  ensure.get();
-  store_->WaitForHeldReads(kBootReadsInFlight);
+  EnsureUntilBootPackIsHeld();
   auto read = StartRead(LayersOf(image_.chain())[1].id, 0, 1000);
   images_->Stop();
   EXPECT_OK(read.get()) << "withdrawn, so fetched";
@@ -291,12 +295,7 @@ TEST_F(BootStreamTest, StoppingInTheMiddleWaitsForNobodyAndTheNextLifeReadsRight
 
 TEST_F(BootStreamTest, TheNextLifeGoesOnWithWhatWasNotStreamedToTheEnd) {
   testing::WriteBootPackOf(store_, image_, testing::AllChunks(image_));
-  store_->HoldReads(std::string(kBootPrefix));
-  auto ensure = std::async(std::launch::async, [this] { Ensure(image_.chain()); });
-  store_->WaitForHeldReads(1);
-  store_->ReleaseOneRead();
-  ensure.get();
-  store_->WaitForHeldReads(kBootReadsInFlight);
+  EnsureUntilBootPackIsHeld();
   images_->Stop();
   store_->ReleaseReads();
   RestartNode();
@@ -312,12 +311,7 @@ TEST_F(BootStreamTest, TheNextLifeGoesOnWithWhatWasNotStreamedToTheEnd) {
 
 TEST_F(BootStreamTest, WhatWasCalledOffOrIsGoneIsNotResumed) {
   testing::WriteBootPackOf(store_, image_, testing::AllChunks(image_));
-  store_->HoldReads(std::string(kBootPrefix));
-  auto ensure = std::async(std::launch::async, [this] { Ensure(image_.chain()); });
-  store_->WaitForHeldReads(1);
-  store_->ReleaseOneRead();
-  ensure.get();
-  store_->WaitForHeldReads(kBootReadsInFlight);
+  EnsureUntilBootPackIsHeld();
   ASSERT_OK(images_->Collect());
   images_->boots_for_test().WaitForTest();
   images_->Stop();
@@ -330,12 +324,7 @@ TEST_F(BootStreamTest, WhatWasCalledOffOrIsGoneIsNotResumed) {
 
 TEST_F(BootStreamTest, AnImageThatGoesMeanwhileTakesItsBootPackWithIt) {
   testing::WriteBootPackOf(store_, image_, testing::AllChunks(image_));
-  store_->HoldReads(std::string(kBootPrefix));
-  auto ensure = std::async(std::launch::async, [this] { Ensure(image_.chain()); });
-  store_->WaitForHeldReads(1);
-  store_->ReleaseOneRead();
-  ensure.get();
-  store_->WaitForHeldReads(kBootReadsInFlight);
+  EnsureUntilBootPackIsHeld();
   ASSERT_OK(images_->Collect());
   EXPECT_TRUE(LayersOf(image_.chain()).empty());
   store_->ReleaseReads();
