@@ -14,8 +14,9 @@ CommandLine::CommandLine()
   app->set_version_flag("--version", "slackerctl " SLACKER_VERSION);
   app->require_subcommand(1);
   for (const Verb* verb : Verbs()) {
-    CLI::App* command = app->add_subcommand(verb->name, verb->help);
-    commands.push_back({command, verb->declare(command)});
+    CLI::App* subcommand = app->add_subcommand(verb->name, verb->help);
+    Command command(subcommand);
+    verbs.push_back({subcommand, verb->declare(&command)});
   }
 }
 
@@ -41,7 +42,7 @@ int RunSlackerctl(std::vector<std::string> arguments, const Console& console) {
     const int code = line.app->exit(error, console.out, console.err);
     return Flushed(console, code == 0 ? kExitOk : kExitUsage);
   }
-  for (const CommandLine::Command& one : line.commands) {
+  for (const CommandLine::Declared& one : line.verbs) {
     if (one.command->parsed()) return Flushed(console, one.action(console));
   }
   return kExitUsage;  // not reached: one subcommand is required

@@ -13,11 +13,11 @@ namespace slacker::ctl {
 // Every verb and option, declared.
 struct CommandLine {
   std::unique_ptr<CLI::App> app;
-  struct Command {
+  struct Declared {
     CLI::App* command;  // of `app`
     Action action;
   };
-  std::vector<Command> commands;
+  std::vector<Declared> verbs;
 
   CommandLine();
   ~CommandLine();

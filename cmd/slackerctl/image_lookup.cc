@@ -1,6 +1,5 @@
 #include "cmd/slackerctl/image_lookup.h"
 
-#include <CLI/CLI.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -77,9 +76,9 @@ absl::StatusOr<OpenedImage> OpenImage(const CommonArguments& common, std::string
   return OpenedImage{std::move(store), FoundImage{*chain, std::nullopt}};
 }
 
-void AddImageOptions(CLI::App* command, ImageArguments* arguments, bool positional) {
+void AddImageOptions(Command* command, ImageArguments* arguments, bool positional) {
   if (positional) {
-    command->add_option("IMAGE", arguments->image, "Image name or chain ID")->required();
+    command->Add("IMAGE", &arguments->image, "Image name or chain ID").Required();
   }
   AddCommon(command, &arguments->common);
   AddAccess(command, &arguments->common.access);

@@ -41,7 +41,7 @@ struct ImageArguments {
   std::vector<std::string> trusted_keys;  // files
 };
 // Its option IMAGE, if `positional`, and all the others.
-void AddImageOptions(CLI::App* command, ImageArguments* arguments, bool positional = true);
+void AddImageOptions(Command* command, ImageArguments* arguments, bool positional = true);
 
 // The store, a reader that believes the trusted keys, and the image. The manifest is not read yet.
 struct ReadableImage {

@@ -2,7 +2,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 
 #include "backend/base/status.h"
@@ -15,9 +14,9 @@ constexpr std::chrono::seconds kAnswerTime{30};
 
 }  // namespace
 
-void AddAddress(CLI::App* command, std::string* address) {
-  command->add_option("--address", *address, "slackerd's socket")
-      ->default_val("/run/slacker/slackerd.sock");
+void AddAddress(Command* command, std::string* address) {
+  *address = "/run/slacker/slackerd.sock";
+  command->Add("--address", address, "slackerd's socket").ShowDefault();
 }
 
 absl::StatusOr<std::unique_ptr<NodeClient>> NodeClient::Open(const std::string& address) {
@@ -36,8 +35,7 @@ absl::StatusOr<node_v1::StatusResponse> NodeClient::Status() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kAnswerTime);
   node_v1::StatusResponse response;
-  RETURN_IF_ERROR(
-      FromGrpc(stub_->Status(&context, {}, &response), "slackerd at " + address_));
+  RETURN_IF_ERROR(FromGrpc(stub_->Status(&context, {}, &response), "slackerd at " + address_));
   return response;
 }
 

@@ -6,18 +6,15 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "cmd/slackerctl/command.h"
 #include "node.grpc.pb.h"
-
-namespace CLI {
-class App;
-}  // namespace CLI
 
 namespace slacker::ctl {
 
 namespace node_v1 = ::slacker::node::v1;
 
 // Adds --address.
-void AddAddress(CLI::App* command, std::string* address);
+void AddAddress(Command* command, std::string* address);
 
 // Thread-safe. Errors: UNAVAILABLE, no slackerd serves the socket; UNIMPLEMENTED, an older one does.
 class NodeClient {

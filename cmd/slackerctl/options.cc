@@ -1,5 +1,4 @@
 // Options that several verbs have.
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 
 #include "cmd/slackerctl/verb.h"
@@ -17,36 +16,36 @@ std::string DefaultStore() {
 
 }  // namespace
 
-void AddCommon(CLI::App* command, CommonArguments* common) {
+void AddCommon(Command* command, CommonArguments* common) {
   common->store = DefaultStore();
-  command->add_option(
-      "--store", common->store,
+  command->Add(
+      "--store", &common->store,
       "URL of the store (default: $SLACKER_STORE, or else " + std::string(kDefaultStore) + ")");
-  command->add_flag("--json", common->json, "Write JSON");
+  command->Flag("--json", &common->json, "Write JSON");
 }
 
-void AddAccess(CLI::App* command, StoreAccess* access) {
-  command->add_option("--ca-file", access->ca_file,
-                      "https: PEM file of the authorities that certify the server");
-  command->add_option("--client-certificate", access->client_certificate,
-                      "https: PEM file of what is proved to the server");
-  command->add_option("--client-key", access->client_key, "https: its key");
-  command->add_option("--token-file", access->token_file, "https: file with a bearer token");
+void AddAccess(Command* command, StoreAccess* access) {
+  command->Add("--ca-file", &access->ca_file,
+               "https: PEM file of the authorities that certify the server");
+  command->Add("--client-certificate", &access->client_certificate,
+               "https: PEM file of what is proved to the server");
+  command->Add("--client-key", &access->client_key, "https: its key");
+  command->Add("--token-file", &access->token_file, "https: file with a bearer token");
 }
 
-void AddPlatform(CLI::App* command, std::string* platform) {
-  command->add_option("--platform", *platform, "os/arch[/variant] (default: this machine's)");
+void AddPlatform(Command* command, std::string* platform) {
+  command->Add("--platform", platform, "os/arch[/variant] (default: this machine's)");
 }
 
-void AddSigningKey(CLI::App* command, std::string* key) {
-  command->add_option("--key", *key, "File of the key that signs (slackerctl keygen)");
+Option AddSigningKey(Command* command, std::string* key) {
+  return command->Add("--key", key, "File of the key that signs (slackerctl keygen)");
 }
 
-void AddTrustedKeys(CLI::App* command, std::vector<std::string>* keys) {
+void AddTrustedKeys(Command* command, std::vector<std::string>* keys) {
   command
-      ->add_option("--trusted-key", *keys,
-                   "File of a public key whose signatures count; may be given again")
-      ->allow_extra_args(false);  // what follows the value is the next argument
+      ->Add("--trusted-key", keys,
+            "File of a public key whose signatures count; may be given again")
+      .OneByOne();  // what follows the value is the next argument
 }
 
 }  // namespace slacker::ctl

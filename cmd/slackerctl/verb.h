@@ -8,11 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "cmd/common/store_url.h"
+#include "cmd/slackerctl/command.h"
 #include "cmd/slackerctl/output.h"
-
-namespace CLI {
-class App;
-}  // namespace CLI
 
 namespace slacker::ctl {
 
@@ -29,7 +26,7 @@ struct Verb {
   const char* help;  // one line, without a full stop
   // Adds the options to the verb's own command and returns what is to be done once they have been
   // parsed. The action owns what they are parsed into.
-  Action (*declare)(CLI::App* command);
+  Action (*declare)(Command* command);
 };
 
 // What nearly every verb takes.
@@ -38,12 +35,12 @@ struct CommonArguments {
   StoreAccess access;
   bool json = false;
 };
-void AddCommon(CLI::App* command, CommonArguments* common);
+void AddCommon(Command* command, CommonArguments* common);
 // For verbs that only read: a store behind a web server will do.
-void AddAccess(CLI::App* command, StoreAccess* access);
-void AddPlatform(CLI::App* command, std::string* platform);
-void AddSigningKey(CLI::App* command, std::string* key);
-void AddTrustedKeys(CLI::App* command, std::vector<std::string>* keys);
+void AddAccess(Command* command, StoreAccess* access);
+void AddPlatform(Command* command, std::string* platform);
+Option AddSigningKey(Command* command, std::string* key);
+void AddTrustedKeys(Command* command, std::vector<std::string>* keys);
 
 // How most verbs end: shows the error; or else the report, as to_json(report) for programs that ask for
 // it, or by print(report, console). The exit code: kExitOk or kExitFailed.

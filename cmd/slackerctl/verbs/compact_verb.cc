@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -50,7 +49,7 @@ int RunCompact(const CommonArguments& common, const Console& console) {
   return shown == kExitOk && !report->damaged.empty() ? kExitFailed : shown;
 }
 
-Action DeclareCompact(CLI::App* command) {
+Action DeclareCompact(Command* command) {
   auto common = std::make_shared<CommonArguments>();
   AddCommon(command, common.get());
   return [common](const Console& console) { return RunCompact(*common, console); };

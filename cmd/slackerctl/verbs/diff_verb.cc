@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -137,12 +136,11 @@ absl::Status Compare(const Arguments& arguments, const Console& console) {
                                  [&](const TreeChange& change) { return report.Add(change); }));
 }
 
-Action DeclareDiff(CLI::App* command) {
+Action DeclareDiff(Command* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("IMAGE1", arguments->before.image, "Image name or chain ID")->required();
-  command->add_option("IMAGE2", arguments->after, "Image name or chain ID")->required();
-  command->add_option("PATH", arguments->path, "Only this, and what is below")
-      ->capture_default_str();
+  command->Add("IMAGE1", &arguments->before.image, "Image name or chain ID").Required();
+  command->Add("IMAGE2", &arguments->after, "Image name or chain ID").Required();
+  command->Add("PATH", &arguments->path, "Only this, and what is below").ShowDefault();
   AddImageOptions(command, &arguments->before, /*positional=*/false);
   return [arguments](const Console& console) {
     const absl::Status status = Compare(*arguments, console);

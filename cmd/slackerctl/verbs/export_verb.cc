@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -125,19 +124,19 @@ int RunExport(const Arguments& arguments, const Console& console) {
   return kExitOk;
 }
 
-Action DeclareExport(CLI::App* command) {
+Action DeclareExport(Command* command) {
   auto arguments = std::make_shared<Arguments>();
   AddImageOptions(command, &arguments->image);
   command
-      ->add_option("TARGET", arguments->target,
-                   "oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or docker://REFERENCE")
-      ->required();
+      ->Add("TARGET", &arguments->target,
+            "oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or docker://REFERENCE")
+      .Required();
   arguments->registry.credential_files = DefaultCredentialFiles();
   arguments->registry.hosts_directory = "/etc/containerd/certs.d";
   command
-      ->add_option("--hosts-dir", arguments->registry.hosts_directory,
-                   "Directory of containerd's hosts.toml files: mirrors and certificates")
-      ->capture_default_str();
+      ->Add("--hosts-dir", &arguments->registry.hosts_directory,
+            "Directory of containerd's hosts.toml files: mirrors and certificates")
+      .ShowDefault();
   return [arguments](const Console& console) { return RunExport(*arguments, console); };
 }
 

@@ -1,5 +1,4 @@
 // ls and cat.
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -139,21 +138,21 @@ int ExitCode(const absl::Status& status, const Console& console) {
   return kExitFailed;
 }
 
-Action DeclareLs(CLI::App* command) {
+Action DeclareLs(Command* command) {
   auto arguments = std::make_shared<LsArguments>();
   AddImageOptions(command, &arguments->image);
-  command->add_option("PATH", arguments->path, "In the image")->capture_default_str();
-  command->add_flag("-R,--recursive", arguments->recursive, "Also what is in directories");
+  command->Add("PATH", &arguments->path, "In the image").ShowDefault();
+  command->Flag("-R,--recursive", &arguments->recursive, "Also what is in directories");
   return
       [arguments](const Console& console) { return ExitCode(List(*arguments, console), console); };
 }
 
-Action DeclareCat(CLI::App* command) {
+Action DeclareCat(Command* command) {
   auto arguments = std::make_shared<CatArguments>();
   AddImageOptions(command, &arguments->image);
   // The content is bytes: there is no JSON of it.
-  command->remove_option(command->get_option("--json"));
-  command->add_option("PATH", arguments->paths, "In the image; symlinks are followed")->required();
+  command->Drop("--json");
+  command->Add("PATH", &arguments->paths, "In the image; symlinks are followed").Required();
   return [arguments](const Console& console) {
     return ExitCode(Concatenate(*arguments, console), console);
   };

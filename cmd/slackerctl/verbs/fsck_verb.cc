@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -58,11 +57,11 @@ int RunFsck(const Arguments& arguments, const Console& console) {
   return shown == kExitOk ? ExitCodeOf(report->verified) : shown;
 }
 
-Action DeclareFsck(CLI::App* command) {
+Action DeclareFsck(Command* command) {
   auto arguments = std::make_shared<Arguments>();
   AddCommon(command, &arguments->common);
-  command->add_flag("--repair", arguments->repair,
-                    "Make anew what can be, move aside what is damaged");
+  command->Flag("--repair", &arguments->repair,
+                "Make anew what can be, move aside what is damaged");
   AddTrustedKeys(command, &arguments->trusted_keys);
   return [arguments](const Console& console) { return RunFsck(*arguments, console); };
 }

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -82,14 +81,14 @@ int RunGc(const Arguments& arguments, const Console& console) {
       [&](const GcReport& report, const Console& to) { PrintReport(arguments, report, to); });
 }
 
-Action DeclareGc(CLI::App* command) {
+Action DeclareGc(Command* command) {
   auto arguments = std::make_shared<Arguments>();
   AddCommon(command, &arguments->common);
   command
-      ->add_option("--grace", arguments->grace,
-                   "How long something must have been found unused before it goes: 30d, 12h, 0")
-      ->capture_default_str();
-  command->add_flag("--dry-run", arguments->dry_run, "Only say what would be done");
+      ->Add("--grace", &arguments->grace,
+            "How long something must have been found unused before it goes: 30d, 12h, 0")
+      .ShowDefault();
+  command->Flag("--dry-run", &arguments->dry_run, "Only say what would be done");
   return [arguments](const Console& console) { return RunGc(*arguments, console); };
 }
 

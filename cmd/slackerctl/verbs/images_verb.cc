@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -19,7 +18,8 @@ struct Arguments {
   CommonArguments common;
   std::string platform;  // empty: all
   bool node = false;
-  std::string root;  // of slackerd, for `node`
+  // Of slackerd, for `node`.
+  std::string root = "/var/lib/containerd/io.containerd.snapshotter.v1.slacker";
 };
 
 struct ListedImage {
@@ -136,16 +136,16 @@ int RunImages(const Arguments& arguments, const Console& console) {
   return exit_code;
 }
 
-Action DeclareImages(CLI::App* command) {
+Action DeclareImages(Command* command) {
   auto arguments = std::make_shared<Arguments>();
   AddCommon(command, &arguments->common);
-  command->add_option("--platform", arguments->platform,
-                      "Only images for os/arch[/variant] (default: all)");
-  CLI::Option* node = command->add_flag(
-      "--node", arguments->node, "What this node has of images, instead of what the store has");
-  command->add_option("--root", arguments->root, "With --node: slackerd's root directory")
-      ->needs(node)
-      ->default_val("/var/lib/containerd/io.containerd.snapshotter.v1.slacker");
+  command->Add("--platform", &arguments->platform,
+               "Only images for os/arch[/variant] (default: all)");
+  const Option node = command->Flag("--node", &arguments->node,
+                                    "What this node has of images, instead of what the store has");
+  command->Add("--root", &arguments->root, "With --node: slackerd's root directory")
+      .Needs(node)
+      .ShowDefault();
   return [arguments](const Console& console) {
     return arguments->node ? ListNodeImages(arguments->root, arguments->common.json, console)
                            : RunImages(*arguments, console);

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -187,7 +186,7 @@ int RunInspect(const ImageArguments& arguments, const Console& console) {
   return kExitOk;
 }
 
-Action DeclareInspect(CLI::App* command) {
+Action DeclareInspect(Command* command) {
   auto arguments = std::make_shared<ImageArguments>();
   AddImageOptions(command, arguments.get());
   return [arguments](const Console& console) { return RunInspect(*arguments, console); };

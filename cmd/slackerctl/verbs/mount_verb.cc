@@ -3,7 +3,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -115,20 +114,19 @@ absl::Status Mount(Arguments& arguments, const Console& console) {
   return absl::OkStatus();
 }
 
-Action DeclareMount(CLI::App* command) {
+Action DeclareMount(Command* command) {
   auto arguments = std::make_shared<Arguments>();
   AddImageOptions(command, &arguments->image);
-  command->add_option("DIRECTORY", arguments->mount.directory, "Where: an existing directory")
-      ->required();
+  command->Add("DIRECTORY", &arguments->mount.directory, "Where: an existing directory").Required();
   command
-      ->add_option("--timeout", arguments->timeout_seconds,
-                   "Seconds that a read waits for the store before it fails")
-      ->check(CLI::Range(1, 86400))
-      ->capture_default_str();
-  command->add_option("--state-dir", arguments->mount.state_dir, "Where what was read is kept")
-      ->capture_default_str();
-  command->add_option("--run-dir", arguments->mount.run_dir, "Where the keeper's socket is")
-      ->capture_default_str();
+      ->Add("--timeout", &arguments->timeout_seconds,
+            "Seconds that a read waits for the store before it fails")
+      .Between(1, 86400)
+      .ShowDefault();
+  command->Add("--state-dir", &arguments->mount.state_dir, "Where what was read is kept")
+      .ShowDefault();
+  command->Add("--run-dir", &arguments->mount.run_dir, "Where the keeper's socket is")
+      .ShowDefault();
   return [arguments](const Console& console) {
     const absl::Status status = Mount(*arguments, console);
     if (!status.ok()) PrintError(console.err, status);

@@ -56,10 +56,14 @@ std::vector<Cell> Row(const NodeImage& image) {
   const Totals totals = Sum(image);
   std::string proved = std::to_string(totals.proved) + "/" + std::to_string(image.layers.size());
   if (totals.refuted > 0) proved += ", " + std::to_string(totals.refuted) + " refuted";
-  return {TextCell(Names(image)),           DigestCell(image.chain_id),
-          CountCell(image.layers.size()),   SizeCell(totals.size_bytes),
-          SizeCell(totals.cached_bytes),    TextCell(proved),
-          TextCell(Percent(image, totals)), CountCell(totals.switched),
+  return {TextCell(Names(image)),
+          DigestCell(image.chain_id),
+          CountCell(image.layers.size()),
+          SizeCell(totals.size_bytes),
+          SizeCell(totals.cached_bytes),
+          TextCell(proved),
+          TextCell(Percent(image, totals)),
+          CountCell(totals.switched),
           TextCell(image.attached ? "yes" : "no")};
 }
 

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -140,31 +139,25 @@ absl::StatusOr<int> RunRelease(const Arguments& arguments, const Console& consol
   return exit_code;
 }
 
-Action DeclareNode(CLI::App* command) {
+Action DeclareNode(Command* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("ACTION", arguments->action, "release")
-      ->required()
-      ->check(CLI::IsMember({"release"}));
-  CLI::Option* image = command->add_option("IMAGE", arguments->image, "Its name in containerd");
-  command->add_flag("--all", arguments->all, "Every image of the namespace")->excludes(image);
+  command->Add("ACTION", &arguments->action, "release").Required().OneOf({"release"});
+  const Option image = command->Add("IMAGE", &arguments->image, "Its name in containerd");
+  command->Flag("--all", &arguments->all, "Every image of the namespace").Excludes(image);
   AddCommon(command, &arguments->common);
   AddAccess(command, &arguments->common.access);
   AddTrustedKeys(command, &arguments->trusted_keys);
+  command->Add("--containerd-address", &arguments->containerd.address, "containerd's socket")
+      .ShowDefault();
   command
-      ->add_option("--containerd-address", arguments->containerd.address, "containerd's socket")
-      ->capture_default_str();
-  command
-      ->add_option("--containerd-namespace", arguments->containerd.name_space,
-                   "Its namespace; kubelets use k8s.io")
-      ->capture_default_str();
-  command->footer(
+      ->Add("--containerd-namespace", &arguments->containerd.name_space,
+            "Its namespace; kubelets use k8s.io")
+      .ShowDefault();
+  command->SetFooter(
       "release puts the layers that containerd never downloaded into its content store, rebuilt "
       "from the store, so that any snapshotter can unpack the image again.");
-  command->callback([arguments] {
-    if (arguments->image.empty() && !arguments->all) {
-      throw CLI::ValidationError("IMAGE", "or --all is required");
-    }
-  });
+  command->Demand("IMAGE", "or --all is required",
+                  [arguments] { return !arguments->image.empty() || arguments->all; });
   return [arguments](const Console& console) {
     const absl::StatusOr<int> code = RunRelease(*arguments, console);
     if (code.ok()) return *code;
@@ -175,6 +168,7 @@ Action DeclareNode(CLI::App* command) {
 
 }  // namespace
 
-const Verb kNodeVerb = {"node", "Give what this node has of images back to containerd", DeclareNode};
+const Verb kNodeVerb = {"node", "Give what this node has of images back to containerd",
+                        DeclareNode};
 
 }  // namespace slacker::ctl

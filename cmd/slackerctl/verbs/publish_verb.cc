@@ -1,9 +1,9 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "backend/publish/publisher.h"
@@ -183,79 +183,77 @@ int RunPublish(const Arguments& arguments, const Console& console) {
 
 std::string CheckChunkSize(const std::string& text) {
   uint64_t size = 0;
-  const bool number = CLI::detail::lexical_cast(text, size);
+  const bool number = absl::SimpleAtoi(text, &size);
   const bool good =
       number && size >= kMinChunkSize && size <= kMaxChunkSize && (size & (size - 1)) == 0;
   return good ? "" : "the chunk size must be a power of two from 4096 to 262144";
 }
 
 // Who may have the images.
-void AddReaders(CLI::App* command, Arguments* arguments) {
-  CLI::Option* readers =
-      command->add_option("--private", arguments->private_repository,
-                          "Repository whose readers alone may have the images (default: as its "
-                          "registry says; layouts and archives are for everybody)");
+void AddReaders(Command* command, Arguments* arguments) {
+  const Option readers =
+      command->Add("--private", &arguments->private_repository,
+                   "Repository whose readers alone may have the images (default: as its "
+                   "registry says; layouts and archives are for everybody)");
   command
-      ->add_flag("--public", arguments->for_everybody,
-                 "Everybody may have the images, whatever their registry says")
-      ->excludes(readers);
+      ->Flag("--public", &arguments->for_everybody,
+             "Everybody may have the images, whatever their registry says")
+      .Excludes(readers);
 }
 
-void AddPlatforms(CLI::App* command, Arguments* arguments) {
-  CLI::Option* platform =
+void AddPlatforms(Command* command, Arguments* arguments) {
+  const Option platform =
       command
-          ->add_option("--platform", arguments->platforms,
-                       "os/arch[/variant] (default: this machine's); may be given again")
-          ->allow_extra_args(false);
-  command->add_flag("--all-platforms", arguments->all_platforms, "Every Linux platform there is")
-      ->excludes(platform);
+          ->Add("--platform", &arguments->platforms,
+                "os/arch[/variant] (default: this machine's); may be given again")
+          .OneByOne();
+  command->Flag("--all-platforms", &arguments->all_platforms, "Every Linux platform there is")
+      .Excludes(platform);
 }
 
 // How sources are reached.
-void AddSources(CLI::App* command, Arguments* arguments) {
+void AddSources(Command* command, Arguments* arguments) {
   command
-      ->add_option("--hosts-dir", arguments->hosts_directory,
-                   "Directory of containerd's hosts.toml files: mirrors and certificates")
-      ->capture_default_str();
+      ->Add("--hosts-dir", &arguments->hosts_directory,
+            "Directory of containerd's hosts.toml files: mirrors and certificates")
+      .ShowDefault();
   command
-      ->add_option("--containerd-address", arguments->containerd.address,
-                   "Socket of the containerd that containerd:NAME means")
-      ->capture_default_str();
+      ->Add("--containerd-address", &arguments->containerd.address,
+            "Socket of the containerd that containerd:NAME means")
+      .ShowDefault();
   command
-      ->add_option("--containerd-namespace", arguments->containerd.name_space,
-                   "Its namespace; kubelets use k8s.io")
-      ->capture_default_str();
+      ->Add("--containerd-namespace", &arguments->containerd.name_space,
+            "Its namespace; kubelets use k8s.io")
+      .ShowDefault();
 }
 
-Action DeclarePublish(CLI::App* command) {
+Action DeclarePublish(Command* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("SOURCE", arguments->sources,
-                      "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], "
-                      "docker-archive:FILE[:NAME] or containerd:NAME");
-  command->add_flag("--serve", arguments->serve,
+  command->Add("SOURCE", &arguments->sources,
+               "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], "
+               "docker-archive:FILE[:NAME] or containerd:NAME");
+  const Option serve =
+      command->Flag("--serve", &arguments->serve,
                     "Publish what nodes request, until a signal ends it, instead of SOURCE");
   command
-      ->add_option("--node", arguments->node,
-                   "With --serve: publish what the slackerd of this root has noted, from its "
-                   "containerd, until nothing is left or standard input is closed")
-      ->needs("--serve");
+      ->Add("--node", &arguments->node,
+            "With --serve: publish what the slackerd of this root has noted, from its "
+            "containerd, until nothing is left or standard input is closed")
+      .Needs(serve);
   AddCommon(command, &arguments->common);
   AddPlatforms(command, arguments.get());
-  command->add_option("--chunk-size", arguments->chunk_size, "Bytes in a chunk")
-      ->check(CLI::Validator(CheckChunkSize, "BYTES"))
-      ->capture_default_str();
-  command->add_option("--zstd-level", arguments->zstd_level, "How hard to compress")
-      ->check(CLI::Range(1, 19))
-      ->capture_default_str();
+  command->Add("--chunk-size", &arguments->chunk_size, "Bytes in a chunk")
+      .Checked("BYTES", CheckChunkSize)
+      .ShowDefault();
+  command->Add("--zstd-level", &arguments->zstd_level, "How hard to compress")
+      .Between(1, 19)
+      .ShowDefault();
   AddReaders(command, arguments.get());
   AddSources(command, arguments.get());
   AddSigningKey(command, &arguments->key);
   AddTrustedKeys(command, &arguments->trusted_keys);
-  command->callback([arguments] {
-    if (arguments->serve != arguments->sources.empty()) {
-      throw CLI::ValidationError("SOURCE", "is required, or else --serve");
-    }
-  });
+  command->Demand("SOURCE", "is required, or else --serve",
+                  [arguments] { return arguments->serve == arguments->sources.empty(); });
   return [arguments](const Console& console) { return RunPublish(*arguments, console); };
 }
 

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -63,7 +62,7 @@ int RunRequests(const CommonArguments& common, const Console& console) {
   return kExitOk;
 }
 
-Action DeclareRequests(CLI::App* command) {
+Action DeclareRequests(Command* command) {
   auto common = std::make_shared<CommonArguments>();
   AddCommon(command, common.get());
   return [common](const Console& console) { return RunRequests(*common, console); };

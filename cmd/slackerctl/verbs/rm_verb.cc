@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -59,9 +58,9 @@ int RunRm(const Arguments& arguments, const Console& console) {
   return kExitOk;
 }
 
-Action DeclareRm(CLI::App* command) {
+Action DeclareRm(Command* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("IMAGE", arguments->images, "Image names or chain IDs")->required();
+  command->Add("IMAGE", &arguments->images, "Image names or chain IDs").Required();
   AddCommon(command, &arguments->common);
   AddPlatform(command, &arguments->platform);
   return [arguments](const Console& console) { return RunRm(*arguments, console); };

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -68,12 +67,11 @@ absl::StatusOr<bool> Scrub(const Arguments& arguments, const Console& console) {
   bool right = true;
   std::vector<std::vector<Cell>> rows;
   nlohmann::json list = nlohmann::json::array();
-  const absl::Status scrubbed =
-      client->Scrub(request, [&](const node_v1::ScrubbedLayer& layer) {
-        right = right && layer.error().empty() && layer.damaged() == layer.repaired();
-        rows.push_back(Row(layer));
-        list.push_back(ToJson(layer));
-      });
+  const absl::Status scrubbed = client->Scrub(request, [&](const node_v1::ScrubbedLayer& layer) {
+    right = right && layer.error().empty() && layer.damaged() == layer.repaired();
+    rows.push_back(Row(layer));
+    list.push_back(ToJson(layer));
+  });
   RETURN_IF_ERROR(scrubbed);
   if (arguments.json) {
     PrintJson(console.out, list);
@@ -89,12 +87,12 @@ int RunScrub(const Arguments& arguments, const Console& console) {
   return right.ok() && *right ? kExitOk : kExitFailed;
 }
 
-Action DeclareScrub(CLI::App* command) {
+Action DeclareScrub(Command* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("IMAGE", arguments->image,
-                      "The name by which it was pulled, or its chain ID (default: all)");
+  command->Add("IMAGE", &arguments->image,
+               "The name by which it was pulled, or its chain ID (default: all)");
   AddAddress(command, &arguments->address);
-  command->add_flag("--json", arguments->json, "Write JSON");
+  command->Flag("--json", &arguments->json, "Write JSON");
   return [arguments](const Console& console) { return RunScrub(*arguments, console); };
 }
 

@@ -1,5 +1,4 @@
 // keygen and sign.
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -74,21 +73,18 @@ int RunSign(const SignArguments& arguments, const Console& console) {
   return shown == kExitOk && !report->damages.empty() ? kExitFailed : shown;
 }
 
-Action DeclareKeygen(CLI::App* command) {
+Action DeclareKeygen(Command* command) {
   auto path = std::make_shared<std::string>();
-  command->add_option("FILE", *path, "Where the signing key goes; FILE.pub is its public half")
-      ->required();
+  command->Add("FILE", path.get(), "Where the signing key goes; FILE.pub is its public half").Required();
   return [path](const Console& console) { return RunKeygen(*path, console); };
 }
 
-Action DeclareSign(CLI::App* command) {
+Action DeclareSign(Command* command) {
   auto arguments = std::make_shared<SignArguments>();
-  command->add_option("IMAGE", arguments->image,
-                      "Image name or chain ID (default: the whole store)");
+  command->Add("IMAGE", &arguments->image, "Image name or chain ID (default: the whole store)");
   AddCommon(command, &arguments->common);
   AddPlatform(command, &arguments->platform);
-  AddSigningKey(command, &arguments->key);
-  command->get_option("--key")->required();
+  AddSigningKey(command, &arguments->key).Required();
   AddTrustedKeys(command, &arguments->trusted_keys);
   return [arguments](const Console& console) { return RunSign(*arguments, console); };
 }

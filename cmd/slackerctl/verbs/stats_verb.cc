@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -95,7 +94,7 @@ int RunStats(const CommonArguments& common, const Console& console) {
   return ShowReport(Measure(common), common.json, console, StatsJson, PrintStats);
 }
 
-Action DeclareStats(CLI::App* command) {
+Action DeclareStats(Command* command) {
   auto common = std::make_shared<CommonArguments>();
   AddCommon(command, common.get());
   return [common](const Console& console) { return RunStats(*common, console); };

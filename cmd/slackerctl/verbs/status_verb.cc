@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -36,8 +35,8 @@ using Fields = std::vector<std::pair<std::string, Cell>>;
 
 std::string PullsText(const node_v1::Breaker& breaker) {
   const std::string since = " since " + FormatTime(breaker.since_unix_seconds());
-  const std::string why = ": " + breaker.error() + " (" + std::to_string(breaker.refused()) +
-                          " questions spared)";
+  const std::string why =
+      ": " + breaker.error() + " (" + std::to_string(breaker.refused()) + " questions spared)";
   if (breaker.state() == "open") {
     return "not asked" + since + ", tried again at " +
            FormatTime(breaker.next_probe_unix_seconds()) + why;
@@ -69,9 +68,10 @@ std::string KeptText(const node_v1::Keeper& keeper) {
 
 void PrintStatus(const NodeView& view, const Console& console) {
   const node_v1::StatusResponse& status = view.status;
-  Fields fields = {{"slackerd", TextCell(status.version() + ", PID " + std::to_string(status.pid()) +
-                                         ", since " + FormatTime(status.started_unix_seconds()))},
-                   {"root", TextCell(status.root())}};
+  Fields fields = {
+      {"slackerd", TextCell(status.version() + ", PID " + std::to_string(status.pid()) +
+                            ", since " + FormatTime(status.started_unix_seconds()))},
+      {"root", TextCell(status.root())}};
   for (const node_v1::Feature& feature : status.features()) {
     const std::string missing = feature.detail().empty() ? "no" : "no: " + feature.detail();
     fields.emplace_back("kernel " + feature.name(), TextCell(feature.found() ? "yes" : missing));
@@ -99,9 +99,8 @@ void PrintStatus(const NodeView& view, const Console& console) {
 nlohmann::json StoreJson(const node_v1::Store& store) {
   nlohmann::json json = {{"places", nlohmann::json::array()}};
   for (const node_v1::Place& place : store.places()) {
-    nlohmann::json one = {{"aside", place.aside()},
-                          {"reads", place.reads()},
-                          {"failures", place.failures()}};
+    nlohmann::json one = {
+        {"aside", place.aside()}, {"reads", place.reads()}, {"failures", place.failures()}};
     SetBytes(&one, "url", place.url());
     if (place.aside()) {
       one["since_unix_seconds"] = place.since_unix_seconds();
@@ -164,10 +163,10 @@ int RunStatus(const Arguments& arguments, const Console& console) {
   return kExitOk;
 }
 
-Action DeclareStatus(CLI::App* command) {
+Action DeclareStatus(Command* command) {
   auto arguments = std::make_shared<Arguments>();
   AddAddress(command, &arguments->address);
-  command->add_flag("--json", arguments->json, "Write JSON");
+  command->Flag("--json", &arguments->json, "Write JSON");
   return [arguments](const Console& console) { return RunStatus(*arguments, console); };
 }
 

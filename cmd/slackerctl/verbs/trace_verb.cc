@@ -1,5 +1,4 @@
 // trace record, show and rm: what the starts of an image read.
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -124,39 +123,36 @@ absl::Status RunTrace(Arguments& arguments, const Console& console) {
   return Remove(arguments, console);
 }
 
-Action DeclareTrace(CLI::App* command) {
+Action DeclareTrace(Command* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("ACTION", arguments->action, "record, show or rm")
-      ->required()
-      ->check(CLI::IsMember({"record", "show", "rm"}));
+  command->Add("ACTION", &arguments->action, "record, show or rm")
+      .Required()
+      .OneOf({"record", "show", "rm"});
   AddImageOptions(command, &arguments->image);
-  command->add_option("COMMAND", arguments->record.command,
-                      "record: what runs, behind -- (default: what the image runs)");
+  command->Add("COMMAND", &arguments->record.command,
+               "record: what runs, behind -- (default: what the image runs)");
   command
-      ->add_option("--seconds", arguments->record.seconds,
-                   "record: so long at most; a command that still runs is ended")
-      ->check(CLI::Range(1, 3600))
-      ->capture_default_str();
-  command->add_option("--root", arguments->root,
-                      "show: of the node with this root directory, not of the store");
+      ->Add("--seconds", &arguments->record.seconds,
+            "record: so long at most; a command that still runs is ended")
+      .Between(1, 3600)
+      .ShowDefault();
+  command->Add("--root", &arguments->root,
+               "show: of the node with this root directory, not of the store");
   command
-      ->add_option("--state-dir", arguments->record.mount.state_dir,
-                   "record: where what was read is kept meanwhile")
-      ->capture_default_str();
+      ->Add("--state-dir", &arguments->record.mount.state_dir,
+            "record: where what was read is kept meanwhile")
+      .ShowDefault();
   command
-      ->add_option("--run-dir", arguments->record.mount.run_dir,
-                   "record: where the keeper's socket is")
-      ->capture_default_str();
-  command->footer(
+      ->Add("--run-dir", &arguments->record.mount.run_dir, "record: where the keeper's socket is")
+      .ShowDefault();
+  command->SetFooter(
       "record mounts the image and runs COMMAND in it, as root, in namespaces of its own on a "
       "writable copy in memory, with this machine's network; what it reads is merged with what is "
       "known of earlier starts, and the image's boot pack is made of that. show lists what is "
       "usual "
       "at a start, in its order. rm forgets it: the boot pack is made of a guess again.");
-  command->callback([arguments] {
-    if (arguments->action != "record" && !arguments->record.command.empty()) {
-      throw CLI::ValidationError("COMMAND", "is for record alone");
-    }
+  command->Demand("COMMAND", "is for record alone", [arguments] {
+    return arguments->action == "record" || arguments->record.command.empty();
   });
   return [arguments](const Console& console) {
     const absl::Status status = RunTrace(*arguments, console);

@@ -9,7 +9,7 @@ std::span<const Verb* const> Verbs() {
       &kPublishVerb, &kImagesVerb, &kInspectVerb, &kLsVerb,      &kCatVerb,  &kDiffVerb,
       &kMountVerb,   &kExportVerb, &kVerifyVerb,  &kKeygenVerb,  &kSignVerb, &kRequestsVerb,
       &kTraceVerb,   &kRmVerb,     &kGcVerb,      &kCompactVerb, &kFsckVerb, &kStatsVerb,
-      &kStatusVerb, &kNodeVerb, &kScrubVerb,
+      &kStatusVerb,  &kNodeVerb,   &kScrubVerb,
   };
   return kVerbs;
 }

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -67,10 +66,9 @@ int RunVerify(const Arguments& arguments, const Console& console) {
   return shown == kExitOk ? ExitCodeOf(*report) : shown;
 }
 
-Action DeclareVerify(CLI::App* command) {
+Action DeclareVerify(Command* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("IMAGE", arguments->image,
-                      "Image name or chain ID (default: the whole store)");
+  command->Add("IMAGE", &arguments->image, "Image name or chain ID (default: the whole store)");
   AddCommon(command, &arguments->common);
   AddAccess(command, &arguments->common.access);
   AddPlatform(command, &arguments->platform);
