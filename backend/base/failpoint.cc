@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 namespace slacker {
 namespace {
@@ -41,6 +42,11 @@ void PassFailpoint(const char* name) {
                  line.size());  // a trace that cannot be written fails its test
   }
   if (plan.name == name && plan.passages_left.fetch_sub(1) == 1) (void)raise(SIGKILL);
+}
+
+bool IsTakenAway(const char* name) {
+  const char* taken = std::getenv("SLACKER_WITHOUT");
+  return taken != nullptr && std::string_view(taken) == name;
 }
 
 }  // namespace slacker

@@ -131,7 +131,7 @@ NodeStatus Daemon::Status() {
   status.features = ProbeKernel(root_ + "/blobs");
   status.features.push_back(
       {"fuse_resend", connection_->kernel_resends(),
-       connection_->kernel_resends() ? "" : "reads that wait while slackerd restarts fail"});
+       connection_->kernel_resends() ? "" : "the keeper has the requests that slackerd has taken"});
   status.fuse_directory = connection_->directory();
   status.fuse_alive = connection_->alive();
   status.fuse_adopted = connection_->adopted();

@@ -5,9 +5,15 @@
 // (KernelTreeMounter sees to that): so the path of a loop device's backing file always tells
 // connection and blob.
 //
+// The keeper has /dev/fuse as "fuse.<n>", and where the kernel does not send requests again the slots
+// of every server that has not been taken over wholly as "slots1.<n>.<k>" (1: of their layout), k
+// growing.
+//
 // This process never opens or looks up anything below that directory, see FuseServer.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -29,9 +35,10 @@ class FuseConnection {
   };
 
   // Takes the connection over from the keeper if that has a living one whose unanswered requests
-  // the kernel sends again (Linux 6.9), otherwise mounts a new one and gives it to the keeper; what
-  // the keeper has of others is closed, which answers their readers with errors. Serves `source`
-  // from the moment it returns. Milliseconds.
+  // can be had: the kernel sends them again (Linux 6.9), or the keeper has the slots that they were
+  // read into. Otherwise mounts a new one and gives it to the keeper; what the keeper has of others
+  // is closed, which answers their readers with errors. Serves `source` from the moment it returns.
+  // Milliseconds.
   static absl::StatusOr<std::unique_ptr<FuseConnection>> Open(const Options& options,
                                                               KeeperClient* keeper,
                                                               BlobSource* source);
@@ -47,21 +54,28 @@ class FuseConnection {
   // False when somebody aborted it (/sys/fs/fuse/connections): nothing can be attached until the
   // next start.
   bool alive() const { return server_->alive(); }
-  // Whether the kernel sends unanswered requests again (Linux 6.9): whoever takes over needs it.
-  bool kernel_resends() const { return adopted_ || server_->counters().kernel_resends; }
+  // Whether the kernel sends unanswered requests again (Linux 6.9); if not, they are kept in slots.
+  bool kernel_resends() const { return kernel_resends_; }
   FuseCounters counters() const { return server_->counters(); }
 
  private:
-  FuseConnection() = default;
-  absl::Status Adopt(const std::string& parent, KeeperClient* keeper, UniqueFd* device);
-  absl::Status Create(const std::string& parent, KeeperClient* keeper, UniqueFd* device);
-  void ResendWhenGone(UniqueFd process);
+  explicit FuseConnection(KeeperClient* keeper) : keeper_(keeper) {}
+  absl::Status Adopt(const std::string& parent, UniqueFd* device);
+  absl::Status Create(const std::string& parent, UniqueFd* device);
+  absl::StatusOr<std::unique_ptr<fuse::RequestSlots>> MakeSlots();
+  absl::Status TakeOver(UniqueFd predecessor);
+  absl::Status TakeSlotsOver(fuse::RequestSlots::Predecessor predecessor);
+  void FinishWhenGone(UniqueFd predecessor);
 
+  KeeperClient* const keeper_;
   std::string directory_;
+  uint64_t number_ = 0;
   bool adopted_ = false;
+  bool kernel_resends_ = false;
+  std::map<std::string, UniqueFd> left_slots_;  // of predecessors, as the keeper calls them
   UniqueFd stop_;
   std::unique_ptr<FuseServer> server_;
-  std::thread late_resend_;
+  std::thread when_gone_;
 };
 
 }  // namespace slacker

@@ -4,46 +4,68 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 
 #include "backend/base/mutex.h"
 #include "snapshotter/fuse/fuse_protocol.h"
 #include "snapshotter/fuse/fuse_server.h"
+#include "snapshotter/fuse/locked_buffers.h"
+#include "snapshotter/fuse/request_slots.h"
 
 namespace slacker::fuse {
+
+// What an answer needs: the kernel's name for the request, and where the request is kept.
+struct Ticket {
+  uint64_t unique = 0;
+  std::optional<size_t> slot;  // of RequestSlots
+};
 
 // Thread-safe.
 class Handler {
  public:
-  // `device` stays open for as long as the handler lives.
-  Handler(int device, BlobSource* source) : device_(device), source_(source) {}
+  // `device` stays open for as long as the handler lives, and so does `slots` (may be null).
+  Handler(int device, BlobSource* source, RequestSlots* slots)
+      : device_(device), source_(source), slots_(slots) {}
 
-  // Handles one request as read from /dev/fuse. `owner` keeps this handler alive until the answer
-  // is written, which may be later and on another thread.
-  void Handle(std::string_view request, const std::shared_ptr<void>& owner);
+  // Handles one request as read from /dev/fuse, and frees its slot once it is answered. `owner`
+  // keeps this handler alive until the answer is written, which may be later and on another thread.
+  void Handle(std::string_view bytes, std::optional<size_t> slot,
+              const std::shared_ptr<void>& owner);
+  // That was left by a predecessor: counted as resent.
+  void CountTakenOver() { ++resent_; }
 
   FuseCounters counters() const;
 
  private:
-  void Init(const fuse_in_header& header, std::string_view body);
-  void Lookup(const fuse_in_header& header, std::string_view body);
-  void GetAttr(const fuse_in_header& header);
-  void Open(const fuse_in_header& header);
-  void Read(const fuse_in_header& header, std::string_view body,
-            const std::shared_ptr<void>& owner);
-  void FinishRead(uint64_t unique, size_t expected, absl::StatusOr<std::string> data);
-  void StatFs(uint64_t unique);
+  struct Request {
+    fuse_in_header header{};
+    std::string_view body;
+    Ticket ticket;
+  };
+  void Init(const Request& request);
+  void Lookup(const Request& request);
+  void GetAttr(const Request& request);
+  void Open(const Request& request);
+  void Read(const Request& request, const std::shared_ptr<void>& owner);
+  void FinishRead(const Ticket& ticket, size_t expected, const absl::StatusOr<std::string>& data);
+  void StatFs(const Ticket& ticket);
   // The blob's size, remembered: it never changes.
   absl::StatusOr<uint64_t> SizeOf(uint64_t blob_id);
-  void Reply(uint64_t unique, std::string_view body) const;
-  void ReplyError(uint64_t unique, int error) const;
+  void Reply(const Ticket& ticket, std::string_view body);
+  void ReplyError(const Ticket& ticket, int error);
+  // 0 or an errno value.
+  int Write(const Ticket& ticket, int error, std::string_view body);
+  // Nothing is left to be done for the request.
+  void Finish(const Ticket& ticket);
 
   const int device_;
   BlobSource* const source_;
+  RequestSlots* const slots_;
+  LockedBuffers answers_{kMaxAnswerBytes, kAnswerBuffers};
   std::atomic<uint64_t> requests_{0}, reads_{0}, resent_{0}, errors_{0};
   std::atomic<uint64_t> in_flight_{0}, max_in_flight_{0};
-  std::atomic<bool> kernel_resends_{false};
   Mutex mutex_;
   std::unordered_map<uint64_t, uint64_t> sizes_ ABSL_GUARDED_BY(mutex_);
 };

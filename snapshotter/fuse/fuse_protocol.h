@@ -23,6 +23,9 @@ inline constexpr uint16_t kMaxPages = 256;
 // way, on all blobs together.
 inline constexpr uint16_t kMaxBackground = 1024;
 inline constexpr uint16_t kCongestionThreshold = 768;
+// Answers that are written at one time.
+inline constexpr size_t kAnswerBuffers = 4;
+inline constexpr size_t kMaxAnswerBytes = sizeof(fuse_out_header) + (size_t{kMaxPages} << 12);
 // Nothing is ever written; the smallest value lets requests be read into small buffers.
 inline constexpr uint32_t kMaxWrite = 4096;
 // The smallest buffer that the kernel accepts (FUSE_MIN_READ_BUFFER).

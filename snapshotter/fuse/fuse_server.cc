@@ -9,29 +9,40 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "snapshotter/fuse/fuse_handler.h"
 
 namespace slacker {
 
 struct FuseServer::State {
-  State(UniqueFd fuse_device, BlobSource* source)
-      : device(std::move(fuse_device)), handler(device.get(), source) {}
+  State(UniqueFd fuse_device, BlobSource* source, std::unique_ptr<fuse::RequestSlots> request_slots)
+      : device(std::move(fuse_device)),
+        slots(std::move(request_slots)),
+        handler(device.get(), source, slots.get()) {}
   UniqueFd device;
+  std::unique_ptr<fuse::RequestSlots> slots;
   fuse::Handler handler;
 };
 
-FuseServer::FuseServer(UniqueFd device, BlobSource* source)
-    : state_(std::make_shared<State>(std::move(device), source)),
+FuseServer::FuseServer(UniqueFd device, BlobSource* source,
+                       std::unique_ptr<fuse::RequestSlots> slots)
+    : state_(std::make_shared<State>(std::move(device), source, std::move(slots))),
       stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 FuseServer::~FuseServer() {
+  Stop();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void FuseServer::Stop() {
+  if (state_->slots != nullptr) state_->slots->Stop();
   const uint64_t one = 1;
   (void)!write(stop_.get(), &one, sizeof one);  // cannot fail: the counter is far from its limit
-  for (std::thread& thread : threads_) thread.join();
 }
 
 absl::Status FuseServer::Start(int threads) {
@@ -53,18 +64,51 @@ absl::Status FuseServer::Start(int threads) {
 
 void FuseServer::Serve() {
   const std::shared_ptr<State> state = state_;
-  alignas(8) std::array<char, fuse::kRequestBufferBytes> buffer;
+  fuse::RequestSlots* const slots = state->slots.get();
+  const fuse::LockedBuffer buffer(fuse::kRequestBufferBytes);
+  std::optional<size_t> slot;
   for (;;) {
+    // Not before there is room for one: a request that nobody can keep stays with the kernel.
+    if (slots != nullptr && !slot.has_value()) {
+      slot = slots->Take();
+      if (!slot.has_value()) return;
+    }
     std::array<pollfd, 2> waits{{{state->device.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
     if (poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) return;
     if ((waits[1].revents & POLLIN) != 0) return;
-    const ssize_t size = read(state->device.get(), buffer.data(), buffer.size());
+    // The beginning of a request goes into its slot, what is kept of none into the buffer: the
+    // kernel wants more room than almost all requests have bytes.
+    const std::span<char> kept = slot.has_value() ? slots->Buffer(*slot) : std::span<char>();
+    std::array<iovec, 2> parts{{{kept.data(), kept.size()}, {buffer.data(), buffer.size()}}};
+    const ssize_t size = slot.has_value() ? readv(state->device.get(), parts.data(), parts.size())
+                                          : read(state->device.get(), buffer.data(), buffer.size());
     if (size > 0) {
-      state->handler.Handle({buffer.data(), static_cast<size_t>(size)}, state);
-    } else if (errno != EAGAIN && errno != EINTR && errno != ENOENT) {
+      SLACKER_FAILPOINT("fuse.request_read");
+      if (slot.has_value()) {
+        slots->Filled(*slot);
+        state->handler.Handle(slots->Request(*slot), std::exchange(slot, std::nullopt), state);
+      } else {
+        state->handler.Handle({buffer.data(), static_cast<size_t>(size)}, std::nullopt, state);
+      }
+      continue;
+    }
+    const int error = errno;
+    if (slot.has_value()) {
+      slots->Free(*slot);  // the kernel may have begun to write a request that then ended
+      slot.reset();
+    }
+    if (error != EAGAIN && error != EINTR && error != ENOENT) {
       return;  // ENODEV: aborted or unmounted; alive() tells
     }
   }
+}
+
+absl::Status FuseServer::TakeOver(const UniqueFd& memory,
+                                  fuse::RequestSlots::Predecessor predecessor) {
+  return state_->slots->TakeOver(memory, predecessor, [this](size_t slot) {
+    state_->handler.CountTakenOver();
+    state_->handler.Handle(state_->slots->Request(slot), slot, state_);
+  });
 }
 
 absl::Status FuseServer::RequestResend() { return slacker::RequestResend(state_->device); }

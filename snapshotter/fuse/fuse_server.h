@@ -7,9 +7,11 @@
 // with FOPEN_DIRECT_IO (nothing is cached twice) and FOPEN_NOFLUSH (closing one asks nothing of
 // us).
 //
-// The connection outlives servers. A server that takes over asks for the requests that its
-// predecessor read and did not answer (FUSE_NOTIFY_RESEND) and goes on; there is no second INIT. A
-// request answered twice is ignored by the kernel.
+// The connection outlives servers. A server that takes over needs the requests that its predecessor
+// read and did not answer; there is no second INIT. It asks the kernel for them (FUSE_NOTIFY_RESEND,
+// Linux 6.9), or, where the kernel cannot, every server reads them into slots of a memory that
+// outlives it, from which its successor has them (request_slots.h). A request answered twice is
+// ignored by the kernel.
 //
 // The process of a server must hold nothing open on the file system that it serves and must not
 // look anything up in it: killed in the middle of that, it would wait for itself for ever.
@@ -25,25 +27,27 @@
 #include "absl/status/statusor.h"
 #include "backend/base/unique_fd.h"
 #include "snapshotter/fuse/blob_source.h"
+#include "snapshotter/fuse/request_slots.h"
 
 namespace slacker {
 
 struct FuseCounters {
   uint64_t requests = 0;       // read from the kernel
   uint64_t reads = 0;          // of these, READ
-  uint64_t resent = 0;         // of these, sent again after a take-over
+  uint64_t resent = 0;         // of these, that a predecessor had read
   uint64_t errors = 0;         // READs answered with EIO
   uint64_t max_in_flight = 0;  // most READs under way at one time
-  bool kernel_resends = false;  // as the kernel said at INIT: false before it, and after a take-over
 };
 
 // Thread-safe.
 class FuseServer {
  public:
   // `device`: /dev/fuse, mounted. `source` must outlive the server and every read under way.
-  FuseServer(UniqueFd device, BlobSource* source);
+  // `slots`: null where the kernel sends requests again.
+  FuseServer(UniqueFd device, BlobSource* source,
+             std::unique_ptr<fuse::RequestSlots> slots = nullptr);
   // Stops reading requests. Reads under way are still answered when the source is done with them;
-  // what is never answered is sent again to the next server.
+  // what is never answered is left to the next server.
   ~FuseServer();
   FuseServer(const FuseServer&) = delete;
   FuseServer& operator=(const FuseServer&) = delete;
@@ -53,6 +57,13 @@ class FuseServer {
 
   // See below.
   absl::Status RequestResend();
+
+  // Handles what stands in a predecessor's slots: once when taking over, and once more when the
+  // predecessor is known to have ended. Errors as RequestSlots::TakeOver. REQUIRES: slots, and
+  // Start.
+  absl::Status TakeOver(const UniqueFd& memory, fuse::RequestSlots::Predecessor predecessor);
+  // Ends a TakeOver that waits for a free slot, and the reading of requests.
+  void Stop();
 
   // False once the connection was aborted or unmounted: the kernel answers its readers with errors.
   bool alive() const;

@@ -27,6 +27,7 @@ class CompletionTest : public RemoteFixture {
     AddSampleFile(&lower, 0, "lower", kLower);
     image_ = Publish(std::shared_ptr<Backend>(*std::move(store)), {lower, MakeBigLayer(5, 2)});
     Configure("store.url", "loopback:" + (dir_ / "store"));
+    ConfigureRaw("store.budget_ms", "30000");  // machines may be slow
   }
   void TearDown() override {
     (void)umount2(merged_.c_str(), MNT_DETACH);

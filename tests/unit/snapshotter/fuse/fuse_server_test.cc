@@ -8,8 +8,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 #include "snapshotter/fuse/fuse_protocol.h"
+#include "tests/support/eventually.h"
 #include "tests/support/fake_blob_source.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/status_matchers.h"
@@ -175,6 +177,74 @@ TEST_F(FuseServerTest, ResentRequestKeepsItsName) {
   const Answer notification = Receive();
   EXPECT_EQ(notification.header.unique, 0U);
   EXPECT_EQ(notification.header.error, fuse::kNotifyResend);
+}
+
+// The kernel that cannot send again: what a server leaves is in its slots.
+class FuseServerWithSlotsTest : public FuseServerTest {
+ protected:
+  void SetUp() override {
+    FuseServerTest::SetUp();
+    server_.reset();
+    Start();
+  }
+  // Ends the server, and starts one on a new connection: two of one socket would share its packets.
+  void Start() {
+    server_.reset();
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    kernel_.Reset(ends[0]);
+    ASSERT_OK_AND_ASSIGN(auto slots, fuse::RequestSlots::Create());
+    memory_.Reset(dup(slots->memory().get()));
+    server_ = std::make_unique<FuseServer>(UniqueFd(ends[1]), &source_, std::move(slots));
+    ASSERT_OK(server_->Start(2));
+  }
+
+  UniqueFd memory_;  // of the newest server
+};
+
+TEST_F(FuseServerWithSlotsTest, UnansweredReadsAreAnsweredByTheSuccessor) {
+  source_.SetMode(FakeBlobSource::Mode::kHold);
+  Send(FUSE_READ, kNode, ReadRequest(0, 4096), 2);
+  Send(FUSE_READ, kNode, ReadRequest(4096, 4096), 4);
+  ASSERT_TRUE(source_.WaitUntilHeld(2));
+  const UniqueFd left = std::move(memory_);
+  source_.SetMode(FakeBlobSource::Mode::kAnswer);
+  Start();
+  ASSERT_OK(server_->TakeOver(left, fuse::RequestSlots::Predecessor::kGone));
+  std::set<uint64_t> answered;
+  for (int i = 0; i < 2; ++i) {
+    const Answer answer = Receive();
+    EXPECT_EQ(answer.body.size(), 4096U);
+    answered.insert(answer.header.unique);
+  }
+  EXPECT_EQ(answered, (std::set<uint64_t>{2, 4}));
+  EXPECT_EQ(server_->counters().resent, 2U);
+}
+
+TEST_F(FuseServerWithSlotsTest, ReadThatIsLeftToTheNextServerStaysInItsSlot) {
+  source_.SetMode(FakeBlobSource::Mode::kCancel);
+  Send(FUSE_READ, kNode, ReadRequest(0, 4096), 2);
+  EXPECT_EQ(Ask(FUSE_FLUSH, kNode, "", 4).header.unique, 4U);
+  ASSERT_TRUE(testing::Eventually([this] { return source_.reads() == 1; }));
+  const UniqueFd left = std::move(memory_);
+  source_.SetMode(FakeBlobSource::Mode::kAnswer);
+  Start();
+  ASSERT_OK(server_->TakeOver(left, fuse::RequestSlots::Predecessor::kGone));
+  EXPECT_EQ(Receive().header.unique, 2U);
+}
+
+TEST_F(FuseServerWithSlotsTest, NothingIsLeftOfWhatNeedsNoAnswerOrHasOne) {
+  EXPECT_EQ(Ask(FUSE_READ, kNode, ReadRequest(0, 8192), 2).body.size(), 8192U);
+  EXPECT_EQ(Ask(FUSE_LOOKUP, FUSE_ROOT_ID, std::string(1000, '7') + '\0', 4).header.error, -ENOENT);
+  EXPECT_EQ(Ask(FUSE_SETATTR, kNode, std::string(3000, 'x'), 6).header.error, -ENOSYS);
+  Send(FUSE_FORGET, kNode, std::string(8, '\0'), 8);
+  for (uint64_t unique = 10; unique < 10 + 4 * fuse::RequestSlots::kSlots; unique += 2) {
+    ASSERT_EQ(Ask(FUSE_GETATTR, kNode, "", unique).header.error, 0);
+  }
+  const UniqueFd left = std::move(memory_);
+  Start();
+  ASSERT_OK(server_->TakeOver(left, fuse::RequestSlots::Predecessor::kGone));
+  EXPECT_EQ(server_->counters().resent, 0U);
 }
 
 TEST_F(FuseServerTest, UnknownIsENOSYSAndForgetHasNoAnswer) {

@@ -1,0 +1,128 @@
+#include "snapshotter/fuse/request_slots.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "backend/base/status.h"
+#include "snapshotter/fuse/fuse_protocol.h"
+
+namespace slacker::fuse {
+namespace {
+
+constexpr size_t kBytes = RequestSlots::kSlots * RequestSlots::kSlotBytes;
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;  // a mapping never ends early
+static_assert(RequestSlots::kSlots >= 2 * kMaxBackground);
+static_assert(RequestSlots::kRequestBytes >= sizeof(fuse_in_header) + sizeof(fuse_init_in));
+
+// Of the request itself: 0 in a free slot. The kernel writes it, so no other length is stored.
+uint32_t* Length(char* slot) { return reinterpret_cast<uint32_t*>(slot); }
+uint64_t* Whole(char* slot) {
+  return reinterpret_cast<uint64_t*>(slot + RequestSlots::kRequestBytes);
+}
+
+struct Mapping {
+  Mapping(void* at, size_t bytes) : base(at), size(bytes) {}
+  ~Mapping() {
+    if (base != MAP_FAILED) (void)munmap(base, size);
+  }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  void* const base;
+  const size_t size;
+};
+
+}  // namespace
+
+RequestSlots::RequestSlots(UniqueFd memory, char* base) : memory_(std::move(memory)), base_(base) {
+  for (size_t slot = kSlots; slot > 0; --slot) free_.push_back(slot - 1);
+}
+
+absl::StatusOr<std::unique_ptr<RequestSlots>> RequestSlots::Create() {
+  UniqueFd memory(memfd_create("slacker-requests", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!memory.valid() || ftruncate(memory.get(), kBytes) != 0 ||
+      fcntl(memory.get(), F_ADD_SEALS, kSeals) != 0) {
+    return ErrnoError(errno, "memory for requests");
+  }
+  void* base = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
+  if (base == MAP_FAILED) return ErrnoError(errno, "map memory for requests");
+  // The kernel must find every page there: a read(2) by a process with a SIGKILL pending fails where
+  // it has to wait for one, and with it the request.
+  std::memset(base, 0, kBytes);
+  (void)mlock(base, kBytes);  // without the permission the pages may be taken away again
+  return std::unique_ptr<RequestSlots>(
+      new RequestSlots(std::move(memory), static_cast<char*>(base)));
+}
+
+RequestSlots::~RequestSlots() { (void)munmap(base_, kBytes); }
+
+std::optional<size_t> RequestSlots::Take() {
+  MutexLock lock(&mutex_);
+  while (free_.empty() && !stopped_) changed_.Wait(&mutex_);
+  if (stopped_) return std::nullopt;
+  const size_t slot = free_.back();
+  free_.pop_back();
+  return slot;
+}
+
+void RequestSlots::Stop() {
+  MutexLock lock(&mutex_);
+  stopped_ = true;
+  changed_.SignalAll();
+}
+
+void RequestSlots::Filled(size_t slot) {
+  std::atomic_ref<uint64_t>(*Whole(At(slot))).store(1, std::memory_order_release);
+}
+
+std::string_view RequestSlots::Request(size_t slot) const {
+  return {At(slot), std::min<size_t>(*Length(At(slot)), kRequestBytes)};
+}
+
+void RequestSlots::Free(size_t slot) {
+  // In this order: what is not whole is looked at once we are gone.
+  std::atomic_ref<uint64_t>(*Whole(At(slot))).store(0, std::memory_order_release);
+  std::atomic_ref<uint32_t>(*Length(At(slot))).store(0, std::memory_order_release);
+  MutexLock lock(&mutex_);
+  free_.push_back(slot);
+  changed_.Signal();
+}
+
+absl::Status RequestSlots::TakeOver(const UniqueFd& memory, Predecessor predecessor,
+                                    const std::function<void(size_t slot)>& handle) {
+  struct stat status {};
+  if (fstat(memory.get(), &status) != 0) return ErrnoError(errno, "a predecessor's requests");
+  const auto size = static_cast<size_t>(status.st_size);
+  // Sealed memory cannot shrink under the mapping.
+  if (size == 0 || size % kSlotBytes != 0 || fcntl(memory.get(), F_GET_SEALS) != kSeals) {
+    return InvalidArgument("no memory for requests");
+  }
+  const Mapping old(mmap(nullptr, size, PROT_READ, MAP_SHARED, memory.get(), 0), size);
+  if (old.base == MAP_FAILED) return ErrnoError(errno, "map a predecessor's requests");
+  for (size_t offset = 0; offset < size; offset += kSlotBytes) {
+    char* const left = static_cast<char*>(old.base) + offset;
+    const bool whole = std::atomic_ref<uint64_t>(*Whole(left)).load(std::memory_order_acquire) != 0;
+    if (*Length(left) == 0 || (!whole && predecessor == Predecessor::kMayBeReading)) continue;
+    fuse_in_header header;
+    std::memcpy(&header, left, sizeof header);
+    {
+      MutexLock lock(&mutex_);
+      if (!taken_over_.insert(header.unique).second) continue;
+    }
+    const std::optional<size_t> slot = Take();
+    if (!slot.has_value()) return Cancelled("the server has stopped");
+    std::memcpy(At(*slot), left, kRequestBytes);
+    Filled(*slot);
+    handle(*slot);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace slacker::fuse
