@@ -1,16 +1,19 @@
 // A server for tests/fault/takeover_test.cc to kill: everything of slackerd that attaching needs,
 // and blob 1 from a plain file. Attaches, says "ready adopted=A", then obeys lines on its standard
-// input: "counters", "attach", "detach", "bye". After HOLD reads it answers no more and says
-// "holding". Ends when its standard input does.
+// input: "counters", "attach", "detach", "bye", "hold N", "release". After HOLD reads it answers no
+// more and says "holding"; "hold N": after N more; "release": answers all of them, and what comes.
+// Ends when its standard input does.
 //
 //   takeover_server ROOT RUN_DIR KEEPER HELPER DEADLINE BLOB METADATA TREE HOLD
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <atomic>
+#include <functional>
 #include <iostream>
 #include <string>
+#include <vector>
 
+#include "backend/base/mutex.h"
 #include "backend/base/status.h"
 #include "backend/base/thread_pool.h"
 #include "snapshotter/attach/kernel_tree_mounter.h"
@@ -33,21 +36,40 @@ class FileBlobSource final : public BlobSource {
     return size_;
   }
   void ReadAsync(uint64_t, uint64_t offset, uint32_t size, ReadCallback done) override {
-    const long left = left_.fetch_sub(1);
-    if (left == 0) std::cout << "holding" << std::endl;
-    if (left <= 0) return;
-    pool_.Add([this, offset, size, done = std::move(done)] {
+    auto answer = [this, offset, size, done = std::move(done)] {
       std::string data(size, '\0');
       const ssize_t got = pread(fd_.get(), data.data(), size, static_cast<off_t>(offset));
       data.resize(got > 0 ? static_cast<size_t>(got) : 0);
       done(std::move(data));
-    });
+    };
+    {
+      MutexLock lock(&mutex_);
+      if (left_ == 0) std::cout << "holding" << std::endl;
+      if (left_-- <= 0) {
+        held_.push_back(std::move(answer));
+        return;
+      }
+    }
+    pool_.Add(std::move(answer));
+  }
+  void Hold(long after) {
+    MutexLock lock(&mutex_);
+    left_ = after;
+  }
+  void Release() {
+    MutexLock lock(&mutex_);
+    left_ = kNever;
+    for (auto& answer : held_) pool_.Add(std::move(answer));
+    held_.clear();
   }
 
  private:
+  static constexpr long kNever = 1'000'000'000;
   UniqueFd fd_;
   uint64_t size_ = 0;
-  std::atomic<long> left_;
+  Mutex mutex_;
+  long left_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::function<void()>> held_ ABSL_GUARDED_BY(mutex_);
   ThreadPool pool_{"blob", 2};
 };
 
@@ -79,6 +101,12 @@ int Serve(char** arguments) {
       Say("attach", (*mounter)->Attach(spec));
     } else if (command == "detach") {
       Say("detach", (*mounter)->Detach(tree));
+    } else if (command.starts_with("hold ")) {
+      source.Hold(std::stol(command.substr(5)));
+      Say("hold");
+    } else if (command == "release") {
+      source.Release();
+      Say("release");
     } else if (command == "bye") {
       const auto ended = (*mounter)->EndIfIdle();
       Say(ended.ok() ? (*ended ? "bye" : "still in use") : Message(ended.status()));

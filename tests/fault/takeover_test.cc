@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -295,6 +296,46 @@ TEST_F(TakeoverTest, SuccessorServesWhileItsPredecessorIsStillDying) {
   first->Wait();
   EXPECT_EQ(CountWrong(sample, kFiles), 0);
   Finish(second.get());
+}
+
+// What readers wait for when they are killed stays in the page cache for the next ones: it must be
+// the whole of it. Killed in the middle of read(2) and of page faults, with nothing cached, while the
+// server has some of their reads and lets go of them afterwards, or dies as well.
+TEST_F(TakeoverTest, ReadersThatAreKilledLeaveNoWrongPage) {
+  constexpr int kFiles = 100;
+  constexpr int kReaders = 8;
+  constexpr int kRounds = 12;
+  const ErofsSample sample(directory_.path(), kFiles, 60000);
+  auto server = StartReady(sample, false);
+  for (int round = 0; round < kRounds; ++round) {
+    SCOPED_TRACE(round);
+    std::ofstream("/proc/sys/vm/drop_caches") << "3";
+    held_ = false;
+    server->Say("hold " + std::to_string(1 + 7 * round));
+    ASSERT_EQ(server->Line(), "hold");
+    std::vector<std::unique_ptr<LineProcess>> readers;
+    for (int i = 0; i < kReaders; ++i) {
+      readers.push_back(std::make_unique<LineProcess>(std::vector<std::string>{
+          FILE_READER, tree_, std::to_string(kFiles), std::to_string(round * kReaders + i + 1)}));
+    }
+    ASSERT_TRUE(WaitUntilHolding(server.get()));
+    for (const auto& reader : readers) ASSERT_EQ(kill(reader->pid(), SIGKILL), 0);
+    if (round % 3 == 2) {
+      server->Kill();
+      server = StartReady(sample, true);
+    } else {
+      server->Say("release");
+      ASSERT_EQ(Next(server.get()), "release");
+    }
+    for (const auto& reader : readers) {
+      reader->Wait();
+    }
+    readers.clear();
+    EXPECT_EQ(CountWrong(sample, kFiles), 0) << "with what the dead have left in the page cache";
+  }
+  std::ofstream("/proc/sys/vm/drop_caches") << "3";
+  EXPECT_EQ(CountWrong(sample, kFiles), 0);
+  Finish(server.get());
 }
 
 // Between the failpoints: the server is killed after a growing time.
