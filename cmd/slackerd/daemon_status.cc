@@ -93,6 +93,7 @@ std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
           {"chunks_filled", fill.chunks_filled},
           {"chunks_recovered", fill.chunks_recovered},
           {"chunks_damaged", fill.chunks_damaged},
+          {"chunks_spoilt", fill.chunks_spoilt},
           {"fill_retries", fill.retries},
           {"fill_stalled", fill.stalled},
           {"fill_outages", filler_->engine().DescribeOutage().outages},

@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <limits>
 #include <memory>
 
 #include "backend/base/status.h"
@@ -35,6 +37,33 @@ absl::Status WriteAndSync(const std::string& path,
       write([&fd, &path](std::string_view bytes) { return WriteAll(fd.get(), bytes, path); }));
   if (fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + path);
   return absl::OkStatus();
+}
+
+// At most `wanted` bytes of a file of at most `limit`.
+absl::StatusOr<std::string> ReadPlainFile(const std::string& path, uint64_t wanted,
+                                          uint64_t limit) {
+  // O_NONBLOCK: a fifo in its place must not hold us up.
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) {
+    if (errno == ENOENT) return NotFound("there is no " + path);
+    return ErrnoError(errno, "open " + path);
+  }
+  struct stat info {};
+  if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
+  if (!S_ISREG(info.st_mode)) return DataLoss(path + " is not a file");
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (size > limit) return ResourceExhausted(path + " is too large");
+  std::string content(std::min(size, wanted), '\0');
+  size_t have = 0;
+  while (have < content.size()) {
+    const ssize_t got = read(fd.get(), content.data() + have, content.size() - have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError(errno, "read " + path);
+    if (got == 0) break;
+    have += static_cast<size_t>(got);
+  }
+  content.resize(have);
+  return content;
 }
 
 }  // namespace
@@ -69,28 +98,11 @@ absl::Status SyncDirectory(const std::string& path) {
 }
 
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t limit) {
-  // O_NONBLOCK: a fifo in its place must not hold us up.
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (!fd.valid()) {
-    if (errno == ENOENT) return NotFound("there is no " + path);
-    return ErrnoError(errno, "open " + path);
-  }
-  struct stat info {};
-  if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
-  if (!S_ISREG(info.st_mode)) return DataLoss(path + " is not a file");
-  const auto size = static_cast<uint64_t>(info.st_size);
-  if (size > limit) return ResourceExhausted(path + " is too large");
-  std::string content(size, '\0');
-  size_t have = 0;
-  while (have < content.size()) {
-    const ssize_t got = read(fd.get(), content.data() + have, content.size() - have);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoError(errno, "read " + path);
-    if (got == 0) break;
-    have += static_cast<size_t>(got);
-  }
-  content.resize(have);
-  return content;
+  return ReadPlainFile(path, limit, limit);
+}
+
+absl::StatusOr<std::string> ReadFileStart(const std::string& path, uint64_t size) {
+  return ReadPlainFile(path, size, std::numeric_limits<uint64_t>::max());
 }
 
 absl::StatusOr<FileDigest> DigestOfFile(const std::string& path) {

@@ -33,6 +33,8 @@ absl::Status SyncDirectory(const std::string& path);
 // NOT_FOUND: no such file. RESOURCE_EXHAUSTED: it is larger than `limit`. DATA_LOSS: it is no plain
 // file.
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t limit);
+// The first `size` bytes of a file of any size, or all of a shorter one. NOT_FOUND, DATA_LOSS as above.
+absl::StatusOr<std::string> ReadFileStart(const std::string& path, uint64_t size);
 
 // Of a file of any size. NOT_FOUND as above.
 struct FileDigest {

@@ -20,8 +20,6 @@ std::string DataPath(const std::string& stem) { return stem + ".data"; }
 std::string MapPath(const std::string& stem) { return stem + ".map"; }
 std::string ParentOf(const std::string& stem) { return stem.substr(0, stem.rfind('/')); }
 
-constexpr uint64_t kBlockBytes = 4096;  // chunks begin at multiples of it
-
 absl::Status WriteExactly(const UniqueFd& fd, const std::string& stem, uint64_t offset,
                           std::string_view bytes) {
   while (!bytes.empty()) {
@@ -93,6 +91,7 @@ void BlobCache::LoadMap() {
   for (size_t word = 0; word < words_.size(); ++word) {
     words_[word].store(map->words[word], std::memory_order_relaxed);
   }
+  for (uint64_t page = 0; page < sums_.size(); ++page) sums_.Set(page, map->sums[page]);
   sealed_ = map->verified;
 }
 
@@ -101,9 +100,12 @@ BlobMap BlobCache::Map() const {
               .size_bytes = size_bytes_,
               .chunks = chunks_,
               .verified = sealed_.load(std::memory_order_acquire),
-              .words = {}};
+              .words = {},
+              .sums = {}};
   map.words.reserve(words_.size());
   for (const auto& word : words_) map.words.push_back(word.load(std::memory_order_acquire));
+  map.sums.reserve(sums_.size());
+  for (uint64_t page = 0; page < sums_.size(); ++page) map.sums.push_back(sums_.Of(page));
   return map;
 }
 
@@ -145,12 +147,11 @@ absl::Status BlobCache::Write(uint32_t chunk, uint64_t offset, std::string_view 
   RETURN_IF_ERROR(WriteExactly(data_, stem_, offset, bytes));
   // Zeros up to the next block: a new file has them.
   const uint64_t end = offset + bytes.size();
-  const uint64_t block_end =
-      std::min((end + kBlockBytes - 1) / kBlockBytes * kBlockBytes, size_bytes_);
-  if (reused_ && end < block_end) {
-    RETURN_IF_ERROR(WriteExactly(data_, stem_, end, std::string(block_end - end, '\0')));
+  const uint64_t rest = (PageSums::kPageBytes - end % PageSums::kPageBytes) % PageSums::kPageBytes;
+  if (reused_ && rest > 0) {
+    RETURN_IF_ERROR(WriteExactly(data_, stem_, end, std::string(rest, '\0')));
   }
-  MarkFilled(chunk);
+  MarkFilled(chunk, offset, bytes);
   return absl::OkStatus();
 }
 
@@ -163,14 +164,22 @@ bool BlobCache::IsOurs() {
   return true;
 }
 
-void BlobCache::MarkFilled(uint32_t chunk) {
+void BlobCache::MarkFilled(uint32_t chunk, uint64_t offset, std::string_view bytes) {
   if (useless_) return;
+  sums_.Note(offset / PageSums::kPageBytes, bytes);
   words_[chunk / 64].fetch_or(uint64_t{1} << (chunk % 64), std::memory_order_release);
   dirty_.store(true, std::memory_order_release);
 }
 
-void BlobCache::Drop(uint32_t chunk) {
+void BlobCache::NoteSums(uint64_t offset, std::string_view bytes) {
+  sums_.Note(offset / PageSums::kPageBytes, bytes);
+  dirty_.store(true, std::memory_order_release);
+}
+
+void BlobCache::Drop(const ChunkExtent& extent) {
+  const uint32_t chunk = extent.chunk;
   words_[chunk / 64].fetch_and(~(uint64_t{1} << (chunk % 64)), std::memory_order_release);
+  sums_.Forget(extent.offset / PageSums::kPageBytes, extent.size_bytes / PageSums::kPageBytes);
   reused_.store(true, std::memory_order_release);  // its bytes are still there
   dirty_.store(true, std::memory_order_release);
 }
@@ -235,7 +244,7 @@ absl::Status BlobCache::Unclaim(const std::vector<ChunkExtent>& extents) {
     return FailedPrecondition(DataPath(stem_) + " is not to be changed");
   }
   sealed_ = false;
-  for (const ChunkExtent& extent : extents) Drop(extent.chunk);
+  for (const ChunkExtent& extent : extents) Drop(extent);
   dirty_.store(false, std::memory_order_release);
   SLACKER_FAILPOINT("evict.cleared");
   absl::Status unclaimed = SyncAndWriteMap();
@@ -257,6 +266,7 @@ void BlobCache::Discard() {
 // tell: what the file holds has to be verified like after a crash.
 void BlobCache::Forget() {
   for (std::atomic<uint64_t>& word : words_) word.store(0, std::memory_order_release);
+  sums_.Forget(0, sums_.size());
   sealed_ = false;
   reused_.store(true, std::memory_order_release);
   (void)RemoveFile(MapPath(stem_));  // what it claims was durable once, so it may stay
@@ -287,7 +297,7 @@ bool BlobCache::IsSealedOnDisk(const std::string& stem, const Digest& record, ui
   struct stat info {};
   if (stat(DataPath(stem).c_str(), &info) != 0) return false;
   if (static_cast<uint64_t>(info.st_size) != size_bytes) return false;
-  const auto map = ReadBlobMap(MapPath(stem));
+  const auto map = ReadBlobClaims(MapPath(stem));
   return map.ok() && map->record == record && map->size_bytes == size_bytes && map->verified &&
          map->IsFull();
 }

@@ -1,7 +1,11 @@
 // The cache of one layer blob: what of it is on this node.
 //
 //   <blob>.data  sparse file of the blob's size; what is not filled is a hole
-//   <blob>.map   which chunks are filled (blob_map.h)
+//   <blob>.map   which chunks are filled, and the sums of their pages (blob_map.h)
+//
+// Whoever reads what Has says compares the pages with their sums, taken of verified bytes before they
+// went to the disk: what the disk gives back is not believed. Chunks that a map of the version before
+// claims have no sums yet: they are compared with their digests instead, and then have.
 //
 // The bits in memory are the truth while the process lives. The map on disk never claims a chunk
 // that was not synced before: Flush syncs the data, then replaces the map. After a crash the data
@@ -42,6 +46,7 @@
 #include "backend/base/unique_fd.h"
 #include "snapshotter/fill/blob_map.h"
 #include "snapshotter/fill/grace_period.h"
+#include "snapshotter/fill/page_sums.h"
 
 namespace slacker {
 
@@ -54,7 +59,7 @@ struct ChunkExtent {
 
 class BlobCache {
  public:
-  // Opens or creates `stem` + ".data".
+  // Opens or creates `stem` + ".data". `size_bytes` is a multiple of 4096.
   static absl::StatusOr<std::unique_ptr<BlobCache>> Open(std::string stem, const Digest& record,
                                                          uint64_t size_bytes, uint32_t chunks);
 
@@ -71,7 +76,7 @@ class BlobCache {
   // What Has says while it lives stays true in the file until it ends. Short: local reads.
   GracePeriod::Use Reading() const { return readers_.Enter(); }
 
-  // Reads exactly `size` bytes. DATA_LOSS when the disk fails or the file is shorter.
+  // Reads exactly `size` bytes, whatever they are. DATA_LOSS when the disk fails or the file is shorter.
   absl::Status Read(uint64_t offset, uint64_t size, char* out) const;
   // The same past the page cache, where the file system can do that: what the disk has. `offset`,
   // `size` and the address of `out` are multiples of 4096.
@@ -82,9 +87,13 @@ class BlobCache {
   // Whether nobody else can change the file any more. Cheap once it has been true.
   bool IsOurs();
   // The chunk's verified bytes are in the file already. REQUIRES: IsOurs before they were read.
-  void MarkFilled(uint32_t chunk);
-  // Its bytes cannot be read any more.
-  void Drop(uint32_t chunk);
+  void MarkFilled(uint32_t chunk, uint64_t offset, std::string_view bytes);
+  // The bytes of a chunk that is claimed were found to be right: its pages have sums from now on.
+  void NoteSums(uint64_t offset, std::string_view bytes);
+  // Of the page at `offset`; PageSums::kUnknown where there is none.
+  uint32_t SumOf(uint64_t offset) const { return sums_.Of(offset / PageSums::kPageBytes); }
+  // Its bytes cannot be read any more, or are wrong.
+  void Drop(const ChunkExtent& extent);
 
   // Makes durable what was filled. Does nothing when nothing changed. When the disk fails to sync,
   // the cache counts as empty from then on (MayHold still finds what is good).
@@ -116,7 +125,8 @@ class BlobCache {
         record_(record),
         size_bytes_(size_bytes),
         chunks_(chunks),
-        words_((chunks + 63) / 64) {}
+        words_((chunks + 63) / 64),
+        sums_(size_bytes / PageSums::kPageBytes) {}
   absl::Status OpenData();
   void LoadMap();
   BlobMap Map() const;
@@ -138,6 +148,7 @@ class BlobCache {
   std::atomic<bool> ours_ = false;  // we have the file's lock
   mutable GracePeriod readers_;
   std::vector<std::atomic<uint64_t>> words_;
+  PageSums sums_;
   std::atomic<bool> dirty_ = false;
   Mutex flushing_;                       // one Flush or Seal at a time; Discard waits for it
   std::atomic<bool> discarded_ = false;  // set under flushing_

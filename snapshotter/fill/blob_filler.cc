@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_join.h"
@@ -175,16 +176,33 @@ void BlobFiller::Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, u
 
 bool BlobFiller::ReadCached(LayerBlob& blob, uint32_t first, uint32_t last,
                             ReadOperation& operation) {
-  const std::vector<Chunk>& chunks = blob.layer().chunks;
   // Between two chunks there are only holes, which read as zeros.
-  const uint64_t from = std::max(operation.offset(), chunks[first].blob_offset);
-  const uint64_t to =
-      std::min(operation.end(), chunks[last - 1].blob_offset + chunks[last - 1].size_bytes);
-  const absl::Status status = blob.cache().Read(from, to - from, operation.At(from));
-  if (status.ok()) return true;
-  Log(LogLevel::kWarning, "a blob cache cannot be read; its chunks are fetched again, ignoring",
-      {{"blob", std::to_string(blob.id())}, {"error", status.ToString()}});
-  for (uint32_t chunk = first; chunk < last; ++chunk) blob.cache().Drop(chunk);
+  const uint64_t from = std::max(operation.offset(), blob.layer().chunks[first].blob_offset);
+  const ChunkExtent end = blob.ExtentOf(last - 1);
+  const uint64_t to = std::min(operation.end(), end.offset + end.size_bytes);
+  std::vector<uint32_t> wrong;
+  const absl::Status status = blob.ReadChecked(from, to - from, operation.At(from), &wrong);
+  if (status.ok() && wrong.empty()) return true;
+  // Chunks that come instead do not cover what is behind them up to the next block.
+  std::memset(operation.At(from), 0, to - from);
+  if (!status.ok()) {
+    for (uint32_t chunk = first; chunk < last; ++chunk) wrong.push_back(chunk);
+  }
+  for (const uint32_t chunk : wrong) blob.cache().Drop(blob.ExtentOf(chunk));
+  chunks_spoilt_ += wrong.size();
+  {
+    // A disk that goes on like this is to fill neither disk nor eyes.
+    MutexLock lock(&blob.mutex);
+    const size_t before = blob.spoilt_chunks.size();
+    blob.spoilt_chunks.insert(wrong.begin(), wrong.end());
+    if (blob.spoilt_chunks.size() == before) return false;
+  }
+  Log(LogLevel::kWarning, "the disk has damaged a blob cache; chunks of it are fetched again",
+      {{"blob", std::to_string(blob.id())},
+       {"record", blob.record().ToString()},
+       {"first", std::to_string(wrong.front())},
+       {"chunks", std::to_string(wrong.size())},
+       {"error", status.ok() ? "its bytes are not those that were written" : Message(status)}});
   return false;
 }
 
@@ -347,7 +365,9 @@ absl::StatusOr<std::string> BlobFiller::ReadCachedChunk(uint64_t blob_id, uint32
 }
 
 void BlobFiller::DropChunk(uint64_t blob_id, uint32_t chunk) {
-  if (const auto blob = FindLoaded(blob_id); blob != nullptr) blob->cache().Drop(chunk);
+  if (const auto blob = FindLoaded(blob_id); blob != nullptr) {
+    blob->cache().Drop(blob->ExtentOf(chunk));
+  }
 }
 
 FillStats BlobFiller::Stats() const {
@@ -358,6 +378,7 @@ FillStats BlobFiller::Stats() const {
   stats.chunks_filled = fills.chunks_filled;
   stats.chunks_recovered = fills.chunks_recovered;
   stats.chunks_damaged = fills.chunks_damaged;
+  stats.chunks_spoilt = chunks_spoilt_;
   stats.retries = fills.retries;
   stats.stalled = fills.stalled;
   stats.failed_writes = fills.failed_writes;

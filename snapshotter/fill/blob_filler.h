@@ -44,6 +44,7 @@ class ReadObserver {
 struct FillStats {
   uint64_t store_requests = 0, store_bytes = 0;  // of chunks and their locations; as stored
   uint64_t chunks_filled = 0, chunks_recovered = 0, chunks_damaged = 0;
+  uint64_t chunks_spoilt = 0;  // that the node's disk did not give back as they were
   uint64_t retries = 0, stalled = 0, failed_writes = 0;
   uint64_t reads = 0, read_hits = 0;  // hits: answered from the cache alone
   uint64_t served_bytes = 0;
@@ -163,7 +164,7 @@ class BlobFiller final : public BlobSource {
   RecordFiles records_;
   const std::shared_ptr<TransferCounters> transfers_;  // with the backend's callbacks
   std::shared_ptr<FillEngine> engine_;                 // with the backend's callbacks
-  std::atomic<uint64_t> reads_ = 0, read_hits_ = 0, served_bytes_ = 0;
+  std::atomic<uint64_t> reads_ = 0, read_hits_ = 0, served_bytes_ = 0, chunks_spoilt_ = 0;
 
   Mutex loading_;  // held while a record is read from the disk; before mutex_
   Mutex mutex_;

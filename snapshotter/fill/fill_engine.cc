@@ -240,9 +240,10 @@ bool FillEngine::Recover(const Run& run, uint32_t chunk, const Fill& fill) {
   if (!blob.cache().Read(wanted.blob_offset, bytes.size(), bytes.data()).ok()) return false;
   if (!blob.IsChunk(chunk, bytes)) return false;
   bytes.resize(wanted.size_bytes);
-  if (SettleFill(blob, chunk, std::make_shared<const std::string>(std::move(bytes)), &fill)) {
+  const auto content = std::make_shared<const std::string>(std::move(bytes));
+  if (SettleFill(blob, chunk, content, &fill)) {
     ++counters_.chunks_recovered;
-    if (ours) blob.cache().MarkFilled(chunk);
+    if (ours) blob.cache().MarkFilled(chunk, wanted.blob_offset, *content);
     ForgetFill(blob, chunk);
   }
   return true;
@@ -282,24 +283,24 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
 void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
                              std::shared_ptr<const std::string> bytes, bool brought) {
   const uint64_t size = bytes->size();
-  const bool accepted = RunOnDiskThread([self = shared_from_this(), blob, chunk, size, brought,
-                                         bytes = std::move(bytes)] {
-    absl::Status written;  // without caching: who asked has his answer
-    if (self->caching_) {
-      written = blob->cache().Write(chunk, blob->layer().chunks[chunk].blob_offset, *bytes);
-    }
-    // Failed precondition: a process that is dying still has the file.
-    if (!written.ok() && !absl::IsFailedPrecondition(written)) {
-      ++self->counters_.failed_writes;
-      if (!self->cache_failing_.exchange(true)) {
-        Log(LogLevel::kWarning,
-            "cannot write a blob cache; what is read is fetched again next time, ignoring",
-            {{"blob", std::to_string(blob->id())}, {"error", written.ToString()}});
-      }
-    }
-    ForgetFill(*blob, chunk);
-    self->Written(size, brought);
-  });
+  const bool accepted = RunOnDiskThread(
+      [self = shared_from_this(), blob, chunk, size, brought, bytes = std::move(bytes)] {
+        absl::Status written;  // without caching: who asked has his answer
+        if (self->caching_) {
+          written = blob->cache().Write(chunk, blob->layer().chunks[chunk].blob_offset, *bytes);
+        }
+        // Failed precondition: a process that is dying still has the file.
+        if (!written.ok() && !absl::IsFailedPrecondition(written)) {
+          ++self->counters_.failed_writes;
+          if (!self->cache_failing_.exchange(true)) {
+            Log(LogLevel::kWarning,
+                "cannot write a blob cache; what is read is fetched again next time, ignoring",
+                {{"blob", std::to_string(blob->id())}, {"error", written.ToString()}});
+          }
+        }
+        ForgetFill(*blob, chunk);
+        self->Written(size, brought);
+      });
   if (accepted) return;
   ForgetFill(*blob, chunk);
   Written(size, brought);

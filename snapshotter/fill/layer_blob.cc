@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
 
 #include "backend/base/log.h"
@@ -60,7 +61,7 @@ bool LayerBlob::IsChunk(uint32_t chunk, std::string_view padded) const {
          rest.find_first_not_of('\0') == rest.npos;
 }
 
-absl::Status LayerBlob::VerifyOnDisk(uint32_t chunk) const {
+absl::Status LayerBlob::VerifyOnDisk(uint32_t chunk) {
   const uint64_t size = PaddedSize(chunk);
   const std::unique_ptr<char, void (*)(void*)> buffer(
       static_cast<char*>(std::aligned_alloc(kBlockBytes, size)), std::free);
@@ -71,9 +72,56 @@ absl::Status LayerBlob::VerifyOnDisk(uint32_t chunk) const {
                     " is not in the cache");
   }
   RETURN_IF_ERROR(cache_->ReadFromDisk(layer_.chunks[chunk].blob_offset, size, buffer.get()));
-  if (IsChunk(chunk, std::string_view(buffer.get(), size))) return absl::OkStatus();
-  return DataLoss("chunk " + std::to_string(chunk) + " of blob " + std::to_string(id()) +
-                  " is damaged on the disk");
+  if (!IsChunk(chunk, std::string_view(buffer.get(), size))) {
+    return DataLoss("chunk " + std::to_string(chunk) + " of blob " + std::to_string(id()) +
+                    " is damaged on the disk");
+  }
+  NoteSumsIfUnknown(chunk, std::string_view(buffer.get(), size));
+  return absl::OkStatus();
+}
+
+void LayerBlob::NoteSumsIfUnknown(uint32_t chunk, std::string_view padded) {
+  const uint64_t offset = layer_.chunks[chunk].blob_offset;
+  for (uint64_t at = 0; at < padded.size(); at += kBlockBytes) {
+    if (cache_->SumOf(offset + at) == PageSums::kUnknown) {
+      return cache_->NoteSums(offset, padded);
+    }
+  }
+}
+
+absl::Status LayerBlob::ReadChecked(uint64_t offset, uint64_t size, char* out,
+                                    std::vector<uint32_t>* wrong) {
+  const uint64_t from = offset / kBlockBytes * kBlockBytes;
+  const uint64_t to = (offset + size + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+  if (from != offset || to != offset + size) {  // the kernel asks for whole blocks
+    std::string blocks(to - from, '\0');
+    RETURN_IF_ERROR(ReadChecked(from, blocks.size(), blocks.data(), wrong));
+    std::memcpy(out, blocks.data() + (offset - from), size);
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(cache_->Read(offset, size, out));
+  for (uint64_t at = 0; at < size;) {
+    if (IsRight(offset + at, std::string_view(out + at, kBlockBytes))) {
+      at += kBlockBytes;
+      continue;
+    }
+    const uint32_t chunk = ChunksIn(offset + at, kBlockBytes).first;
+    wrong->push_back(chunk);
+    at = layer_.chunks[chunk].blob_offset + PaddedSize(chunk) - offset;
+  }
+  return absl::OkStatus();
+}
+
+bool LayerBlob::IsRight(uint64_t offset, std::string_view page) {
+  const uint32_t sum = cache_->SumOf(offset);
+  if (sum != PageSums::kUnknown) return PageSums::Sum(page) == sum;
+  const uint32_t chunk = ChunksIn(offset, kBlockBytes).first;
+  const uint64_t begin = layer_.chunks[chunk].blob_offset;
+  std::string bytes(PaddedSize(chunk), '\0');
+  if (!cache_->Read(begin, bytes.size(), bytes.data()).ok()) return false;
+  if (!IsChunk(chunk, bytes)) return false;
+  NoteSumsIfUnknown(chunk, bytes);
+  return std::string_view(bytes).substr(offset - begin, kBlockBytes) == page;
 }
 
 absl::StatusOr<std::shared_ptr<const Locations>> LayerBlob::FindLocations(

@@ -66,7 +66,11 @@ class LayerBlob {
   }
   // Reads a chunk from the disk, padded, and compares it. NOT_FOUND: it is not in the cache.
   // DATA_LOSS: it is another. Else the errors of BlobCache::Read.
-  absl::Status VerifyOnDisk(uint32_t chunk) const;
+  absl::Status VerifyOnDisk(uint32_t chunk);
+  // Reads from the cache file, and compares each page with its sum, or its chunk where it has none.
+  // OK: `out` is right but for the chunks of `wrong`, which ascend. Else the errors of
+  // BlobCache::Read. REQUIRES: within one Reading, the cache has the chunks of this range.
+  absl::Status ReadChecked(uint64_t offset, uint64_t size, char* out, std::vector<uint32_t>* wrong);
 
   // When a chunk was last read, or brought to be read, in seconds of a clock that is the caller's;
   // 0 = not since the blob was opened.
@@ -89,9 +93,13 @@ class LayerBlob {
   std::unordered_map<uint32_t, std::shared_ptr<Fill>> fills ABSL_GUARDED_BY(mutex);
   // The log has a line about each of them; until they arrive.
   std::set<uint32_t> damaged_chunks ABSL_GUARDED_BY(mutex);
+  // The same, of those that the node's disk has damaged; for good.
+  std::set<uint32_t> spoilt_chunks ABSL_GUARDED_BY(mutex);
 
  private:
   explicit LayerBlob(const BlobRow& row) : row_(row) {}
+  void NoteSumsIfUnknown(uint32_t chunk, std::string_view padded);
+  bool IsRight(uint64_t offset, std::string_view page);
   absl::StatusOr<std::shared_ptr<const Locations>> ReadLocations(const StoreReader& reader,
                                                                  RecordFiles& records,
                                                                  bool from_store) const;

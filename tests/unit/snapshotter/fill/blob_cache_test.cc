@@ -99,7 +99,7 @@ TEST_F(BlobCacheTest, AFullCacheIsSealedAndStaysSoAfterReopening) {
   EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", Sha256::Of("another"), kSize));
   const auto cache = Open();
   EXPECT_TRUE(cache->IsSealed());
-  cache->Drop(5);
+  cache->Drop(Extent(5));
   EXPECT_FALSE(cache->IsSealed());
   ASSERT_OK(cache->Flush());
   EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
@@ -144,7 +144,7 @@ TEST_F(BlobCacheTest, AFileThatIsCutUnderUsIsUsedNoMore) {
   EXPECT_THAT(cache->Read(4096, 4096, bytes.data()), StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_THAT(Fill(*cache, 60), StatusIs(absl::StatusCode::kDataLoss));
   for (uint32_t chunk = 0; chunk < kChunks; ++chunk) EXPECT_FALSE(cache->Has(chunk));
-  cache->MarkFilled(0);
+  cache->MarkFilled(0, 0, std::string(4096, 'a'));
   EXPECT_FALSE(cache->Has(0));
 }
 
@@ -214,7 +214,7 @@ TEST_F(BlobCacheTest, ADroppedChunkIsGoneAfterReopeningToo) {
     const auto cache = Open();
     ASSERT_OK(Fill(*cache, 3));
     ASSERT_OK(cache->Flush());
-    cache->Drop(3);
+    cache->Drop(Extent(3));
     EXPECT_FALSE(cache->Has(3));
     ASSERT_OK(cache->Flush());
   }
@@ -297,7 +297,7 @@ TEST_F(BlobCacheTest, ACacheThatADyingProcessStillHasIsReadAndNotChanged) {
   EXPECT_THAT(Fill(*cache, 7), StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(cache->Evict({Extent(7)}), StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_TRUE(cache->Has(7));
-  cache->Drop(8);
+  cache->Drop(Extent(8));
   ASSERT_OK(cache->Flush());
   EXPECT_TRUE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize))
       << "the map is not ours either";

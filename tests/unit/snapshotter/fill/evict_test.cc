@@ -200,7 +200,7 @@ TEST_F(EvictTest, RandomReadsUnderConstantEvictionAreRight) {
     }
     evicted += Evict(chunks);
     // Some of it comes back unverified, as after a crash.
-    blob_->cache().Drop(static_cast<uint32_t>(random() % count()));
+    blob_->cache().Drop(blob_->ExtentOf(static_cast<uint32_t>(random() % count())));
     enough = evicted > 2000 && filler_->Stats().chunks_recovered > 0;
   }
   for (std::thread& reader : readers) reader.join();

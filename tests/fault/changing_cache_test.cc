@@ -1,7 +1,11 @@
-// The real kernel on a node that evicts all the time what processes read at random: page cache, EROFS,
-// loop and FUSE must never keep a hole for data. Trees are read by other processes only: a server's
-// process must not wait for itself.
+// The real kernel on a node whose caches change all the time beneath what processes read at random,
+// because they are evicted from or because the disk damages them: page cache, EROFS, loop and FUSE
+// must never keep anything else for data. Trees are read by other processes only: a server's process
+// must not wait for itself.
+#include <fcntl.h>
+
 #include <fstream>
+#include <random>
 
 #include "snapshotter/attach/kernel_tree_mounter.h"
 #include "snapshotter/care/completer.h"
@@ -13,12 +17,48 @@
 namespace slacker::testing {
 namespace {
 
-class ConstantEvictionTest : public NodeTest {
+// With every read that reaches slackerd, one page of a file becomes a hole or has another bit.
+class DamagingDisk final : public ReadObserver {
+ public:
+  void Begin(const std::string& path, uint64_t size) {
+    MutexLock lock(&mutex_);
+    file_.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_TRUE(file_.valid());
+    pages_ = size / 4096;
+  }
+  void End() {
+    MutexLock lock(&mutex_);
+    file_.Reset();
+  }
+  void OnRead(uint64_t /*blob_id*/, uint64_t /*offset*/, uint32_t /*size*/) override {
+    MutexLock lock(&mutex_);
+    if (!file_.valid()) return;
+    const auto page = static_cast<off_t>(random_() % pages_ * 4096);
+    if (random_() % 2 == 0) {
+      EXPECT_EQ(fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, page, 4096), 0);
+      return;
+    }
+    const off_t at = page + static_cast<off_t>(random_() % 4096);
+    char byte = 0;
+    EXPECT_EQ(pread(file_.get(), &byte, 1, at), 1);
+    byte = static_cast<char>(byte ^ 1);
+    EXPECT_EQ(pwrite(file_.get(), &byte, 1, at), 1);
+  }
+
+ private:
+  Mutex mutex_;
+  UniqueFd file_ ABSL_GUARDED_BY(mutex_);
+  uint64_t pages_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::minstd_rand random_ ABSL_GUARDED_BY(mutex_);
+};
+
+class ChangingCacheTest : public NodeTest {
  protected:
   void SetUp() override {
     SampleLayer lower = MakeBigLayer(5, 1);
     AddSampleFile(&lower, 0, "lower", "of the layer below");
     image_ = Publish(store_, {lower, MakeBigLayer(120, 2)});
+    observer_ = &disk_;
     NodeTest::SetUp();
     ASSERT_OK(images_->Ensure(image_.chain(), {}));
     images_->WaitForBackgroundForTest();
@@ -90,6 +130,7 @@ class ConstantEvictionTest : public NodeTest {
   }
   int Run(std::vector<std::string> arguments) { return LineProcess(std::move(arguments)).Wait(); }
 
+  DamagingDisk disk_;
   const TempDir run_dir_;
   KernelLeakCheck leaks_{dir_.path()};
   PublishedImage image_;
@@ -104,7 +145,7 @@ class ConstantEvictionTest : public NodeTest {
   std::unique_ptr<Completer> completer_;
 };
 
-TEST_F(ConstantEvictionTest, RandomReadersGetNoWrongByte) {
+TEST_F(ChangingCacheTest, RandomReadersBesideEvictionGetNoWrongByte) {
   StartCare();
   // Until eviction, whose thread has the lowest priority, has had its turns. In vain: CTest's timeout.
   for (int seed = 1;
@@ -119,6 +160,27 @@ TEST_F(ConstantEvictionTest, RandomReadersGetNoWrongByte) {
   EXPECT_EQ(connection_->counters().errors, 0U);
   // What stayed in the kernel's caches, and what is read anew.
   EXPECT_EQ(Run({"/usr/bin/cmp", tree_ + "/big", reference_}), 0);
+  std::ofstream("/proc/sys/vm/drop_caches") << "3";
+  EXPECT_EQ(Run({"/usr/bin/cmp", tree_ + "/big", reference_}), 0);
+}
+
+TEST_F(ChangingCacheTest, RandomReadersBesideADiskThatDamagesGetNoWrongByte) {
+  EXPECT_EQ(Run({"/usr/bin/cmp", tree_ + "/big", reference_}), 0);
+  disk_.Begin(dir_ / ("blobs/" + std::to_string(layers_[1].id) + ".data"), layers_[1].size_bytes);
+  // In vain: CTest's timeout.
+  for (int seed = 1; filler_->Stats().chunks_spoilt < 200;) {
+    std::vector<std::unique_ptr<LineProcess>> readers;
+    for (int i = 0; i < 4; ++i, ++seed) {
+      readers.push_back(std::make_unique<LineProcess>(std::vector<std::string>{
+          RANDOM_READER, tree_ + "/big", reference_, "0", std::to_string(seed), "300"}));
+    }
+    int failed = 0;
+    for (const auto& reader : readers) failed += reader->Wait() == 0 ? 0 : 1;
+    EXPECT_EQ(failed, 0);
+    if (failed > 0) break;
+  }
+  disk_.End();
+  EXPECT_EQ(connection_->counters().errors, 0U);
   std::ofstream("/proc/sys/vm/drop_caches") << "3";
   EXPECT_EQ(Run({"/usr/bin/cmp", tree_ + "/big", reference_}), 0);
 }
