@@ -35,10 +35,14 @@ absl::Status WriteFile(const std::string& path, const Content& content) {
   const std::string aside = path + ".new";
   UniqueFd file(open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file.valid()) return ErrnoError(errno, "open " + aside);
-  RETURN_IF_ERROR(content([&](std::string_view bytes) { return WriteAll(file, bytes, aside); }));
-  RETURN_IF_ERROR(Sync(file, aside));
-  if (rename(aside.c_str(), path.c_str()) != 0) return ErrnoError(errno, "rename " + aside);
-  return absl::OkStatus();
+  absl::Status status =
+      content([&](std::string_view bytes) { return WriteAll(file, bytes, aside); });
+  if (status.ok()) status = Sync(file, aside);
+  if (status.ok() && rename(aside.c_str(), path.c_str()) != 0) {
+    status = ErrnoError(errno, "rename " + aside);
+  }
+  if (!status.ok()) (void)unlink(aside.c_str());  // what fills a disk must not stay on it
+  return status;
 }
 
 absl::Status WriteText(const std::string& path, std::string_view text) {

@@ -133,6 +133,13 @@ class Publication {
   // Starts the download, unless it runs already.
   absl::Status OpenLayer(size_t i) {
     if (opened_[i] != nullptr) return absl::OkStatus();
+    // Nothing real is compressed to more than it was: who announces that would keep us busy for ever.
+    if (image_.layers[i].size_bytes > options_.max_layer_tar_bytes) {
+      return ResourceExhausted("layer " + image_.layers[i].digest.ToString() + " has " +
+                               std::to_string(image_.layers[i].size_bytes) +
+                               " bytes, more than the limit of " +
+                               std::to_string(options_.max_layer_tar_bytes));
+    }
     ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> blob, source_->OpenBlob(image_.layers[i]));
     blob = std::make_unique<CountingSource>(std::move(blob), &downloaded_);
     opened_[i] =

@@ -32,6 +32,7 @@ struct PublishOptions {
   uint32_t chunk_size = Layer().chunk_size;
   StoreWriter::Options store;
   TarLimits tar;
+  // Of a layer, packed as well as unpacked: RESOURCE_EXHAUSTED beyond.
   uint64_t max_layer_tar_bytes = 1ull << 40;
   // Of the tables of all layers, which the guess has in memory: a larger image is published without
   // a boot pack, until a node has traced a start of it.

@@ -39,17 +39,17 @@ absl::Status RequestServer::Serve(const StoredRequest& stored) {
       const std::unique_ptr<RequestClaimHolder> claim,
       RequestClaimHolder::Take(options_.requests, stored.name, claimant_, options_.clock));
   if (claim == nullptr) return absl::OkStatus();
-  const absl::Status done = PublishAsRequested(*stored.request, claim.get());
-  RETURN_IF_ERROR(done.ok() ? Forget(stored) : RecordFailure(stored, done));
+  const absl::StatusOr<ServedRequest> done = PublishAsRequested(*stored.request, claim.get());
+  RETURN_IF_ERROR(done.ok() ? Forget(stored) : RecordFailure(stored, done.status()));
   RETURN_IF_ERROR(claim->Release());
   options_.on_result(stored, done);
   return absl::OkStatus();
 }
 
-absl::Status RequestServer::PublishAsRequested(const PublishRequest& request,
-                                               RequestClaimHolder* claim) {
+absl::StatusOr<ServedRequest> RequestServer::PublishAsRequested(const PublishRequest& request,
+                                                                RequestClaimHolder* claim) {
   ASSIGN_OR_RETURN(const bool published, IsPublished(request));
-  if (published) return absl::OkStatus();
+  if (published) return ServedRequest::kWasThere;
   ASSIGN_OR_RETURN(const std::unique_ptr<ImageSource> source, options_.open(request));
   ASSIGN_OR_RETURN(const ResolvedImage image, ResolveImage(*source, request.platform));
   if (ChainId(image.diff_ids) != request.chain_id) {
@@ -64,7 +64,7 @@ absl::Status RequestServer::PublishAsRequested(const PublishRequest& request,
   if (done.entry.chain_id != request.chain_id) {
     return FailedPrecondition(request.reference + " has become another image meanwhile");
   }
-  return absl::OkStatus();
+  return ServedRequest::kPublished;
 }
 
 absl::StatusOr<bool> RequestServer::IsPublished(const PublishRequest& request) const {

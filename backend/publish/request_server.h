@@ -24,6 +24,11 @@
 
 namespace slacker {
 
+enum class ServedRequest {
+  kPublished,
+  kWasThere,  // somebody had published it: its source was not asked
+};
+
 // Thread-compatible.
 class RequestServer {
  public:
@@ -38,8 +43,8 @@ class RequestServer {
     const Clock* clock = nullptr;
     int64_t first_pause_seconds = 30;
     int64_t keep_seconds = 7 * 24 * 60 * 60;  // what was given up; 0: it is forgotten at once
-    // Told of every request that something was done about; OK: published, or it was already.
-    std::function<void(const StoredRequest&, const absl::Status&)> on_result;
+    // Told of every request that something was done about.
+    std::function<void(const StoredRequest&, const absl::StatusOr<ServedRequest>&)> on_result;
     // Asked before each request: true ends the round.
     std::function<bool()> stopping;
   };
@@ -52,7 +57,8 @@ class RequestServer {
 
  private:
   absl::Status Serve(const StoredRequest& stored);
-  absl::Status PublishAsRequested(const PublishRequest& request, RequestClaimHolder* claim);
+  absl::StatusOr<ServedRequest> PublishAsRequested(const PublishRequest& request,
+                                                   RequestClaimHolder* claim);
   absl::StatusOr<bool> IsPublished(const PublishRequest& request) const;
   absl::Status RecordFailure(const StoredRequest& stored, const absl::Status& why);
   absl::Status Forget(const StoredRequest& stored);

@@ -16,6 +16,8 @@ namespace slacker {
 struct Damage {
   std::string object;  // name in the store; of a chunk its own digest and its record
   std::string what;
+  // Names of the published images that need it, where somebody asked (upkeep/image_users.h).
+  std::vector<std::string> images = {};
 };
 
 struct VerifyReport {

@@ -11,11 +11,10 @@
 #include "backend/store/names.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/objects.h"
+#include "backend/view/image_usage.h"
 
 namespace slacker {
 namespace {
-
-constexpr uint32_t kSeveral = UINT32_MAX;  // instead of one image's number
 
 class Measurement {
  public:
@@ -29,7 +28,7 @@ class Measurement {
     stats_.images = marks.images.size();
     for (const ImageEntry& image : marks.images) RETURN_IF_ERROR(AddImage(image));
     for (const Digest& record : marks.record_order) RETURN_IF_ERROR(MeasureLayer(record));
-    for (const Digest& record : marks.record_order) RETURN_IF_ERROR(ShareLayer(record));
+    RETURN_IF_ERROR(MeasureUsage());
     return std::move(stats_);
   }
 
@@ -90,33 +89,23 @@ class Measurement {
     return value;
   }
 
-  absl::StatusOr<RecordObject> Read(const Digest& record, Locations* locations) {
-    ASSIGN_OR_RETURN(RecordObject object, reader_.ReadRecord(record));
-    ASSIGN_OR_RETURN(*locations, reader_.ReadLocations(record, object.layer.chunks.size()));
-    return object;
-  }
-
   absl::Status MeasureLayer(const Digest& record) {
-    Locations locations;
-    ASSIGN_OR_RETURN(const RecordObject object, Read(record, &locations));
+    ASSIGN_OR_RETURN(const RecordObject object, reader_.ReadRecord(record));
     const Layer& layer = object.layer;
-    const std::vector<uint32_t>& users = users_[record];
-    const uint32_t user = users.size() == 1 ? users[0] : kSeveral;
+    ASSIGN_OR_RETURN(const Locations locations, reader_.ReadLocations(record, layer.chunks.size()));
     uint64_t layer_bytes = 0;
     for (size_t i = 0; i < layer.chunks.size(); ++i) {
       const Chunk& chunk = layer.chunks[i];
       layer_bytes += chunk.size_bytes;
-      const auto [known, is_new] = user_of_.try_emplace(Short(chunk.digest), user);
-      if (!is_new && known->second != user) known->second = kSeveral;
-      if (!is_new) continue;
+      if (!chunks_.insert(Short(chunk.digest)).second) continue;
       stats_.chunk_bytes += chunk.size_bytes;
       stats_.stored_chunk_bytes += locations.chunks[i].stored_bytes;
     }
-    stats_.unique_chunks = user_of_.size();
+    stats_.unique_chunks = chunks_.size();
     stats_.chunks += layer.chunks.size();
     stats_.layer_bytes += layer_bytes;
     ++stats_.layers;
-    for (const uint32_t number : users) {
+    for (const uint32_t number : users_[record]) {
       stats_.per_image[number].content_bytes += layer_bytes;
       stats_.logical_bytes += layer_bytes;
     }
@@ -144,23 +133,15 @@ class Measurement {
     }
   }
 
-  absl::Status ShareLayer(const Digest& record) {
-    const std::vector<uint32_t>& users = users_[record];
-    if (users.empty()) return absl::OkStatus();
-    Locations locations;
-    ASSIGN_OR_RETURN(const RecordObject object, Read(record, &locations));
-    uint64_t stored = 0;
-    uint64_t shared = 0;
-    absl::flat_hash_set<uint64_t> seen;
-    for (size_t i = 0; i < object.layer.chunks.size(); ++i) {
-      const uint64_t chunk = Short(object.layer.chunks[i].digest);
-      if (!seen.insert(chunk).second) continue;
-      stored += locations.chunks[i].stored_bytes;
-      if (user_of_[chunk] == kSeveral) shared += locations.chunks[i].stored_bytes;
-    }
-    for (const uint32_t number : users) {
-      stats_.per_image[number].stored_bytes += stored;
-      stats_.per_image[number].shared_bytes += shared;
+  // What they take, as `slackerctl images` says it.
+  absl::Status MeasureUsage() {
+    std::vector<Digest> chains;
+    for (const ImageStats& image : stats_.per_image) chains.push_back(image.entry.chain_id);
+    const auto usages = MeasureImages(reader_, chains);
+    for (size_t i = 0; i < usages.size(); ++i) {
+      RETURN_IF_ERROR(usages[i].status());
+      stats_.per_image[i].stored_bytes = usages[i]->stored_bytes;
+      stats_.per_image[i].shared_bytes = usages[i]->shared_bytes;
     }
     return absl::OkStatus();
   }
@@ -169,8 +150,7 @@ class Measurement {
   const StoreReader reader_;
   StoreStats stats_;
   absl::flat_hash_map<Digest, std::vector<uint32_t>> users_;  // of records: numbers of images
-  absl::flat_hash_map<uint64_t, uint32_t> user_of_;           // of chunks
-  absl::flat_hash_set<uint64_t> files_;
+  absl::flat_hash_set<uint64_t> chunks_, files_;
 };
 
 }  // namespace

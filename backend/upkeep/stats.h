@@ -14,9 +14,8 @@ namespace slacker {
 struct ImageStats {
   ImageEntry entry;
   uint64_t layers = 0;
-  uint64_t content_bytes = 0;  // of the files of all its layers
-  uint64_t stored_bytes = 0;   // of the chunks that these need, as they are stored
-  uint64_t shared_bytes = 0;   // of those, what another published image needs, too
+  uint64_t content_bytes = 0;                   // of the files of all its layers
+  uint64_t stored_bytes = 0, shared_bytes = 0;  // as in ImageUsage (view/image_usage.h)
 };
 
 struct StoreStats {
@@ -41,8 +40,8 @@ struct StoreStats {
   std::vector<ImageStats> per_image;  // by name
 };
 
-// Reads every record of a published image twice. Files and chunks are told apart by 64 bits of their
-// digests, which is good enough for counting. Memory: some 30 bytes for each chunk and file.
+// Reads every record of a published image once, and every layer's locations twice. Files and chunks are told apart by 64 bits of their
+// digests, which is good enough for counting. Memory: some 30 bytes for each chunk and file, and as MeasureImages.
 // DATA_LOSS: as Mark (mark.h).
 absl::StatusOr<StoreStats> MeasureStore(Backend& backend);
 

@@ -18,6 +18,17 @@ std::pair<std::string_view, std::string_view> SplitTag(std::string_view text) {
   return {text.substr(0, colon), text.substr(colon + 1)};
 }
 
+constexpr std::string_view kDocker = "docker://";
+constexpr std::string_view kContainerd = "containerd:";
+
+using OpenFile = absl::StatusOr<std::unique_ptr<ImageSource>>(std::string_view path,
+                                                              std::string_view tag);
+constexpr std::pair<std::string_view, OpenFile*> kFiles[] = {
+    {"oci:", OpenLayoutSource},
+    {"oci-archive:", OpenOciArchiveSource},
+    {"docker-archive:", OpenDockerArchiveSource},
+};
+
 std::string Variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
@@ -51,33 +62,33 @@ std::vector<std::string> DefaultCredentialFiles() {
   return files;
 }
 
+absl::Status ValidateImageSource(std::string_view spec) {
+  if (spec.starts_with(kDocker)) return ParseImageReference(spec.substr(kDocker.size())).status();
+  if (spec.starts_with(kContainerd)) return absl::OkStatus();
+  for (const auto& [prefix, open] : kFiles) {
+    if (spec.starts_with(prefix)) return absl::OkStatus();
+  }
+  return InvalidArgument("image source \"" + std::string(spec) +
+                         "\" is none of docker://REFERENCE, oci:DIRECTORY[:TAG], "
+                         "oci-archive:FILE[:TAG], docker-archive:FILE[:TAG] and containerd:NAME");
+}
+
 absl::StatusOr<std::unique_ptr<ImageSource>> OpenImageSource(std::string_view spec,
                                                              const SourceOptions& options) {
-  constexpr std::string_view kDocker = "docker://";
   if (spec.starts_with(kDocker)) {
     ASSIGN_OR_RETURN(ImageReference reference, ParseImageReference(spec.substr(kDocker.size())));
     return OpenRegistrySource(reference, options.registry);
   }
-  constexpr std::string_view kContainerd = "containerd:";
   if (spec.starts_with(kContainerd)) {
     return OpenContainerdSource(spec.substr(kContainerd.size()), options.containerd,
                                 options.registry);
   }
-  using Open =
-      absl::StatusOr<std::unique_ptr<ImageSource>>(std::string_view path, std::string_view tag);
-  static constexpr std::pair<std::string_view, Open*> kFiles[] = {
-      {"oci:", OpenLayoutSource},
-      {"oci-archive:", OpenOciArchiveSource},
-      {"docker-archive:", OpenDockerArchiveSource},
-  };
   for (const auto& [prefix, open] : kFiles) {
     if (!spec.starts_with(prefix)) continue;
     const auto [path, tag] = SplitTag(spec.substr(prefix.size()));
     return open(path, tag);
   }
-  return InvalidArgument("image source \"" + std::string(spec) +
-                         "\" is none of docker://REFERENCE, oci:DIRECTORY[:TAG], "
-                         "oci-archive:FILE[:TAG], docker-archive:FILE[:TAG] and containerd:NAME");
+  return ValidateImageSource(spec);
 }
 
 }  // namespace slacker

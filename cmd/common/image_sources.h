@@ -32,6 +32,9 @@ struct SourceOptions {
 // in $XDG_CONFIG_HOME or ~/.config.
 std::vector<std::string> DefaultCredentialFiles();
 
+// Whether `spec` has one of these forms: without opening anything.
+absl::Status ValidateImageSource(std::string_view spec);
+
 absl::StatusOr<std::unique_ptr<ImageSource>> OpenImageSource(std::string_view spec,
                                                              const SourceOptions& options);
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include "backend/base/status.h"
 #include "backend/base/unique_fd.h"
@@ -30,8 +31,11 @@ absl::StatusOr<std::string> ReadKeyFile(const std::string& path) {
   return text;
 }
 
+// The file appears whole or not at all, and in nobody's place: made without a name, then linked.
 absl::Status WriteNew(const std::string& path, mode_t mode, const std::string& text) {
-  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+  const std::string folder = std::filesystem::path(path).parent_path();
+  const UniqueFd fd(
+      open(folder.empty() ? "." : folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, mode));
   if (!fd.valid()) return ErrnoError(errno, "create " + path);
   size_t done = 0;
   while (done < text.size()) {
@@ -40,7 +44,12 @@ absl::Status WriteNew(const std::string& path, mode_t mode, const std::string& t
     if (put < 0) return ErrnoError(errno, "write " + path);
     done += static_cast<size_t>(put);
   }
-  return fsync(fd.get()) == 0 ? absl::OkStatus() : ErrnoError(errno, "fsync " + path);
+  if (fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + path);
+  const std::string unnamed = "/proc/self/fd/" + std::to_string(fd.get());
+  if (linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+    return ErrnoError(errno, "create " + path);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "backend/memory/memory_backend.h"
 #include "backend/nfs/nfs_backend.h"
 #include "backend/nfs/target.h"
+#include "cmd/common/hint.h"
 
 namespace slacker {
 namespace {
@@ -91,7 +92,9 @@ Opened Open(std::string_view url, MissingStore missing) {
     return InvalidArgument("a store behind a web server can only be read, and not be listed (" +
                            std::string(url) + "): open it where its server has it");
   }
-  return parsed.scheme->open(parsed.rest, missing);
+  Opened opened = parsed.scheme->open(parsed.rest, missing);
+  if (opened.ok() || missing != MissingStore::kFail) return opened;
+  return WithHint(opened.status(), "is this the right store (--store), and is it mounted");
 }
 
 }  // namespace

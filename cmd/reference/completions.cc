@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <sstream>
 #include <vector>
 
 #include "cmd/reference/command_reference.h"
@@ -14,6 +15,22 @@ std::vector<std::string> Flags(const CLI::App& app) {
     for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
   }
   return flags;
+}
+
+// What an argument without a name may be, if that is a list: CLI11 keeps it as "TYPE:{a,b}" only.
+std::vector<std::string> FirstArgumentValues(const CLI::App& app) {
+  std::vector<std::string> values;
+  for (const CLI::Option* option : app.get_options({})) {
+    if (!option->get_positional()) continue;
+    const std::string type = option->get_type_name();
+    const size_t begin = type.find('{');
+    const size_t end = type.find('}');
+    if (begin == std::string::npos || end == std::string::npos) return {};
+    std::stringstream list(type.substr(begin + 1, end - begin - 1));
+    for (std::string value; std::getline(list, value, ',');) values.push_back(value);
+    return values;
+  }
+  return {};
 }
 
 std::string Join(const std::vector<std::string>& words) {
@@ -57,6 +74,8 @@ std::string ZshArguments(const CLI::App& app) {
       text += " " + Quoted(again + ("--" + name) + tail);
     }
   }
+  const std::string values = Join(FirstArgumentValues(app));
+  if (!values.empty()) text += " '1:action:(" + values + ")'";
   return text + " '*:argument:_files'";
 }
 
@@ -79,19 +98,24 @@ std::string FishOptions(const CLI::App& app, const std::string& program,
 std::string BashCompletion(const CLI::App& app) {
   const std::string& name = app.get_name();
   std::string text = "# bash completion for " + name + "\n_" + name + "() {\n" +
-                     "  local cur=${COMP_WORDS[COMP_CWORD]} words\n";
+                     "  local cur=${COMP_WORDS[COMP_CWORD]} words values\n";
   const std::string commands = CommandNames(app);
   if (commands.empty()) {
     text += "  words=" + Quoted(Join(Flags(app))) + "\n";
   } else {
     text += "  case ${COMP_WORDS[1]} in\n";
     for (const CLI::App* command : app.get_subcommands({})) {
-      text += "    " + command->get_name() + ") words=" + Quoted(Join(Flags(*command))) + " ;;\n";
+      text += "    " + command->get_name() + ") words=" + Quoted(Join(Flags(*command)));
+      const std::string values = Join(FirstArgumentValues(*command));
+      if (!values.empty()) text += " values=" + Quoted(values);
+      text += " ;;\n";
     }
     text += "    *) words=" + Quoted(Join(Flags(app))) + " ;;\n  esac\n";
     text += "  if [ \"$COMP_CWORD\" = 1 ] && [[ $cur != -* ]]; then\n    COMPREPLY=($(compgen -W " +
             Quoted(commands) + " -- \"$cur\"))\n    return\n  fi\n";
   }
+  text += "  if [ \"$COMP_CWORD\" = 2 ] && [ -n \"$values\" ] && [[ $cur != -* ]]; then\n" +
+          std::string("    COMPREPLY=($(compgen -W \"$values\" -- \"$cur\"))\n    return\n  fi\n");
   text += "  if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")); fi\n}\n";
   return text + "complete -o default -F _" + name + " " + name + "\n";
 }
@@ -121,8 +145,10 @@ std::string FishCompletion(const CLI::App& app) {
   for (const CLI::App* command : commands) {
     text += "complete -c " + name + " -n __fish_use_subcommand -a " + command->get_name() + " -d " +
             Quoted(command->get_description()) + "\n";
-    text += FishOptions(*command, name,
-                        " -n '__fish_seen_subcommand_from " + command->get_name() + "'");
+    const std::string condition = " -n '__fish_seen_subcommand_from " + command->get_name() + "'";
+    const std::string values = Join(FirstArgumentValues(*command));
+    if (!values.empty()) text += "complete -c " + name + condition + " -a " + Quoted(values) + "\n";
+    text += FishOptions(*command, name, condition);
   }
   return text;
 }

@@ -7,6 +7,7 @@
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "backend/source/platform.h"
+#include "cmd/common/hint.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 
@@ -14,6 +15,7 @@ namespace slacker::ctl {
 namespace {
 
 constexpr std::string_view kDocker = "docker://";
+constexpr std::string_view kListHint = "\"slackerctl images\" lists what the store has";
 
 // The name under which publish would have stored `text`.
 std::string Normalise(std::string_view text) {
@@ -21,6 +23,30 @@ std::string Normalise(std::string_view text) {
   if (reference.starts_with(kDocker)) reference.remove_prefix(kDocker.size());
   const auto parsed = ParseImageReference(reference);
   return parsed.ok() ? std::string(kDocker) + parsed->ToString() : std::string(text);
+}
+
+// What tables show of a chain ID.
+bool IsChainPrefix(std::string_view text) {
+  constexpr std::string_view kAlgorithm = "sha256:";
+  constexpr size_t kFewestDigits = 6;
+  return text.starts_with(kAlgorithm) && text.size() >= kAlgorithm.size() + kFewestDigits &&
+         text.find_first_not_of("0123456789abcdef", kAlgorithm.size()) == std::string_view::npos;
+}
+
+absl::StatusOr<FoundImage> FindByPrefix(const std::vector<ImageEntry>& images,
+                                        std::string_view prefix) {
+  const ImageEntry* found = nullptr;
+  for (const ImageEntry& image : images) {
+    if (!image.chain_id.ToString().starts_with(prefix)) continue;
+    if (found != nullptr && found->chain_id != image.chain_id) {
+      return InvalidArgument("several images' chain IDs begin with " + std::string(prefix));
+    }
+    found = &image;
+  }
+  if (found == nullptr) {
+    return WithHint(NotFound("no image's chain ID begins with " + std::string(prefix)), kListHint);
+  }
+  return FoundImage{found->chain_id, *found};
 }
 
 }  // namespace
@@ -34,6 +60,7 @@ absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
     }
     return FoundImage{*chain, std::nullopt};
   }
+  if (IsChainPrefix(text)) return FindByPrefix(images, text);
   Platform wanted = HostPlatform();
   if (!platform.empty()) {
     ASSIGN_OR_RETURN(wanted, ParsePlatform(platform));
@@ -49,7 +76,9 @@ absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
     offers += (offers.empty() ? "" : ", ") + FormatPlatform(image.platform);
   }
   if (named.size() == 1 && platform.empty()) return FoundImage{named[0].chain_id, named[0]};
-  if (named.empty()) return NotFound("no image " + std::string(text) + " is published");
+  if (named.empty()) {
+    return WithHint(NotFound("no image " + std::string(text) + " is published"), kListHint);
+  }
   if (!platform.empty()) {
     return NotFound(std::string(text) + " is not published for " + FormatPlatform(wanted) +
                     "; there is: " + offers);

@@ -18,9 +18,9 @@ struct FoundImage {
   std::optional<ImageEntry> entry;  // none when only the chain is known
 };
 
-// `text` is a chain ID, a name as `images` lists it, or an image reference ("nginx:1.25").
+// `text` is a chain ID, the beginning of one image's ("sha256:" and six digits or more), a name as `images` lists it, or an image reference ("nginx:1.25").
 // `platform` ("os/arch[/variant]", may be empty) decides between images of one name; without it the
-// host's does. NOT_FOUND; INVALID_ARGUMENT when the name stands for several images.
+// host's does. NOT_FOUND; INVALID_ARGUMENT when it stands for several images.
 absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
                                      std::string_view platform);
 

@@ -18,9 +18,11 @@ std::string DefaultStore() {
 
 void AddCommon(Command* command, CommonArguments* common) {
   common->store = DefaultStore();
-  command->Add(
-      "--store", &common->store,
-      "URL of the store (default: $SLACKER_STORE, or else " + std::string(kDefaultStore) + ")");
+  command
+      ->Add(
+          "--store", &common->store,
+          "URL of the store (default: $SLACKER_STORE, or else " + std::string(kDefaultStore) + ")")
+      .Checked("", [](const std::string& url) { return Message(ValidateStoreUrl(url)); });
   command->Flag("--json", &common->json, "Write JSON");
 }
 

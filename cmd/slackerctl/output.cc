@@ -10,6 +10,7 @@
 
 #include "backend/base/status.h"
 #include "backend/source/platform.h"
+#include "cmd/common/hint.h"
 
 namespace slacker::ctl {
 namespace {
@@ -67,25 +68,6 @@ std::string ToHex(std::string_view bytes) {
   return hex;
 }
 
-std::string_view Advice(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-      return "is the store (--store) mounted, and can the registry be reached? Try again later";
-    case absl::StatusCode::kPermissionDenied:
-      return "check the permissions of the store, and the registry's credentials (docker login)";
-    case absl::StatusCode::kResourceExhausted:
-      return "free some space, or check the limits that the message names";
-    case absl::StatusCode::kNotFound:
-      return "check the name; \"slackerctl images\" lists what a store has";
-    case absl::StatusCode::kDataLoss:
-      return "what was read is not what it should be: \"slackerctl verify\" checks the store, "
-             "publishing again fetches an image anew";
-    default:
-      return "";
-  }
-}
-
 }  // namespace
 
 std::string HumanSize(uint64_t bytes) {
@@ -100,6 +82,10 @@ std::string HumanSize(uint64_t bytes) {
   char text[32];
   (void)std::snprintf(text, sizeof text, value < 9.95 ? "%.1f %s" : "%.0f %s", value, kUnits[unit]);
   return text;
+}
+
+std::string Counted(uint64_t count, std::string_view what) {
+  return std::to_string(count) + " " + std::string(what) + (count == 1 ? "" : "s");
 }
 
 std::string FormatTime(int64_t unix_seconds) {
@@ -238,9 +224,7 @@ void JsonList::End(const absl::Status& status) {
 
 void PrintError(std::ostream& err, const absl::Status& status) {
   err << "slackerctl: " << Printable(Message(status)) << '\n';
-  if (const std::string_view advice = Advice(status); !advice.empty()) {
-    err << "  hint: " << advice << ".\n";
-  }
+  if (const std::string hint = HintOf(status); !hint.empty()) err << "  hint: " << hint << ".\n";
 }
 
 }  // namespace slacker::ctl

@@ -25,6 +25,8 @@ struct Console {
 
 // "0 B", "1023 B", "1.5 KiB", "12 MiB": at most four digits.
 std::string HumanSize(uint64_t bytes);
+// "1 layer", "2 layers".
+std::string Counted(uint64_t count, std::string_view what);
 // UTC, "2026-01-02T03:04:05Z".
 std::string FormatTime(int64_t unix_seconds);
 // Messages, with '?' for control characters: text from outside must not steer a terminal.
@@ -75,7 +77,7 @@ class JsonList {
   bool empty_ = true;
 };
 
-// "slackerctl: MESSAGE", and what can be done about it where we know something.
+// "slackerctl: MESSAGE", and its hint (cmd/common/hint.h).
 void PrintError(std::ostream& err, const absl::Status& status);
 
 }  // namespace slacker::ctl

@@ -19,13 +19,15 @@ void PrintReport(const CompactReport& report, const Console& console) {
   for (const std::string& chunk : report.damaged) {
     console.err << "damaged, left where it is: " << Printable(chunk) << '\n';
   }
-  console.out << report.packs_before << " packs became " << report.packs_after << ": "
-              << report.chunks_moved << " chunks moved, " << HumanSize(report.bytes_written)
-              << " written, " << report.chunks_converged << " duplicates left out, "
-              << report.locations_replaced << " locations replaced\n";
+  console.out << Counted(report.packs_before, "pack") << " became " << report.packs_after << ": "
+              << Counted(report.chunks_moved, "chunk") << " moved, "
+              << HumanSize(report.bytes_written) << " written, "
+              << Counted(report.chunks_converged, "duplicate") << " left out, "
+              << Counted(report.locations_replaced, "list") << " of locations replaced\n";
   if (report.packs_condemned > 0) {
-    console.out << report.packs_condemned << " packs (" << HumanSize(report.bytes_condemned)
-                << ") are not used any more: \"slackerctl gc\" removes them after the grace\n";
+    console.out << "not used any more: " << Counted(report.packs_condemned, "pack") << " ("
+                << HumanSize(report.bytes_condemned)
+                << "); \"slackerctl gc\" removes them after the grace\n";
   }
 }
 

@@ -36,6 +36,16 @@ ImageNames NamesOf(const ImageEntry& entry, const std::string& tag) {
   return names;
 }
 
+// What is wrong with it, "" if nothing.
+std::string CheckTarget(const std::string& target) {
+  if (target.starts_with(kDocker)) {
+    return Message(ParseImageReference(target.substr(kDocker.size())).status());
+  }
+  if (target.starts_with(kLayout) || target.starts_with(kArchive)) return "";
+  return "target \"" + target +
+         "\" is none of oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker://REFERENCE";
+}
+
 absl::StatusOr<std::unique_ptr<ImageSink>> OpenSink(std::string_view target,
                                                     const ImageEntry& entry,
                                                     const RegistryOptions& registry) {
@@ -59,9 +69,7 @@ absl::StatusOr<std::unique_ptr<ImageSink>> OpenSink(std::string_view target,
     return kind == kArchive ? OpenArchiveSink(where, NamesOf(entry, tag))
                             : OpenLayoutSink(where, NamesOf(entry, tag));
   }
-  return InvalidArgument(
-      "target \"" + std::string(target) +
-      "\" is none of oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker://REFERENCE");
+  return InvalidArgument(CheckTarget(std::string(target)));
 }
 
 absl::StatusOr<ExportedImage> Export(const Arguments& arguments, const Console& console) {
@@ -130,7 +138,8 @@ Action DeclareExport(Command* command) {
   command
       ->Add("TARGET", &arguments->target,
             "oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or docker://REFERENCE")
-      .Required();
+      .Required()
+      .Checked("", CheckTarget);
   arguments->registry.credential_files = DefaultCredentialFiles();
   arguments->registry.hosts_directory = "/etc/containerd/certs.d";
   command

@@ -4,6 +4,7 @@
 
 #include "backend/base/status.h"
 #include "backend/upkeep/fsck.h"
+#include "backend/upkeep/image_users.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/verbs/damages.h"
@@ -23,7 +24,9 @@ absl::StatusOr<FsckReport> Check(const Arguments& arguments) {
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
                    OpenExistingBackend(arguments.common.store));
-  return CheckStore(store, trust, arguments.repair);
+  ASSIGN_OR_RETURN(FsckReport report, CheckStore(store, trust, arguments.repair));
+  RETURN_IF_ERROR(NameImages(*store, &report.verified.damages));
+  return report;
 }
 
 nlohmann::json ReportJson(const FsckReport& report) {
@@ -44,10 +47,11 @@ void PrintReport(const FsckReport& report, const Console& console) {
   for (const std::string& name : report.foreign) {
     console.err << "not the store's, left alone: " << Printable(name) << '\n';
   }
-  console.out << "checked " << report.verified.manifests << " manifests, " << report.verified.layers
-              << " layers, " << report.verified.chunks << " chunks ("
-              << HumanSize(report.verified.content_bytes) << "), " << report.verified.packs
-              << " packs: ";
+  console.out << "checked " << Counted(report.verified.manifests, "manifest") << ", "
+              << Counted(report.verified.layers, "layer") << ", "
+              << Counted(report.verified.chunks, "chunk") << " ("
+              << HumanSize(report.verified.content_bytes) << "), "
+              << Counted(report.verified.packs, "pack") << ": ";
   PrintVerdict(report.verified, console);
 }
 

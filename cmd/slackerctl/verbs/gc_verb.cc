@@ -50,7 +50,8 @@ void PrintReport(const Arguments& arguments, const GcReport& report, const Conso
     rows.push_back({TextCell(row.what), CountCell(row.total->objects), SizeCell(row.total->bytes)});
   }
   PrintRows(console, {"WHAT", "OBJECTS", "SIZE"}, rows);
-  if (report.reprieved > 0) console.out << report.reprieved << " objects are in use again\n";
+  if (report.reprieved > 0)
+    console.out << "in use again: " << Counted(report.reprieved, "object") << '\n';
   if (report.restored > 0) console.out << report.restored << " of them were brought back\n";
   for (const std::string& name : report.foreign) {
     console.err << "not the store's, left alone: " << Printable(name) << '\n';

@@ -121,7 +121,7 @@ void PrintPublished(const PublishedImage& image, const Console& console) {
   const PublishProgress& totals = image.totals;
   console.out << "published " << Printable(image.entry.name) << " ("
               << FormatPlatform(image.entry.platform) << ") as " << image.entry.chain_id.ToString()
-              << ": " << totals.layers << " layers, " << totals.layers_reused
+              << ": " << Counted(totals.layers, "layer") << ", " << totals.layers_reused
               << " in the store already, " << HumanSize(totals.downloaded_bytes) << " downloaded, "
               << HumanSize(totals.stored_bytes) << " stored"
               << (image.repository.empty() ? "" : ", for readers of " + image.repository + " alone")
@@ -229,9 +229,11 @@ void AddSources(Command* command, Arguments* arguments) {
 
 Action DeclarePublish(Command* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->Add("SOURCE", &arguments->sources,
-               "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], "
-               "docker-archive:FILE[:NAME] or containerd:NAME");
+  command
+      ->Add("SOURCE", &arguments->sources,
+            "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], "
+            "docker-archive:FILE[:NAME] or containerd:NAME")
+      .Checked("", [](const std::string& spec) { return Message(ValidateImageSource(spec)); });
   const Option serve =
       command->Flag("--serve", &arguments->serve,
                     "Publish what nodes request, until a signal ends it, instead of SOURCE");

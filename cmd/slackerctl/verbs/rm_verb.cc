@@ -49,10 +49,11 @@ int RunRm(const Arguments& arguments, const Console& console) {
                             {"kept_chains", removed->kept_chains}});
     return kExitOk;
   }
-  console.out << "removed " << removed->entries << " names, " << removed->manifests
-              << " manifests, " << removed->grants << " grants";
+  console.out << "removed " << Counted(removed->entries, "name") << ", "
+              << Counted(removed->manifests, "manifest") << ", "
+              << Counted(removed->grants, "grant");
   if (removed->kept_chains > 0) {
-    console.out << "; " << removed->kept_chains << " chains stay, other images need them";
+    console.out << "; other images need " << Counted(removed->kept_chains, "chain") << " of them";
   }
   console.out << ". \"slackerctl gc\" removes their data.\n";
   return kExitOk;

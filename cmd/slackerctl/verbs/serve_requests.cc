@@ -58,29 +58,34 @@ class StopSwitch {
   bool stopped_ = false;
 };
 
-void PrintResult(const StoredRequest& stored, const absl::Status& result, const Console& console) {
+void PrintResult(const StoredRequest& stored, const absl::StatusOr<ServedRequest>& result,
+                 const Console& console) {
   if (!stored.request.ok()) {
-    console.err << "removed " << stored.name << ": " << Printable(Message(result)) << std::endl;
+    console.err << "removed " << stored.name << ": " << Printable(Message(result.status()))
+                << std::endl;
     return;
   }
   const std::string what = Printable(stored.request->reference) + " (" +
                            Printable(FormatPlatform(stored.request->platform)) + ", " +
                            stored.request->chain_id.ToString() + ")";
   if (result.ok()) {
-    console.out << "published " << what << std::endl;
+    const bool now = *result == ServedRequest::kPublished;
+    console.out << (now ? "published " : "was published before: ") << what << std::endl;
   } else {
-    console.err << "cannot publish " << what << ": " << Printable(Message(result)) << std::endl;
+    console.err << "cannot publish " << what << ": " << Printable(Message(result.status()))
+                << std::endl;
   }
 }
 
-void LogResult(const StoredRequest& stored, const absl::Status& result) {
+void LogResult(const StoredRequest& stored, const absl::StatusOr<ServedRequest>& result) {
   const std::string image = stored.request.ok() ? stored.request->reference : stored.name;
   if (result.ok()) {
-    Log(LogLevel::kInfo, "published by itself",
+    Log(LogLevel::kInfo,
+        *result == ServedRequest::kPublished ? "published by itself" : "was published already",
         {{"image", image}, {"chain", stored.request->chain_id.ToString()}});
   } else {
     Log(LogLevel::kWarning, "an image cannot be published by itself, ignoring",
-        {{"image", image}, {"error", Message(result)}});
+        {{"image", image}, {"error", Message(result.status())}});
   }
 }
 
@@ -106,7 +111,7 @@ absl::Status MergeTraces(const std::shared_ptr<Backend>& store, const PublishOpt
                       << Printable(Message(result.status())) << std::endl;
         } else if (result->taken > 0) {
           console.out << "made the boot pack of " << chain_id.ToString() << " of "
-                      << result->merged.starts << " starts" << std::endl;
+                      << Counted(result->merged.starts, "start") << std::endl;
         }
       });
 }
@@ -125,20 +130,20 @@ int ServeRequests(const std::shared_ptr<Backend>& store, const PublishOptions& o
     PrintError(console.err, stop.status());
     return kExitFailed;
   }
-  RequestServer server({.store = store,
-                        .requests = store,
-                        .publish = options,
-                        .open =
-                            [&source_options](const PublishRequest& request) {
-                              return OpenImageSource("docker://" + request.reference,
-                                                     source_options);
-                            },
-                        .clock = &SystemClock(),
-                        .on_result =
-                            [&console](const StoredRequest& stored, const absl::Status& result) {
-                              PrintResult(stored, result, console);
-                            },
-                        .stopping = [&stop] { return stop->Wait(0); }});
+  RequestServer server(
+      {.store = store,
+       .requests = store,
+       .publish = options,
+       .open =
+           [&source_options](const PublishRequest& request) {
+             return OpenImageSource("docker://" + request.reference, source_options);
+           },
+       .clock = &SystemClock(),
+       .on_result =
+           [&console](const StoredRequest& stored, const absl::StatusOr<ServedRequest>& result) {
+             PrintResult(stored, result, console);
+           },
+       .stopping = [&stop] { return stop->Wait(0); }});
   std::string told;
   do {
     absl::Status status = server.ServeOnce().status();

@@ -47,10 +47,10 @@ nlohmann::json ReportJson(const SignReport& report) {
 void PrintReport(const SignReport& report, const Console& console) {
   PrintDamages(console.err, "damaged", report.damages);
   if (!report.damages.empty()) {
-    console.out << "nothing was signed: " << report.damages.size() << " damages\n";
+    console.out << "nothing was signed: " << Counted(report.damages.size(), "damage") << '\n';
     return;
   }
-  console.out << "signed " << report.manifests << " manifests, " << report.signed_already
+  console.out << "signed " << Counted(report.manifests, "manifest") << ", " << report.signed_already
               << " had this signature already\n";
 }
 
@@ -75,7 +75,8 @@ int RunSign(const SignArguments& arguments, const Console& console) {
 
 Action DeclareKeygen(Command* command) {
   auto path = std::make_shared<std::string>();
-  command->Add("FILE", path.get(), "Where the signing key goes; FILE.pub is its public half").Required();
+  command->Add("FILE", path.get(), "Where the signing key goes; FILE.pub is its public half")
+      .Required();
   return [path](const Console& console) { return RunKeygen(*path, console); };
 }
 

@@ -4,6 +4,7 @@
 
 #include "backend/base/status.h"
 #include "backend/publish/verifier.h"
+#include "backend/upkeep/image_users.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
@@ -15,32 +16,53 @@ namespace {
 
 struct Arguments {
   CommonArguments common;
-  std::string image;  // empty: the whole store
+  std::vector<std::string> images;  // empty: the whole store
   std::string platform;
   std::vector<std::string> trusted_keys;  // files
 };
 
+// What images share is read, and counted, for each of them.
+void Add(const VerifyReport& report, VerifyReport* all) {
+  all->manifests += report.manifests;
+  all->signatures += report.signatures;
+  all->unknown_signatures += report.unknown_signatures;
+  all->layers += report.layers;
+  all->chunks += report.chunks;
+  all->content_bytes += report.content_bytes;
+  all->damages.insert(all->damages.end(), report.damages.begin(), report.damages.end());
+}
+
 absl::StatusOr<VerifyReport> Verify(const Arguments& arguments) {
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
-  if (arguments.image.empty()) {
+  if (arguments.images.empty()) {
     ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
                      OpenExistingBackend(arguments.common.store));
-    return VerifyStore(store, trust);
+    ASSIGN_OR_RETURN(VerifyReport report, VerifyStore(store, trust));
+    RETURN_IF_ERROR(NameImages(*store, &report.damages));
+    return report;
   }
-  ASSIGN_OR_RETURN(const OpenedImage opened,
-                   OpenImage(arguments.common, arguments.image, arguments.platform));
-  return VerifyChain(opened.store, opened.image.chain_id, trust);
+  VerifyReport all;
+  for (const std::string& image : arguments.images) {
+    ASSIGN_OR_RETURN(const OpenedImage opened,
+                     OpenImage(arguments.common, image, arguments.platform));
+    ASSIGN_OR_RETURN(VerifyReport report, VerifyChain(opened.store, opened.image.chain_id, trust));
+    for (Damage& damage : report.damages) damage.images = {image};
+    Add(report, &all);
+  }
+  return all;
 }
 
 void PrintReport(const VerifyReport& report, const Console& console) {
   PrintDamages(console.err, "damaged", report.damages);
   PrintDamages(console.err, "untrusted", report.untrusted);
-  console.out << "verified " << report.manifests << " manifests, " << report.layers << " layers, "
-              << report.chunks << " chunks (" << HumanSize(report.content_bytes) << ")";
-  if (report.signatures > 0) console.out << ", " << report.signatures << " signatures";
+  console.out << "verified " << Counted(report.manifests, "manifest") << ", "
+              << Counted(report.layers, "layer") << ", " << Counted(report.chunks, "chunk") << " ("
+              << HumanSize(report.content_bytes) << ")";
+  if (report.signatures > 0) console.out << ", " << Counted(report.signatures, "signature");
   if (report.unknown_signatures > 0) {
-    console.out << ", but not " << report.unknown_signatures << " signatures of unknown keys";
+    console.out << ", but not " << Counted(report.unknown_signatures, "signature")
+                << " of unknown keys";
   }
   console.out << ": ";
   PrintVerdict(report, console);
@@ -68,7 +90,7 @@ int RunVerify(const Arguments& arguments, const Console& console) {
 
 Action DeclareVerify(Command* command) {
   auto arguments = std::make_shared<Arguments>();
-  command->Add("IMAGE", &arguments->image, "Image name or chain ID (default: the whole store)");
+  command->Add("IMAGE", &arguments->images, "Image names or chain IDs (default: the whole store)");
   AddCommon(command, &arguments->common);
   AddAccess(command, &arguments->common.access);
   AddPlatform(command, &arguments->platform);

@@ -132,6 +132,15 @@ TEST_F(ImageExportTest, DamageStopsItAndNothingIsListed) {
   EXPECT_FALSE(std::filesystem::exists(out_ + "/index.json"));
 }
 
+TEST_F(ImageExportTest, WhatCannotBeWrittenLeavesNoHalfOfIt) {
+  const ImageEntry entry = Publish(testing::SampleLayers());
+  std::filesystem::create_directories(out_ + "/index.json");  // in the way
+  EXPECT_FALSE(Export(entry).ok());
+  for (const auto& file : std::filesystem::recursive_directory_iterator(out_)) {
+    EXPECT_NE(file.path().extension(), ".new") << file.path();
+  }
+}
+
 TEST_F(ImageExportTest, SeveralImagesLiveInOneLayout) {
   const ImageEntry first = Publish({GzipLayer(testing::SampleTars()[0])});
   ASSERT_OK(Export(first, {"one", "", testing::kTestPlatform}));

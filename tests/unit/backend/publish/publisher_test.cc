@@ -177,6 +177,10 @@ TEST_F(PublisherTest, ALayerBeyondTheLimitPublishesNothing) {
   options.max_layer_tar_bytes = 100'000;
   EXPECT_THAT(Publish(*source, store_, options, nullptr),
               StatusIs(absl::StatusCode::kResourceExhausted));
+  // What announces as much is not even begun.
+  options.max_layer_tar_bytes = 10;
+  EXPECT_THAT(Publish(*source, store_, options, nullptr),
+              StatusIs(absl::StatusCode::kResourceExhausted, "more than the limit of 10"));
   ExpectNothingVisible();
 }
 

@@ -13,6 +13,7 @@
 namespace slacker {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -35,8 +36,10 @@ class RequestServerTest : public ::testing::Test {
           return OpenLayoutSource(layout_.directory(), "v1");
         },
         .clock = &clock_,
-        .on_result = [this](const StoredRequest&,
-                            const absl::Status& status) { results_.push_back(status); },
+        .on_result =
+            [this](const StoredRequest&, const absl::StatusOr<ServedRequest>& result) {
+              results_.push_back(result);
+            },
         .stopping = {}};
   }
   PublishRequest Request(const Digest& chain) {
@@ -54,7 +57,7 @@ class RequestServerTest : public ::testing::Test {
   testing::FakeClock clock_;
   absl::Status source_status_;
   int opened_ = 0;
-  std::vector<absl::Status> results_;
+  std::vector<absl::StatusOr<ServedRequest>> results_;
 };
 
 TEST_F(RequestServerTest, ARequestIsPublishedSignedAndRemoved) {
@@ -64,7 +67,8 @@ TEST_F(RequestServerTest, ARequestIsPublishedSignedAndRemoved) {
   const SigningKey key = SigningKey::Generate();
   options.publish.store.key = key;
   ASSERT_OK(RequestServer(options).ServeOnce());
-  EXPECT_THAT(results_, ::testing::ElementsAre(testing::IsOk()));
+  ASSERT_THAT(results_, ElementsAre(testing::IsOk()));
+  EXPECT_EQ(*results_[0], ServedRequest::kPublished);
   EXPECT_THAT(*store_->List("requests/"), IsEmpty());
   EXPECT_OK(StoreReader(store_, {.keys = {key.public_key()}}).ReadGrantedManifest(chain, ""));
 }
@@ -76,6 +80,8 @@ TEST_F(RequestServerTest, WhatIsPublishedAlreadyIsNotPulled) {
   ASSERT_OK(RequestServer(Options()).ServeOnce());
   EXPECT_THAT(*store_->List("requests/"), IsEmpty());
   EXPECT_EQ(opened_, 0);
+  ASSERT_THAT(results_, ElementsAre(testing::IsOk()));
+  EXPECT_EQ(*results_[0], ServedRequest::kWasThere);
 }
 
 TEST_F(RequestServerTest, AnotherImageThanTheOneAskedForIsGivenUpAtOnce) {
@@ -181,7 +187,9 @@ TEST_F(RequestServerTest, TwoServersAtOncePullAnImageOnce) {
   ASSERT_OK(WriteRequest(*store_, Request(chain)));
   std::atomic<int> pulls = 0;
   auto options = Options();
-  options.on_result = [](const StoredRequest&, const absl::Status& status) { EXPECT_OK(status); };
+  options.on_result = [](const StoredRequest&, const absl::StatusOr<ServedRequest>& result) {
+    EXPECT_OK(result);
+  };
   options.open = [&](const PublishRequest&) -> absl::StatusOr<std::unique_ptr<ImageSource>> {
     if (++pulls == 1) {
       // The other one's whole round falls into this one's pull.
@@ -200,7 +208,9 @@ TEST_F(RequestServerTest, ManyServersAtOncePullAnImageOnce) {
   ASSERT_OK(WriteRequest(*store_, Request(chain)));
   std::atomic<int> pulls = 0;
   auto options = Options();
-  options.on_result = [](const StoredRequest&, const absl::Status& status) { EXPECT_OK(status); };
+  options.on_result = [](const StoredRequest&, const absl::StatusOr<ServedRequest>& result) {
+    EXPECT_OK(result);
+  };
   options.open = [&](const PublishRequest&) {
     ++pulls;
     return OpenLayoutSource(layout_.directory(), "v1");

@@ -30,6 +30,9 @@ class CommandReferenceTest : public ::testing::Test {
     verb->add_option("THING", thing_, ".starts with a dot, has a \\backslash")->required();
     verb->add_option("-n,--number", number_, "How many")->capture_default_str();
     verb->add_flag("--json", json_, "Write JSON");
+    app_.add_subcommand("run", "Run it")
+        ->add_option("HOW", thing_, "How")
+        ->check(CLI::IsMember({"slow", "fast"}));
   }
 
   CLI::App app_{"Does things", "tool"};
@@ -51,6 +54,9 @@ TEST_F(CommandReferenceTest, AManPageHasWhatHelpHas) {
 TEST_F(CommandReferenceTest, CompletionsKnowVerbsAndTheirOptions) {
   EXPECT_THAT(BashCompletion(app_), HasSubstr("do) words='-h --help -n --number --json'"));
   EXPECT_THAT(ZshCompletion(app_), HasSubstr("'do:Do '\\''it'\\'' \\[now\\]\\: quickly'"));
+  EXPECT_THAT(ZshCompletion(app_), HasSubstr("'1:action:(slow fast)' '*:argument:_files'"));
+  EXPECT_THAT(FishCompletion(app_),
+              HasSubstr("'__fish_seen_subcommand_from run' -a 'slow fast'\n"));
   EXPECT_THAT(FishCompletion(app_),
               HasSubstr("complete -c tool -n '__fish_seen_subcommand_from do' -s n -l number -r"));
 }
@@ -77,10 +83,12 @@ TEST(ReferenceTest, BashCompletesVerbsAndOptions) {
   std::ofstream(script) << "source '" SHARE "/bash-completion/completions/slackerctl'\n"
                         << "COMP_WORDS=(slackerctl ins); COMP_CWORD=1; _slackerctl\n"
                         << "echo \"${COMPREPLY[*]}\"\n"
+                        << "COMP_WORDS=(slackerctl trace r); COMP_CWORD=2; _slackerctl\n"
+                        << "echo \"${COMPREPLY[*]}\"\n"
                         << "COMP_WORDS=(slackerctl ls --rec); COMP_CWORD=2; _slackerctl\n"
                         << "echo \"${COMPREPLY[*]}\"\n";
   ASSERT_EQ(std::system(("bash '" + script + "' > '" + (dir / "out") + "'").c_str()), 0);
-  EXPECT_EQ(ReadFile(dir / "out"), "inspect\n--recursive\n");
+  EXPECT_EQ(ReadFile(dir / "out"), "inspect\nrecord rm\n--recursive\n");
 }
 
 }  // namespace

@@ -27,7 +27,11 @@ TEST_F(SlackerctlTest, WrongUsageExitsWith2) {
            {"publish", "oci:x", "--chunk-size", "1000"},
            {"publish", "oci:x", "--chunk-size", "524288"},
            {"publish", "oci:x", "--zstd-level", "99"},
-           {"publish", "oci:x", "--platform", "linux", "--store", url_}}) {
+           {"publish", "oci:x", "--platform", "linux", "--store", url_},
+           {"publish", "ftp:x"},
+           {"publish", "docker://"},
+           {"export", "x", "ftp:x"},
+           {"images", "--store", "ftp://x"}}) {
     EXPECT_EQ(Run(arguments), kExitUsage);
     EXPECT_NE(err_.str(), "");
   }
@@ -55,7 +59,7 @@ TEST_F(SlackerctlTest, OutputThatCannotBeWrittenIsAFailure) {
 TEST_F(SlackerctlTest, AMissingStoreIsAFailure) {
   EXPECT_EQ(Run({"images", "--store", url_}), kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr("slackerctl: "));
-  EXPECT_EQ(Run({"images", "--store", "ftp://x"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("hint: "));
 }
 
 TEST_F(SlackerctlTest, TheOptionWinsOverTheEnvironment) {
@@ -190,7 +194,20 @@ TEST_F(SlackerctlTest, DamageIsNamedAndExitsWith1) {
   EXPECT_EQ(Run({"verify", "--store", url_}), kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr("damaged: chunk sha256:"));
   EXPECT_EQ(Run({"verify", source, "--store", url_, "--json"}), kExitFailed);
-  EXPECT_GT(Json::parse(out_.str())["damages"].size(), 0u);
+  const Json damages = Json::parse(out_.str())["damages"];
+  ASSERT_GT(damages.size(), 0u);
+  EXPECT_EQ(damages[0]["images"], Json::array({source}));
+}
+
+TEST_F(SlackerctlTest, SeveralImagesAreVerifiedAtOnceAndFoundByTheBeginningsOfTheirChains) {
+  const std::string source = AddImage("v1");
+  ASSERT_EQ(Run({"publish", source, "--platform", "linux/amd64", "--store", url_}), kExitOk);
+  const std::string prefix = chain_.substr(0, chain_.find(':') + 13);
+  EXPECT_EQ(RunJson({"inspect", prefix})["chain_id"], chain_);
+  const uint64_t chunks = RunJson({"verify", source})["chunks"];
+  EXPECT_EQ(RunJson({"verify", source, prefix})["chunks"], 2 * chunks);
+  EXPECT_EQ(Run({"inspect", "sha256:000000", "--store", url_}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("no image's chain ID begins with sha256:000000"));
 }
 
 TEST_F(SlackerctlTest, OneBadSourceDoesNotKeepTheOthersOut) {

@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "backend/base/status.h"
+#include "cmd/common/hint.h"
 
 namespace slacker::ctl {
 namespace {
@@ -98,9 +100,14 @@ TEST(PrintJsonTest, BytesThatAreNotUtf8DoNotEndTheProgram) {
 
 TEST(PrintErrorTest, SaysWhatToDo) {
   std::ostringstream err;
-  PrintError(err, PermissionDenied("no\x1b"));
-  EXPECT_THAT(err.str(), HasSubstr("slackerctl: no?\n"));
-  EXPECT_THAT(err.str(), HasSubstr("docker login"));
+  PrintError(err, Annotate(WithHint(PermissionDenied("no\x1b"), "ask"), "x"));
+  EXPECT_EQ(err.str(), "slackerctl: x: no?\n  hint: ask.\n");
+  err.str("");
+  PrintError(err, ErrnoError(ENOSPC, "write x"));
+  EXPECT_THAT(err.str(), HasSubstr("free some space"));
+  err.str("");
+  PrintError(err, Unavailable("who knows why"));
+  EXPECT_EQ(err.str(), "slackerctl: who knows why\n");
 }
 
 TEST(JsonListTest, WhatHasBegunIsWholeJson) {

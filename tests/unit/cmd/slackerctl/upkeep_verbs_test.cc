@@ -106,7 +106,7 @@ TEST_F(UpkeepVerbsTest, RmSaysWhatItTookAwayAndWhatStays) {
   (void)Publish("two");
   EXPECT_EQ(RunOn({"rm", one}), kExitOk) << err_.str();
   EXPECT_EQ(out_.str(),
-            "removed 1 names, 1 manifests, 1 grants. \"slackerctl gc\" removes their data.\n");
+            "removed 1 name, 1 manifest, 1 grant. \"slackerctl gc\" removes their data.\n");
   EXPECT_EQ(RunOn({"rm", one}), kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr(one));
   EXPECT_EQ(RunJson({"images"}).size(), 1u);
@@ -180,8 +180,8 @@ TEST_F(UpkeepVerbsTest, CompactSaysWhatBecameOfThePacks) {
   EXPECT_EQ(report["damaged"], Json::array());
   EXPECT_EQ(RunOn({"compact"}), kExitOk);
   EXPECT_EQ(out_.str(),
-            "1 packs became 1: 0 chunks moved, 0 B written, 0 duplicates left out, 0 locations "
-            "replaced\n");
+            "1 pack became 1: 0 chunks moved, 0 B written, 0 duplicates left out, 0 lists of "
+            "locations replaced\n");
 }
 
 TEST_F(UpkeepVerbsTest, CompactNamesDamagedChunksAndExitsWith1) {
@@ -197,7 +197,7 @@ TEST_F(UpkeepVerbsTest, CompactNamesDamagedChunksAndExitsWith1) {
 TEST_F(UpkeepVerbsTest, FsckCountsAndFindsNothing) {
   (void)Publish("one");
   EXPECT_EQ(RunOn({"fsck"}), kExitOk) << err_.str();
-  EXPECT_THAT(out_.str(), AllOf(StartsWith("checked 1 manifests, 1 layers, "),
+  EXPECT_THAT(out_.str(), AllOf(StartsWith("checked 1 manifest, 1 layer, "),
                                 HasSubstr("everything is sound\n")));
   const Json report = RunJson({"fsck"});
   EXPECT_EQ(report["damages"], Json::array());
@@ -206,14 +206,15 @@ TEST_F(UpkeepVerbsTest, FsckCountsAndFindsNothing) {
 }
 
 TEST_F(UpkeepVerbsTest, FsckNamesDamageAndMendsItOnlyWhenAsked) {
-  (void)Publish("one");
+  const std::string image = Publish("one");
   const std::string locations = Files("locations").front();
   Damage(locations);
   const std::string name = std::filesystem::relative(locations, store_);
   for (int run = 0; run < 2; ++run) {
     EXPECT_EQ(RunOn({"fsck"}), kExitFailed);
     EXPECT_THAT(err_.str(), HasSubstr("damaged: " + name + ": "));
-    EXPECT_THAT(out_.str(), HasSubstr("1 damages\n"));
+    EXPECT_THAT(err_.str(), HasSubstr(" (needed by " + image + ")\n"));
+    EXPECT_THAT(out_.str(), HasSubstr("1 damage\n"));
   }
   EXPECT_EQ(RunOn({"fsck", "--repair"}), kExitOk) << err_.str();
   EXPECT_THAT(out_.str(), StartsWith("repaired: " + name + ": made anew"));
@@ -241,7 +242,7 @@ TEST_F(UpkeepVerbsTest, WhatTheGivenKeysHaveNotSignedFailsVerifyAndFsckAndIsLeft
     EXPECT_EQ(RunOn(with_key), kExitFailed) << verb[0];
     EXPECT_THAT(err_.str(), HasSubstr("untrusted: manifests/"));
     EXPECT_THAT(err_.str(), HasSubstr(": not signed by a trusted key\n"));
-    EXPECT_THAT(out_.str(), HasSubstr("1 chains the ordinary way\n"));
+    EXPECT_THAT(out_.str(), HasSubstr("1 chain the ordinary way\n"));
     with_key.push_back("--json");
     EXPECT_EQ(RunOn(with_key), kExitFailed);
     const Json report = Json::parse(out_.str());
