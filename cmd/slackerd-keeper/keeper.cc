@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -47,6 +50,14 @@ unsigned long TaskFlags(const std::string& stat) {
   return at == std::string::npos ? 0 : std::strtoul(stat.c_str() + at, nullptr, 10);
 }
 
+// Of everything that a keeper hands over. Cannot fail: these are open.
+void SetCloseOnExec(const KeeperState& state, bool close) {
+  const int flags = close ? FD_CLOEXEC : 0;
+  for (const int fd : {state.listener, state.lock}) (void)fcntl(fd, F_SETFD, flags);
+  for (const KeeperState::Client& client : state.clients) (void)fcntl(client.fd, F_SETFD, flags);
+  for (const KeeperState::Kept& kept : state.kept) (void)fcntl(kept.fd, F_SETFD, flags);
+}
+
 }  // namespace
 
 bool IsBeyondActing(pid_t pid) {
@@ -65,8 +76,46 @@ std::chrono::milliseconds OwnerDeadline::Left(TimePoint now) const {
   return std::max(left, std::chrono::milliseconds::zero());
 }
 
-Keeper::Keeper(UniqueFd listener, std::chrono::seconds deadline)
-    : listener_(std::move(listener)), deadline_(deadline, std::chrono::steady_clock::now()) {}
+void OwnerDeadline::Save(KeeperState* state) const {
+  const auto nanoseconds = [](TimePoint time) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+  };
+  state->deadline_seconds = deadline_.count();
+  state->unserved_since_ns = nanoseconds(unserved_since_);
+  state->owned_since_ns = nanoseconds(owned_since_);
+}
+
+OwnerDeadline OwnerDeadline::Restore(const KeeperState& state) {
+  OwnerDeadline deadline(std::chrono::seconds(state.deadline_seconds),
+                         TimePoint(std::chrono::nanoseconds(state.unserved_since_ns)));
+  deadline.owned_since_ = TimePoint(std::chrono::nanoseconds(state.owned_since_ns));
+  return deadline;
+}
+
+Keeper::Keeper(UniqueFd listener, UniqueFd lock, std::string socket_path,
+               std::chrono::seconds deadline, DescriptorStore store, Kept kept)
+    : listener_(std::move(listener)),
+      lock_(std::move(lock)),
+      socket_path_(std::move(socket_path)),
+      deadline_(deadline, std::chrono::steady_clock::now()),
+      store_(std::move(store)),
+      kept_(std::move(kept)) {}
+
+Keeper::Keeper(const KeeperState& state, std::string socket_path, DescriptorStore store)
+    : listener_(state.listener),
+      lock_(state.lock),
+      socket_path_(std::move(socket_path)),
+      deadline_(OwnerDeadline::Restore(state)),
+      store_(std::move(store)) {
+  for (const KeeperState::Client& client : state.clients) {
+    clients_.push_back({UniqueFd(client.fd), client.pid});
+    if (client.owner) owner_ = std::prev(clients_.end());
+    // Who does not take its reply has gone, which the loop will see.
+    if (client.asked) (void)SendPacket(client.fd, Reply(), -1);
+  }
+  for (const KeeperState::Kept& kept : state.kept) kept_[kept.name].Reset(kept.fd);
+  SetCloseOnExec(state, true);
+}
 
 int Keeper::MillisecondsLeft() const {
   if (owner_ != clients_.end()) return -1;
@@ -74,6 +123,12 @@ int Keeper::MillisecondsLeft() const {
 }
 
 int Keeper::Run() {
+  const int status = Loop();
+  (void)unlink(socket_path_.c_str());  // while the lock is held: it cannot be another's
+  return status;
+}
+
+int Keeper::Loop() {
   while (!ending_) {
     std::vector<pollfd> waits{{listener_.get(), POLLIN, 0}};
     std::vector<Clients::iterator> order;
@@ -83,8 +138,10 @@ int Keeper::Run() {
     }
     const int ready = poll(waits.data(), waits.size(), MillisecondsLeft());
     if (ready < 0 && errno != EINTR) return 1;
-    if (ready == 0 && MillisecondsLeft() == 0)
-      return 0;  // closing everything aborts the connection
+    if (ready == 0 && MillisecondsLeft() == 0) {
+      DropAll();  // which aborts the connection
+      return 0;
+    }
     if (ready <= 0) continue;
     for (size_t i = 0; i < order.size(); ++i) {
       if (waits[i + 1].revents != 0 && !Serve(order[i])) {
@@ -135,19 +192,17 @@ Reply Keeper::Answer(Clients::iterator client, const Request& request, UniqueFd 
   if (request.version != kVersion) return fail(EPROTO);
   if (request.verb == Verb::kAcquire) return Acquire(client);
   if (client != owner_) return fail(EPERM);
-  const auto kept = kept_.find(request.name);
   switch (request.verb) {
     case Verb::kPut:
-      if (!fd.valid()) return fail(EBADF);
-      if (kept == kept_.end() && kept_.size() >= kMaxDescriptors) return fail(ENOSPC);
-      kept_[request.name] = std::move(fd);
-      return reply;
+      return fail(Put(request.name, std::move(fd)));
     case Verb::kGet:
-      if (kept == kept_.end()) return fail(ENOENT);
-      *give = kept->second.get();
-      return reply;
+      if (const auto kept = kept_.find(request.name); kept != kept_.end()) {
+        *give = kept->second.get();
+        return reply;
+      }
+      return fail(ENOENT);
     case Verb::kDrop:
-      if (kept != kept_.end()) kept_.erase(kept);
+      Drop(request.name);
       return reply;
     case Verb::kList:
       for (const auto& [name, unused] : kept_) {
@@ -156,13 +211,64 @@ Reply Keeper::Answer(Clients::iterator client, const Request& request, UniqueFd 
       }
       return reply;
     case Verb::kBye:
-      kept_.clear();
+      DropAll();
       ending_ = true;
       return reply;
+    case Verb::kReplace:
+      return fail(Replace(client, fd));
     case Verb::kAcquire:
       break;
   }
   return fail(ENOSYS);
+}
+
+int Keeper::Put(const std::string& name, UniqueFd fd) {
+  if (!fd.valid()) return EBADF;
+  if (!IsUsableName(name)) return EINVAL;
+  if (kept_.count(name) == 0 && kept_.size() >= kMaxDescriptors) return ENOSPC;
+  Drop(name);
+  store_.Keep(name, fd.get());
+  kept_[name] = std::move(fd);
+  return 0;
+}
+
+void Keeper::Drop(const std::string& name) {
+  if (kept_.erase(name) != 0) store_.Forget(name);
+}
+
+void Keeper::DropAll() {
+  while (!kept_.empty()) Drop(std::string(kept_.begin()->first));
+}
+
+// Does not come back when it succeeds: the reply is the other program's.
+int Keeper::Replace(Clients::iterator client, const UniqueFd& program) {
+  struct stat wanted, running;
+  if (fstat(program.get(), &wanted) != 0) return errno;
+  if (stat("/proc/self/exe", &running) != 0) return errno;
+  if (wanted.st_dev == running.st_dev && wanted.st_ino == running.st_ino) return 0;
+  KeeperState state;
+  state.listener = listener_.get();
+  state.lock = lock_.get();
+  deadline_.Save(&state);
+  for (auto each = clients_.begin(); each != clients_.end(); ++each) {
+    state.clients.push_back({each->socket.get(), each->pid, each == owner_, each == client});
+  }
+  for (const auto& [name, fd] : kept_) state.kept.push_back({fd.get(), name});
+  const UniqueFd memory(memfd_create("slacker-keeper-state", MFD_CLOEXEC));
+  const std::string text = EncodeState(state);
+  if (!memory.valid()) return errno;
+  if (write(memory.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return EIO;
+  SetCloseOnExec(state, false);
+  (void)fcntl(memory.get(), F_SETFD, 0);  // a number that is open
+  std::string name = "slackerd-keeper", flags[] = {"--socket", "--state"}, path = socket_path_;
+  std::string number = std::to_string(memory.get());
+  char* const arguments[] = {name.data(),     flags[0].data(), path.data(),
+                             flags[1].data(), number.data(),   nullptr};
+  (void)fexecve(program.get(), arguments, environ);
+  const int error = errno;
+  SetCloseOnExec(state, true);
+  return error;
 }
 
 Reply Keeper::Acquire(Clients::iterator client) {

@@ -11,6 +11,8 @@
 #include <string>
 
 #include "backend/base/unique_fd.h"
+#include "cmd/slackerd-keeper/descriptor_store.h"
+#include "cmd/slackerd-keeper/keeper_state.h"
 #include "snapshotter/keeper/protocol.h"
 
 namespace slacker::keeper {
@@ -36,8 +38,12 @@ class OwnerDeadline {
   // While there is no owner; zero when it is over.
   std::chrono::milliseconds Left(TimePoint now) const;
 
+  // For a keeper that goes on in this one's place.
+  void Save(KeeperState* state) const;
+  static OwnerDeadline Restore(const KeeperState& state);
+
  private:
-  const std::chrono::seconds deadline_;
+  std::chrono::seconds deadline_;
   TimePoint unserved_since_;
   TimePoint owned_since_;
 };
@@ -45,7 +51,14 @@ class OwnerDeadline {
 // One thread.
 class Keeper {
  public:
-  Keeper(UniqueFd listener, std::chrono::seconds deadline);
+  using Kept = std::map<std::string, UniqueFd>;
+
+  // `lock`: what keeps other keepers away from `socket_path`, where `listener` listens. `kept`: of an
+  // earlier process of this unit.
+  Keeper(UniqueFd listener, UniqueFd lock, std::string socket_path, std::chrono::seconds deadline,
+         DescriptorStore store, Kept kept);
+  // Goes on with what the keeper before in this process had.
+  Keeper(const KeeperState& state, std::string socket_path, DescriptorStore store);
   // Serves until kBye, or until the deadline passes without an owner. Returns the exit status.
   int Run();
 
@@ -56,19 +69,27 @@ class Keeper {
   };
   using Clients = std::list<Client>;
 
+  int Loop();
   void Accept();
   // False when the client is to be disconnected.
   bool Serve(Clients::iterator client);
   Reply Answer(Clients::iterator client, const Request& request, UniqueFd fd, int* give);
   Reply Acquire(Clients::iterator client);
+  int Put(const std::string& name, UniqueFd fd);
+  void Drop(const std::string& name);
+  void DropAll();
+  int Replace(Clients::iterator client, const UniqueFd& program);
   void Disconnect(Clients::iterator client);
   int MillisecondsLeft() const;
 
   const UniqueFd listener_;
+  const UniqueFd lock_;
+  const std::string socket_path_;
   OwnerDeadline deadline_;
+  const DescriptorStore store_;
   Clients clients_;
   Clients::iterator owner_ = clients_.end();
-  std::map<std::string, UniqueFd> kept_;
+  Kept kept_;
   bool ending_ = false;
 };
 

@@ -2,10 +2,13 @@
 //
 // Listens on PATH, and serves (keeper.h). Exits with 0 at once when another keeper serves PATH
 // already. --background: in a session of its own; the started process exits with 0 once the socket
-// listens.
+// listens. Without it, and with systemd's NOTIFY_SOCKET, what is kept is stored with systemd too.
+//
+// --state FD: used by the keeper that this one replaces (keeper_state.h).
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -22,11 +25,19 @@
 namespace slacker::keeper {
 namespace {
 
+constexpr size_t kMaxStateBytes = 64 << 10;
+
 struct Flags {
   std::string socket;
   int deadline_seconds = 300;
   bool background = false;
+  int state = -1;
 };
+
+bool ParseNumber(std::string_view text, int* number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return error == std::errc() && end == text.data() + text.size() && *number >= 0;
+}
 
 bool ParseFlags(int argc, char** argv, Flags* flags) {
   for (int i = 1; i < argc; ++i) {
@@ -36,15 +47,14 @@ bool ParseFlags(int argc, char** argv, Flags* flags) {
     } else if (flag == "--socket" && i + 1 < argc) {
       flags->socket = argv[++i];
     } else if (flag == "--deadline" && i + 1 < argc) {
-      const std::string_view text = argv[++i];
-      const auto [end, error] =
-          std::from_chars(text.data(), text.data() + text.size(), flags->deadline_seconds);
-      if (error != std::errc() || end != text.data() + text.size()) return false;
+      if (!ParseNumber(argv[++i], &flags->deadline_seconds)) return false;
+    } else if (flag == "--state" && i + 1 < argc) {
+      if (!ParseNumber(argv[++i], &flags->state)) return false;
     } else {
       return false;
     }
   }
-  return !flags->socket.empty() && flags->deadline_seconds >= 0;
+  return !flags->socket.empty();
 }
 
 int Fail(const std::string& what) {
@@ -90,6 +100,45 @@ bool GoToBackground() {
   return setsid() >= 0 && chdir("/") == 0;
 }
 
+int Serve(const Flags& flags) {
+  const std::string lock_path = flags.socket + ".lock";
+  UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock.valid()) return Fail("open " + lock_path);
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return errno == EWOULDBLOCK ? 0 : Fail("flock " + lock_path);
+  }
+  UniqueFd listener;
+  if (!Listen(flags.socket, &listener)) return Fail("listen on " + flags.socket);
+  if (flags.background) {
+    // The unit is slackerd's, whose descriptors are not to be mixed with ours.
+    ForgetServiceManager();
+    if (!GoToBackground()) return Fail("go to the background");
+  }
+  StayAlive();
+  DescriptorStore store = DescriptorStore::FromEnvironment();
+  store.Ready();
+  return Keeper(std::move(listener), std::move(lock), flags.socket,
+                std::chrono::seconds(flags.deadline_seconds), std::move(store),
+                TakeStoredDescriptors())
+      .Run();
+}
+
+int GoOn(const Flags& flags) {
+  UniqueFd memory(flags.state);
+  std::string text(kMaxStateBytes, '\0');
+  const ssize_t size = pread(memory.get(), text.data(), text.size(), 0);
+  if (size < 0) return Fail("read the state of the keeper before");
+  text.resize(static_cast<size_t>(size));
+  KeeperState state;
+  if (!DecodeState(text, &state)) {
+    errno = EINVAL;
+    return Fail("the state of the keeper before");
+  }
+  memory.Reset();
+  StayAlive();
+  return Keeper(state, flags.socket, DescriptorStore::FromEnvironment()).Run();
+}
+
 int Main(int argc, char** argv) {
   Flags flags;
   if (!ParseFlags(argc, argv, &flags)) {
@@ -98,20 +147,8 @@ int Main(int argc, char** argv) {
     return 2;
   }
   (void)umask(0077);
-  const std::string lock_path = flags.socket + ".lock";
-  const UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock.valid()) return Fail("open " + lock_path);
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return errno == EWOULDBLOCK ? 0 : Fail("flock " + lock_path);
-  }
-  UniqueFd listener;
-  if (!Listen(flags.socket, &listener)) return Fail("listen on " + flags.socket);
-  if (flags.background && !GoToBackground()) return Fail("go to the background");
-  StayAlive();
-  const int status =
-      Keeper(std::move(listener), std::chrono::seconds(flags.deadline_seconds)).Run();
-  (void)unlink(flags.socket.c_str());  // while the lock is held: it cannot be another's
-  return status;
+  (void)prctl(PR_SET_NAME, "slackerd-keeper");  // a replaced one would be called like a descriptor
+  return flags.state >= 0 ? GoOn(flags) : Serve(flags);
 }
 
 }  // namespace

@@ -78,6 +78,7 @@ absl::StatusOr<std::unique_ptr<KeeperClient>> KeeperClient::Open(const KeeperOpt
   {
     MutexLock lock(&client->mutex_);
     RETURN_IF_ERROR(client->Connect());
+    RETURN_IF_ERROR(client->Renew());
     RETURN_IF_ERROR(client->TakeLock());
   }
   client->watcher_ = std::thread([raw = client.get()] { raw->Watch(); });
@@ -137,6 +138,19 @@ absl::Status KeeperClient::Spawn() const {
   }
   if (status == 0) return absl::OkStatus();
   return Unavailable(program + " ended with wait status " + std::to_string(status));
+}
+
+// After an upgrade the keeper is still the old program.
+absl::Status KeeperClient::Renew() {
+  const UniqueFd program(open(options_.keeper_path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!program.valid())
+    return absl::OkStatus();  // and so it cannot be started either, should it end
+  const absl::StatusOr<Answer> answer = Call(static_cast<int>(Verb::kReplace), "", program.get());
+  if (answer.ok() && answer->reply.error == 0) return absl::OkStatus();
+  Log(LogLevel::kWarning, "the keeper stays an older program, ignoring",
+      {{"error", answer.ok() ? Message(ErrnoError(answer->reply.error, "replace it"))
+                             : Message(answer.status())}});
+  return answer.ok() ? absl::OkStatus() : Connect();  // it ended over it
 }
 
 absl::Status KeeperClient::TakeLock() {

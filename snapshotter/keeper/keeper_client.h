@@ -39,7 +39,8 @@ absl::StatusOr<std::string> RootRunDir(const std::string& node_run_dir, const st
 // Thread-safe.
 class KeeperClient {
  public:
-  // Becomes the owner of the root, starting a keeper if none answers at <run_dir>/keeper.sock.
+  // Becomes the owner of the root, starting a keeper if none answers at <run_dir>/keeper.sock; one
+  // that is of another program than keeper_path is replaced by that, with all that it holds.
   // FAILED_PRECONDITION "… is in use by PID n" when a living process owns the root. Milliseconds.
   static absl::StatusOr<std::unique_ptr<KeeperClient>> Open(const KeeperOptions& options);
   // Gives up ownership; the keeper goes on holding what it was given.
@@ -65,6 +66,7 @@ class KeeperClient {
   explicit KeeperClient(const KeeperOptions& options);
   absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Spawn() const;
+  absl::Status Renew() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status TakeLock() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status PutAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Answer> Call(int verb, const std::string& name, int fd)

@@ -13,23 +13,30 @@
 
 namespace slacker::keeper {
 
+// Room for one descriptor that travels with a message.
+struct DescriptorRoom {
+  alignas(cmsghdr) char bytes[CMSG_SPACE(sizeof(int))] = {};
+};
+
+inline void AddDescriptor(msghdr* message, DescriptorRoom* room, int fd) {
+  message->msg_control = room->bytes;
+  message->msg_controllen = sizeof room->bytes;
+  cmsghdr* header = CMSG_FIRSTHDR(message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+}
+
 // 0 or an errno value. `fd` < 0: no descriptor.
 template <typename Packet>
 int SendPacket(int socket, const Packet& packet, int fd) {
   iovec part{const_cast<Packet*>(&packet), sizeof packet};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  DescriptorRoom room;
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  if (fd >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  }
+  if (fd >= 0) AddDescriptor(&message, &room, fd);
   ssize_t sent = 0;
   do {
     sent = sendmsg(socket, &message, MSG_NOSIGNAL);

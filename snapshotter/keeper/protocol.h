@@ -3,7 +3,8 @@
 //
 // A SOCK_SEQPACKET Unix socket; every packet is one of the structures below, in native byte order
 // (both ends are on one machine). The client sends a request and waits for its reply. A descriptor
-// travels as SCM_RIGHTS: with a kPut request, with the reply to kGet.
+// travels as SCM_RIGHTS: with a kPut or kReplace request, with the reply to kGet. A keeper that does
+// not know a verb replies ENOSYS.
 //
 // One client at a time is the owner: the first that sends kAcquire. Everything but kAcquire needs
 // ownership (EPERM without). It ends when the owner's connection closes; kAcquire from another
@@ -15,11 +16,16 @@
 //   kAcquire  -     the client is the owner; reply.pid is the      EBUSY: somebody is, reply.pid
 //                   predecessor if that is still ending, else 0
 //   kPut      yes   keeps the descriptor, replacing one of         ENOSPC: kMaxDescriptors are
-//                   the name                                       kept
+//                   the name                                       kept; EINVAL: blanks or ':' in
+//                                                                  the name
 //   kGet      yes   sends a copy of the descriptor                 ENOENT
 //   kDrop     yes   closes the keeper's copy; no error if absent
 //   kList     -     reply.names: every name, each with its NUL
 //   kBye      -     nothing is attached: the keeper closes everything and ends
+//   kReplace  -     the descriptor is a keeper's program: unless it  EBADF, those of execve(2): the
+//                   is the one that runs, it takes this one's place  keeper goes on as it was
+//                   in its process, with all descriptors and
+//                   connections; the reply is the new one's
 //
 // While there is no owner the keeper waits for one, at most its deadline, counted from the end of
 // the last owner that lived for 10 seconds (or else from its own start); then it closes everything
@@ -36,7 +42,7 @@ inline constexpr uint32_t kVersion = 1;
 inline constexpr size_t kNameBytes = 32;  // with the final NUL
 inline constexpr size_t kMaxDescriptors = 16;
 
-enum class Verb : uint32_t { kAcquire = 1, kPut, kGet, kDrop, kList, kBye };
+enum class Verb : uint32_t { kAcquire = 1, kPut, kGet, kDrop, kList, kBye, kReplace };
 
 struct Request {
   uint32_t version = kVersion;

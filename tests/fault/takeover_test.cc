@@ -12,6 +12,7 @@
 
 #include "tests/support/erofs_sample.h"
 #include "tests/support/eventually.h"
+#include "tests/support/fake_systemd.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/processes.h"
 #include "tests/support/temp_dir.h"
@@ -43,7 +44,7 @@ class TakeoverTest : public ::testing::Test {
     if (!trace.empty()) environment.push_back("SLACKER_FAILPOINT_TRACE=" + trace);
     held_ = false;
     return std::make_unique<LineProcess>(
-        std::vector<std::string>{SERVER_PATH, root_, run_dir_, KEEPER_PATH, HELPER_PATH,
+        std::vector<std::string>{SERVER_PATH, root_, run_dir_, keeper_, HELPER_PATH,
                                  std::to_string(deadline), sample.blob, sample.metadata, tree_,
                                  std::to_string(hold)},
         environment);
@@ -111,6 +112,7 @@ class TakeoverTest : public ::testing::Test {
   const std::string root_ = directory_ / "root";
   const std::string run_dir_ = directory_ / "run";
   const std::string tree_ = directory_ / "tree";
+  std::string keeper_ = KEEPER_PATH;  // of the servers that are started from now on
   bool held_ = false;  // the newest server has said so
 };
 
@@ -190,6 +192,52 @@ TEST_F(TakeoverTest, ServerAndKeeperDyingTogetherGiveErrorsAndTheNextStartHeals)
     EXPECT_EQ(CountWrong(sample, kFiles), 0);
     Finish(server.get());
   }
+}
+
+TEST_F(TakeoverTest, UpgradeOfServerAndKeeperUnderReadersIsNotNoticed) {
+  constexpr int kFiles = 64;
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  auto server = StartReady(sample, false, 20);
+  const std::vector<pid_t> keepers = Keepers();
+  Readers readers(sample, tree_, kFiles, 8);
+  ASSERT_TRUE(WaitUntilHolding(server.get()));
+  server->Kill();
+  keeper_ = directory_ / "newer-keeper";
+  std::filesystem::copy_file(KEEPER_PATH, keeper_);
+  server = StartReady(sample, true);
+  readers.Join();
+  EXPECT_EQ(readers.right(), kFiles);
+  ASSERT_EQ(Keepers(), keepers);
+  EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(keepers[0]) + "/exe"), keeper_);
+  Finish(server.get());
+}
+
+TEST_F(TakeoverTest, ServerAndKeeperDyingTogetherAboveADescriptorStoreAreNotNoticed) {
+  constexpr int kFiles = 64;
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  std::filesystem::create_directories(run_dir_);
+  FakeSystemd systemd(directory_ / "notify", KEEPER_PATH);
+  systemd.Start(run_dir_ + "/keeper.sock");
+  auto server = StartReady(sample, false, 20);
+  Readers readers(sample, tree_, kFiles, 8);
+  for (int death = 0; death < 5; ++death) {
+    ASSERT_TRUE(WaitUntilHolding(server.get()));
+    server->Kill();  // first, or it would replace its keeper
+    systemd.Kill();
+    systemd.Start(run_dir_ + "/keeper.sock");
+    server = StartReady(sample, true, death == 4 ? 1'000'000'000 : 10);
+  }
+  readers.Join();
+  EXPECT_EQ(readers.right(), kFiles);
+  server->Say("detach");
+  EXPECT_EQ(server->Line(), "detach");
+  EXPECT_TRUE(Eventually([&] {
+    server->Say("bye");
+    return server->Line() == "bye";
+  }));
+  server->Kill();
+  EXPECT_EQ(systemd.Wait(), 0);
+  EXPECT_TRUE(systemd.Stored().empty());
 }
 
 TEST_F(TakeoverTest, KeeperAbortsAtItsDeadline) {

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <toml++/toml.h>
 
+#include "backend/base/digest.h"
 #include "cmd/slackerd/config.h"
+#include "tests/support/erofs_sample.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
@@ -73,6 +75,14 @@ TEST_P(ContainerdConfigTest, CriUsesThePlugin) {
 INSTANTIATE_TEST_SUITE_P(All, ContainerdConfigTest,
                          ::testing::Values("config-v2.toml", "config-v3.toml"),
                          [](const auto& test) { return std::string(test.param).substr(7, 2); });
+
+TEST(KeeperUnitTest, ItsSocketIsWhereSlackerdWithTheDefaultsLooks) {
+  const Config config;
+  const std::string hash = Sha256::Of(std::string_view(config.root)).ToHex().substr(0, 16);
+  const std::string unit = ReadWholeFile(std::string(kDeploy) + "systemd/slackerd-keeper.service");
+  EXPECT_THAT(unit, HasSubstr("--socket " + config.run_dir + "/" + hash + "/keeper.sock\n"));
+  EXPECT_THAT(unit, HasSubstr("RuntimeDirectory=slacker slacker/" + hash + "\n"));
+}
 
 }  // namespace
 }  // namespace slacker::testing

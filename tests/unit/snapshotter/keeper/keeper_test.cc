@@ -1,6 +1,7 @@
 #include "cmd/slackerd-keeper/keeper.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -9,6 +10,7 @@
 #include "snapshotter/keeper/keeper_client.h"
 #include "snapshotter/keeper/packet.h"
 #include "tests/support/eventually.h"
+#include "tests/support/fake_systemd.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
@@ -184,9 +186,10 @@ TEST_F(KeeperTest, TooManyAndTooLongNamesAreRefused) {
   for (size_t i = 1; i < keeper::kMaxDescriptors; ++i) {
     ASSERT_OK(client->Put(std::to_string(i), 0));
   }
-  EXPECT_THAT(client->Put("one more", 0), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(client->Put("one-more", 0), StatusIs(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(client->Put(std::string(keeper::kNameBytes, 'x'), 0),
               StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(client->Put("with blank", 0), StatusIs(absl::StatusCode::kInternal));
   EXPECT_EQ(client->List()->size(), keeper::kMaxDescriptors);
   ASSERT_OK(client->Bye());
 }
@@ -219,6 +222,171 @@ TEST_F(KeeperTest, StrangePacketsAreRefusedAndHarmless) {
   EXPECT_NE(keeper::ReceivePacket(rude.get(), &reply, &fd), 0);
   EXPECT_OK(client->List());
   ASSERT_OK(client->Bye());
+}
+
+// What the keeper must have when memory is short.
+TEST_F(KeeperTest, ItIsLockedIntoMemoryAndTheLastToBeKilledForMemory) {
+  ASSERT_OK_AND_ASSIGN(const auto client, KeeperClient::Open(Options()));
+  ASSERT_EQ(Keepers().size(), 1U);
+  const std::string process = "/proc/" + std::to_string(Keepers()[0]);
+  // Some machines do not let even root have that.
+  const bool permitted = std::system("echo -999 2> /dev/null > /proc/self/oom_score_adj") == 0;
+  const std::string expected = permitted ? "-999\n" : "0\n";
+  EXPECT_TRUE(Eventually([&] {
+    return testing::ReadWholeFile(process + "/oom_score_adj") == expected;
+  })) << expected;
+  const auto kib = [&process](const std::string& field) {
+    const std::string status = testing::ReadWholeFile(process + "/status");
+    const size_t at = status.find("\n" + field + ":");
+    return at == std::string::npos ? 0 : std::atol(status.c_str() + at + field.size() + 2);
+  };
+  EXPECT_GT(kib("VmLck"), 0);
+  EXPECT_EQ(kib("VmSwap"), 0);
+  RecordProperty("rss_kib", static_cast<int>(kib("VmRSS")));
+  ASSERT_OK(client->Bye());
+}
+
+class KeeperReplacedTest : public KeeperTest {
+ protected:
+  void SetUp() override {
+    KeeperTest::SetUp();
+    // Another file: another program.
+    std::filesystem::copy_file(KEEPER_PATH, newer_);
+  }
+  KeeperOptions Newer() {
+    KeeperOptions options = Options();
+    options.keeper_path = newer_;
+    return options;
+  }
+  static std::string ProgramOf(pid_t pid) {
+    return std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe");
+  }
+
+  const std::string newer_ = directory_ / "slackerd-keeper";
+};
+
+TEST_F(KeeperReplacedTest, ANewerProgramGoesOnWithAllThatTheOldOneHeld) {
+  UniqueFd writer;
+  const UniqueFd reader = MakePipe(&writer);
+  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
+  ASSERT_OK(client->Put("pipe", writer.get()));
+  writer.Reset();
+  const std::vector<pid_t> keepers = Keepers();
+  ASSERT_EQ(keepers.size(), 1U);
+  client.reset();
+  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Newer()));
+  EXPECT_EQ(Keepers(), keepers) << "the same process";
+  EXPECT_EQ(ProgramOf(keepers[0]), newer_);
+  EXPECT_FALSE(AtEnd(reader));
+  EXPECT_EQ(*client->List(), (std::vector<std::string>{"lock", "pipe"}));
+  EXPECT_OK(client->Get("pipe"));
+  ASSERT_OK(client->Drop("pipe"));
+  EXPECT_TRUE(Eventually([&] { return AtEnd(reader); })) << "there is no other copy";
+  EXPECT_THAT(KeeperClient::Open(Newer()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "is in use by PID"));
+  ASSERT_OK(client->Bye());
+  ExpectKeeperEnds();
+}
+
+TEST_F(KeeperReplacedTest, OtherConnectionsNoticeNothing) {
+  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  (run_dir_ + "/keeper.sock").copy(address.sun_path, sizeof address.sun_path - 1);
+  const UniqueFd waiting(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(connect(waiting.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  const auto acquire = [&waiting] {
+    keeper::Reply reply;
+    UniqueFd fd;
+    EXPECT_EQ(keeper::SendPacket(waiting.get(), keeper::Request(), -1), 0);
+    EXPECT_EQ(keeper::ReceivePacket(waiting.get(), &reply, &fd), 0);
+    return reply.error;
+  };
+  EXPECT_EQ(acquire(), EBUSY);
+  client.reset();
+  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Newer()));
+  EXPECT_EQ(ProgramOf(Keepers()[0]), newer_);
+  EXPECT_EQ(acquire(), EBUSY);
+  client.reset();
+  EXPECT_TRUE(Eventually([&] { return acquire() == 0; }));
+  keeper::Request bye;
+  bye.verb = keeper::Verb::kBye;
+  EXPECT_EQ(keeper::SendPacket(waiting.get(), bye, -1), 0);
+  ExpectKeeperEnds();
+}
+
+TEST_F(KeeperReplacedTest, WhatIsNoProgramLeavesTheKeeperAsItWas) {
+  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
+  ASSERT_OK(client->Put("pipe", 0));
+  client.reset();
+  testing::WriteWholeFile(newer_, "not a program");
+  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Newer()));
+  EXPECT_EQ(ProgramOf(Keepers()[0]), std::filesystem::canonical(KEEPER_PATH));
+  EXPECT_OK(client->Get("pipe"));
+  ASSERT_OK(client->Bye());
+}
+
+class KeeperUnderSystemdTest : public KeeperTest {
+ protected:
+  void SetUp() override {
+    KeeperTest::SetUp();
+    std::filesystem::create_directories(run_dir_);
+    systemd_.Start(run_dir_ + "/keeper.sock");
+  }
+
+  testing::FakeSystemd systemd_{directory_ / "notify", KEEPER_PATH};
+};
+
+TEST_F(KeeperUnderSystemdTest, WhatAKilledKeeperHeldComesBackToTheNextOne) {
+  UniqueFd writer;
+  const UniqueFd reader = MakePipe(&writer);
+  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
+  ASSERT_OK(client->Put("pipe", writer.get()));
+  ASSERT_OK(client->Put("other", 0));
+  ASSERT_OK(client->Drop("other"));
+  writer.Reset();
+  EXPECT_EQ(systemd_.Stored(), (std::vector<std::string>{"lock", "pipe"}));
+  client.reset();
+  systemd_.Kill();  // with nobody else who has the pipe
+  EXPECT_FALSE(AtEnd(reader));
+  systemd_.Start(run_dir_ + "/keeper.sock");
+  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Options()));
+  EXPECT_EQ(*client->List(), (std::vector<std::string>{"lock", "pipe"}));
+  ASSERT_OK_AND_ASSIGN(UniqueFd kept, client->Get("pipe"));
+  EXPECT_EQ(write(kept.get(), "x", 1), 1);
+  kept.Reset();
+  char byte = 0;
+  EXPECT_EQ(read(reader.get(), &byte, 1), 1);
+  ASSERT_OK(client->Bye());
+  EXPECT_EQ(systemd_.Wait(), 0);
+  EXPECT_THAT(systemd_.Stored(), ::testing::IsEmpty());
+  EXPECT_TRUE(AtEnd(reader));
+}
+
+TEST(KeeperStateTest, ComesOutAsItWentIn) {
+  keeper::KeeperState state;
+  state.listener = 4;
+  state.lock = 3;
+  state.deadline_seconds = 300;
+  state.unserved_since_ns = 12345678901234;
+  state.clients = {{7, 1234, true, false}, {8, 99, false, true}};
+  state.kept = {{9, "fuse.1"}, {10, "lock"}};
+  const std::string text = EncodeState(state);
+  keeper::KeeperState again;
+  ASSERT_TRUE(DecodeState(text, &again));
+  EXPECT_EQ(EncodeState(again), text);
+}
+
+TEST(KeeperStateTest, WhatIsNotKnownIsRefused) {
+  keeper::KeeperState state;
+  for (const char* text :
+       {"", "slacker-keeper-state 2\nlistener 3\nlock 4\n", "slacker-keeper-state 1\nlistener 3\n",
+        "slacker-keeper-state 1\nlistener 3\nlock 4\nnews 5\n",
+        "slacker-keeper-state 1\nlistener 3\nlock four\n",
+        "slacker-keeper-state 1\nlistener 3\nlock 4\nkept 5\n",
+        "slacker-keeper-state 1\nlistener 3 4\nlock 4\n"}) {
+    EXPECT_FALSE(DecodeState(text, &state)) << text;
+  }
 }
 
 TEST(RootRunDirTest, DependsOnTheCanonicalPathOnly) {
