@@ -70,7 +70,9 @@ TEST_F(StatusTest, ARunningNodeSaysWhatItIsAndHas) {
   for (const char* feature : {"loop_direct_io", "loop_change_fd", "fuse_resend"}) {
     EXPECT_TRUE(status["kernel"].contains(feature)) << feature;
   }
-  EXPECT_TRUE(std::filesystem::is_empty(root_ + "/blobs")) << "the probe's files are gone";
+  for (const auto& file : std::filesystem::directory_iterator(root_ + "/blobs")) {
+    EXPECT_THAT(file.path().filename().string(), ::testing::Not(::testing::StartsWith("probe")));
+  }
 
   ASSERT_TRUE(daemon->Prepare("container", top).ok());
   status = Status();
