@@ -41,7 +41,7 @@ class Node:
     """
 
     def __init__(self, tools, directory, containerd_version, store, snapshotter=PLUGIN,
-                 direct=False, settings=""):
+                 direct=False, settings="", discards=False):
         self.tools, self.directory, self.version = tools, directory, containerd_version
         self.store, self.snapshotter = store, snapshotter
         self.root = f"{directory}/s"  # slackerd's
@@ -52,7 +52,7 @@ class Node:
         self._network = self.network = self.registry = None
         if not direct:
             self._separate_network()
-        self._write_configuration(settings)
+        self._write_configuration(settings, discards)
 
     def _separate_network(self):
         # Holds the network namespace while the node is "off".
@@ -71,7 +71,7 @@ class Node:
     def _inside(self, *command):
         return run(*self._enter(*command))
 
-    def _write_configuration(self, settings):
+    def _write_configuration(self, settings, discards):
         with open(f"{self.directory}/slackerd.toml", "w") as file:
             file.write(settings)
         hosts = f"{self.directory}/certs.d/_default"
@@ -83,7 +83,8 @@ class Node:
         with open(f"{_TEMPLATES}/config-{self.version}.toml") as file:
             text = file.read()
         for word, value in (("@DIR@", self.directory), ("@SNAPSHOTTER@", self.snapshotter),
-                            ("@SLACKERD@", self.slackerd_socket), ("@PAUSE@", PAUSE)):
+                            ("@SLACKERD@", self.slackerd_socket), ("@PAUSE@", PAUSE),
+                            ("@DISCARDS@", str(discards).lower())):
             text = text.replace(word, value)
         with open(f"{self.directory}/containerd.toml", "w") as file:
             file.write(text)
