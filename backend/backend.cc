@@ -27,6 +27,11 @@ bool IsComponent(std::string_view component) {
   return true;
 }
 
+absl::Status TooLarge(std::string_view name, uint64_t limit) {
+  return ResourceExhausted("object " + std::string(name) + " is larger than " +
+                           std::to_string(limit) + " bytes");
+}
+
 }  // namespace
 
 absl::Status ValidateObjectName(std::string_view name) {
@@ -75,11 +80,14 @@ absl::StatusOr<std::string> ReadBackend::ReadWhole(std::string_view name, uint64
     const uint64_t want = std::min(kReadStep, limit + 1 - whole.size());
     ASSIGN_OR_RETURN(std::string part, Read(name, whole.size(), want));
     const bool end = part.size() < want;
-    whole = whole.empty() ? std::move(part) : whole.append(part);
-    if (whole.size() > limit) {
-      return ResourceExhausted("object " + std::string(name) + " is larger than " +
-                               std::to_string(limit) + " bytes");
+    if (whole.empty() && !end && limit > want) {
+      // A large one, or one that pretends to be: no more memory than it needs, and none beyond the limit.
+      ASSIGN_OR_RETURN(const ObjectInfo info, Stat(name));
+      if (info.size_bytes > limit) return TooLarge(name, limit);
+      whole.reserve(info.size_bytes);
     }
+    whole = whole.empty() && end ? std::move(part) : whole.append(part);
+    if (whole.size() > limit) return TooLarge(name, limit);
     if (end) return whole;
   }
 }

@@ -106,11 +106,19 @@ class Backend : public ReadBackend {
 
   // The names that begin with `prefix` ("packs/": empty, or whole components with a '/' at the end;
   // INVALID_ARGUMENT otherwise), sorted. Objects that come or go meanwhile may be missing or
-  // present. Unfinished objects are never listed.
+  // present. Unfinished objects are never listed. What a file system has in the place of an object,
+  // a link or a pipe, is listed, though it can be neither looked at nor read (NOT_FOUND): maintenance
+  // has to find it.
   virtual absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) = 0;
 
   // OK also when there is no such object.
   virtual absl::Status Remove(std::string_view name) = 0;
+
+  // Gives an object another name, atomically and durably; what had that name is gone. Nothing is
+  // copied, so it works in a store that is full. Content and time of writing stay. Whatever else a
+  // file system may have in the place of an object (a link, a pipe, a directory) is moved like one.
+  // NOT_FOUND: nothing has the name `from`. REQUIRES: the names differ.
+  virtual absl::Status Move(std::string_view from, std::string_view to) = 0;
 
   // Create + Append + Commit.
   absl::Status Put(std::string_view name, std::string_view content);

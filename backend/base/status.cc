@@ -88,6 +88,7 @@ absl::Status FailedPrecondition(std::string_view m) {
   return Make(absl::StatusCode::kFailedPrecondition, m);
 }
 absl::Status Unavailable(std::string_view m) { return Make(absl::StatusCode::kUnavailable, m); }
+absl::Status Aborted(std::string_view m) { return Make(absl::StatusCode::kAborted, m); }
 absl::Status DeadlineExceeded(std::string_view m) {
   return Make(absl::StatusCode::kDeadlineExceeded, m);
 }

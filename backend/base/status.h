@@ -35,6 +35,7 @@ absl::Status NotFound(std::string_view message);
 absl::Status AlreadyExists(std::string_view message);
 absl::Status FailedPrecondition(std::string_view message);
 absl::Status Unavailable(std::string_view message);
+absl::Status Aborted(std::string_view message);  // others were faster: begin again
 absl::Status DeadlineExceeded(std::string_view message);
 absl::Status ResourceExhausted(std::string_view message);
 absl::Status PermissionDenied(std::string_view message);

@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <utility>
 
 #include "backend/base/clock.h"
+#include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/loopback/files.h"
 #include "backend/loopback/object_writer.h"
@@ -31,7 +33,8 @@ absl::Status MakeRoot(const std::string& root) {
   }
 }
 
-// Appends the names of the objects below ROOT/`prefix`, which ends with a slash or is empty.
+// Appends the names of what is below ROOT/`prefix`, which ends with a slash or is empty, but for
+// directories.
 absl::Status ListBelow(const std::string& root, const std::string& prefix,
                        std::vector<std::string>* names) {
   std::error_code error;
@@ -41,9 +44,10 @@ absl::Status ListBelow(const std::string& root, const std::string& prefix,
     if (!ValidateObjectName(name).ok()) continue;  // unfinished, or not ours
     std::error_code vanished;
     const auto type = it->symlink_status(vanished).type();
-    if (type == std::filesystem::file_type::regular) names->push_back(name);
     if (type == std::filesystem::file_type::directory) {
       RETURN_IF_ERROR(ListBelow(root, name + "/", names));
+    } else if (type != std::filesystem::file_type::not_found && !vanished) {
+      names->push_back(name);
     }
   }
   if (error && !IsMissing(error.value())) {
@@ -182,6 +186,21 @@ absl::Status LoopbackBackend::Remove(std::string_view name) {
     return absl::OkStatus();
   }
   return loopback::SyncDirectory(loopback::DirectoryOf(path));
+}
+
+absl::Status LoopbackBackend::Move(std::string_view from, std::string_view to) {
+  RETURN_IF_ERROR(ValidateObjectName(from));
+  RETURN_IF_ERROR(ValidateObjectName(to));
+  RETURN_IF_ERROR(MakeDirectories(to));
+  const std::string source = PathOf(from);
+  const std::string target = PathOf(to);
+  if (rename(source.c_str(), target.c_str()) != 0) {
+    if (IsMissing(errno)) return Missed(from);
+    return ErrnoError(errno, "rename " + source);
+  }
+  SLACKER_FAILPOINT("loopback.moved");
+  RETURN_IF_ERROR(loopback::SyncDirectory(loopback::DirectoryOf(target)));
+  return loopback::SyncDirectory(loopback::DirectoryOf(source));
 }
 
 }  // namespace slacker

@@ -1,6 +1,7 @@
 #include "backend/loopback/object_writer.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -45,8 +46,12 @@ absl::Status FileWriter::Flush() {
 
 absl::Status FileWriter::Commit() {
   RETURN_IF_ERROR(Flush());
-  if (link(temporary_.c_str(), path_.c_str()) != 0 && errno != EEXIST) {
-    return ErrnoError(errno, "link " + path_);
+  if (link(temporary_.c_str(), path_.c_str()) != 0) {
+    if (errno != EEXIST) return ErrnoError(errno, "link " + path_);
+    struct stat info {};
+    if (lstat(path_.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+      return Internal("what is called " + path_ + " is no object");
+    }
   }
   SLACKER_FAILPOINT("loopback.before_sync");
   (void)unlink(temporary_.c_str());  // the object is there; a leftover is harmless

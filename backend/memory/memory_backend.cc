@@ -78,6 +78,18 @@ absl::Status MemoryBackend::Remove(std::string_view name) {
   return absl::OkStatus();
 }
 
+absl::Status MemoryBackend::Move(std::string_view from, std::string_view to) {
+  RETURN_IF_ERROR(ValidateObjectName(from));
+  RETURN_IF_ERROR(ValidateObjectName(to));
+  MutexLock lock(&mutex_);
+  const auto it = objects_.find(from);
+  if (it == objects_.end()) return NotFound("no object " + std::string(from));
+  Object object = std::move(it->second);
+  objects_.erase(it);
+  objects_.insert_or_assign(std::string(to), std::move(object));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<MemoryBackend::Object> MemoryBackend::Find(std::string_view name) {
   MutexLock lock(&mutex_);
   auto it = objects_.find(name);

@@ -60,7 +60,9 @@ class Walk {
         RETURN_IF_ERROR(found.status());
         type = found->node.attributes.type;
       }
-      if (type == FileType::kRegular) visit_({name, handle, entry.modified_unix_seconds});
+      if (type != FileType::kDirectory) {
+        visit_({name, handle, entry.modified_unix_seconds, type});
+      }
       if (type != FileType::kDirectory || temporary) continue;
       if (absl::Status status = Directory(name); !status.ok() && !IsMissing(status)) return status;
     }
@@ -83,8 +85,8 @@ void SweepTemporaries(Session* session, int64_t modified_before) {
   // What cannot be looked at or removed stays: the next publisher tries again.
   (void)WalkFiles(session, "", [&](const FileVisit& file) {
     const std::string base = SplitName(file.name).second;
-    if (!IsTemporaryName(base) || file.modified_unix_seconds == 0 ||
-        file.modified_unix_seconds >= modified_before) {
+    if (!IsTemporaryName(base) || file.type != FileType::kRegular ||
+        file.modified_unix_seconds == 0 || file.modified_unix_seconds >= modified_before) {
       return;
     }
     (void)session->AwaitOnce(

@@ -11,7 +11,7 @@
 
 namespace slacker::nfs {
 
-// Calls `visit` for each regular file in `directory` ("" is the root) and the directories below it,
+// Calls `visit` for each file, of whatever type, in `directory` ("" is the root) and the directories below it,
 // with its name in the store, the handle of its directory and when it was modified. ENOENT and
 // ENOTDIR when there is no such directory; directories below that vanish meanwhile are skipped, and
 // so are names that cannot be an object's or a temporary file's. RESOURCE_EXHAUSTED beyond
@@ -21,6 +21,7 @@ struct FileVisit {
   std::string name;
   Handle directory;
   int64_t modified_unix_seconds;
+  FileType type;
 };
 absl::Status WalkFiles(Session* session, const std::string& directory,
                        const std::function<void(const FileVisit&)>& visit);

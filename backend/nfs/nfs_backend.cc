@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend/base/clock.h"
+#include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/nfs/directory_walk.h"
 #include "backend/nfs/object_writer.h"
@@ -155,6 +156,45 @@ absl::Status NfsBackend::Remove(std::string_view name) {
   session_->Forget(whole);
   return status.ok() || nfs::IsMissing(status) ? absl::OkStatus()
                                                : Annotate(status, "remove object " + whole);
+}
+
+absl::Status NfsBackend::MoveOnce(const std::string& from, const std::string& to, uint64_t* life) {
+  const auto [from_directory, from_base] = nfs::SplitName(from);
+  const auto [to_directory, to_base] = nfs::SplitName(to);
+  // As it is now, whatever was known of it: what is moved is told by its number afterwards.
+  session_->Forget(from);
+  ASSIGN_OR_RETURN(const Found source, session_->Find(from));
+  *life = source.life;
+  ASSIGN_OR_RETURN(const Found source_directory, session_->Find(from_directory));
+  ASSIGN_OR_RETURN(const Found target_directory, session_->MakeDirectory(to_directory));
+  const Session::Verdict moved =
+      session_->AwaitOnce([&, from_base = from_base, to_base = to_base](DoneOnce done) {
+        session_->protocol()->Rename(source_directory.node.handle, from_base,
+                                     target_directory.node.handle, to_base, std::move(done));
+      });
+  SLACKER_FAILPOINT("nfs.moved");
+  session_->Forget(from);
+  session_->Forget(to);
+  if (ErrnoOf(moved.status) != ENOENT || !moved.resent) return moved.status;
+  // Our first attempt may have been carried out and its answer lost.
+  const absl::StatusOr<Found> target = session_->Find(to);
+  const bool is_ours =
+      target.ok() && target->node.attributes.file_id == source.node.attributes.file_id;
+  return is_ours ? absl::OkStatus() : moved.status;
+}
+
+absl::Status NfsBackend::Move(std::string_view from, std::string_view to) {
+  RETURN_IF_ERROR(ValidateObjectName(from));
+  RETURN_IF_ERROR(ValidateObjectName(to));
+  absl::Status status;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    uint64_t life = 0;
+    status = MoveOnce(std::string(from), std::string(to), &life);
+    if (ErrnoOf(status) != ESTALE) break;
+    session_->Post([session = session_.get(), life] { session->tree()->StartNewLife(life); });
+  }
+  if (nfs::IsMissing(status)) return nfs::ObjectError(status, from);
+  return Annotate(status, "move object " + std::string(from));
 }
 
 }  // namespace slacker

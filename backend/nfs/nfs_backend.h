@@ -60,8 +60,10 @@ class NfsBackend final : public Backend {
   absl::Status Replace(std::string_view name, std::string_view content) override;
   absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) override;
   absl::Status Remove(std::string_view name) override;
+  absl::Status Move(std::string_view from, std::string_view to) override;
 
  private:
+  absl::Status MoveOnce(const std::string& from, const std::string& to, uint64_t* life);
   NfsBackend(std::string url, std::unique_ptr<nfs::Session> session);
   // Hands a result to its caller, on this thread or another one.
   void Answer(absl::StatusOr<std::string> result, const ReadCallback& done);

@@ -177,6 +177,12 @@ absl::Status FileWriter::Commit() {
   if (!linked.status.ok() && ErrnoOf(linked.status) != EEXIST) {
     return Note(linked.status, "name");
   }
+  if (!linked.status.ok()) {
+    const absl::StatusOr<Node> node = Lookup(base);
+    if (node.ok() && node->attributes.type != FileType::kRegular) {
+      return Internal("what is called " + name_ + " is no object");
+    }
+  }
   SLACKER_FAILPOINT("nfs.after_name");
   const Session::Verdict removed = session_->AwaitOnce([&](DoneOnce done) {
     session_->protocol()->Remove(directory_, temporary_, std::move(done));
@@ -192,7 +198,7 @@ absl::Status FileWriter::CommitOver() {
   SLACKER_FAILPOINT("nfs.before_rename");
   const std::string base = SplitName(name_).second;
   const Session::Verdict renamed = session_->AwaitOnce([&](DoneOnce done) {
-    session_->protocol()->Rename(directory_, temporary_, base, std::move(done));
+    session_->protocol()->Rename(directory_, temporary_, directory_, base, std::move(done));
   });
   SLACKER_FAILPOINT("nfs.renamed");
   session_->Forget(name_);
@@ -211,9 +217,13 @@ absl::Status FileWriter::CommitOver() {
   return Note(renamed.status, "replace");
 }
 
-bool FileWriter::IsOurs(const std::string& base) const {
-  const absl::StatusOr<Node> node = session_->Await<Node>(
+absl::StatusOr<Node> FileWriter::Lookup(const std::string& base) const {
+  return session_->Await<Node>(
       [&](Done<Node> done) { session_->protocol()->Lookup(directory_, base, std::move(done)); });
+}
+
+bool FileWriter::IsOurs(const std::string& base) const {
+  const absl::StatusOr<Node> node = Lookup(base);
   return node.ok() && node->attributes.file_id == file_.attributes.file_id;
 }
 

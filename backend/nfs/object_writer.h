@@ -39,6 +39,7 @@ class FileWriter final : public ObjectWriter {
   absl::Status WriteWindow();
   // Writes data at an offset until all of it is taken.
   absl::StatusOr<std::vector<WritePart>> WritePieces();
+  absl::StatusOr<Node> Lookup(const std::string& base) const;
   bool IsOurs(const std::string& base) const;
   // What a method returns; remembers that the server is away.
   absl::Status Note(absl::Status status, std::string_view what);

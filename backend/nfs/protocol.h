@@ -98,8 +98,8 @@ class Protocol {
   virtual void Commit(const Handle& file, Done<uint64_t> done) = 0;  // the verifier
   virtual void Link(const Handle& file, const Handle& directory, const std::string& name,
                     DoneOnce done) = 0;
-  virtual void Rename(const Handle& directory, const std::string& from, const std::string& to,
-                      DoneOnce done) = 0;
+  virtual void Rename(const Handle& from_directory, const std::string& from,
+                      const Handle& to_directory, const std::string& to, DoneOnce done) = 0;
   virtual void Remove(const Handle& directory, const std::string& name, DoneOnce done) = 0;
   virtual void MakeDirectory(const Handle& directory, const std::string& name, DoneOnce done) = 0;
   // Cookie and verifier are 0 for the first page, and those of the page before for others.

@@ -216,12 +216,13 @@ class V3Protocol final : public Protocol {
         std::move(done)));
   }
 
-  void Rename(const Handle& directory, const std::string& from, const std::string& to,
-              DoneOnce done) override {
+  void Rename(const Handle& from_directory, const std::string& from, const Handle& to_directory,
+              const std::string& to, DoneOnce done) override {
     channel_.Start(MakeCall<RENAME3res>(
         "RENAME", patience_.writing,
-        [directory, from, to](rpc_context* rpc, RpcCallback callback, void* cookie) {
-          RENAME3args args{WireName(directory, from), WireName(directory, to)};
+        [from_directory, from, to_directory, to](rpc_context* rpc, RpcCallback callback,
+                                                 void* cookie) {
+          RENAME3args args{WireName(from_directory, from), WireName(to_directory, to)};
           return rpc_nfs3_rename_async(rpc, callback, &args, cookie);
         },
         std::move(done)));

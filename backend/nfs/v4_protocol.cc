@@ -176,14 +176,14 @@ class V4Protocol final : public Protocol {
         NothingMore, std::move(done)));
   }
 
-  void Rename(const Handle& directory, const std::string& from, const std::string& to,
-              DoneOnce done) override {
+  void Rename(const Handle& from_directory, const std::string& from, const Handle& to_directory,
+              const std::string& to, DoneOnce done) override {
     channel_.Start(MakeCall(
         "RENAME", patience_.writing,
-        [directory, from, to](Operations* operations) {
-          operations->Put(directory);
+        [from_directory, from, to_directory, to](Operations* operations) {
+          operations->Put(from_directory);
           operations->Save();
-          operations->Put(directory);
+          operations->Put(to_directory);
           operations->Add(OP_RENAME).nfs_argop4_u.oprename = {WireName(from), WireName(to)};
         },
         NothingMore, std::move(done)));

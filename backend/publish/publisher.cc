@@ -23,6 +23,8 @@ namespace slacker {
 namespace {
 
 constexpr uint64_t kReadAheadBytes = 8 << 20;
+// Maintenance that removes something each time again is not what a publication can wait for.
+constexpr int kMaxAttempts = 8;
 constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
 class CountingSource final : public ByteSource {
@@ -61,6 +63,49 @@ class Publication {
     if (repository_.empty() && !options_.for_everybody) {
       ASSIGN_OR_RETURN(repository_, source_->PrivateRepository());
     }
+    SetLayers();
+    absl::StatusOr<PublishedImage> published = Attempt();
+    // What maintenance was taking away is not found the next time, but stored.
+    for (int again = 1; absl::IsAborted(published.status()) && again < kMaxAttempts; ++again) {
+      writer_->EndLayers();
+      outrun_.push_back(std::move(writer_));
+      published = Attempt();
+    }
+    if (absl::IsAborted(published.status())) {
+      return Unavailable(Message(published.status()) + ", try again");
+    }
+    return published;
+  }
+
+ private:
+  std::string DescribeLayer(size_t i) const {
+    return "layer " + std::to_string(i + 1) + " of " + std::to_string(image_.layers.size()) + " (" +
+           image_.layers[i].digest.ToString() + ")";
+  }
+
+  void Report() {
+    progress_.downloaded_bytes = downloaded_;
+    progress_.stored_bytes = writer_->stored_bytes();
+    for (const auto& writer : outrun_) progress_.stored_bytes += writer->stored_bytes();
+    if (observer_) observer_(progress_);
+  }
+
+  void SetLayers() {
+    progress_.layers = image_.layers.size();
+    layers_.resize(progress_.layers);
+    known_.resize(progress_.layers);
+    added_.resize(progress_.layers);
+    first_.resize(progress_.layers);
+    opened_.resize(progress_.layers);
+    totals_.resize(progress_.layers);
+    for (size_t i = 0; i < progress_.layers; ++i) {
+      layers_[i].diff_id = image_.diff_ids[i];
+      first_[i] = std::find(image_.diff_ids.begin(), image_.diff_ids.end(), image_.diff_ids[i]) -
+                  image_.diff_ids.begin();
+    }
+  }
+
+  absl::StatusOr<PublishedImage> Attempt() {
     ASSIGN_OR_RETURN(writer_, StoreWriter::Open(backend_, options_.store));
     RETURN_IF_ERROR(FindKnownLayers());
     for (size_t i = 0; i < image_.layers.size(); ++i) {
@@ -87,35 +132,15 @@ class Publication {
     return published;
   }
 
- private:
-  std::string DescribeLayer(size_t i) const {
-    return "layer " + std::to_string(i + 1) + " of " + std::to_string(image_.layers.size()) + " (" +
-           image_.layers[i].digest.ToString() + ")";
-  }
-
-  void Report() {
-    progress_.downloaded_bytes = downloaded_;
-    progress_.stored_bytes = writer_->stored_bytes();
-    if (observer_) observer_(progress_);
-  }
-
   absl::Status FindKnownLayers() {
-    progress_.layers = image_.layers.size();
-    layers_.resize(progress_.layers);
-    known_.resize(progress_.layers);
-    first_.resize(progress_.layers);
-    opened_.resize(progress_.layers);
-    totals_.resize(progress_.layers);
+    progress_.layers_done = progress_.layers_reused = progress_.download_bytes = 0;
     for (size_t i = 0; i < progress_.layers; ++i) {
-      const Digest chain = ChainId(std::span(image_.diff_ids).first(i + 1));
-      layers_[i].diff_id = image_.diff_ids[i];
-      first_[i] = std::find(image_.diff_ids.begin(), image_.diff_ids.end(), image_.diff_ids[i]) -
-                  image_.diff_ids.begin();
-      if (first_[i] != i) {
+      if (first_[i] != i || added_[i]) {
         known_[i] = true;
-        ++progress_.layers_reused;
+        progress_.layers_reused += first_[i] != i ? 1 : 0;
         continue;
       }
+      const Digest chain = ChainId(std::span(image_.diff_ids).first(i + 1));
       ASSIGN_OR_RETURN(const auto known,
                        writer_->FindRecord(chain, repository_, image_.diff_ids[i]));
       known_[i] = known.has_value();
@@ -176,6 +201,7 @@ class Publication {
     SLACKER_FAILPOINT("publish.layer_read");
     ASSIGN_OR_RETURN(layers_[i].record, writer_->AddLayer(*layer));
     SLACKER_FAILPOINT("publish.layer_added");
+    added_[i] = true;
     totals_[i] = layer->totals;
     return absl::OkStatus();
   }
@@ -231,8 +257,10 @@ class Publication {
   ResolvedImage image_;
   std::string repository_;  // whose readers alone may have the image; "" = anybody
   std::unique_ptr<StoreWriter> writer_;
-  std::vector<ManifestLayer> layers_;    // parallel to image_.layers, as the next three
-  std::vector<bool> known_;              // need not be downloaded
+  std::vector<std::unique_ptr<StoreWriter>> outrun_;  // by maintenance; they keep what they added
+  std::vector<ManifestLayer> layers_;                 // parallel to image_.layers, as the next four
+  std::vector<bool> known_;                           // need not be downloaded
+  std::vector<bool> added_;                           // by this publication
   std::vector<size_t> first_;            // the lowest layer of the same diff ID: itself, mostly
   std::atomic<uint64_t> downloaded_{0};  // before opened_, whose threads count
   std::vector<std::unique_ptr<ByteSource>> opened_;  // downloads under way

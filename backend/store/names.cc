@@ -1,5 +1,7 @@
 #include "backend/store/names.h"
 
+#include <algorithm>
+
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
 
@@ -13,6 +15,12 @@ constexpr std::string_view kPublic = "public";
 
 std::string KeyPart(const std::optional<Digest>& key_id) {
   return key_id.has_value() ? key_id->ToHex() : std::string(kUnsigned);
+}
+
+std::string Flat(std::string_view prefix, std::string_view name) {
+  std::string flat(name);
+  std::replace(flat.begin(), flat.end(), '/', '_');
+  return std::string(prefix) + flat;
 }
 
 std::string Whom(const std::string& repository) {
@@ -100,9 +108,11 @@ absl::StatusOr<Digest> ParseIndexName(std::string_view name) {
   return ParseDigestName(name, kIndexesPrefix);
 }
 std::string IndexName(const Digest& id) { return std::string(kIndexesPrefix) + id.ToHex(); }
-std::string TrashName(std::string_view condemned) {
-  return std::string(kTrashPrefix) + std::string(condemned);
+std::string TrashName(std::string_view condemned) { return Flat(kTrashPrefix, condemned); }
+std::string QuarantineName(std::string_view name) {
+  return std::string(kQuarantinePrefix) + std::string(name);
 }
+std::string RemovedName(std::string_view name) { return Flat(kRemovedPrefix, name); }
 
 absl::StatusOr<Digest> ParsePackIndexName(std::string_view name) {
   if (name.size() != kPacksPrefix.size() + kHexDigits + kIndexSuffix.size() ||

@@ -24,6 +24,10 @@ inline constexpr std::string_view kIndexesPrefix = "indexes/";
 inline constexpr std::string_view kIntentsPrefix = "intents/";
 inline constexpr std::string_view kLeasesPrefix = "leases/";
 inline constexpr std::string_view kTrashPrefix = "trash/";
+// Room that is given back when the store is full (reserve.h).
+inline constexpr std::string_view kReserveName = "trash/reserve";
+inline constexpr std::string_view kQuarantinePrefix = "quarantine/";
+inline constexpr std::string_view kRemovedPrefix = "removed/";
 
 std::string RecordName(const Digest& record);      // records/<hex>
 std::string TarName(const Digest& record);         // tars/<hex>
@@ -63,7 +67,11 @@ absl::StatusOr<Digest> ParsePackName(std::string_view name);
 absl::StatusOr<Digest> ParseIndexName(std::string_view name);
 absl::StatusOr<Digest> ParseDigestName(std::string_view name, std::string_view prefix);
 
-std::string IndexName(const Digest& id);            // indexes/<hex>
-std::string TrashName(std::string_view condemned);  // trash/<name>
+std::string IndexName(const Digest& id);  // indexes/<hex>
+// trash/<name> and removed/<name>, with "_" for each "/" of the name: one directory each, which
+// nothing needs to be made in before something can go.
+std::string TrashName(std::string_view condemned);
+std::string RemovedName(std::string_view name);
+std::string QuarantineName(std::string_view name);  // quarantine/<name>
 
 }  // namespace slacker

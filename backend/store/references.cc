@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "backend/base/clock.h"
 #include "backend/base/codec.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/random.h"
@@ -15,6 +16,8 @@ constexpr std::string_view kMagic = "SLKI";
 constexpr uint32_t kVersion = 1;
 constexpr size_t kDigestBytes = sizeof(Digest::bytes);
 constexpr uint64_t kStepBytes = 4 << 20;
+// Maintenance believes an intent for a day.
+constexpr int64_t kRenewNanos = 12LL * 3600 * 1'000'000'000;
 
 absl::Status DecodeSet(Decoder& in, std::set<Digest>* digests) {
   const uint32_t count = in.U32();
@@ -28,7 +31,7 @@ absl::Status DecodeSet(Decoder& in, std::set<Digest>* digests) {
 }
 
 absl::Status Gone(const std::string& name) {
-  return Unavailable("maintenance of the store is removing " + name + ", try again");
+  return Aborted("maintenance of the store is removing " + name);
 }
 
 }  // namespace
@@ -72,15 +75,28 @@ std::string LeaseName(std::string_view node) {
 Intent::Intent(Backend* backend)
     : backend_(backend), name_(std::string(kIntentsPrefix) + RandomHex()) {}
 
+Intent::~Intent() {
+  if (written_nanos_ != 0) (void)backend_->Remove(name_);  // or maintenance does it after a day
+}
+
+bool Intent::Counts() const {
+  const int64_t age = SystemClock().WallNanos() - written_nanos_;
+  return written_nanos_ != 0 && age >= 0 && age < kRenewNanos;
+}
+
 absl::Status Intent::Declare(const StoreReferences& more) {
   const size_t before = declared_.chains.size() + declared_.records.size() + declared_.packs.size();
   declared_.chains.insert(more.chains.begin(), more.chains.end());
   declared_.records.insert(more.records.begin(), more.records.end());
   declared_.packs.insert(more.packs.begin(), more.packs.end());
   const size_t after = declared_.chains.size() + declared_.records.size() + declared_.packs.size();
-  if (after == before) return absl::OkStatus();
+  const bool counts = Counts();
+  if (after == before && counts) return absl::OkStatus();
+  if (!counts) checked_.clear();
+  const int64_t now = SystemClock().WallNanos();
+  // Also when this fails: it may have been carried out.
+  written_nanos_ = now;
   RETURN_IF_ERROR(backend_->Replace(name_, EncodeReferences(declared_)));
-  written_ = true;
   SLACKER_FAILPOINT("intent.declared");
   return absl::OkStatus();
 }
@@ -88,15 +104,23 @@ absl::Status Intent::Declare(const StoreReferences& more) {
 absl::Status Intent::CheckPacks() {
   ASSIGN_OR_RETURN(const auto names, backend_->List(kTrashPrefix));
   const std::set<std::string> trash(names.begin(), names.end());
+  absl::Status gone;
+  gone_.clear();
   for (const Digest& pack : declared_.packs) {
+    if (checked_.contains(pack)) continue;
     const std::string name = PackName(pack);
-    if (trash.contains(TrashName(name))) return Gone(name);
-    const absl::Status there = backend_->Stat(name).status();
-    if (absl::IsNotFound(there)) return Gone(name);
+    absl::Status there = backend_->Stat(name).status();
+    if (absl::IsNotFound(there) || trash.contains(TrashName(name))) {
+      gone_.insert(pack);
+      gone.Update(Gone(name));
+      continue;
+    }
     RETURN_IF_ERROR(there);
+    checked_.insert(pack);
   }
+  for (const Digest& pack : gone_) declared_.packs.erase(pack);
   SLACKER_FAILPOINT("intent.checked");
-  return absl::OkStatus();
+  return gone;
 }
 
 absl::Status Intent::Check() {
@@ -104,7 +128,7 @@ absl::Status Intent::Check() {
   for (const Digest& record : declared_.records) {
     for (const std::string& name : {RecordName(record), TarName(record), LocationsName(record)}) {
       absl::Status there = backend_->Stat(name).status();
-      if (absl::IsNotFound(there)) there = RestoreFromTrash(*backend_, name);
+      if (absl::IsNotFound(there)) there = RestoreRemoved(*backend_, name);
       if (absl::IsNotFound(there)) return Gone(name);
       RETURN_IF_ERROR(there);
     }
@@ -112,31 +136,16 @@ absl::Status Intent::Check() {
   return absl::OkStatus();
 }
 
-void Intent::Clear() {
-  if (written_) (void)backend_->Remove(name_);  // maintenance does it after a day
-  written_ = false;
-}
-
-absl::Status ReplaceDespiteTrash(Backend& backend, const std::string& name,
-                                 std::string_view content) {
-  const std::string copy = TrashName(name);
-  const absl::Status condemned = backend.Stat(copy).status();
-  if (condemned.ok()) RETURN_IF_ERROR(backend.Replace(copy, content));
-  if (!condemned.ok() && !absl::IsNotFound(condemned)) return condemned;
-  return backend.Replace(name, content);
-}
-
-absl::Status CopyObject(Backend& backend, const std::string& from, const std::string& to) {
-  ASSIGN_OR_RETURN(const auto writer, backend.Create(to));
+// By copying: a name that somebody has given to other content meanwhile is not taken away.
+absl::Status RestoreRemoved(Backend& backend, const std::string& name) {
+  const std::string removed = RemovedName(name);
+  RETURN_IF_ERROR(backend.Stat(removed).status());
+  ASSIGN_OR_RETURN(const auto writer, backend.Create(name));
   for (uint64_t at = 0;; at += kStepBytes) {
-    ASSIGN_OR_RETURN(const std::string bytes, backend.Read(from, at, kStepBytes));
+    ASSIGN_OR_RETURN(const std::string bytes, backend.Read(removed, at, kStepBytes));
     RETURN_IF_ERROR(writer->Append(bytes));
     if (bytes.size() < kStepBytes) return writer->Commit();
   }
-}
-
-absl::Status RestoreFromTrash(Backend& backend, const std::string& name) {
-  return CopyObject(backend, TrashName(name), name);
 }
 
 }  // namespace slacker

@@ -38,39 +38,41 @@ absl::StatusOr<StoreReferences> DecodeReferences(std::string_view bytes);
 // leases/<node>/images. `node`: 32 hex digits.
 std::string LeaseName(std::string_view node);
 
-// One intent. Destroying it leaves the object to Clear, or to maintenance after a day.
-// Thread-compatible.
+// One intent. It is taken away by its destructor, or by maintenance after a day. Thread-compatible.
 class Intent {
  public:
   explicit Intent(Backend* backend);
+  ~Intent();  // best effort
+  Intent(const Intent&) = delete;
+  Intent& operator=(const Intent&) = delete;
 
   // Adds to what is declared, durably.
   absl::Status Declare(const StoreReferences& more);
-  // Looks at every pack and record declared. UNAVAILABLE when maintenance is removing, or has
-  // removed, one of them: starting again stores it anew. Tar part and locations of a record count
-  // as the record; what has just been removed is brought back from the trash.
+  // Looks at every pack and record declared; at packs once, as long as the declaration counts: whoever
+  // condemns one later sees it. ABORTED when maintenance is removing, or has removed, one of them:
+  // storing it anew, or finding it elsewhere, and declaring that helps. Tar part and locations of a
+  // record count as the record; what has just been removed is brought back.
   absl::Status Check();
   // Only the packs: before records are written.
   absl::Status CheckPacks();
-  // Best effort.
-  void Clear();
+  // The packs that were declared and cannot be relied on; they are not declared any more.
+  const std::set<Digest>& gone() const { return gone_; }
 
   const StoreReferences& declared() const { return declared_; }
 
  private:
+  // Whether what was declared, and looked at, is still believed by maintenance.
+  bool Counts() const;
+
   Backend* const backend_;
   const std::string name_;
   StoreReferences declared_;
-  bool written_ = false;
+  std::set<Digest> checked_, gone_;  // packs
+  int64_t written_nanos_ = 0;        // 0 = never
 };
 
-// Replaces an object that maintenance may be removing: should it be condemned, its copy is replaced
-// first, so that it is this content which comes back. REQUIRES: an intent declares what it belongs to.
-absl::Status ReplaceDespiteTrash(Backend& backend, const std::string& name,
-                                 std::string_view content);
-// Copies an object that is not there back from the trash. NOT_FOUND when it is not in the trash.
-absl::Status RestoreFromTrash(Backend& backend, const std::string& name);
-// Copies `from` to `to` piece by piece, unless `to` is there.
-absl::Status CopyObject(Backend& backend, const std::string& from, const std::string& to);
+// Brings an object back that maintenance has removed a moment ago, unless it is there. NOT_FOUND when
+// it was not removed, or has gone for good.
+absl::Status RestoreRemoved(Backend& backend, const std::string& name);
 
 }  // namespace slacker

@@ -167,6 +167,7 @@ class StoreWriter {
     std::optional<SigningKey> key = std::nullopt;
     std::vector<PublicKey> trusted_keys = {};
   };
+  // Maintenance keeps what it has added until then, or until CommitManifests.
   virtual ~StoreWriter() = default;
 
   // Chunks that the store has are not written again (known_chunks.h). Indexes that are damaged, and
@@ -195,7 +196,8 @@ class StoreWriter {
 
   // Writes the record, its tar part and its locations, without ever having a whole object in
   // memory; every chunk of it must have been added (INTERNAL). Returns the record's name. Chunks
-  // reach the store before the record that needs them.
+  // reach the store before the record that needs them. ABORTED: maintenance is removing chunks that the
+  // store had, and they are nowhere else; another StoreWriter stores them anew.
   virtual absl::StatusOr<Digest> AddLayer(const LayerTables& layer) = 0;
 
   // Frees what chunks and layers took. REQUIRES: none of either is added from now on.
@@ -205,7 +207,8 @@ class StoreWriter {
   // last), unsigned and, with a key, signed; then the image entry, whose platform and chain ID are
   // those of the other arguments. `repository`: whom every prefix is granted to; "" = anybody.
   // INVALID_ARGUMENT: no layer, more than 4096, an image configuration of more than 8 MiB, a
-  // manifest of more than 4 MiB, a repository of more than 1024 bytes.
+  // manifest of more than 4 MiB, a repository of more than 1024 bytes. ABORTED: maintenance is removing
+  // a layer that FindRecord found; with another StoreWriter it is not found any more.
   virtual absl::Status CommitManifests(const std::vector<ManifestLayer>& layers,
                                        const Platform& platform, const ImageEntry& image,
                                        const std::string& repository) = 0;
@@ -214,7 +217,13 @@ class StoreWriter {
   virtual uint64_t stored_bytes() const = 0;
 };
 
-// All image entries, sorted by name.
-absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend);
+// All image entries, sorted by name. Those that cannot be read are left out: `damaged` gets their
+// names and why; without it there is a warning for each.
+struct DamagedEntry {
+  std::string object;
+  absl::Status status;
+};
+absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend,
+                                                   std::vector<DamagedEntry>* damaged = nullptr);
 
 }  // namespace slacker

@@ -158,9 +158,9 @@ class CopyBackend final : public ReadBackend {
 template <typename Read>
 auto FromAnyCopy(ReadBackend& backend, const Read& read) {
   auto result = read(backend);
-  const bool may_be_elsewhere =
-      absl::IsDataLoss(result.status()) || absl::IsNotFound(result.status()) ||
-      absl::IsFailedPrecondition(result.status());
+  const bool may_be_elsewhere = absl::IsDataLoss(result.status()) ||
+                                absl::IsNotFound(result.status()) ||
+                                absl::IsFailedPrecondition(result.status());
   if (!may_be_elsewhere || backend.Copies() == 1) return result;
   for (int copy = 0; copy < backend.Copies(); ++copy) {
     CopyBackend one(&backend, copy);
@@ -237,7 +237,8 @@ absl::StatusOr<Layer> DecodeRecordObject(std::string_view stored, const Digest& 
   return std::move(decoded.layer);
 }
 
-absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend) {
+absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend,
+                                                   std::vector<DamagedEntry>* damaged) {
   ASSIGN_OR_RETURN(const auto names, backend.List(kImagesPrefix));
   std::vector<ImageEntry> images;
   for (const std::string& name : names) {
@@ -245,11 +246,13 @@ absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend) {
     if (absl::IsNotFound(bytes.status())) continue;  // removed meanwhile
     if (!bytes.ok() && !absl::IsDataLoss(bytes.status())) return bytes.status();
     auto image = bytes.ok() ? DecodeImageEntry(*bytes) : bytes.status();
-    if (!image.ok()) {
+    if (!image.ok() && damaged != nullptr) {
+      damaged->push_back({name, image.status()});
+    } else if (!image.ok()) {
       Log(LogLevel::kWarning, "image entry cannot be read, ignoring",
           {{"object", name}, {"error", Message(image.status())}});
-      continue;
     }
+    if (!image.ok()) continue;
     images.push_back(*std::move(image));
   }
   std::sort(images.begin(), images.end(), [](const ImageEntry& a, const ImageEntry& b) {

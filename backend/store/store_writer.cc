@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
@@ -16,12 +19,14 @@
 #include "backend/store/object_stream.h"
 #include "backend/store/pack_writer.h"
 #include "backend/store/references.h"
+#include "backend/store/reserve.h"
 #include "backend/store/store.h"
 
 namespace slacker {
 namespace {
 
 constexpr size_t kMaxRepositoryBytes = 1024;
+constexpr int kMaxMoves = 8;
 
 // Without a key of its own a publisher believes what is there: its manifests prove nothing either.
 Trust WhomToBelieve(const StoreWriter::Options& options) {
@@ -39,7 +44,7 @@ class Writer final : public StoreWriter {
         reader_(backend_, WhomToBelieve(options)),
         known_(backend_.get(), std::move(condemned)),
         known_layers_(backend_.get(), &reader_, &known_),
-        intent_(backend_.get()),
+        intent_(std::in_place, backend_.get()),
         packs_(backend_.get(), &known_, options) {}
 
   absl::StatusOr<std::optional<KnownLayer>> FindRecord(const Digest& chain_id,
@@ -70,6 +75,10 @@ class Writer final : public StoreWriter {
   absl::Status WriteRecord(const EncodedLayer& encoded);
   absl::Status WriteManifest(const Manifest& manifest);
   absl::Status WriteGrant(const Grant& grant);
+  // Keeps maintenance from removing a layer that is about to be written, and what its locations lead to.
+  absl::Status DeclareLayer(const Digest& record, const Locations& locations);
+  // Of chunks in packs that maintenance is removing: where else they are. ABORTED: nowhere.
+  absl::Status Relocate(const PagedBytes& digests, Locations* locations);
   // Keeps maintenance from removing what the manifests are going to lead to (references.h).
   absl::Status DeclareImage(const std::vector<ManifestLayer>& layers);
 
@@ -78,7 +87,7 @@ class Writer final : public StoreWriter {
   const StoreReader reader_;
   KnownChunks known_;
   const KnownLayers known_layers_;
-  Intent intent_;
+  std::optional<Intent> intent_;  // until the image is there
   PackWriter packs_;
   std::atomic<uint64_t> other_bytes_ = 0;  // progress displays read it on other threads
 };
@@ -91,7 +100,7 @@ absl::Status Writer::PutOrRepair(const std::string& name, const EncodedPagedObje
   if (absl::IsNotFound(present)) {
     RETURN_IF_ERROR(Put(name, object));
   } else if (absl::IsDataLoss(present)) {
-    RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, name, object.ToString()));
+    RETURN_IF_ERROR(backend_->Replace(name, object.ToString()));
   } else {
     return present;
   }
@@ -122,16 +131,16 @@ absl::Status Writer::WriteRecord(const EncodedLayer& encoded) {
 
 absl::StatusOr<Digest> Writer::AddLayer(const LayerTables& layer) {
   RETURN_IF_ERROR(packs_.Flush());
-  ASSIGN_OR_RETURN(const Locations locations, packs_.Locate(layer.digests));
+  ASSIGN_OR_RETURN(Locations locations, packs_.Locate(layer.digests));
   ASSIGN_OR_RETURN(const EncodedLayer encoded, EncodeLayer(layer));
   const Digest record = encoded.record.digest;
-  StoreReferences relied_on{.chains = {}, .records = {record}, .packs = {}};
-  for (const std::string& pack : locations.packs) {
-    ASSIGN_OR_RETURN(const Digest id, ParsePackName(pack));
-    relied_on.packs.insert(id);
+  absl::Status reliable = DeclareLayer(record, locations);
+  // Each time fewer packs are left that maintenance could take.
+  for (int moves = 0; absl::IsAborted(reliable) && moves < kMaxMoves; ++moves) {
+    RETURN_IF_ERROR(Relocate(layer.digests, &locations));
+    reliable = DeclareLayer(record, locations);
   }
-  RETURN_IF_ERROR(intent_.Declare(relied_on));
-  RETURN_IF_ERROR(intent_.CheckPacks());
+  RETURN_IF_ERROR(reliable);
   RETURN_IF_ERROR(WriteRecord(encoded));
   ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(locations, record));
   RETURN_IF_ERROR(ReplaceIfDifferent(LocationsName(record), bytes));
@@ -142,28 +151,79 @@ absl::StatusOr<Digest> Writer::AddLayer(const LayerTables& layer) {
 absl::Status Writer::ReplaceIfDifferent(const std::string& name, const std::string& content) {
   const auto present = backend_->ReadWhole(name, content.size());
   if (present.ok() && *present == content) return absl::OkStatus();
-  RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, name, content));
+  RETURN_IF_ERROR(backend_->Replace(name, content));
   other_bytes_ += content.size();
   return absl::OkStatus();
 }
 
-absl::Status Writer::DeclareImage(const std::vector<ManifestLayer>& layers) {
-  StoreReferences relied_on;
-  std::vector<Digest> diff_ids;
-  for (const ManifestLayer& layer : layers) {
-    diff_ids.push_back(layer.diff_id);
-    relied_on.chains.insert(ChainId(diff_ids));
-    relied_on.records.insert(layer.record);
-    // As they are now: compaction may have moved chunks since they were looked at.
-    const std::string name = LocationsName(layer.record);
-    const auto bytes = backend_->ReadWhole(name, kMaxLocationsBytes);
-    if (absl::IsNotFound(bytes.status())) continue;  // Check finds out
-    RETURN_IF_ERROR(bytes.status());
-    ASSIGN_OR_RETURN(const auto packs, DecodePacksOfLocations(*bytes, layer.record));
-    relied_on.packs.insert(packs.begin(), packs.end());
+absl::Status Writer::DeclareLayer(const Digest& record, const Locations& locations) {
+  StoreReferences relied_on{.chains = {}, .records = {record}, .packs = {}};
+  for (const std::string& pack : locations.packs) {
+    ASSIGN_OR_RETURN(const Digest id, ParsePackName(pack));
+    relied_on.packs.insert(id);
   }
-  RETURN_IF_ERROR(intent_.Declare(relied_on));
-  return intent_.Check();
+  RETURN_IF_ERROR(intent_->Declare(relied_on));
+  return intent_->CheckPacks();
+}
+
+absl::Status Writer::Relocate(const PagedBytes& digests, Locations* locations) {
+  std::set<std::string> gone;
+  for (const Digest& pack : intent_->gone()) gone.insert(PackName(pack));
+  ASSIGN_OR_RETURN(const auto names, backend_->List(kTrashPrefix));
+  KnownChunks known(backend_.get(), {names.begin(), names.end()});
+  Locations moved;
+  absl::flat_hash_map<std::string, uint32_t> numbers;
+  PagedBytesReader rows(digests);
+  for (ChunkLocation at : locations->chunks) {
+    const Digest digest = Decoder(rows.Next(sizeof(Digest::bytes))).Hash();
+    std::string pack = locations->packs[at.pack];
+    if (gone.contains(pack)) {
+      ASSIGN_OR_RETURN(const auto found, known.Find(digest));
+      if (!found.has_value()) {
+        return Aborted("maintenance of the store is removing " + pack + ", which a chunk is in");
+      }
+      pack = PackName(found->pack);
+      at = {0, found->offset, found->stored_bytes, found->compressed};
+    }
+    const auto [number, is_new] =
+        numbers.try_emplace(pack, static_cast<uint32_t>(moved.packs.size()));
+    if (is_new) moved.packs.push_back(pack);
+    at.pack = number->second;
+    moved.chunks.push_back(at);
+  }
+  *locations = std::move(moved);
+  return absl::OkStatus();
+}
+
+absl::Status Writer::DeclareImage(const std::vector<ManifestLayer>& layers) {
+  std::set<Digest> gone;
+  for (;;) {
+    StoreReferences relied_on;
+    std::vector<Digest> diff_ids;
+    for (const ManifestLayer& layer : layers) {
+      diff_ids.push_back(layer.diff_id);
+      relied_on.chains.insert(ChainId(diff_ids));
+      relied_on.records.insert(layer.record);
+      // As they are now: compaction may have moved chunks since they were looked at.
+      const std::string name = LocationsName(layer.record);
+      const auto bytes = backend_->ReadWhole(name, kMaxLocationsBytes);
+      if (absl::IsNotFound(bytes.status())) {
+        return Aborted("maintenance of the store has removed " + name);
+      }
+      RETURN_IF_ERROR(bytes.status());
+      ASSIGN_OR_RETURN(const auto packs, DecodePacksOfLocations(*bytes, layer.record));
+      relied_on.packs.insert(packs.begin(), packs.end());
+    }
+    for (const Digest& pack : gone) {
+      if (!relied_on.packs.contains(pack)) continue;
+      return Aborted("maintenance of the store is removing " + PackName(pack));
+    }
+    RETURN_IF_ERROR(intent_->Declare(relied_on));
+    const absl::Status reliable = intent_->Check();
+    if (!absl::IsAborted(reliable) || intent_->gone().empty()) return reliable;
+    // Compaction replaces locations before it condemns a pack: they lead elsewhere by now.
+    gone.insert(intent_->gone().begin(), intent_->gone().end());
+  }
 }
 
 absl::Status Writer::WriteGrant(const Grant& grant) {
@@ -217,7 +277,7 @@ absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
   entry.chain_id = manifest.chain_id;
   RETURN_IF_ERROR(ReplaceIfDifferent(ImageName(image.name, platform), EncodeImageEntry(entry)));
   SLACKER_FAILPOINT("publish.after_image");
-  intent_.Clear();
+  intent_.reset();
   return absl::OkStatus();
 }
 
@@ -227,6 +287,7 @@ absl::StatusOr<std::unique_ptr<StoreWriter>> StoreWriter::Open(std::shared_ptr<B
                                                                const Options& options) {
   ASSIGN_OR_RETURN(const auto names, backend->List(kTrashPrefix));
   absl::flat_hash_set<std::string> condemned(names.begin(), names.end());
+  if (!condemned.contains(std::string(kReserveName))) RETURN_IF_ERROR(KeepReserve(*backend));
   return std::make_unique<Writer>(std::move(backend), options, std::move(condemned));
 }
 

@@ -22,6 +22,11 @@ namespace {
 
 // Rows of MeasurePackUse for each chunk of a round: smaller ones, and at another time.
 constexpr size_t kRowsForChunk = 10;
+constexpr int kMaxAttempts = 8;
+
+bool IsLost(const absl::Status& status) {
+  return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsResourceExhausted(status);
+}
 
 class Compaction {
  public:
@@ -46,14 +51,13 @@ class Compaction {
     RETURN_IF_ERROR(CondemnPacks());
     ASSIGN_OR_RETURN(const IndexCatalog catalog, OpenIndexes(*backend_));
     RETURN_IF_ERROR(MergeIndexes(*backend_, catalog).status());
-    intent_.Clear();
     return std::move(report_);
   }
 
  private:
   absl::Status FindRecords() {
     ASSIGN_OR_RETURN(const int64_t now, StoreNow(*backend_));
-    ASSIGN_OR_RETURN(Marks marks, Mark(*backend_, {.now = now}));
+    ASSIGN_OR_RETURN(Marks marks, Mark(*backend_, {.now = now, .packs = false}));
     records_ = std::move(marks.record_order);
     if (options_.only.empty()) return absl::OkStatus();
     const absl::flat_hash_set<Digest> known(records_.begin(), records_.end());
@@ -76,10 +80,7 @@ class Compaction {
   absl::Status Visit(size_t first, size_t end, const LayerVisit& visit) {
     for (size_t i = first; i < std::min(end, records_.size()); ++i) {
       const auto object = reader_.ReadRecord(records_[i]);
-      if (!options_.only.empty() &&
-          (absl::IsDataLoss(object.status()) || absl::IsNotFound(object.status()))) {
-        continue;
-      }
+      if (!options_.only.empty() && IsLost(object.status())) continue;
       RETURN_IF_ERROR(object.status());
       ASSIGN_OR_RETURN(const Locations locations,
                        reader_.ReadLocations(records_[i], object->layer.chunks.size()));
@@ -197,7 +198,7 @@ class Compaction {
           ASSIGN_OR_RETURN(const std::string bytes,
                            EncodeLocations(Relocate(layer, present), record));
           if (bytes == before) return absl::OkStatus();
-          RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, LocationsName(record), bytes));
+          RETURN_IF_ERROR(backend_->Replace(LocationsName(record), bytes));
           ++report_.locations_replaced;
           SLACKER_FAILPOINT("compact.location_replaced");
           return absl::OkStatus();
@@ -230,10 +231,12 @@ class Compaction {
   absl::Status CondemnPacks() {
     absl::flat_hash_set<Digest> used;
     for (const Digest& record : records_) {
-      ASSIGN_OR_RETURN(const std::string bytes,
-                       backend_->ReadWhole(LocationsName(record), kMaxLocationsBytes));
-      ASSIGN_OR_RETURN(const auto packs, DecodePacksOfLocations(bytes, record));
-      used.insert(packs.begin(), packs.end());
+      const auto bytes = backend_->ReadWhole(LocationsName(record), kMaxLocationsBytes);
+      const auto packs = bytes.ok() ? DecodePacksOfLocations(*bytes, record) : bytes.status();
+      // With the record they are lost: nobody can tell what it needs, until it is published again.
+      if (!options_.only.empty() && IsLost(packs.status())) return absl::OkStatus();
+      RETURN_IF_ERROR(packs.status());
+      used.insert(packs->begin(), packs->end());
     }
     report_.packs_after = used.size();
     for (uint32_t i = 0; i < before_; ++i) {
@@ -264,7 +267,15 @@ class Compaction {
 }  // namespace
 
 absl::StatusOr<CompactReport> Compact(Backend& backend, const CompactOptions& options) {
-  return Compaction(&backend, options).Run();
+  auto report = Compaction(&backend, options).Run();
+  // A collection was about to remove what it relied on: the next one sees that.
+  for (int again = 1; absl::IsAborted(report.status()) && again < kMaxAttempts; ++again) {
+    report = Compaction(&backend, options).Run();
+  }
+  if (absl::IsAborted(report.status())) {
+    return Unavailable(Message(report.status()) + ", try again");
+  }
+  return report;
 }
 
 }  // namespace slacker

@@ -1,11 +1,14 @@
 #include "backend/upkeep/fsck.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "backend/base/status.h"
 #include "backend/store/index_file.h"
 #include "backend/store/names.h"
 #include "backend/store/references.h"
+#include "backend/store/reserve.h"
+#include "backend/upkeep/mark.h"
 #include "backend/upkeep/objects.h"
 #include "backend/upkeep/repair.h"
 
@@ -38,26 +41,83 @@ absl::Status CheckReferences(Backend& backend, const std::string& name) {
   return DecodeReferences(bytes).status();
 }
 
+void AddDamage(const std::string& object, const std::string& what, FsckReport* report) {
+  std::vector<Damage>& damages = report->verified.damages;
+  const bool known = std::any_of(damages.begin(), damages.end(), [&object](const Damage& damage) {
+    return damage.object == object;
+  });
+  if (!known) damages.push_back({object, what});
+}
+
+// Whether something has the name that is no object, and so cannot even be looked at.
+absl::StatusOr<bool> IsStray(Backend& backend, const std::string& name) {
+  const absl::Status there = backend.Stat(name).status();
+  if (!absl::IsNotFound(there)) return there.ok() ? absl::StatusOr<bool>(false) : there;
+  // Or has it gone meanwhile?
+  const size_t slash = name.rfind('/');
+  ASSIGN_OR_RETURN(const auto names,
+                   backend.List(slash == name.npos ? "" : name.substr(0, slash + 1)));
+  if (!std::binary_search(names.begin(), names.end(), name)) return false;
+  return absl::IsNotFound(backend.Stat(name).status());
+}
+
+// The directory on the way to `name` that has an object's name; "" if there is none.
+std::string DirectoryInTheWay(std::string_view name) {
+  for (size_t slash = name.find('/'); slash != name.npos; slash = name.find('/', slash + 1)) {
+    if (IsObjectName(name.substr(0, slash))) return std::string(name.substr(0, slash));
+  }
+  return "";
+}
+
+absl::Status FindUnnamed(Backend& backend, FsckReport* report) {
+  ASSIGN_OR_RETURN(const auto names, backend.List(kManifestsPrefix));
+  // In this order: what is published meanwhile is in use by now.
+  ASSIGN_OR_RETURN(const Marks marks, Mark(backend, {.packs = false, .lenient = true}));
+  report->unnamed.clear();
+  for (const std::string& name : names) {
+    const auto parsed = ParseManifestName(name);
+    if (!parsed.ok() || marks.chains.contains(parsed->chain_id)) continue;
+    std::string folder = std::string(kManifestsPrefix) + parsed->chain_id.ToHex();
+    if (report->unnamed.empty() || report->unnamed.back() != folder) {
+      report->unnamed.push_back(std::move(folder));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // What the verification of a store leaves out.
 absl::Status CheckOthers(Backend& backend, FsckReport* report) {
   ASSIGN_OR_RETURN(const auto names, backend.List(""));
   report->foreign.clear();
+  std::string in_the_way;
   for (const std::string& name : names) {
+    if (!in_the_way.empty() && name.starts_with(in_the_way + "/")) continue;
+    in_the_way = DirectoryInTheWay(name);
+    if (!in_the_way.empty()) {
+      AddDamage(in_the_way, "a directory, and no object", report);
+      continue;
+    }
     const ObjectId id = IdentifyObject(name);
     absl::Status status;
     if (id.kind == ObjectKind::kForeign) report->foreign.push_back(name);
-    if (id.kind == ObjectKind::kMergedIndex) status = CheckMergedIndex(backend, name, id.digest);
-    if (id.kind == ObjectKind::kIntent || id.kind == ObjectKind::kLease) {
+    if (id.kind != ObjectKind::kForeign && id.kind != ObjectKind::kQuarantine) {
+      ASSIGN_OR_RETURN(const bool stray, IsStray(backend, name));
+      if (stray) status = DataLoss("a link, a pipe or the like, and no object");
+    }
+    if (status.ok() && id.kind == ObjectKind::kMergedIndex) {
+      status = CheckMergedIndex(backend, name, id.digest);
+    }
+    if (status.ok() && (id.kind == ObjectKind::kIntent || id.kind == ObjectKind::kLease)) {
       status = CheckReferences(backend, name);
     }
     if (absl::IsNotFound(status)) continue;  // removed meanwhile
     if (absl::IsDataLoss(status) || absl::IsResourceExhausted(status)) {
-      report->verified.damages.push_back({name, Message(status)});
+      AddDamage(name, Message(status), report);
       continue;
     }
     RETURN_IF_ERROR(status);
   }
-  return absl::OkStatus();
+  return FindUnnamed(backend, report);
 }
 
 }  // namespace
@@ -70,7 +130,13 @@ absl::StatusOr<FsckReport> CheckStore(const std::shared_ptr<Backend>& backend, c
     RETURN_IF_ERROR(CheckOthers(*backend, &report));
     if (!repair || report.verified.damages.empty() || round == kRounds) return report;
     const size_t before = report.repaired.size();
-    RETURN_IF_ERROR(Repairer(backend).Run(report.verified.damages, &report.repaired));
+    absl::Status mended = Repairer(backend).Run(report.verified.damages, &report.repaired);
+    if (absl::IsResourceExhausted(mended)) {
+      ASSIGN_OR_RETURN(const bool more_room, UseReserve(*backend));
+      if (more_room) mended = Repairer(backend).Run(report.verified.damages, &report.repaired);
+    }
+    if (absl::IsAborted(mended)) continue;  // a collection was faster
+    RETURN_IF_ERROR(mended);
     if (report.repaired.size() == before) return report;
   }
 }

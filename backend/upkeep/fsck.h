@@ -30,6 +30,9 @@ struct FsckReport {
   VerifyReport verified;             // with the damages that are left
   std::vector<Damage> repaired;      // `what` says how
   std::vector<std::string> foreign;  // objects that are not the store's
+  // Chains with manifests, as folders of these, that no image entry leads to: `rm` died, or a publication
+  // did. Not damage: nodes may have them, and garbage collection takes them.
+  std::vector<std::string> unnamed;
 };
 
 // An error only when the store does not answer, or what it has cannot be replaced. Takes as long as

@@ -9,6 +9,7 @@
 #include "backend/base/status.h"
 #include "backend/store/names.h"
 #include "backend/store/references.h"
+#include "backend/store/reserve.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/trash.h"
 
@@ -22,11 +23,18 @@ class Collector {
   absl::StatusOr<GcReport> Run() {
     RETURN_IF_ERROR(LookAtClock());
     RETURN_IF_ERROR(RemoveOldIntents());
-    RETURN_IF_ERROR(Pass());
-    // What has just been condemned needs a second look before it goes.
-    if (options_.grace_seconds == 0 && !options_.dry_run && report_.condemned.objects > 0) {
-      RETURN_IF_ERROR(LookAtClock());
+    RETURN_IF_ERROR(SetAsideUnreadableLeases());
+    if (!options_.dry_run) RETURN_IF_ERROR(CondemnRemoved(*backend_));
+    const bool at_once = options_.grace_seconds == 0 && !options_.dry_run;
+    bool more = true;
+    for (int pass = 1; more; ++pass) {
+      const uint64_t before = report_.condemned.objects;
       RETURN_IF_ERROR(Pass());
+      // What has just been condemned needs a second look before it goes; then there is room to condemn
+      // the rest.
+      more = at_once && report_.condemned.objects > before && marks_.unreadable.empty() &&
+             (full_ || pass == 1);
+      if (more) RETURN_IF_ERROR(LookAtClock());
     }
     return std::move(report_);
   }
@@ -55,12 +63,33 @@ class Collector {
     return absl::OkStatus();
   }
 
+  // A node writes its lease anew every few hours: one that is still unreadable after a day is of
+  // nobody who could say what he needs.
+  absl::Status SetAsideUnreadableLeases() {
+    ASSIGN_OR_RETURN(const auto names, backend_->List(kLeasesPrefix));
+    for (const std::string& name : names) {
+      const auto info = backend_->Stat(name);
+      if (absl::IsNotFound(info.status())) continue;
+      RETURN_IF_ERROR(info.status());
+      const auto bytes = backend_->ReadWhole(name, kMaxReferencesBytes);
+      const absl::Status read = bytes.ok() ? DecodeReferences(*bytes).status() : bytes.status();
+      if (!absl::IsDataLoss(read) && !absl::IsResourceExhausted(read)) continue;
+      if (now_ - info->modified_unix_seconds < kDaySeconds) continue;
+      report_.actions.push_back("set aside " + name);
+      if (options_.dry_run) continue;
+      const absl::Status moved = backend_->Move(name, QuarantineName(name));
+      if (!absl::IsNotFound(moved)) RETURN_IF_ERROR(moved);
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Pass() {
     report_.in_use = report_.young = report_.waiting = {};
     report_.foreign.clear();
     // Before the marks: what is removed was condemned when all references were looked at.
     ASSIGN_OR_RETURN(const std::vector<Condemned> trash, ListTrash(*backend_));
     ASSIGN_OR_RETURN(marks_, Mark(*backend_, {.now = now_}));
+    report_.unreadable = marks_.unreadable;
     SLACKER_FAILPOINT("gc.marked");
     trashed_.clear();
     std::vector<Condemned> due;
@@ -77,17 +106,19 @@ class Collector {
     }
     const auto info = backend_->Stat(name);
     if (!info.ok() && !absl::IsNotFound(info.status())) return info.status();
-    const bool copied = IsCopiedToTrash(condemned.id.kind);
+    const bool gone = !info.ok() && MayComeBack(condemned.id.kind);
     if (InUse(condemned.id, info)) {
       // A chain that only nodes have: its image was removed, but this tells what they need.
-      if (!info.ok() && copied && !marks_.IsPublished(condemned.id)) return absl::OkStatus();
-      if (!info.ok() && copied) RETURN_IF_ERROR(Restore(name));
+      if (gone && !marks_.IsPublished(condemned.id)) return absl::OkStatus();
+      if (gone) RETURN_IF_ERROR(Restore(name));
       ++report_.reprieved;
       report_.actions.push_back("reprieve " + name);
       return options_.dry_run ? absl::OkStatus() : Reprieve(*backend_, name);
     }
+    // Written anew since: it may be condemned anew.
+    if (info.ok() && info->modified_unix_seconds > condemned.since) return absl::OkStatus();
     trashed_.insert(name);
-    if (now_ - condemned.since < options_.grace_seconds) {
+    if (now_ - condemned.since < options_.grace_seconds || !marks_.unreadable.empty()) {
       if (info.ok()) Count(&report_.waiting, info->size_bytes);
       return absl::OkStatus();
     }
@@ -108,29 +139,23 @@ class Collector {
     ++report_.restored;
     report_.actions.push_back("restore " + name);
     if (options_.dry_run) return absl::OkStatus();
-    const absl::Status restored = RestoreFromTrash(*backend_, name);
+    const absl::Status restored = RestoreRemoved(*backend_, name);
     return absl::IsNotFound(restored) ? absl::OkStatus() : restored;
   }
 
   absl::Status RemoveAll(const std::vector<Condemned>& due) {
     if (options_.dry_run) return absl::OkStatus();
-    std::vector<Condemned> copied;
+    std::vector<Condemned> removed;
     // Backwards: the index of a pack before the pack.
     for (auto it = due.rbegin(); it != due.rend(); ++it) {
       SLACKER_FAILPOINT("gc.before_remove");
-      if (IsCopiedToTrash(it->id.kind)) {
-        ASSIGN_OR_RETURN(const bool removed, RemoveCopied(*backend_, it->name));
-        // Written anew since: it may be condemned anew.
-        if (!removed) trashed_.erase(it->name);
-        if (removed) copied.push_back(*it);
-      } else {
-        RETURN_IF_ERROR(backend_->Remove(it->name));
-      }
+      RETURN_IF_ERROR(RemoveCondemned(*backend_, it->name));
+      if (MayComeBack(it->id.kind)) removed.push_back(*it);
       SLACKER_FAILPOINT("gc.removed");
     }
     // A publisher that found something before it went has declared it by now; one that comes later
     // finds it missing.
-    ASSIGN_OR_RETURN(const SecondLook look, LookAgain(*backend_, now_, copied));
+    ASSIGN_OR_RETURN(const SecondLook look, LookAgain(*backend_, now_, removed));
     SLACKER_FAILPOINT("gc.looked_again");
     report_.restored += look.restored.size();
     const absl::flat_hash_set<std::string> kept(look.needed_by_nodes.begin(),
@@ -142,6 +167,7 @@ class Collector {
   }
 
   absl::Status CondemnGarbage() {
+    const uint64_t before = report_.condemned.objects;
     ASSIGN_OR_RETURN(const auto names, backend_->List(""));
     for (const std::string& name : names) {
       const ObjectId id = IdentifyObject(name);
@@ -159,9 +185,17 @@ class Collector {
       } else if (age < std::min(options_.grace_seconds, kDaySeconds)) {
         Count(&report_.young, info->size_bytes);
       } else {
+        const absl::Status condemned =
+            options_.dry_run ? absl::OkStatus() : Condemn(*backend_, name);
+        // What has been condemned so far makes room, if it goes at once.
+        full_ = full_ || absl::IsResourceExhausted(condemned);
+        if (absl::IsResourceExhausted(condemned) && options_.grace_seconds == 0 &&
+            report_.condemned.objects > before) {
+          break;
+        }
+        RETURN_IF_ERROR(condemned);
         Count(&report_.condemned, info->size_bytes);
         report_.actions.push_back("condemn " + name);
-        if (!options_.dry_run) RETURN_IF_ERROR(Condemn(*backend_, name));
         SLACKER_FAILPOINT("gc.condemned");
       }
     }
@@ -178,13 +212,21 @@ class Collector {
   int64_t now_ = 0;
   Marks marks_;
   absl::flat_hash_set<std::string> trashed_;  // condemned already
+  bool full_ = false;                         // there was no room to condemn something
   GcReport report_;
 };
 
 }  // namespace
 
 absl::StatusOr<GcReport> CollectGarbage(Backend& backend, const GcOptions& options) {
-  return Collector(&backend, options).Run();
+  auto report = Collector(&backend, options).Run();
+  if (options.dry_run) return report;
+  if (absl::IsResourceExhausted(report.status())) {
+    ASSIGN_OR_RETURN(const bool more_room, UseReserve(backend));
+    if (more_room) report = Collector(&backend, options).Run();
+  }
+  if (report.ok()) RETURN_IF_ERROR(KeepReserve(backend));
+  return report;
 }
 
 }  // namespace slacker

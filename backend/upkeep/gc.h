@@ -45,6 +45,9 @@ struct GcReport {
   uint64_t restored = 0;             // brought back after they had been removed
   std::vector<std::string> actions;  // "condemn NAME", "remove NAME", …, in this order
   std::vector<std::string> foreign;  // objects that are not the store's: left alone
+  // Leases and intents that cannot be read. While there is one, nothing is removed; when it has not been
+  // written anew for a day, it is moved to quarantine/.
+  std::vector<std::string> unreadable;
 };
 
 // DATA_LOSS: a damaged object, named in the message; nothing was removed (fsck.h). FAILED_PRECONDITION: see

@@ -1,6 +1,7 @@
 #include "backend/upkeep/mark.h"
 
-#include <optional>
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "backend/base/status.h"
@@ -11,6 +12,19 @@
 
 namespace slacker {
 namespace {
+
+// The manifest called `name`, whose bytes are in the object `place`.
+absl::StatusOr<Manifest> ReadManifestAt(Backend& backend, const std::string& place,
+                                        const std::string& name) {
+  const auto parsed = ParseManifestName(name);
+  if (!parsed.ok()) return DataLoss("not the name of a manifest: " + name);
+  ASSIGN_OR_RETURN(const std::string bytes, backend.ReadWhole(place, kMaxManifestBytes));
+  auto manifest = parsed->key_id.has_value()
+                      ? DecodeManifestOfUnknownKey(bytes, parsed->chain_id, *parsed->key_id)
+                      : DecodeManifest(bytes, parsed->chain_id, nullptr);
+  if (!manifest.ok()) return Annotate(manifest.status(), place);
+  return manifest;
+}
 
 class Marker {
  public:
@@ -33,11 +47,16 @@ class Marker {
     return options_.lenient && (absl::IsDataLoss(status) || absl::IsNotFound(status));
   }
 
+  // Nothing, when it has gone or cannot be read.
   absl::StatusOr<StoreReferences> ReadReferences(const std::string& name) {
-    ASSIGN_OR_RETURN(const std::string bytes, backend_->ReadWhole(name, kMaxReferencesBytes));
-    auto references = DecodeReferences(bytes);
-    if (!references.ok()) return Annotate(references.status(), name);
-    return references;
+    const auto bytes = backend_->ReadWhole(name, kMaxReferencesBytes);
+    if (absl::IsNotFound(bytes.status())) return StoreReferences{};
+    auto references = bytes.ok() ? DecodeReferences(*bytes) : bytes.status();
+    if (!absl::IsDataLoss(references.status()) && !absl::IsResourceExhausted(references.status())) {
+      return references;
+    }
+    marks_.unreadable.push_back(name);
+    return StoreReferences{};
   }
 
   absl::Status MarkIntents() {
@@ -48,12 +67,10 @@ class Marker {
       RETURN_IF_ERROR(info.status());
       // Of a publication that died: one that lives declares again before it commits.
       if (options_.now - info->modified_unix_seconds >= kDaySeconds) continue;
-      const auto intent = ReadReferences(name);
-      if (absl::IsNotFound(intent.status()) || Lenient(intent.status())) continue;
-      RETURN_IF_ERROR(intent.status());
-      marks_.records.insert(intent->records.begin(), intent->records.end());
-      marks_.packs.insert(intent->packs.begin(), intent->packs.end());
-      for (const Digest& chain : intent->chains) {
+      ASSIGN_OR_RETURN(const StoreReferences intent, ReadReferences(name));
+      marks_.records.insert(intent.records.begin(), intent.records.end());
+      marks_.packs.insert(intent.packs.begin(), intent.packs.end());
+      for (const Digest& chain : intent.chains) {
         marks_.chains.insert(chain);
         intents_.insert(chain);
       }
@@ -62,30 +79,20 @@ class Marker {
   }
 
   absl::Status MarkImages() {
-    for (const Digest& chain : intents_) RETURN_IF_ERROR(MarkChain(chain, {}).status());
-    ASSIGN_OR_RETURN(marks_.images, ListImages(*backend_));
-    ASSIGN_OR_RETURN(const auto names, backend_->List(kImagesPrefix));
-    if (names.size() > marks_.images.size() && !options_.lenient) {
-      RETURN_IF_ERROR(FindBadImage(names));
+    for (const Digest& chain : intents_)
+      RETURN_IF_ERROR(MarkChain(chain, Place::kPublished).status());
+    std::vector<DamagedEntry> damaged;
+    ASSIGN_OR_RETURN(marks_.images, ListImages(*backend_, &damaged));
+    if (!damaged.empty() && !options_.lenient) {
+      return DataLoss(damaged[0].object + ": " + Message(damaged[0].status));
     }
     for (const ImageEntry& image : marks_.images) {
       marks_.chains.insert(image.chain_id);
-      ASSIGN_OR_RETURN(const bool found, MarkChain(image.chain_id, {}));
+      ASSIGN_OR_RETURN(const bool found, MarkChain(image.chain_id, Place::kPublished));
       if (!found && !options_.lenient) {
         return DataLoss("the manifest of " + image.name + ", " + image.chain_id.ToString() +
                         ", is missing");
       }
-    }
-    return absl::OkStatus();
-  }
-
-  // An entry that ListImages left out.
-  absl::Status FindBadImage(const std::vector<std::string>& names) {
-    for (const std::string& name : names) {
-      const auto bytes = backend_->ReadWhole(name, kMaxImageEntryBytes);
-      if (absl::IsNotFound(bytes.status())) continue;
-      RETURN_IF_ERROR(bytes.status());
-      RETURN_IF_ERROR(Annotate(DecodeImageEntry(*bytes).status(), name));
     }
     return absl::OkStatus();
   }
@@ -97,41 +104,60 @@ class Marker {
       if (absl::IsNotFound(info.status())) continue;
       RETURN_IF_ERROR(info.status());
       if (options_.now - info->modified_unix_seconds > kLeaseSeconds) continue;
-      const auto lease = ReadReferences(name);
-      if (absl::IsNotFound(lease.status()) || Lenient(lease.status())) continue;
-      RETURN_IF_ERROR(lease.status());
-      for (const Digest& chain : lease->chains) {
-        marks_.leased_chains.insert(chain);
-        if (marks_.chains.contains(chain)) continue;
-        // Its image may have been removed from the store: the trash tells what it was.
-        RETURN_IF_ERROR(MarkChain(chain, "").status());
-        RETURN_IF_ERROR(MarkChain(chain, kTrashPrefix).status());
+      ASSIGN_OR_RETURN(const StoreReferences lease, ReadReferences(name));
+      marks_.leased_chains.insert(lease.chains.begin(), lease.chains.end());
+    }
+    const std::vector<Digest> leased(marks_.leased_chains.begin(), marks_.leased_chains.end());
+    for (const Digest& chain : leased) {
+      if (!marks_.chains.contains(chain))
+        RETURN_IF_ERROR(MarkChain(chain, Place::kLeased).status());
+    }
+    // Their images may have been removed from the store: what was removed tells what they were. Listed
+    // after all of these were looked for where they are removed from.
+    ASSIGN_OR_RETURN(removed_, backend_->List(kRemovedPrefix));
+    for (const Digest& chain : leased) {
+      if (!marks_.chains.contains(chain)) {
+        RETURN_IF_ERROR(MarkChain(chain, Place::kRemoved).status());
       }
     }
     return absl::OkStatus();
   }
 
+  // Where manifests are looked for, and for whom.
+  enum class Place { kPublished, kLeased, kRemoved };
+
+  // The names of its manifests, as if they were in their place.
+  absl::StatusOr<std::vector<std::string>> ManifestsOf(const Digest& chain, Place place) {
+    const std::string folder = std::string(kManifestsPrefix) + chain.ToHex() + "/";
+    if (place != Place::kRemoved) return backend_->List(folder);
+    const std::string prefix = RemovedName(folder);
+    std::vector<std::string> names;
+    for (auto it = std::lower_bound(removed_.begin(), removed_.end(), prefix);
+         it != removed_.end() && it->starts_with(prefix); ++it) {
+      names.push_back(folder + it->substr(prefix.size()));
+    }
+    return names;
+  }
+
   // What the manifests of a chain and of its prefixes name; false when there is no manifest.
-  // `below`: for leases, where they are looked for.
-  absl::StatusOr<bool> MarkChain(const Digest& chain, std::optional<std::string_view> below) {
-    auto& done = below.has_value() ? leased_done_ : done_;
-    const std::string place(below.value_or(""));
-    if (!done.insert(place + chain.ToHex()).second) return true;
-    const std::string folder = place + std::string(kManifestsPrefix) + chain.ToHex() + "/";
-    ASSIGN_OR_RETURN(const auto names, backend_->List(folder));
+  absl::StatusOr<bool> MarkChain(const Digest& chain, Place place) {
+    if (!done_[static_cast<size_t>(place)].insert(chain).second) return true;
+    ASSIGN_OR_RETURN(const auto names, ManifestsOf(chain, place));
     bool found = false;
     for (const std::string& name : names) {
-      const auto manifest = ReadAnyManifest(*backend_, name, place.size());
+      const auto manifest =
+          ReadManifestAt(*backend_, place == Place::kRemoved ? RemovedName(name) : name, name);
       if (absl::IsNotFound(manifest.status()) || Lenient(manifest.status())) continue;
       RETURN_IF_ERROR(manifest.status());
       found = true;
+      const bool published = place == Place::kPublished;
       for (const ManifestLayer& layer : manifest->layers) {
         marks_.records.insert(layer.record);
-        if (!below.has_value()) Order(layer.record);
+        if (published) Order(layer.record);
       }
       for (const Digest& prefix : PrefixChains(*manifest)) {
-        (below.has_value() ? marks_.leased_chains : marks_.chains).insert(prefix);
-        if (prefix != chain) RETURN_IF_ERROR(MarkChain(prefix, below).status());
+        (published ? marks_.chains : marks_.leased_chains).insert(prefix);
+        if (prefix != chain) RETURN_IF_ERROR(MarkChain(prefix, place).status());
       }
     }
     return found;
@@ -161,8 +187,9 @@ class Marker {
   Backend* const backend_;
   const MarkOptions options_;
   Marks marks_;
-  absl::flat_hash_set<Digest> intents_;  // chains that are being published
-  absl::flat_hash_set<std::string> done_, leased_done_;
+  absl::flat_hash_set<Digest> intents_;              // chains that are being published
+  std::vector<std::string> removed_;                 // names below removed/, sorted
+  std::array<absl::flat_hash_set<Digest>, 3> done_;  // of each Place
   absl::flat_hash_set<Digest> in_order_;
 };
 
@@ -199,15 +226,8 @@ absl::StatusOr<Marks> Mark(Backend& backend, const MarkOptions& options) {
   return Marker(&backend, options).Run();
 }
 
-absl::StatusOr<Manifest> ReadAnyManifest(Backend& backend, const std::string& name, size_t skip) {
-  const auto parsed = ParseManifestName(std::string_view(name).substr(skip));
-  if (!parsed.ok()) return DataLoss("not the name of a manifest: " + name);
-  ASSIGN_OR_RETURN(const std::string bytes, backend.ReadWhole(name, kMaxManifestBytes));
-  auto manifest = parsed->key_id.has_value()
-                      ? DecodeManifestOfUnknownKey(bytes, parsed->chain_id, *parsed->key_id)
-                      : DecodeManifest(bytes, parsed->chain_id, nullptr);
-  if (!manifest.ok()) return Annotate(manifest.status(), name);
-  return manifest;
+absl::StatusOr<Manifest> ReadAnyManifest(Backend& backend, const std::string& name) {
+  return ReadManifestAt(backend, name, name);
 }
 
 std::vector<Digest> PrefixChains(const Manifest& manifest) {

@@ -28,6 +28,8 @@ struct Marks {
   // Records of published images, in the order in which these are read: images by name, layers from
   // the bottom; each once.
   std::vector<Digest> record_order;
+  // Leases and intents that count, but cannot be read: nobody can tell what they keep.
+  std::vector<std::string> unreadable;
 
   // Whether the object is in use. True for kinds that have no references: these have rules of
   // their own.
@@ -43,15 +45,13 @@ struct MarkOptions {
   bool lenient = false;
 };
 
-// DATA_LOSS, with the object's name, when something on the way is damaged or missing: then nobody
+// DATA_LOSS, with the object's name, when something else on the way is damaged or missing: then nobody
 // can tell what is in use, and nothing may be removed. Memory: 50 bytes for each chain, record and
 // pack; reads locations one by one.
 absl::StatusOr<Marks> Mark(Backend& backend, const MarkOptions& options);
 
-// The manifest object, whoever signed it. `skip`: bytes before "manifests/" in its name. DATA_LOSS,
-// NOT_FOUND.
-absl::StatusOr<Manifest> ReadAnyManifest(Backend& backend, const std::string& name,
-                                         size_t skip = 0);
+// The manifest object, whoever signed it. DATA_LOSS, NOT_FOUND.
+absl::StatusOr<Manifest> ReadAnyManifest(Backend& backend, const std::string& name);
 // All prefixes of the chain, itself included.
 std::vector<Digest> PrefixChains(const Manifest& manifest);
 

@@ -1,5 +1,7 @@
 #include "backend/upkeep/objects.h"
 
+#include <algorithm>
+
 #include "backend/base/status.h"
 #include "backend/store/names.h"
 #include "backend/store/start_trace.h"
@@ -23,11 +25,10 @@ constexpr Prefix kOfDigests[] = {
     {kRecordsPrefix, ObjectKind::kRecord},      {kTarsPrefix, ObjectKind::kTar},
     {kLocationsPrefix, ObjectKind::kLocations}, {kPacksPrefix, ObjectKind::kPack},
     {kIndexesPrefix, ObjectKind::kMergedIndex}, {kImagesPrefix, ObjectKind::kImage}};
-constexpr Prefix kOthers[] = {{kIntentsPrefix, ObjectKind::kIntent},
-                              {kLeasesPrefix, ObjectKind::kLease},
-                              {"requests/", ObjectKind::kFromNodes},
-                              {kTrashPrefix, ObjectKind::kTrash},
-                              {"quarantine/", ObjectKind::kQuarantine}};
+constexpr Prefix kOthers[] = {
+    {kIntentsPrefix, ObjectKind::kIntent}, {kLeasesPrefix, ObjectKind::kLease},
+    {"requests/", ObjectKind::kFromNodes}, {kTrashPrefix, ObjectKind::kTrash},
+    {kRemovedPrefix, ObjectKind::kTrash},  {kQuarantinePrefix, ObjectKind::kQuarantine}};
 
 }  // namespace
 
@@ -48,9 +49,30 @@ ObjectId IdentifyObject(std::string_view name) {
     if (digest.ok()) return {prefix.kind, *digest};
   }
   for (const Prefix& prefix : kOthers) {
-    if (name.starts_with(prefix.text)) return {prefix.kind, {}};
+    if (!name.starts_with(prefix.text)) continue;
+    const bool flat = name.find('/', prefix.text.size()) == name.npos;
+    if (prefix.kind != ObjectKind::kTrash || flat) return {prefix.kind, {}};
   }
   return {};
+}
+
+bool IsObjectName(std::string_view name) {
+  const auto slashes = std::count(name.begin(), name.end(), '/');
+  switch (IdentifyObject(name).kind) {
+    case ObjectKind::kManifest:
+    case ObjectKind::kTrace:
+    case ObjectKind::kLease:
+      return slashes == 2;
+    case ObjectKind::kGrant:
+    case ObjectKind::kLayerChain:
+      return slashes == 3;
+    case ObjectKind::kForeign:
+    case ObjectKind::kFromNodes:
+    case ObjectKind::kQuarantine:
+      return false;
+    default:
+      return slashes == 1;
+  }
 }
 
 absl::StatusOr<int64_t> StoreNow(Backend& backend) {

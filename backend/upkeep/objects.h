@@ -27,7 +27,7 @@ enum class ObjectKind {
   kIntent,
   kLease,
   kFromNodes,  // requests: their readers look after them
-  kTrash,
+  kTrash,      // and what was removed
   kQuarantine,
   kForeign,  // nobody knows: reported, never touched
 };
@@ -39,6 +39,8 @@ struct ObjectId {
 };
 
 ObjectId IdentifyObject(std::string_view name);
+// Whether an object of the store is called exactly so: what has the name as a directory is in its way.
+bool IsObjectName(std::string_view name);
 
 // Seconds since 1970 by the clock that also dates the store's objects. Writes trash/clock.
 // FAILED_PRECONDITION when the store does not date them.

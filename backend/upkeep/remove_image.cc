@@ -6,6 +6,7 @@
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/store/names.h"
+#include "backend/store/reserve.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/objects.h"
 #include "backend/upkeep/trash.h"
@@ -43,18 +44,13 @@ absl::StatusOr<std::vector<Condemned>> ObjectsOf(Backend& backend, const std::se
   return objects;
 }
 
-}  // namespace
-
-absl::StatusOr<RemovedImages> RemoveImages(Backend& backend, const std::vector<ImageEntry>& entries,
-                                           const std::vector<Digest>& chains) {
-  RemovedImages removed;
-  ASSIGN_OR_RETURN(const int64_t now, StoreNow(backend));
-  ASSIGN_OR_RETURN(const std::set<Digest> all, AllPrefixes(backend, chains));
+absl::Status RemoveAll(Backend& backend, const std::vector<ImageEntry>& entries,
+                       const std::set<Digest>& all, RemovedImages* removed) {
   for (const ImageEntry& entry : entries) {
     RETURN_IF_ERROR(backend.Remove(ImageName(entry.name, entry.platform)));
-    ++removed.entries;
     SLACKER_FAILPOINT("rm.entry_removed");
   }
+  ASSIGN_OR_RETURN(const int64_t now, StoreNow(backend));
   const MarkOptions look = {.now = now, .packs = false, .lenient = true};
   ASSIGN_OR_RETURN(const Marks before, Mark(backend, look));
   ASSIGN_OR_RETURN(const std::vector<Condemned> objects, ObjectsOf(backend, all, before));
@@ -64,14 +60,29 @@ absl::StatusOr<RemovedImages> RemoveImages(Backend& backend, const std::vector<I
   std::vector<Condemned> gone;
   for (const Condemned& object : objects) {
     if (marks.IsPublished(object.id)) continue;  // published again meanwhile
-    ASSIGN_OR_RETURN(const bool done, RemoveCopied(backend, object.name));
-    if (!done) continue;
+    RETURN_IF_ERROR(RemoveCondemned(backend, object.name));
     gone.push_back(object);
-    ++(object.id.kind == ObjectKind::kGrant ? removed.grants : removed.manifests);
+    ++(object.id.kind == ObjectKind::kGrant ? removed->grants : removed->manifests);
     SLACKER_FAILPOINT("rm.removed");
   }
   RETURN_IF_ERROR(LookAgain(backend, now, gone).status());
-  for (const Digest& chain : all) removed.kept_chains += marks.chains.contains(chain) ? 1 : 0;
+  for (const Digest& chain : all) removed->kept_chains += marks.chains.contains(chain) ? 1 : 0;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<RemovedImages> RemoveImages(Backend& backend, const std::vector<ImageEntry>& entries,
+                                           const std::vector<Digest>& chains) {
+  RemovedImages removed;
+  removed.entries = entries.size();
+  ASSIGN_OR_RETURN(const std::set<Digest> all, AllPrefixes(backend, chains));
+  absl::Status status = RemoveAll(backend, entries, all, &removed);
+  if (absl::IsResourceExhausted(status)) {
+    ASSIGN_OR_RETURN(const bool more_room, UseReserve(backend));
+    if (more_room) status = RemoveAll(backend, entries, all, &removed);
+  }
+  RETURN_IF_ERROR(status);
   return removed;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend/base/failpoint.h"
+#include "backend/base/random.h"
 #include "backend/base/status.h"
 #include "backend/record/zstd_codec.h"
 #include "backend/store/index_file.h"
@@ -20,6 +21,15 @@ namespace slacker {
 namespace {
 
 constexpr std::string_view kChunkOf = " of records/";  // "chunk sha256:… of records/…"
+
+// What is there already stays there.
+absl::Status MoveToQuarantine(Backend& backend, const std::string& name) {
+  const std::string another = QuarantineName(name) + "." + RandomHex();
+  if (backend.Stat(QuarantineName(name)).ok()) return backend.Move(name, another);
+  const absl::Status moved = backend.Move(name, QuarantineName(name));
+  // A directory has that name, which cannot be looked at.
+  return absl::IsInternal(moved) ? backend.Move(name, another) : moved;
+}
 
 bool IsDamaged(const absl::Status& status) {
   return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsResourceExhausted(status);
@@ -47,6 +57,7 @@ absl::Status Repairer::Run(const std::vector<Damage>& damages, std::vector<Damag
       continue;
     }
     const ObjectId id = IdentifyObject(damage.object);
+    if (id.kind != ObjectKind::kForeign) RETURN_IF_ERROR(MakeWay(damage.object));
     switch (id.kind) {
       case ObjectKind::kLocations:
         locations.insert(id.digest);
@@ -82,22 +93,23 @@ absl::Status Repairer::Run(const std::vector<Damage>& damages, std::vector<Damag
   return RebuildMergedIndexes(merged);
 }
 
+absl::Status Repairer::MakeWay(const std::string& name) {
+  const absl::Status there = backend_->Stat(name).status();
+  if (!absl::IsNotFound(there)) return there;
+  const absl::Status moved = MoveToQuarantine(*backend_, name);
+  if (moved.ok()) Note(name, "what had its name, and was no object, was moved to quarantine/");
+  return absl::IsNotFound(moved) ? absl::OkStatus() : moved;
+}
+
 absl::Status Repairer::MoveAside(const std::string& name, const std::string& why) {
-  // What may have been removed by mistake, or by a collection that died, is not lost.
-  absl::Status there = backend_->Stat(name).status();
-  if (absl::IsNotFound(there)) {
-    const absl::Status restored = RestoreFromTrash(*backend_, name);
-    if (restored.ok()) Note(name, "brought back from the trash");
-    return absl::IsNotFound(restored) ? absl::OkStatus() : restored;
-  }
-  RETURN_IF_ERROR(there);
-  const absl::Status copied = CopyObject(*backend_, name, "quarantine/" + name);
-  if (!copied.ok() && !absl::IsDataLoss(copied)) return copied;
-  SLACKER_FAILPOINT("fsck.copied");
-  RETURN_IF_ERROR(backend_->Remove(name));
+  const absl::Status moved = MoveToQuarantine(*backend_, name);
   SLACKER_FAILPOINT("fsck.moved");
-  Note(name, "moved to quarantine/ (" + why + ")");
-  return absl::OkStatus();
+  if (moved.ok()) Note(name, "moved to quarantine/ (" + why + ")");
+  if (!absl::IsNotFound(moved)) return moved;
+  // What may have been removed by mistake, or by a collection that died, is not lost.
+  const absl::Status restored = RestoreRemoved(*backend_, name);
+  if (restored.ok()) Note(name, "brought back: it had been removed");
+  return absl::IsNotFound(restored) ? absl::OkStatus() : restored;
 }
 
 absl::StatusOr<bool> Repairer::RestoreManifest(const std::string& image) {
@@ -108,16 +120,18 @@ absl::StatusOr<bool> Repairer::RestoreManifest(const std::string& image) {
   if (!entry.ok()) return false;
   const std::string folder = std::string(kManifestsPrefix) + entry->chain_id.ToHex() + "/";
   ASSIGN_OR_RETURN(const auto present, backend_->List(folder));
-  ASSIGN_OR_RETURN(const auto condemned, backend_->List(TrashName(folder)));
   // Published again meanwhile: nothing to mend, unless it is another image's entry.
   if (!present.empty()) return image == ImageName(entry->name, entry->platform);
-  if (condemned.empty()) return false;
-  for (const std::string& name : condemned) {
-    const std::string object = name.substr(kTrashPrefix.size());
-    RETURN_IF_ERROR(RestoreFromTrash(*backend_, object));
-    Note(object, "brought back from the trash");
+  ASSIGN_OR_RETURN(const auto removed, backend_->List(kRemovedPrefix));
+  bool restored = false;
+  for (const std::string& name : removed) {
+    if (!name.starts_with(RemovedName(folder))) continue;
+    const std::string object = folder + name.substr(RemovedName(folder).size());
+    RETURN_IF_ERROR(RestoreRemoved(*backend_, object));
+    Note(object, "brought back: it had been removed");
+    restored = true;
   }
-  return true;
+  return restored;
 }
 
 absl::StatusOr<bool> Repairer::IsSound(const std::string& pack, const PackedChunk& chunk) {
@@ -203,9 +217,8 @@ absl::Status Repairer::RebuildLocations(const Digest& record) {
   Intent intent(backend_.get());
   RETURN_IF_ERROR(intent.Declare(relied_on));
   RETURN_IF_ERROR(intent.CheckPacks());
-  RETURN_IF_ERROR(ReplaceDespiteTrash(*backend_, LocationsName(record), bytes));
+  RETURN_IF_ERROR(backend_->Replace(LocationsName(record), bytes));
   SLACKER_FAILPOINT("fsck.locations_replaced");
-  intent.Clear();
   Note(LocationsName(record), "made anew" + (lost == 0 ? ""
                                                        : "; " + std::to_string(lost) +
                                                              " chunks are lost: publish its "
@@ -273,7 +286,7 @@ absl::Status Repairer::EmptyPack(const Digest& pack) {
   const auto marks = Mark(*backend_, {.now = now});
   if (IsDamaged(marks.status())) return absl::OkStatus();
   RETURN_IF_ERROR(marks.status());
-  if (marks->packs.contains(pack)) return absl::OkStatus();
+  if (marks->packs.contains(pack) || !marks->unreadable.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(MoveAside(PackIndexName(pack), "of a damaged pack"));
   return MoveAside(PackName(pack), "damaged; its sound chunks are in other packs");
 }

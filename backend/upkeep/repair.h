@@ -25,8 +25,10 @@ class Repairer {
  private:
   using Found = absl::flat_hash_map<Digest, std::pair<Digest, PackedChunk>>;  // pack, row
 
+  // Moves aside what has the name of an object and is none: a link, a pipe, a directory.
+  absl::Status MakeWay(const std::string& name);
   absl::Status MoveAside(const std::string& name, const std::string& why);
-  // Of an image entry without a manifest: whether the trash had one.
+  // Of an image entry without a manifest: whether it had been removed, and is back.
   absl::StatusOr<bool> RestoreManifest(const std::string& image);
   // Locations that lead to sound chunks only, or nowhere.
   absl::Status RebuildLocations(const Digest& record);

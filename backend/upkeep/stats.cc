@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
+#include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/objects.h"
@@ -24,15 +25,49 @@ class Measurement {
 
   absl::StatusOr<StoreStats> Run() {
     RETURN_IF_ERROR(MeasureObjects());
-    ASSIGN_OR_RETURN(const Marks marks, Mark(*backend_, {.packs = false}));
-    stats_.images = marks.images.size();
-    for (const ImageEntry& image : marks.images) RETURN_IF_ERROR(AddImage(image));
-    for (const Digest& record : marks.record_order) RETURN_IF_ERROR(MeasureLayer(record));
+    std::vector<DamagedEntry> damaged;
+    ASSIGN_OR_RETURN(const auto images, ListImages(*backend_, &damaged));
+    if (!damaged.empty()) return Annotate(damaged[0].status, damaged[0].object);
+    for (const ImageEntry& image : images) RETURN_IF_ERROR(AddImage(image));
+    for (const Digest& record : record_order_) {
+      RETURN_IF_ERROR(UnlessRemoved(MeasureLayer(record), users_[record]));
+    }
     RETURN_IF_ERROR(MeasureUsage());
-    return std::move(stats_);
+    return WithoutRemoved();
   }
 
  private:
+  // Whether the image is still what it was when its entry was read.
+  absl::StatusOr<bool> IsPublished(const ImageEntry& image) {
+    const auto bytes =
+        backend_->ReadWhole(ImageName(image.name, image.platform), kMaxImageEntryBytes);
+    if (absl::IsNotFound(bytes.status())) return false;
+    RETURN_IF_ERROR(bytes.status());
+    ASSIGN_OR_RETURN(const ImageEntry now, DecodeImageEntry(*bytes));
+    return now.chain_id == image.chain_id;
+  }
+
+  // Images that are removed meanwhile lose what they had: that is no damage.
+  absl::Status UnlessRemoved(const absl::Status& status, const std::vector<uint32_t>& users) {
+    if (!absl::IsNotFound(status) && !absl::IsDataLoss(status)) return status;
+    for (const uint32_t user : users) {
+      ASSIGN_OR_RETURN(const bool published, IsPublished(stats_.per_image[user].entry));
+      if (published) return status;
+      removed_.insert(user);
+    }
+    return absl::OkStatus();
+  }
+
+  StoreStats WithoutRemoved() {
+    std::vector<ImageStats> left;
+    for (uint32_t i = 0; i < stats_.per_image.size(); ++i) {
+      if (!removed_.contains(i)) left.push_back(std::move(stats_.per_image[i]));
+    }
+    stats_.per_image = std::move(left);
+    stats_.images = stats_.per_image.size();
+    return std::move(stats_);
+  }
+
   absl::Status MeasureObjects() {
     ASSIGN_OR_RETURN(const auto names, backend_->List(""));
     for (const std::string& name : names) {
@@ -68,19 +103,24 @@ class Measurement {
   // Which records it has; of several manifests of its chain, those of the first.
   absl::Status AddImage(const ImageEntry& image) {
     const auto number = static_cast<uint32_t>(stats_.per_image.size());
-    ASSIGN_OR_RETURN(const auto names,
-                     backend_->List(std::string(kManifestsPrefix) + image.chain_id.ToHex() + "/"));
-    if (names.empty()) return DataLoss("the manifest of " + image.name + " is missing");
-    ASSIGN_OR_RETURN(const Manifest manifest, ReadAnyManifest(*backend_, names.front()));
-    ImageStats& stats = stats_.per_image.emplace_back();
-    stats.entry = image;
-    stats.layers = manifest.layers.size();
+    stats_.per_image.emplace_back().entry = image;
+    const absl::StatusOr<Manifest> manifest = ReadManifest(image);
+    if (!manifest.ok()) return UnlessRemoved(manifest.status(), {number});
+    stats_.per_image[number].layers = manifest->layers.size();
     stats_.compressed_image_bytes += image.compressed_bytes;
-    for (const ManifestLayer& layer : manifest.layers) {
+    for (const ManifestLayer& layer : manifest->layers) {
       std::vector<uint32_t>& users = users_[layer.record];
+      if (users.empty()) record_order_.push_back(layer.record);
       if (users.empty() || users.back() != number) users.push_back(number);
     }
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<Manifest> ReadManifest(const ImageEntry& image) {
+    ASSIGN_OR_RETURN(const auto names,
+                     backend_->List(std::string(kManifestsPrefix) + image.chain_id.ToHex() + "/"));
+    if (names.empty()) return DataLoss("the manifest of " + image.name + " is missing");
+    return ReadAnyManifest(*backend_, names.front());
   }
 
   static uint64_t Short(const Digest& digest) {
@@ -138,8 +178,9 @@ class Measurement {
     std::vector<Digest> chains;
     for (const ImageStats& image : stats_.per_image) chains.push_back(image.entry.chain_id);
     const auto usages = MeasureImages(reader_, chains);
-    for (size_t i = 0; i < usages.size(); ++i) {
-      RETURN_IF_ERROR(usages[i].status());
+    for (uint32_t i = 0; i < usages.size(); ++i) {
+      RETURN_IF_ERROR(UnlessRemoved(usages[i].status(), {i}));
+      if (!usages[i].ok()) continue;
       stats_.per_image[i].stored_bytes = usages[i]->stored_bytes;
       stats_.per_image[i].shared_bytes = usages[i]->shared_bytes;
     }
@@ -149,7 +190,9 @@ class Measurement {
   Backend* const backend_;
   const StoreReader reader_;
   StoreStats stats_;
+  std::vector<Digest> record_order_;
   absl::flat_hash_map<Digest, std::vector<uint32_t>> users_;  // of records: numbers of images
+  absl::flat_hash_set<uint32_t> removed_;                     // meanwhile: numbers of images
   absl::flat_hash_set<uint64_t> chunks_, files_;
 };
 

@@ -40,9 +40,10 @@ struct StoreStats {
   std::vector<ImageStats> per_image;  // by name
 };
 
-// Reads every record of a published image once, and every layer's locations twice. Files and chunks are told apart by 64 bits of their
-// digests, which is good enough for counting. Memory: some 30 bytes for each chunk and file, and as MeasureImages.
-// DATA_LOSS: as Mark (mark.h).
+// Reads every record of a published image once, and every layer's locations twice. Files and chunks are
+// told apart by 64 bits of their digests, which is good enough for counting. Memory: some 30 bytes for
+// each chunk and file, and as MeasureImages. DATA_LOSS, NOT_FOUND: something that a published image
+// needs is damaged or missing. Images that are removed meanwhile are left out.
 absl::StatusOr<StoreStats> MeasureStore(Backend& backend);
 
 }  // namespace slacker

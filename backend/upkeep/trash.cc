@@ -1,6 +1,8 @@
 #include "backend/upkeep/trash.h"
 
+#include <algorithm>
 #include <set>
+#include <string_view>
 
 #include "backend/base/status.h"
 #include "backend/store/names.h"
@@ -10,15 +12,11 @@
 namespace slacker {
 namespace {
 
-constexpr uint64_t kStepBytes = 4 << 20;
-
-absl::StatusOr<bool> Equal(Backend& backend, const std::string& a, const std::string& b) {
-  for (uint64_t at = 0;; at += kStepBytes) {
-    ASSIGN_OR_RETURN(const std::string left, backend.Read(a, at, kStepBytes));
-    ASSIGN_OR_RETURN(const std::string right, backend.Read(b, at, kStepBytes));
-    if (left != right) return false;
-    if (left.size() < kStepBytes) return true;
-  }
+// The name of the object, of what is called `flat` below trash/ or removed/.
+std::string ObjectOf(std::string_view flat) {
+  std::string name(flat);
+  std::replace(name.begin(), name.end(), '_', '/');
+  return name;
 }
 
 }  // namespace
@@ -42,7 +40,7 @@ bool IsCondemnable(ObjectKind kind) {
   }
 }
 
-bool IsCopiedToTrash(ObjectKind kind) {
+bool MayComeBack(ObjectKind kind) {
   return IsCondemnable(kind) && kind != ObjectKind::kPack && kind != ObjectKind::kPackIndex;
 }
 
@@ -50,38 +48,46 @@ absl::StatusOr<std::vector<Condemned>> ListTrash(Backend& backend) {
   ASSIGN_OR_RETURN(const auto names, backend.List(kTrashPrefix));
   std::vector<Condemned> condemned;
   for (const std::string& name : names) {
-    if (name == kClockName) continue;
+    if (name == kClockName || name == kReserveName) continue;
+    if (IdentifyObject(name).kind != ObjectKind::kTrash) continue;  // not ours
     const auto info = backend.Stat(name);
     if (absl::IsNotFound(info.status())) continue;
     RETURN_IF_ERROR(info.status());
-    std::string object = name.substr(kTrashPrefix.size());
+    std::string object = ObjectOf(name.substr(kTrashPrefix.size()));
     const ObjectId id = IdentifyObject(object);
     condemned.push_back({std::move(object), id, info->modified_unix_seconds});
   }
   return condemned;
 }
 
+absl::Status CondemnRemoved(Backend& backend) {
+  // In this order: what is removed was condemned before, and stays so until it is forgotten.
+  ASSIGN_OR_RETURN(const auto removed, backend.List(kRemovedPrefix));
+  for (const std::string& name : removed) {
+    const std::string object = ObjectOf(name.substr(kRemovedPrefix.size()));
+    if (!IsCondemnable(IdentifyObject(object).kind)) continue;
+    const absl::Status there = backend.Stat(TrashName(object)).status();
+    if (absl::IsNotFound(there)) RETURN_IF_ERROR(Condemn(backend, object));
+    if (!absl::IsNotFound(there)) RETURN_IF_ERROR(there);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Condemn(Backend& backend, const std::string& name) {
-  if (!IsCopiedToTrash(IdentifyObject(name).kind)) return backend.Put(TrashName(name), "");
-  // A copy of what it was when it was condemned before.
-  const auto same = Equal(backend, name, TrashName(name));
-  if (!same.ok() && !absl::IsNotFound(same.status())) return same.status();
-  if (same.ok() && *same) return absl::OkStatus();
-  if (same.ok()) RETURN_IF_ERROR(backend.Remove(TrashName(name)));
-  const absl::Status copied = CopyObject(backend, name, TrashName(name));
-  return absl::IsNotFound(copied) ? absl::OkStatus() : copied;
+  return backend.Replace(TrashName(name), "");
 }
 
 absl::Status Reprieve(Backend& backend, const std::string& name) {
+  // In this order: what was removed is never without its mark.
+  if (MayComeBack(IdentifyObject(name).kind)) RETURN_IF_ERROR(backend.Remove(RemovedName(name)));
   return backend.Remove(TrashName(name));
 }
 
-absl::StatusOr<bool> RemoveCopied(Backend& backend, const std::string& name) {
-  const auto same = Equal(backend, name, TrashName(name));
-  if (absl::IsNotFound(same.status())) return true;
-  RETURN_IF_ERROR(same.status());
-  if (*same) RETURN_IF_ERROR(backend.Remove(name));
-  return same;
+absl::Status RemoveCondemned(Backend& backend, const std::string& name) {
+  if (!MayComeBack(IdentifyObject(name).kind)) return backend.Remove(name);
+  // One step, whatever has come to have the name since it was looked at.
+  const absl::Status moved = backend.Move(name, RemovedName(name));
+  return absl::IsNotFound(moved) ? absl::OkStatus() : moved;
 }
 
 absl::StatusOr<SecondLook> LookAgain(Backend& backend, int64_t now,
@@ -98,7 +104,7 @@ absl::StatusOr<SecondLook> LookAgain(Backend& backend, int64_t now,
         look.needed_by_nodes.push_back(condemned.name);
         continue;
       }
-      const absl::Status restored = RestoreFromTrash(backend, condemned.name);
+      const absl::Status restored = RestoreRemoved(backend, condemned.name);
       if (absl::IsNotFound(restored)) continue;
       RETURN_IF_ERROR(restored);
       look.restored.push_back(condemned.name);

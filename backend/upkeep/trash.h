@@ -1,7 +1,8 @@
-// Condemned objects (docs/adr/0015). trash/<name> stands for the object <name> that nothing refers
-// to: for a pack or its index an empty object, for all others a copy. The object
-// itself stays until it has been condemned for as long as the grace; its copy until nobody can come
-// to need it any more.
+// Condemned objects (docs/adr/0015). trash/<name>, an empty object, stands for the object <name> that
+// nothing refers to, which stays until it has been condemned for as long as the grace. Packs and their
+// indexes, whose names need not come back, are then removed; all others are moved to removed/<name>,
+// where they stay until nobody can come to need them any more. Nothing of this takes room in the store
+// but for names.
 #pragma once
 
 #include <cstdint>
@@ -20,26 +21,29 @@ struct Condemned {
   int64_t since = 0;  // by the store's clock
 };
 
-// Whether objects of this kind are ever condemned, and whether their trash is a copy.
+// Whether objects of this kind are ever condemned, and whether they may be needed again under their
+// names once they have been removed.
 bool IsCondemnable(ObjectKind kind);
-bool IsCopiedToTrash(ObjectKind kind);
+bool MayComeBack(ObjectKind kind);
 
 absl::StatusOr<std::vector<Condemned>> ListTrash(Backend& backend);
+// What was removed and is not condemned any more, which two collections at once may leave, is condemned
+// from now on.
+absl::Status CondemnRemoved(Backend& backend);
 
-// OK also when the object is gone meanwhile, or condemned already.
+// From now on. OK also when the object is gone meanwhile.
 absl::Status Condemn(Backend& backend, const std::string& name);
-// Takes that back. The object is left as it is.
+// Takes that back, and forgets what was removed. The object is left as it is.
 absl::Status Reprieve(Backend& backend, const std::string& name);
 
-// Removes an object of a kind that is copied, if it is still what its copy says; false if it has
-// changed since. OK also when it is gone.
-absl::StatusOr<bool> RemoveCopied(Backend& backend, const std::string& name);
+// Removes an object that is condemned. OK also when it is gone.
+absl::Status RemoveCondemned(Backend& backend, const std::string& name);
 
-// Looks at all references again, after the removal of objects that are copied: what has come into
+// Looks at all references again, after the removal of objects that may come back: what has come into
 // use is brought back.
 struct SecondLook {
   std::vector<std::string> restored;
-  // Their images are not published any more, but nodes have them: the copy must stay.
+  // Their images are not published any more, but nodes have them: what was removed must stay.
   std::vector<std::string> needed_by_nodes;
 };
 absl::StatusOr<SecondLook> LookAgain(Backend& backend, int64_t now,

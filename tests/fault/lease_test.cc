@@ -91,7 +91,7 @@ TEST_P(LeaseOfUseTest, AnImageThatANodeHasStaysUntilTheNodeHasRemovedIt) {
   EXPECT_TRUE(removed.ok()) << removed.error_message();
   ASSERT_TRUE(Eventually([this] { return !IsLeased(); }));
   for (int run = 0; run < 2; ++run) CollectGarbage();
-  EXPECT_THAT(Names(""), ElementsAre("trash/clock"));
+  EXPECT_THAT(Names(""), ElementsAre("trash/clock", "trash/reserve"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Uses, LeaseOfUseTest,
@@ -123,7 +123,7 @@ TEST_F(LeaseTest, OfANodeThatNeverComesBackItExpires) {
       EXPECT_THAT(Data(), Not(IsEmpty()));
     }
   }
-  EXPECT_THAT(Names(""), ElementsAre("trash/clock"));
+  EXPECT_THAT(Names(""), ElementsAre("trash/clock", "trash/reserve"));
   (void)Start();  // takes the keeper over, and ends it
 }
 

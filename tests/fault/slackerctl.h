@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,9 +25,10 @@
 
 namespace slacker::testing {
 
-// Its wait status; `variable`: one more in its environment; `output`: a file for what it says.
+// Its wait status; `variable`: one more in its environment; `output`: a file for what it says; `usage`:
+// what it took.
 inline int RunTool(std::vector<std::string> arguments, std::string variable = "X=1",
-                   const std::string& output = "/dev/null") {
+                   const std::string& output = "/dev/null", rusage* usage = nullptr) {
   arguments.insert(arguments.begin(), SLACKERCTL);
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -34,13 +36,14 @@ inline int RunTool(std::vector<std::string> arguments, std::string variable = "X
   char* envp[] = {variable.data(), nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output.c_str(),
+                                   O_WRONLY | O_CREAT | O_TRUNC, 0600);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t pid = -1;
   EXPECT_EQ(posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), envp), 0);
   posix_spawn_file_actions_destroy(&actions);
   int status = -1;
-  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(wait4(pid, &status, 0, usage), pid);
   return status;
 }
 

@@ -21,6 +21,7 @@
 namespace slacker {
 namespace {
 
+using ::testing::ElementsAre;
 using testing::GzipLayer;
 using testing::ImageLayer;
 using ::testing::IsEmpty;
@@ -127,7 +128,8 @@ TEST_P(UpkeepCrashTest, WhateverStepItDiesAtEveryImageStaysSoundAndTheNextRunFin
     ASSERT_EQ(Slackerctl({"gc", "--grace", "0"}, store), 0);
     testing::ExpectSoundStore(directory, verb.images_after);
     const auto opened = testing::OpenStore(directory);
-    EXPECT_EQ(opened->List("trash/").value(), std::vector<std::string>{"trash/clock"});
+    EXPECT_THAT(opened->List("trash/").value(), ElementsAre("trash/clock", kReserveName));
+    EXPECT_THAT(opened->List("removed/").value(), IsEmpty());
     EXPECT_THAT(opened->List("intents/").value(), IsEmpty());
     EXPECT_EQ(opened->List("records/")->size(), verb.images_after + 1);
     EXPECT_EQ(opened->List("manifests/")->size(), verb.images_after + 1);
@@ -246,7 +248,7 @@ class RepairCrashTest : public ::testing::TestWithParam<Way>, protected UpkeepCr
 TEST_P(RepairCrashTest, WhateverStepItDiesAtNothingIsLostAndTheNextRunComesToTheSameEnd) {
   const std::vector<std::string> repair = {"fsck", "--repair"};
   DieEverywhere(repair,
-                {"fsck.copied", "fsck.moved", "fsck.index_replaced", "fsck.locations_replaced",
+                {"fsck.moved", "fsck.index_replaced", "fsck.locations_replaced",
                  "fsck.index_removed", "compact.location_replaced"},
                 1, [&](const std::string& store) {
                   const std::string directory = place_.Directory(store);

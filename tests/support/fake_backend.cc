@@ -140,5 +140,8 @@ absl::StatusOr<std::vector<std::string>> FakeBackend::List(std::string_view pref
 }
 
 absl::Status FakeBackend::Remove(std::string_view name) { return memory_.Remove(name); }
+absl::Status FakeBackend::Move(std::string_view from, std::string_view to) {
+  return memory_.Move(from, to);
+}
 
 }  // namespace slacker::testing

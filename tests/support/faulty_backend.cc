@@ -98,4 +98,9 @@ absl::Status FaultyBackend::Remove(std::string_view name) {
   return base_->Remove(name);
 }
 
+absl::Status FaultyBackend::Move(std::string_view from, std::string_view to) {
+  RETURN_IF_ERROR(Pass());
+  return base_->Move(from, to);
+}
+
 }  // namespace slacker::testing

@@ -41,6 +41,7 @@ class FaultyBackend final : public Backend {
   absl::Status Replace(std::string_view name, std::string_view content) override;
   absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) override;
   absl::Status Remove(std::string_view name) override;
+  absl::Status Move(std::string_view from, std::string_view to) override;
 
  private:
   class Writer;

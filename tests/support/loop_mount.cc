@@ -42,23 +42,24 @@ void EnterOwnMountNamespace() {
 
 }  // namespace
 
-TestLoop::TestLoop(const std::string& file) { Attach(file); }
+TestLoop::TestLoop(const std::string& file, Access access) { Attach(file, access); }
 
-void TestLoop::Attach(const std::string& file) {
-  const UniqueFd backing(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+void TestLoop::Attach(const std::string& file, Access access) {
+  const bool writable = access == Access::kWrite;
+  const UniqueFd backing(open(file.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC));
   EXPECT_TRUE(backing.valid()) << file << ": " << strerror(errno);
   const UniqueFd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
   EXPECT_TRUE(control.valid()) << strerror(errno);
   loop_config config{};
   config.fd = static_cast<uint32_t>(backing.get());
   config.block_size = kLoopBlockSize;
-  config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+  config.info.lo_flags = (writable ? 0 : LO_FLAGS_READ_ONLY) | LO_FLAGS_AUTOCLEAR;
   // Another process may take the free device first.
   for (int attempt = 0; attempt < 1000 && !fd_.valid(); ++attempt) {
     const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
     ASSERT_GE(number, 0) << strerror(errno);
     path_ = "/dev/loop" + std::to_string(number);
-    UniqueFd device(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    UniqueFd device(open(path_.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC));
     if (!device.valid()) continue;
     if (ioctl(device.get(), LOOP_CONFIGURE, &config) == 0) {
       fd_ = std::move(device);
@@ -70,27 +71,28 @@ void TestLoop::Attach(const std::string& file) {
 }
 
 TestMount::TestMount(const std::string& type, const std::string& source, const std::string& target,
-                     const std::vector<std::string>& options)
+                     const std::vector<std::string>& options, Access access)
     : target_(target) {
-  Mount(type, source, options);
+  Mount(type, source, options, access);
 }
 
 void TestMount::Mount(const std::string& type, const std::string& source,
-                      const std::vector<std::string>& options) {
+                      const std::vector<std::string>& options, Access access) {
   EnterOwnMountNamespace();
   const UniqueFd fs(static_cast<int>(syscall(SYS_fsopen, type.c_str(), FSOPEN_CLOEXEC)));
   ASSERT_TRUE(fs.valid()) << type << ": " << strerror(errno);
   ASSERT_EQ(FsConfig(fs.get(), FSCONFIG_SET_STRING, "source", source.c_str()), 0)
       << strerror(errno);
   // EROFS wants it of the superblock, not only of the mount, when its device is read-only.
-  ASSERT_EQ(SetOption(fs.get(), "ro"), 0) << strerror(errno);
+  const bool read_only = access == Access::kRead;
+  ASSERT_EQ(read_only ? SetOption(fs.get(), "ro") : 0, 0) << strerror(errno);
   for (const std::string& option : options) {
     ASSERT_EQ(SetOption(fs.get(), option), 0) << option << ": " << strerror(errno);
   }
   ASSERT_EQ(FsConfig(fs.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr), 0)
       << "mounting " << type << " " << source << ": " << strerror(errno);
-  const UniqueFd mount(
-      static_cast<int>(syscall(SYS_fsmount, fs.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY)));
+  const UniqueFd mount(static_cast<int>(
+      syscall(SYS_fsmount, fs.get(), FSMOUNT_CLOEXEC, read_only ? MOUNT_ATTR_RDONLY : 0)));
   ASSERT_TRUE(mount.valid()) << strerror(errno);
   ASSERT_EQ(
       syscall(SYS_move_mount, mount.get(), "", AT_FDCWD, target_.c_str(), MOVE_MOUNT_F_EMPTY_PATH),

@@ -10,14 +10,16 @@
 
 namespace slacker::testing {
 
-// A read-only loop device over a plain file. It goes when its last user closes it.
+enum class Access { kRead, kWrite };
+
+// A loop device over a plain file. It goes when its last user closes it.
 class TestLoop {
  public:
-  explicit TestLoop(const std::string& file);
+  explicit TestLoop(const std::string& file, Access access = Access::kRead);
   const std::string& path() const { return path_; }
 
  private:
-  void Attach(const std::string& file);
+  void Attach(const std::string& file, Access access);
 
   UniqueFd fd_;
   std::string path_;
@@ -27,7 +29,7 @@ class TestLoop {
 class TestMount {
  public:
   TestMount(const std::string& type, const std::string& source, const std::string& target,
-            const std::vector<std::string>& options);
+            const std::vector<std::string>& options, Access access = Access::kRead);
   ~TestMount();
   TestMount(const TestMount&) = delete;
   TestMount& operator=(const TestMount&) = delete;
@@ -35,7 +37,7 @@ class TestMount {
 
  private:
   void Mount(const std::string& type, const std::string& source,
-             const std::vector<std::string>& options);
+             const std::vector<std::string>& options, Access access);
 
   std::string target_;
   bool mounted_ = false;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backend/base/mutex.h"
+#include "backend/base/status.h"
 #include "backend/memory/memory_backend.h"
 
 namespace slacker::testing {
@@ -64,6 +65,13 @@ class StagedBackend final : public Backend {
   absl::Status Remove(std::string_view name) override {
     Pass();
     return memory_.Remove(name);
+  }
+  absl::Status Move(std::string_view from, std::string_view to) override {
+    Pass();
+    RETURN_IF_ERROR(memory_.Move(from, to));
+    MutexLock lock(&mutex_);
+    written_[std::string(to)] = written_[std::string(from)];
+    return absl::OkStatus();
   }
 
  private:

@@ -37,6 +37,7 @@ nlohmann::json ReportJson(const FsckReport& report) {
           {"damages", DamagesJson(report.verified.damages)},
           {"untrusted", DamagesJson(report.verified.untrusted)},
           {"repaired", DamagesJson(report.repaired)},
+          {"unnamed", report.unnamed},
           {"foreign", report.foreign}};
 }
 
@@ -44,6 +45,9 @@ void PrintReport(const FsckReport& report, const Console& console) {
   PrintDamages(console.out, "repaired", report.repaired);
   PrintDamages(console.err, "damaged", report.verified.damages);
   PrintDamages(console.err, "untrusted", report.verified.untrusted);
+  for (const std::string& name : report.unnamed) {
+    console.out << "no image is called by " << Printable(name) << "; gc takes it\n";
+  }
   for (const std::string& name : report.foreign) {
     console.err << "not the store's, left alone: " << Printable(name) << '\n';
   }

@@ -53,17 +53,19 @@ void PrintReport(const Arguments& arguments, const GcReport& report, const Conso
   if (report.reprieved > 0)
     console.out << "in use again: " << Counted(report.reprieved, "object") << '\n';
   if (report.restored > 0) console.out << report.restored << " of them were brought back\n";
+  for (const std::string& name : report.unreadable) {
+    console.err << "cannot be read, nothing is removed until it is written anew, or a day old: "
+                << Printable(name) << '\n';
+  }
   for (const std::string& name : report.foreign) {
     console.err << "not the store's, left alone: " << Printable(name) << '\n';
   }
 }
 
 nlohmann::json ReportJson(const Arguments& arguments, const GcReport& report) {
-  nlohmann::json json = {{"dry_run", arguments.dry_run},
-                         {"reprieved", report.reprieved},
-                         {"restored", report.restored},
-                         {"actions", report.actions},
-                         {"foreign", report.foreign}};
+  nlohmann::json json = {{"dry_run", arguments.dry_run},    {"reprieved", report.reprieved},
+                         {"restored", report.restored},     {"actions", report.actions},
+                         {"unreadable", report.unreadable}, {"foreign", report.foreign}};
   for (const Row& row : Rows(report)) {
     json[row.key] = {{"objects", row.total->objects}, {"bytes", row.total->bytes}};
   }

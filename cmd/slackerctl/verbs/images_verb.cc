@@ -28,10 +28,11 @@ struct ListedImage {
   absl::StatusOr<ImageUsage> usage = absl::UnknownError("not measured");
 };
 
-absl::StatusOr<std::vector<ListedImage>> ReadImages(const Arguments& arguments) {
+absl::StatusOr<std::vector<ListedImage>> ReadImages(const Arguments& arguments,
+                                                    std::vector<DamagedEntry>* damaged) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
                    OpenExistingBackend(arguments.common.store));
-  ASSIGN_OR_RETURN(std::vector<ImageEntry> entries, ListImages(*store));
+  ASSIGN_OR_RETURN(std::vector<ImageEntry> entries, ListImages(*store, damaged));
   std::vector<Digest> chains;
   for (const ImageEntry& entry : entries) chains.push_back(entry.chain_id);
   const StoreReader reader(store);
@@ -106,14 +107,18 @@ nlohmann::json ToJson(const ListedImage& image) {
 }
 
 int RunImages(const Arguments& arguments, const Console& console) {
-  const absl::StatusOr<std::vector<ListedImage>> images = ReadImages(arguments);
+  std::vector<DamagedEntry> damaged;
+  const absl::StatusOr<std::vector<ListedImage>> images = ReadImages(arguments, &damaged);
   if (!images.ok()) {
     PrintError(console.err, images.status());
     return kExitFailed;
   }
   nlohmann::json list = nlohmann::json::array();
   std::vector<std::vector<Cell>> rows;
-  int exit_code = kExitOk;
+  int exit_code = damaged.empty() ? kExitOk : kExitFailed;
+  for (const DamagedEntry& entry : damaged) {
+    PrintError(console.err, Annotate(entry.status, entry.object));
+  }
   for (const ListedImage& image : *images) {
     if (!image.usage.ok()) {
       PrintError(console.err, Annotate(image.usage.status(), image.entry.name));

@@ -34,6 +34,8 @@ TEST_P(BackendSuite, BadNamesAreInvalid) {
     EXPECT_THAT(backend().Create(name), StatusIs(kInvalid));
     EXPECT_THAT(backend().Replace(name, "x"), StatusIs(kInvalid));
     EXPECT_THAT(backend().Remove(name), StatusIs(kInvalid));
+    EXPECT_THAT(backend().Move(name, "packs/a"), StatusIs(kInvalid));
+    EXPECT_THAT(backend().Move("packs/a", name), StatusIs(kInvalid));
   }
   EXPECT_THAT(backend().List("packs"), StatusIs(kInvalid));
   EXPECT_THAT(backend().List("../"), StatusIs(kInvalid));
@@ -84,6 +86,55 @@ TEST_P(BackendSuite, RemoveIsIdempotent) {
   EXPECT_THAT(backend().Stat("packs/a"), StatusIs(kNotFound));
   EXPECT_OK(backend().Remove("packs/a"));
   EXPECT_OK(backend().Remove("never/was"));
+}
+
+TEST_P(BackendSuite, MovedObjectHasItsContentAndTimeUnderTheOtherNameOnly) {
+  ASSERT_OK(backend().Put("packs/a", "content"));
+  ASSERT_OK_AND_ASSIGN(const ObjectInfo before, backend().Stat("packs/a"));
+  ASSERT_OK(backend().Move("packs/a", "removed/deep/a"));
+  EXPECT_THAT(backend().List("").value(), ElementsAre("removed/deep/a"));
+  EXPECT_THAT(backend().Stat("packs/a"), StatusIs(kNotFound));
+  EXPECT_THAT(backend().Read("packs/a", 0, 1), StatusIs(kNotFound));
+  EXPECT_EQ(backend().ReadWhole("removed/deep/a", 100).value(), "content");
+  ASSERT_OK_AND_ASSIGN(const ObjectInfo after, backend().Stat("removed/deep/a"));
+  EXPECT_EQ(after.modified_unix_seconds, before.modified_unix_seconds);
+}
+
+TEST_P(BackendSuite, MoveTakesTheNameFromWhatHadIt) {
+  ASSERT_OK(backend().Put("packs/a", "new"));
+  ASSERT_OK(backend().Put("packs/b", "old, and longer"));
+  ASSERT_OK(backend().Move("packs/a", "packs/b"));
+  EXPECT_THAT(backend().List("").value(), ElementsAre("packs/b"));
+  EXPECT_EQ(backend().ReadWhole("packs/b", 100).value(), "new");
+}
+
+TEST_P(BackendSuite, MoveOfNothingIsNotFoundAndLeavesTheOtherName) {
+  ASSERT_OK(backend().Put("packs/b", "old"));
+  EXPECT_THAT(backend().Move("packs/a", "packs/b"), StatusIs(kNotFound));
+  EXPECT_THAT(backend().Move("nowhere/a", "packs/b"), StatusIs(kNotFound));
+  EXPECT_EQ(backend().ReadWhole("packs/b", 100).value(), "old");
+}
+
+// Two maintainers at once: one has it, the other one is told so.
+TEST_P(BackendSuite, OfManyMovesOfOneObjectOneSucceeds) {
+  constexpr int kMovers = 8;
+  ASSERT_OK(backend().Put("packs/a", "content"));
+  std::atomic<int> moved = 0;
+  std::atomic<int> missed = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kMovers; ++i) {
+    threads.emplace_back([&, i] {
+      const absl::Status status = backend().Move("packs/a", "removed/" + std::to_string(i));
+      moved += status.ok() ? 1 : 0;
+      missed += absl::IsNotFound(status) ? 1 : 0;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(moved, 1);
+  EXPECT_EQ(missed, kMovers - 1);
+  ASSERT_OK_AND_ASSIGN(const auto names, backend().List(""));
+  ASSERT_EQ(names.size(), 1u);
+  EXPECT_EQ(backend().ReadWhole(names[0], 100).value(), "content");
 }
 
 TEST_P(BackendSuite, ManyWritersOfOneNameAllSucceed) {

@@ -119,7 +119,16 @@ TEST_F(LoopbackBackendTest, LinksAndSpecialFilesAreNoObjects) {
   EXPECT_THAT(backend_->Read("link", 0, 1), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(backend_->Read("socket", 0, 1), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(backend_->Stat("link"), StatusIs(absl::StatusCode::kNotFound));
-  EXPECT_THAT(backend_->List("").value(), ElementsAre("secret"));
+  // Maintenance must find them, and get them out of the way.
+  EXPECT_THAT(backend_->List("").value(), ElementsAre("fifo", "link", "secret", "socket"));
+  fs::create_directory(Path("directory"));
+  for (const char* thing : {"fifo", "link", "socket", "directory"}) {
+    const std::string name = thing;
+    EXPECT_THAT(backend_->Put(name, "x"), StatusIs(absl::StatusCode::kInternal)) << name;
+    ASSERT_OK(backend_->Move(name, "aside/" + name));
+    EXPECT_OK(backend_->Put(name, "x")) << name;
+  }
+  EXPECT_EQ(fs::read_symlink(Path("aside/link")), Path("secret"));
 }
 
 TEST_F(LoopbackBackendTest, FileInPlaceOfADirectoryIsAnErrorForWriters) {

@@ -75,7 +75,8 @@ class FakeProtocol final : public Protocol {
   void Write(const Handle&, uint64_t, std::string_view, Done<WritePart>) override { Unused(); }
   void Commit(const Handle&, Done<uint64_t>) override { Unused(); }
   void Link(const Handle&, const Handle&, const std::string&, DoneOnce) override { Unused(); }
-  void Rename(const Handle&, const std::string&, const std::string&, DoneOnce) override {
+  void Rename(const Handle&, const std::string&, const Handle&, const std::string&,
+              DoneOnce) override {
     Unused();
   }
   void Remove(const Handle&, const std::string&, DoneOnce) override { Unused(); }

@@ -76,6 +76,7 @@ TEST_F(VerifierTest, ATruncatedObjectIsReportedByItsName) {
   for (const std::string& name : names) {
     const std::string sound = Content(name);
     if (name.starts_with(kLayersPrefix)) continue;  // empty; the next test
+    if (name == kReserveName) continue;             // it says nothing
     for (const size_t size : {size_t{0}, sound.size() / 2, sound.size() - 1}) {
       ASSERT_OK(store_->Replace(name, sound.substr(0, size)));
       ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));

@@ -308,9 +308,42 @@ TEST_F(CompactTest, StatsTellWhatIsSharedAndSaved) {
   ASSERT_THAT(stats.per_image, SizeIs(2));
   EXPECT_GT(stats.per_image[0].shared_bytes, 0u);
   EXPECT_LT(stats.per_image[0].shared_bytes, stats.per_image[0].stored_bytes);
-  uint64_t total = 0;
+  uint64_t total = kReserveBytes;
   for (const std::string& name : Names()) total += store_->Stat(name)->size_bytes;
   EXPECT_EQ(stats.total_bytes, total);
+}
+
+TEST_F(CompactTest, StatsBesideTheRemovalOfAnImageTellOfTheOthers) {
+  for (uint64_t n = 1;; ++n) {
+    SCOPED_TRACE(n);
+    for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
+    ASSERT_OK(Publish("one", {base_, one_}));
+    ASSERT_OK(Publish("two", {base_, two_}));
+    store_->SetHook([&](uint64_t call) {
+      if (call != n) return;
+      EXPECT_OK(Rm("two"));
+      (void)Gc(0);
+    });
+    const auto stats = MeasureStore(*store_);
+    const uint64_t calls = store_->calls();
+    store_->SetHook(nullptr);
+    ASSERT_OK(stats.status());
+    ASSERT_FALSE(stats->per_image.empty());
+    EXPECT_EQ(stats->per_image[0].entry.name, "one");
+    EXPECT_GT(stats->per_image[0].stored_bytes, 0u);
+    if (calls < n) break;
+  }
+}
+
+TEST_F(CompactTest, StatsOfADamagedImageFail) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  for (const std::string_view prefix : {kManifestsPrefix, kRecordsPrefix, kImagesPrefix}) {
+    const std::string name = Names(std::string(prefix))[0];
+    const std::string sound = store_->ReadWhole(name, 1 << 20).value();
+    ASSERT_OK(store_->Replace(name, "damaged"));
+    EXPECT_THAT(MeasureStore(*store_).status(), StatusIs(absl::StatusCode::kDataLoss)) << name;
+    ASSERT_OK(store_->Replace(name, sound));
+  }
 }
 
 }  // namespace

@@ -165,7 +165,10 @@ TEST_F(FsckTest, OfADamagedPackTheSoundChunksAreKeptAndTheOthersArePublishedAgai
 }
 
 // The record tells what is needed of the pack; without it the pack has to stay for this image.
-TEST_F(FsckTest, ADamagedPackOfAnImageWhoseRecordIsDamagedGoesWhenTheImageIsPublishedAgain) {
+class DamagedRecordTest : public FsckTest, public ::testing::WithParamInterface<bool> {};
+
+TEST_P(DamagedRecordTest, ADamagedPackOfItsImageGoesWhenTheImageIsPublishedAgain) {
+  const bool locations_too = GetParam();
   const auto other = layout_.AddImage(
       {testing::GzipLayer(testing::TarBuilder()
                               .File("same", testing::RandomBytes(700'000, 1))  // as bin/tool
@@ -182,6 +185,9 @@ TEST_F(FsckTest, ADamagedPackOfAnImageWhoseRecordIsDamagedGoesWhenTheImageIsPubl
   bytes[first] = static_cast<char>(bytes[first] ^ 1);
   ASSERT_OK(store_->Replace(pack, bytes));
   ASSERT_OK(store_->Replace(RecordName(record), "damaged"));
+  if (locations_too) {
+    ASSERT_OK(store_->Replace(LocationsName(record), "damaged"));
+  }
 
   const FsckReport report = Check(/*repair=*/true);
   EXPECT_OK(store_->Stat(pack).status());
@@ -197,6 +203,9 @@ TEST_F(FsckTest, ADamagedPackOfAnImageWhoseRecordIsDamagedGoesWhenTheImageIsPubl
   EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
   EXPECT_FALSE(store_->Stat(pack).ok());
 }
+
+INSTANTIATE_TEST_SUITE_P(Locations, DamagedRecordTest, ::testing::Bool(),
+                         [](const auto& test) { return test.param ? "Damaged" : "Sound"; });
 
 TEST_F(FsckTest, ADamagedChunkOfWhichThereIsAnotherCopyIsFoundThere) {
   // Compaction leaves the old packs, until garbage is collected.

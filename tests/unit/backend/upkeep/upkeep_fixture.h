@@ -11,6 +11,7 @@
 
 #include "backend/store/names.h"
 #include "backend/store/references.h"
+#include "backend/store/reserve.h"
 #include "backend/store/store.h"
 #include "backend/upkeep/gc.h"
 #include "backend/upkeep/remove_image.h"
@@ -62,6 +63,7 @@ class UpkeepTest : public ::testing::Test {
   std::vector<std::string> Names(const std::string& prefix = "") {
     std::vector<std::string> names = store_->List(prefix).value();
     std::erase(names, "trash/clock");
+    std::erase(names, kReserveName);
     return names;
   }
 

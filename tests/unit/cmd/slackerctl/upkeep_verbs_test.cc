@@ -2,6 +2,7 @@
 // is tested with backend/upkeep.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
@@ -110,6 +111,28 @@ TEST_F(UpkeepVerbsTest, RmSaysWhatItTookAwayAndWhatStays) {
   EXPECT_EQ(RunOn({"rm", one}), kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr(one));
   EXPECT_EQ(RunJson({"images"}).size(), 1u);
+}
+
+TEST_F(UpkeepVerbsTest, ImagesNamesADamagedEntryAndListsTheOthers) {
+  (void)Publish("one");
+  (void)Publish("two");
+  const std::string entry = Files("images")[0];
+  Damage(entry);
+  EXPECT_EQ(RunOn({"images"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("images/" + std::filesystem::path(entry).filename().string()));
+  const std::string listed = out_.str();
+  EXPECT_EQ(std::count(listed.begin(), listed.end(), '\n'), 1);
+  EXPECT_EQ(RunOn({"images", "--json"}), kExitFailed);
+  EXPECT_EQ(Json::parse(out_.str()).size(), 1u);
+}
+
+TEST_F(UpkeepVerbsTest, FsckNamesManifestsThatNoImageLeadsTo) {
+  (void)Publish("one");
+  std::filesystem::remove(Files("images")[0]);
+  EXPECT_EQ(RunOn({"fsck"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(),
+              HasSubstr("no image is called by manifests/" + Digest::Parse(chain_)->ToHex()));
+  EXPECT_EQ(RunJson({"fsck"})["unnamed"].size(), 1u);
 }
 
 TEST_F(UpkeepVerbsTest, RmOfAChainTakesAllItsNames) {

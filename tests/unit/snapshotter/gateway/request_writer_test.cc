@@ -51,6 +51,9 @@ class GatedBackend final : public Backend {
     return inner_.List(prefix);
   }
   absl::Status Remove(std::string_view name) override { return inner_.Remove(name); }
+  absl::Status Move(std::string_view from, std::string_view to) override {
+    return inner_.Move(from, to);
+  }
 
  private:
   MemoryBackend inner_;

@@ -1,0 +1,125 @@
+// Whole publications, through the publisher, with maintenance at every call of them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "backend/publish/verifier.h"
+#include "backend/store/names.h"
+#include "backend/upkeep/compact.h"
+#include "backend/upkeep/gc.h"
+#include "backend/upkeep/remove_image.h"
+#include "tests/support/staged_backend.h"
+#include "tests/support/status_matchers.h"
+#include "tests/unit/backend/publish/published_image.h"
+
+namespace slacker {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::Not;
+using testing::PublishLayout;
+using testing::StagedBackend;
+
+// Two images with much in common, so that there is something to be found in the store, and moved.
+class PublishingBesideTest : public ::testing::Test {
+ protected:
+  PublishingBesideTest() {
+    const testing::ImageLayer base = testing::GzipLayer(
+        testing::TarBuilder().File("base", testing::RandomBytes(200'000, 1)).End());
+    const auto top = [](const char* name) {
+      return testing::GzipLayer(testing::TarBuilder()
+                                    .File("same", testing::RandomBytes(300'000, 2))
+                                    .File(name, name)
+                                    .End());
+    };
+    layout_.AddImage({base, top("one")}, "one");
+    layout_.AddImage({base, top("two")}, "two");
+    layout_.AddImage({base}, "base");
+  }
+
+  // Publishes "one" once for each of its calls, with `beside` right before that call.
+  void Run(const std::function<void(const std::shared_ptr<StagedBackend>&)>& prepare,
+           const std::function<void(StagedBackend&)>& beside) {
+    bool more = true;
+    for (uint64_t n = 1; more; ++n) {
+      SCOPED_TRACE(n);
+      const auto store = std::make_shared<StagedBackend>();
+      prepare(store);
+      more = false;
+      store->SetHook([&](uint64_t call) {
+        if (call != n) return;
+        more = true;
+        beside(*store);
+      });
+      EXPECT_OK(PublishLayout(layout_, store, "one"));
+      store->SetHook(nullptr);
+      EXPECT_THAT(*store->List(kIntentsPrefix), IsEmpty());
+      ExpectSound(store);
+      // Nor does it lose anything afterwards.
+      for (int i = 0; i < 2; ++i) EXPECT_OK(CollectGarbage(*store, {.grace_seconds = 0}));
+      ExpectSound(store);
+      if (HasFailure()) return;
+    }
+  }
+  static void ExpectSound(const std::shared_ptr<StagedBackend>& store) {
+    ASSERT_OK_AND_ASSIGN(const auto images, ListImages(*store));
+    EXPECT_THAT(images, Not(IsEmpty()));
+    for (const ImageEntry& image : images) {
+      ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyChain(store, image.chain_id));
+      for (const Damage& damage : report.damages) {
+        ADD_FAILURE() << image.name << ": " << damage.object << ": " << damage.what;
+      }
+    }
+  }
+  PublishedImage MustPublish(const std::shared_ptr<StagedBackend>& store, const std::string& tag) {
+    return PublishLayout(layout_, store, tag).value();
+  }
+
+  const testing::TempDir dir_;
+  testing::OciLayout layout_{dir_ / "layout"};
+};
+
+TEST_F(PublishingBesideTest, CompactionThatMovesWhatItReliesOn) {
+  Run([&](const auto& store) { MustPublish(store, "two"); },
+      [](StagedBackend& store) { EXPECT_OK(Compact(store, {}).status()); });
+}
+
+TEST_F(PublishingBesideTest, CompactionAndACollectionThatRemovesTheOldPacksAtOnce) {
+  Run([&](const auto& store) { MustPublish(store, "two"); },
+      [](StagedBackend& store) {
+        EXPECT_OK(Compact(store, {}).status());
+        EXPECT_OK(CollectGarbage(store, {.grace_seconds = 0}).status());
+      });
+}
+
+TEST_F(PublishingBesideTest, ACollectionThatRemovesLayersAndChunksThatItHasFound) {
+  Run(
+      [&](const auto& store) {
+        for (const char* tag : {"base", "two"}) {
+          const PublishedImage image = MustPublish(store, tag);
+          EXPECT_OK(RemoveImages(*store, {}, {}).status());
+          EXPECT_OK(store->Remove(ImageName(image.entry.name, image.entry.platform)));
+        }
+      },
+      [](StagedBackend& store) {
+        EXPECT_OK(CollectGarbage(store, {.grace_seconds = 0}).status());
+      });
+}
+
+// Something is always being removed: it ends all the same, and says so.
+TEST_F(PublishingBesideTest, CollectionsWithoutEndEndAPublicationThatLeavesNoIntent) {
+  const auto store = std::make_shared<StagedBackend>();
+  store->SetHook(
+      [&](uint64_t) { EXPECT_OK(CollectGarbage(*store, {.grace_seconds = 0}).status()); });
+  const auto published = PublishLayout(layout_, store, "one");
+  store->SetHook(nullptr);
+  if (!published.ok()) {
+    EXPECT_THAT(published.status(), testing::StatusIs(absl::StatusCode::kUnavailable));
+    EXPECT_THAT(*store->List(kManifestsPrefix), IsEmpty());
+  }
+  EXPECT_THAT(*store->List(kIntentsPrefix), IsEmpty());
+}
+
+}  // namespace
+}  // namespace slacker
