@@ -38,15 +38,26 @@ def arguments(description, **defaults):
 class Bench(World):
     """A world whose nodes are direct, made and destroyed one after the other."""
 
-    def __init__(self, options):
+    def __init__(self, options, store="loopback"):
         super().__init__(Tools(os.path.abspath(options.build), os.path.abspath(options.containerd2)),
-                         os.path.abspath(options.cache), options.containerd)
+                         os.path.abspath(options.cache), options.containerd, store)
+        self.cache = os.path.abspath(options.cache)
         self._count = 0
 
     def __exit__(self, kind, *_):
         # Leaks are for the tests to find; the namespaces' end removes everything.
         if kind is None:
             self.registry.stop()
+            self.home.stop()
+
+    def linked(self, link, snapshotter="slacker"):
+        """An empty node behind a link, started; the caller destroys it."""
+        self._count += 1
+        node = Node(self.tools, f"{self.directory}/n{self._count}", self.version,
+                    self.home.node_url.replace("127.0.0.1", link.server), snapshotter, link=link,
+                    settings=self.home.settings)
+        node.start()
+        return node
 
     def fresh(self, snapshotter="slacker", store=None, version=None):
         """An empty node, started; the caller destroys it."""
@@ -57,12 +68,12 @@ class Bench(World):
         return node
 
 
-def run(body, options):
+def run(body, options, store="loopback"):
     """Runs body(bench) in namespaces of its own and writes what it returns to --json."""
     isolation.isolate()
     if options.realtime:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    with Bench(options) as bench:
+    with Bench(options, store) as bench:
         result = body(bench)
     if options.json:
         with open(options.json, "w") as file:

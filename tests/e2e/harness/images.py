@@ -61,7 +61,7 @@ def _sources_digest():
     here = os.path.dirname(__file__)
     digest = hashlib.sha256()
     for path in (f"{here}/images.py", f"{here}/torture.py", f"{_DEPLOY}/oci_image.py",
-                 f"{_DEPLOY}/demo-image"):
+                 f"{_DEPLOY}/debian_layers.py", f"{_DEPLOY}/demo-image"):
         with open(path, "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()

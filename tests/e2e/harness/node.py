@@ -37,11 +37,12 @@ class Node:
     `settings` are further ones of its configuration, as TOML.
 
     A direct node is for measurements: it shares the test's own network, and nothing stands between it
-    and the registry (`registry` and `network`, a namespace's path, are None).
+    and the registry (`registry` and `network`, a namespace's path, are None). With a `link` the node
+    reaches registry and store over that alone, and nothing is counted but by the link.
     """
 
     def __init__(self, tools, directory, containerd_version, store, snapshotter=PLUGIN,
-                 direct=False, settings="", discards=False):
+                 direct=False, settings="", discards=False, link=None):
         self.tools, self.directory, self.version = tools, directory, containerd_version
         self.store, self.snapshotter = store, snapshotter
         self.root = f"{directory}/s"  # slackerd's
@@ -50,6 +51,7 @@ class Node:
         self.slackerd = self.containerd = None
         os.makedirs(self.root)
         self._network = self.network = self.registry = None
+        self._link = link
         if not direct:
             self._separate_network()
         self._write_configuration(settings, discards)
@@ -61,7 +63,10 @@ class Node:
         wait_for(lambda: os.readlink(f"/proc/{self._network.pid}/ns/net") != own, "a namespace")
         self._inside("ip", "link", "set", "lo", "up")
         self.network = f"/proc/{self._network.pid}/ns/net"
-        self.registry = CountingProxy(self.network)
+        if self._link:
+            self._link.attach(self._network.pid, self.network)
+        else:
+            self.registry = CountingProxy(self.network)
 
     def _enter(self, *command):
         if self._network is None:
@@ -76,7 +81,7 @@ class Node:
             file.write(settings)
         hosts = f"{self.directory}/certs.d/_default"
         os.makedirs(hosts)
-        server = f"http://{ADDRESS[0]}:{ADDRESS[1]}"
+        server = f"http://{self._link.server if self._link else ADDRESS[0]}:{ADDRESS[1]}"
         with open(f"{hosts}/hosts.toml", "w") as file:
             file.write(f'server = "{server}"\n[host."{server}"]\n'
                        f'  capabilities = ["pull", "resolve"]\n')
@@ -135,7 +140,10 @@ class Node:
         self.stop()
         if self._network is None:
             return
-        self.registry.stop()
+        if self._link:
+            self._link.detach()
+        else:
+            self.registry.stop()
         self._network.kill()
         self._network.wait()
 

@@ -12,7 +12,7 @@ _BLOB = re.compile(r"^/v2/.+/blobs/(sha256:[0-9a-f]{64})$")
 
 
 class Registry:
-    """Serves what lies in `storage` on an address of this network namespace."""
+    """Serves what lies in `storage` on all addresses of this network namespace; `address` is one of them."""
 
     def __init__(self, storage, directory, address=ADDRESS):
         self._address = address
@@ -20,7 +20,7 @@ class Registry:
         with open(config, "w") as file:
             file.write(f'version: 0.1\nlog: {{level: warn}}\n'
                        f'storage: {{filesystem: {{rootdirectory: {storage}}}}}\n'
-                       f'http: {{addr: "{address[0]}:{address[1]}"}}\n')
+                       f'http: {{addr: ":{address[1]}"}}\n')
         self.daemon = Daemon("docker-registry", ["docker-registry", "serve", config],
                              f"{directory}/registry-{address[1]}.log",
                              {"OTEL_TRACES_EXPORTER": "none"})

@@ -2,6 +2,7 @@
 import os
 import socket
 
+from harness.link import SERVER as LINK_SERVER
 from harness.process import Daemon, run
 from harness.relay import Relay
 
@@ -14,7 +15,7 @@ http {{
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
   uwsgi_temp_path uwsgi; scgi_temp_path scgi;
   server {{
-    listen {host}:{port} ssl http2;
+    listen {port} ssl http2;
     ssl_certificate server.pem; ssl_certificate_key server.key;
     ssl_client_certificate ca.pem; ssl_verify_client on;
     if ($http_authorization != "Bearer {token}") {{ return 401; }}
@@ -48,6 +49,7 @@ class Loopback:
         self.directory = f"{directory}/store"
         self.url = self.node_url = f"loopback:{self.directory}"
         self.settings = ""  # a node's configuration, as TOML
+        self.ports = ()  # of the servers that node_url needs
         self.publish_options = ()
 
     def join(self, network):
@@ -73,6 +75,7 @@ class Nginx(Loopback):
         run(tools.ours("slackerctl"), "keygen", f"{self._place}/publisher.pem")
         self.publish_options = ("--key", f"{self._place}/publisher.pem")
         self.node_url = f"https://{_NGINX[0]}:{_NGINX[1]}"
+        self.ports = (_NGINX[1],)
         self.settings = f"""[store]
 trusted_keys = ["{self._place}/publisher.pem.pub"]
 ca_file = "{self._place}/ca.pem"
@@ -82,7 +85,7 @@ token_file = "{self._place}/token"
 """
         self._relays = []
         with open(f"{self._place}/nginx.conf", "w") as file:
-            file.write(_NGINX_CONFIGURATION.format(host=_NGINX[0], port=_NGINX[1], token=_TOKEN,
+            file.write(_NGINX_CONFIGURATION.format(port=_NGINX[1], token=_TOKEN,
                                                    root=self.directory))
         self._daemon = Daemon("nginx", ["nginx", "-e", "stderr", "-p", self._place, "-c",
                                         f"{self._place}/nginx.conf"], f"{self._place}/nginx.log")
@@ -91,7 +94,7 @@ token_file = "{self._place}/token"
     def _certify(self, name):
         by = [] if name == "ca" else [
             "-CA", f"{self._place}/ca.pem", "-CAkey", f"{self._place}/ca.key",
-            "-addext", f"subjectAltName=IP:{_NGINX[0]}",
+            "-addext", f"subjectAltName=IP:{_NGINX[0]},IP:{LINK_SERVER}",
             "-addext", "basicConstraints=critical,CA:FALSE"]
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
             "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{self._place}/{name}.key",
@@ -114,6 +117,7 @@ class Nfs:
         self.directory = f"{own}/export/store"
         self.url = self.node_url = (f"nfs://127.0.0.1:{_NFS[1]}/export/store"
                                     f"?mountport={_MOUNT[1]}")
+        self.ports = (_NFS[1], _MOUNT[1])
         key = f"{own}/publisher.pem"
         self.settings = f'[store]\ntrusted_keys = ["{key}.pub"]\n'
         self.publish_options = ("--key", key)

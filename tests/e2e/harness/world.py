@@ -45,7 +45,7 @@ class World:
         node = Node(self.tools, f"{self.directory}/{len(self._nodes)}", self.version,
                     self.home.node_url, **options)
         self._nodes.append(node)
-        if node.network:
+        if node.network and "link" not in options:
             self.home.join(node.network)
         node.start()
         return node

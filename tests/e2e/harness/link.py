@@ -1,0 +1,107 @@
+"""A wire between this network namespace and a node's, with the rate and the latency of a real one."""
+import itertools
+import queue
+import socket
+import socketserver
+import threading
+import time
+
+from harness.isolation import run_in_network
+from harness.process import run
+
+SERVER, _NODE = "10.77.0.1", "10.77.0.2"
+_NUMBERS = itertools.count()
+
+
+class Link:
+    """For one node at a time. `mbit` limits what the node receives (0: no limit); `delay_ms` is added to
+    every round trip, by relays in the node's namespace: for `ports`, which servers here listen on."""
+
+    def __init__(self, mbit=0, delay_ms=0, ports=()):
+        self._mbit, self._delay, self._ports = mbit, delay_ms / 2000, ports
+        self._name, self._relays = None, []
+        # Where the node finds the servers.
+        self.server = "127.0.0.1" if delay_ms else SERVER
+
+    def attach(self, pid, network):
+        """Connects the namespace of the process; it goes with the namespace."""
+        self._name = f"link{next(_NUMBERS)}"
+        run("ip", "link", "add", self._name, "type", "veth", "peer", "name", "wire", "netns", pid)
+        run("ip", "address", "add", f"{SERVER}/24", "dev", self._name)
+        run("ip", "link", "set", self._name, "up")
+        for command in (("address", "add", f"{_NODE}/24", "dev", "wire"),
+                        ("link", "set", "wire", "up")):
+            run("nsenter", f"--net={network}", "ip", *command)
+        if self._mbit:
+            run("tc", "qdisc", "add", "dev", self._name, "root", "tbf", "rate", f"{self._mbit}mbit",
+                "burst", "128kb", "latency", "50ms")
+        if self._delay:
+            self._relays = [_Delay(network, port, self._delay) for port in self._ports]
+
+    def detach(self):
+        for relay in self._relays:
+            relay.stop()
+        self._relays = []
+        run("ip", "link", "delete", self._name)
+
+    def received(self):
+        """Bytes that the node has received, headers and all."""
+        with open(f"/sys/class/net/{self._name}/statistics/tx_bytes") as file:
+            return int(file.read())
+
+
+class _Delay:
+    """A port of the node's own, passed on to the server's; bytes stay for `seconds` on each way."""
+
+    def __init__(self, network, port, seconds):
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                out = run_in_network(network, lambda: socket.create_connection((SERVER, port)))
+                for end in (out, self.request):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                back = threading.Thread(target=_carry, args=(out, self.request, seconds))
+                back.start()
+                _carry(self.request, out, seconds)
+                back.join()
+                out.close()
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+        self._server = run_in_network(network, lambda: Server(("127.0.0.1", port), Handler))
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _carry(source, target, seconds):
+    """What comes at one moment leaves `seconds` later, however much is on the way meanwhile."""
+    pieces = queue.SimpleQueue()
+
+    def send():
+        while True:
+            due, data = pieces.get()
+            time.sleep(max(0, due - time.monotonic()))
+            try:
+                if not data:
+                    target.shutdown(socket.SHUT_WR)
+                    return
+                target.sendall(data)
+            except OSError:
+                return
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    data = b"-"
+    while data:
+        try:
+            data = source.recv(1 << 18)
+        except OSError:
+            data = b""
+        pieces.put((time.monotonic() + seconds, data))
+    sender.join()
