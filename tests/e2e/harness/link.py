@@ -1,5 +1,6 @@
 """A wire between this network namespace and a node's, with the rate and the latency of a real one."""
 import itertools
+import json
 import queue
 import socket
 import socketserver
@@ -46,8 +47,8 @@ class Link:
 
     def received(self):
         """Bytes that the node has received, headers and all."""
-        with open(f"/sys/class/net/{self._name}/statistics/tx_bytes") as file:
-            return int(file.read())
+        (link,) = json.loads(run("ip", "-json", "-statistics", "link", "show", "dev", self._name))
+        return link["stats64"]["tx"]["bytes"]
 
 
 class _Delay:
