@@ -21,6 +21,9 @@
 namespace slacker {
 namespace {
 
+// Threads say what they have to at any time: each line whole.
+void Say(const std::string& line) { std::cout << line + "\n" << std::flush; }
+
 constexpr uint64_t kBlobId = 1;
 
 class FileBlobSource final : public BlobSource {
@@ -44,7 +47,7 @@ class FileBlobSource final : public BlobSource {
     };
     {
       MutexLock lock(&mutex_);
-      if (left_ == 0) std::cout << "holding" << std::endl;
+      if (left_ == 0) Say("holding");
       if (left_-- <= 0) {
         held_.push_back(std::move(answer));
         return;
@@ -73,7 +76,6 @@ class FileBlobSource final : public BlobSource {
   ThreadPool pool_{"blob", 2};
 };
 
-void Say(const std::string& line) { std::cout << line << std::endl; }
 void Say(const std::string& what, const absl::Status& status) {
   Say(status.ok() ? what : what + " failed: " + Message(status));
 }
