@@ -33,7 +33,7 @@ absl::Status GuessAndWrite(const std::shared_ptr<Backend>& backend, const Digest
   BootPlan trace;
   trace.made_of = GuessId(command);
   ASSIGN_OR_RETURN(trace.chunks, GuessStartup(files, command));
-  return WriteBootPack(*backend, chain_id, chain, trace);
+  return WriteBootPack(*backend, chain_id, chain, trace, nullptr);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "backend/base/status.h"
 #include "backend/record/layer_codec.h"
 #include "backend/store/boot_pack.h"
+#include "backend/store/boot_writer.h"
 #include "backend/store/names.h"
 
 namespace slacker {
@@ -30,13 +31,13 @@ absl::StatusOr<BootTable> ReadTable(ReadBackend& backend, const std::string& nam
   return table;
 }
 
-// The chunks of a layer, by the record in the pack, or else by the store's.
-absl::StatusOr<std::vector<Chunk>> ReadChunkTable(const StoreReader& reader,
-                                                  const std::string& name,
-                                                  const BootTable::Record& record) {
+// A layer without its tree, by the record in the pack, or else by the store's.
+absl::StatusOr<Layer> ReadLayerOf(const StoreReader& reader, const std::string& name,
+                                  const BootTable::Record& record) {
   if (record.bytes == 0) {
     ASSIGN_OR_RETURN(DecodedRecord decoded, reader.ReadLayer(record.record));
-    return std::move(decoded.layer.chunks);
+    decoded.layer.DropTree();
+    return std::move(decoded.layer);
   }
   if (record.bytes > kMaxRecordBytes) return DataLoss("a record in it is too large");
   std::string stored;
@@ -48,7 +49,25 @@ absl::StatusOr<std::vector<Chunk>> ReadChunkTable(const StoreReader& reader,
     stored += part;
   }
   ASSIGN_OR_RETURN(Layer layer, DecodeRecordObject(stored, record.record));
-  return std::move(layer.chunks);
+  layer.DropTree();
+  return layer;
+}
+
+// Whether the pages of a window are those of the chunks.
+absl::Status VerifyPages(ChainReader& chain, const BootTable::Window& window,
+                         std::string_view stored) {
+  ASSIGN_OR_RETURN(const std::string content, UnpackBootPages(window, stored));
+  std::string_view rest = content;
+  for (const ChunkRun& run : window.runs) {
+    auto right = chain.ReadPages(run);
+    if (absl::IsInvalidArgument(right.status())) return DataLoss(Message(right.status()));
+    RETURN_IF_ERROR(right.status());
+    if (rest.substr(0, right->size()) != *right) {
+      return DataLoss("its pages are not those of the image");
+    }
+    rest.remove_prefix(right->size());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -56,16 +75,25 @@ absl::StatusOr<std::vector<Chunk>> ReadChunkTable(const StoreReader& reader,
 absl::Status VerifyBootPack(const StoreReader& reader, const Digest& chain_id) {
   const std::string name = BootPackName(chain_id);
   ASSIGN_OR_RETURN(const BootTable table, ReadTable(reader.backend(), name, chain_id));
-  std::vector<std::vector<Chunk>> chunks;
+  std::vector<Layer> layers;
   for (const BootTable::Record& record : table.records) {
-    ASSIGN_OR_RETURN(chunks.emplace_back(), ReadChunkTable(reader, name, record));
+    ASSIGN_OR_RETURN(layers.emplace_back(), ReadLayerOf(reader, name, record));
   }
   std::vector<const std::vector<Chunk>*> tables;
-  for (const std::vector<Chunk>& layer : chunks) tables.push_back(&layer);
+  for (const Layer& layer : layers) tables.push_back(&layer.chunks);
+  std::vector<ChainLayer> chain_layers;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    chain_layers.push_back({table.records[i].record, &layers[i]});
+  }
+  ChainReader chain(&reader, std::move(chain_layers));
   for (const BootTable::Window& window : table.windows) {
     ASSIGN_OR_RETURN(const std::string stored,
                      ReadPart(reader.backend(), name, window.offset, window.stored_bytes));
-    RETURN_IF_ERROR(UnpackBootWindow(window, stored, tables).status());
+    if (window.pages.has_value()) {
+      RETURN_IF_ERROR(VerifyPages(chain, window, stored));
+    } else {
+      RETURN_IF_ERROR(UnpackBootWindow(window, stored, tables).status());
+    }
   }
   return absl::OkStatus();
 }

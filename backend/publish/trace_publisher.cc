@@ -1,8 +1,10 @@
 #include "backend/publish/trace_publisher.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
+#include "backend/base/codec.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/startup/startup_guess.h"
@@ -29,17 +31,34 @@ absl::StatusOr<StartTrace> ReadBase(Backend& backend, const Digest& chain_id,
   return base->records == records ? *std::move(base) : none;
 }
 
+// What nodes may believe of a boot pack.
+enum class Pages { kNone, kUnsigned, kSigned };
+
+absl::StatusOr<Pages> PagesFor(Backend& backend, const Digest& chain_id, const SigningKey* key) {
+  if (key != nullptr) return Pages::kSigned;
+  ASSIGN_OR_RETURN(const std::vector<std::string> manifests,
+                   backend.List(std::string(kManifestsPrefix) + chain_id.ToHex() + "/"));
+  const bool is_signed = std::ranges::any_of(manifests, [&](const std::string& name) {
+    return name != ManifestName(chain_id, std::nullopt);
+  });
+  return is_signed ? Pages::kNone : Pages::kUnsigned;
+}
+
 // Equal ones give equal packs: how often pages were read does not matter, if they are usual.
-absl::StatusOr<Digest> PlanId(const StartTrace& trace) {
+absl::StatusOr<Digest> PlanId(const StartTrace& trace, Pages pages, const SigningKey* key) {
   StartTrace plan{trace.chain_id, trace.records, 1, UsualRanges(trace)};
   for (TraceRange& range : plan.ranges) range.starts = 1;
-  ASSIGN_OR_RETURN(const std::string encoded, EncodeTrace(plan));
+  ASSIGN_OR_RETURN(std::string encoded, EncodeTrace(plan));
+  if (pages != Pages::kNone) encoded += "pages";
+  if (key != nullptr) encoded += AsText(key->public_key().id().bytes);
   return Sha256::Of(encoded);
 }
 
 absl::Status WriteTracedPack(const std::shared_ptr<Backend>& backend,
-                             const std::vector<Digest>& records, const StartTrace& trace) {
-  ASSIGN_OR_RETURN(const Digest made_of, PlanId(trace));
+                             const std::vector<Digest>& records, const StartTrace& trace,
+                             const SigningKey* key) {
+  ASSIGN_OR_RETURN(const Pages pages, PagesFor(*backend, trace.chain_id, key));
+  ASSIGN_OR_RETURN(const Digest made_of, PlanId(trace, pages, key));
   ASSIGN_OR_RETURN(const bool has,
                    HasBootPack(*backend, trace.chain_id, records, BootOrigin::kTrace, made_of));
   if (has) return absl::OkStatus();
@@ -58,15 +77,20 @@ absl::Status WriteTracedPack(const std::shared_ptr<Backend>& backend,
   BootPlan plan;
   plan.origin = BootOrigin::kTrace;
   plan.made_of = made_of;
-  plan.chunks = ChunksOfTrace(trace, tables, kMaxGuessBytes);
-  return WriteBootPack(*backend, trace.chain_id, chain, plan);
+  if (pages == Pages::kNone) {
+    plan.chunks = ChunksOfTrace(trace, tables, kMaxGuessBytes);
+  } else {
+    plan.pages = PagesOfTrace(trace, tables, kMaxGuessBytes);
+  }
+  return WriteBootPack(*backend, trace.chain_id, chain, plan, key);
 }
 
 }  // namespace
 
 absl::StatusOr<MergedTraces> PublishTraces(const std::shared_ptr<Backend>& backend,
                                            const Manifest& manifest,
-                                           const std::vector<StartTrace>& added) {
+                                           const std::vector<StartTrace>& added,
+                                           const SigningKey* key) {
   const Digest& chain_id = manifest.chain_id;
   const std::vector<Digest> records = RecordsOf(manifest);
   ASSIGN_OR_RETURN(const std::vector<StoredTrace> left, ListTraces(*backend, chain_id));
@@ -89,7 +113,7 @@ absl::StatusOr<MergedTraces> PublishTraces(const std::shared_ptr<Backend>& backe
   }
   if (result.merged.starts > 0) {
     ASSIGN_OR_RETURN(const std::string encoded, EncodeTrace(result.merged));
-    RETURN_IF_ERROR(WriteTracedPack(backend, records, result.merged));
+    RETURN_IF_ERROR(WriteTracedPack(backend, records, result.merged, key));
     SLACKER_FAILPOINT("trace.after_boot_pack");
     if (result.taken > 0) {
       RETURN_IF_ERROR(backend->Replace(MergedTraceName(chain_id), encoded));
@@ -101,7 +125,7 @@ absl::StatusOr<MergedTraces> PublishTraces(const std::shared_ptr<Backend>& backe
 }
 
 absl::Status PublishAllTraces(const std::shared_ptr<Backend>& backend, const Trust& trust,
-                              const TraceResult& on_result) {
+                              const SigningKey* key, const TraceResult& on_result) {
   ASSIGN_OR_RETURN(const std::vector<Digest> chains, ListTracedChains(*backend));
   const StoreReader reader(backend, trust);
   for (const Digest& chain_id : chains) {
@@ -109,7 +133,7 @@ absl::Status PublishAllTraces(const std::shared_ptr<Backend>& backend, const Tru
     if (absl::IsUnavailable(manifest.status())) return manifest.status();
     if (absl::IsFailedPrecondition(manifest.status())) continue;  // somebody else's to merge
     const absl::StatusOr<MergedTraces> result =
-        manifest.ok() ? PublishTraces(backend, *manifest, {})
+        manifest.ok() ? PublishTraces(backend, *manifest, {}, key)
                       : absl::StatusOr<MergedTraces>(manifest.status());
     if (absl::IsUnavailable(result.status())) return result.status();
     // Hints at an image that is not there, or damaged, are of use to nobody.

@@ -25,12 +25,15 @@ struct MergedTraces {
 };
 
 // Merges what nodes have left for this chain, and `added`, into its merged trace, and writes the boot
-// pack unless it is there. Removes what it has taken. `manifest`: the chain's, verified.
+// pack unless it is there. Removes what it has taken. `manifest`: the chain's, verified. The pack has
+// the pages themselves, signed with `key`, or unsigned where the manifest is not signed either; where
+// it is and `key` is null, the chunks that have them.
 // INVALID_ARGUMENT: `added` is of other records. Errors: the store's; DATA_LOSS: the image is
 // damaged there.
 absl::StatusOr<MergedTraces> PublishTraces(const std::shared_ptr<Backend>& backend,
                                            const Manifest& manifest,
-                                           const std::vector<StartTrace>& added);
+                                           const std::vector<StartTrace>& added,
+                                           const SigningKey* key);
 
 // The same for every image for which nodes have left traces and whose manifest `trust` believes.
 // `on_result` is told of each. An error is the store's; an image that is damaged, or gone, loses its
@@ -38,7 +41,7 @@ absl::StatusOr<MergedTraces> PublishTraces(const std::shared_ptr<Backend>& backe
 using TraceResult =
     std::function<void(const Digest& chain_id, const absl::StatusOr<MergedTraces>& result)>;
 absl::Status PublishAllTraces(const std::shared_ptr<Backend>& backend, const Trust& trust,
-                              const TraceResult& on_result);
+                              const SigningKey* key, const TraceResult& on_result);
 
 // Removes all traces of a chain. Its boot pack stays.
 absl::Status RemoveTraces(Backend& backend, const Digest& chain_id);

@@ -28,4 +28,15 @@ std::string_view Layer::Keep(std::string_view text) {
   return {kept, text.size()};
 }
 
+std::pair<uint32_t, uint32_t> ChunksIn(const std::vector<Chunk>& chunks, uint64_t offset,
+                                       uint64_t size) {
+  const auto first = std::partition_point(chunks.begin(), chunks.end(), [&](const Chunk& chunk) {
+    return chunk.blob_offset + chunk.size_bytes <= offset;
+  });
+  const auto last = std::partition_point(
+      first, chunks.end(), [&](const Chunk& chunk) { return chunk.blob_offset < offset + size; });
+  return {static_cast<uint32_t>(first - chunks.begin()),
+          static_cast<uint32_t>(last - chunks.begin())};
+}
+
 }  // namespace slacker

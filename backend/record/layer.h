@@ -166,6 +166,10 @@ struct Layer {
   void DropTree();
 };
 
+// The chunks [first, second) that have bytes in [offset, offset + size) of the blob.
+std::pair<uint32_t, uint32_t> ChunksIn(const std::vector<Chunk>& chunks, uint64_t offset,
+                                       uint64_t size);
+
 // Fills in Chunk::blob_offset and Layer::blob_size_bytes.
 void AssignBlobOffsets(Layer* layer);
 

@@ -78,17 +78,6 @@ class PageList {
   absl::flat_hash_map<Page, size_t> index_;
 };
 
-// The chunks [first, second) that have bytes in [offset, offset + size) of the blob.
-std::pair<size_t, size_t> ChunksIn(const std::vector<Chunk>& chunks, uint64_t offset,
-                                   uint64_t size) {
-  const auto first = std::partition_point(chunks.begin(), chunks.end(), [&](const Chunk& chunk) {
-    return chunk.blob_offset + chunk.size_bytes <= offset;
-  });
-  const auto last = std::partition_point(
-      first, chunks.end(), [&](const Chunk& chunk) { return chunk.blob_offset < offset + size; });
-  return {static_cast<size_t>(first - chunks.begin()), static_cast<size_t>(last - chunks.begin())};
-}
-
 }  // namespace
 
 StartTrace MergeTraces(const StartTrace& base, const StartTrace& added) {
@@ -116,17 +105,38 @@ std::vector<ChunkRun> ChunksOfTrace(const StartTrace& trace, std::span<const Lay
     const std::vector<Chunk>& chunks = layers[range.layer]->chunks;
     const auto [first, last] =
         ChunksIn(chunks, range.first * kTracePageBytes, range.count * kTracePageBytes);
-    for (size_t i = first; i < last; ++i) {
-      const auto chunk = static_cast<uint32_t>(i);
+    for (uint32_t chunk = first; chunk < last; ++chunk) {
       if (!taken.emplace(range.layer, chunk).second) continue;
-      if (chunks[i].size_bytes > max_bytes) return runs;
-      max_bytes -= chunks[i].size_bytes;
+      if (chunks[chunk].size_bytes > max_bytes) return runs;
+      max_bytes -= chunks[chunk].size_bytes;
       if (!runs.empty() && runs.back().layer == range.layer &&
           runs.back().first + runs.back().count == chunk) {
         ++runs.back().count;
       } else {
         runs.push_back({range.layer, chunk, 1});
       }
+    }
+  }
+  return runs;
+}
+
+std::vector<ChunkRun> PagesOfTrace(const StartTrace& trace, std::span<const Layer* const> layers,
+                                   uint64_t max_bytes) {
+  std::vector<ChunkRun> runs;
+  uint64_t left = max_bytes / kTracePageBytes;
+  for (const TraceRange& range : UsualRanges(trace)) {
+    if (range.layer >= layers.size()) continue;
+    const uint64_t pages = layers[range.layer]->blob_size_bytes / kTracePageBytes;
+    if (range.first >= pages) continue;
+    const auto count =
+        static_cast<uint32_t>(std::min({uint64_t{range.count}, pages - range.first, left}));
+    if (count == 0) return runs;
+    left -= count;
+    if (!runs.empty() && runs.back().layer == range.layer &&
+        runs.back().first + runs.back().count == range.first) {
+      runs.back().count += count;
+    } else {
+      runs.push_back({range.layer, range.first, count});
     }
   }
   return runs;

@@ -1,5 +1,6 @@
 #include "backend/store/boot_pack.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -13,6 +14,9 @@ namespace {
 
 constexpr std::string_view kMagic = "SLKB";
 constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersionWithPages = 2;
+constexpr std::string_view kPurpose = "slacker boot pack v2";
+constexpr uint64_t kSignatureSlotBytes = 32 + kSignatureBytes;  // of a pack with pages
 constexpr size_t kDigestBytes = 32;
 constexpr uint64_t kMaxPackBytes = uint64_t{1} << 34;
 
@@ -63,7 +67,13 @@ bool DecodeRuns(Decoder* in, size_t layers, NextChunks* next, std::vector<ChunkR
   return in->ok();
 }
 
-std::string EncodeTable(const NewBootPack& pack) {
+bool HasPages(const NewBootPack& pack) {
+  return std::any_of(pack.windows.begin(), pack.windows.end(),
+                     [](const NewBootPack::Window& window) { return window.pages; });
+}
+
+// `with_pages`: as of version 2.
+std::string EncodeTable(const NewBootPack& pack, bool with_pages) {
   std::string table;
   Encoder out(&table);
   out.Hash(pack.chain_id);
@@ -76,17 +86,27 @@ std::string EncodeTable(const NewBootPack& pack) {
   }
   out.Varint(pack.windows.size());
   NextChunks next(pack.records.size());
+  NextChunks next_pages(pack.records.size());
   for (const NewBootPack::Window& window : pack.windows) {
     out.Varint(window.stored.size() << 1 | (window.compressed ? 1 : 0));
-    EncodeRuns(window.runs, &next, &out);
+    if (with_pages) out.U8(window.pages ? 1 : 0);
+    if (window.pages) out.Hash(Sha256::Of(window.stored));
+    EncodeRuns(window.runs, window.pages ? &next_pages : &next, &out);
   }
   return table;
 }
 
 absl::Status Malformed(const char* what) { return DataLoss(std::string("boot pack: ") + what); }
 
+// Of a window in the table of a pack that has pages.
+bool DecodePagesDigest(Decoder* in, BootTable::Window* window) {
+  const uint8_t kind = in->U8();
+  if (kind == 1) window->pages = in->Hash();
+  return in->ok() && kind <= 1;
+}
+
 // `offset`: where the records begin.
-absl::StatusOr<BootTable> DecodeTable(std::string_view bytes, uint64_t offset) {
+absl::StatusOr<BootTable> DecodeTable(std::string_view bytes, uint64_t offset, bool with_pages) {
   BootTable table;
   Decoder in(bytes);
   table.chain_id = in.Hash();
@@ -109,13 +129,16 @@ absl::StatusOr<BootTable> DecodeTable(std::string_view bytes, uint64_t offset) {
   const uint64_t windows = in.Varint();
   if (!in.ok() || windows > in.remaining()) return Malformed("bad records");
   NextChunks next(layers);
+  NextChunks next_pages(layers);
   for (uint64_t i = 0; i < windows; ++i) {
     BootTable::Window window;
     const uint64_t length = in.VarintUpTo(kMaxBootWindowBytes << 1 | 1);
     window.offset = offset;
     window.stored_bytes = static_cast<uint32_t>(length >> 1);
     window.compressed = (length & 1) != 0;
-    if (!in.ok() || !DecodeRuns(&in, layers, &next, &window.runs) || window.runs.empty() ||
+    if (with_pages && !DecodePagesDigest(&in, &window)) return Malformed("bad window");
+    NextChunks* expected = window.pages.has_value() ? &next_pages : &next;
+    if (!in.ok() || !DecodeRuns(&in, layers, expected, &window.runs) || window.runs.empty() ||
         window.stored_bytes == 0) {
       return Malformed("bad window");
     }
@@ -127,24 +150,46 @@ absl::StatusOr<BootTable> DecodeTable(std::string_view bytes, uint64_t offset) {
   return table;
 }
 
+// What the checksum is of, and the signature. REQUIRES: a beginning of at least the length it says.
+std::string_view BodyOf(std::string_view beginning) {
+  Decoder in(beginning.substr(kMagic.size() + 4));
+  return beginning.substr(0, kBootHeadBytes + size_t{in.U32()});
+}
+bool MayHavePages(std::string_view beginning) {
+  Decoder in(beginning.substr(kMagic.size()));
+  return in.U32() == kVersionWithPages;
+}
+
 }  // namespace
 
-absl::StatusOr<std::string> EncodeBootPack(NewBootPack pack) {
-  const std::string table = EncodeTable(pack);
-  if (kBootHeadBytes + table.size() + kDigestBytes > kMaxBootTableBytes) {
+bool BootTable::HasPages() const {
+  return std::any_of(windows.begin(), windows.end(),
+                     [](const Window& window) { return window.pages.has_value(); });
+}
+
+absl::StatusOr<std::string> EncodeBootPack(NewBootPack pack, const SigningKey* key) {
+  const bool with_pages = HasPages(pack);
+  const std::string table = EncodeTable(pack, with_pages);
+  uint64_t size = kBootHeadBytes + table.size() + kDigestBytes;
+  if (with_pages) size += kSignatureSlotBytes;
+  if (size > kMaxBootTableBytes) {
     return ResourceExhausted("the table of a boot pack is too large");
   }
-  uint64_t size = kBootHeadBytes + table.size() + kDigestBytes;
   for (const NewBootPack::Record& record : pack.records) size += record.object.size();
   for (const NewBootPack::Window& window : pack.windows) size += window.stored.size();
   std::string bytes;
   bytes.reserve(size);
   Encoder out(&bytes);
   out.Raw(kMagic);
-  out.U32(kVersion);
+  out.U32(with_pages ? kVersionWithPages : kVersion);
   out.U32(static_cast<uint32_t>(table.size()));
   out.Raw(table);
+  const std::string signature = key == nullptr ? "" : key->Sign(kPurpose, bytes);
   out.Hash(Sha256::Of(bytes));
+  if (with_pages) {
+    out.Hash(key == nullptr ? Digest() : key->public_key().id());
+    out.Raw(key == nullptr ? std::string(kSignatureBytes, '\0') : signature);
+  }
   for (auto record = pack.records.rbegin(); record != pack.records.rend(); ++record) {
     out.Raw(std::exchange(record->object, {}));
   }
@@ -155,8 +200,12 @@ absl::StatusOr<std::string> EncodeBootPack(NewBootPack pack) {
 absl::StatusOr<size_t> BootTableBytes(std::string_view beginning) {
   Decoder in(beginning);
   if (in.Raw(kMagic.size()) != kMagic) return Malformed("not one");
-  if (in.U32() != kVersion) return Malformed("of a version that is not known here");
-  const size_t bytes = kBootHeadBytes + size_t{in.U32()} + kDigestBytes;
+  const uint32_t version = in.U32();
+  if (version != kVersion && version != kVersionWithPages) {
+    return Malformed("of a version that is not known here");
+  }
+  const size_t bytes = kBootHeadBytes + size_t{in.U32()} + kDigestBytes +
+                       (version == kVersionWithPages ? kSignatureSlotBytes : 0);
   if (!in.ok() || bytes > kMaxBootTableBytes) return Malformed("table too large");
   return bytes;
 }
@@ -164,18 +213,32 @@ absl::StatusOr<size_t> BootTableBytes(std::string_view beginning) {
 absl::StatusOr<BootTable> DecodeBootTable(std::string_view beginning, const Digest& chain_id) {
   ASSIGN_OR_RETURN(const size_t bytes, BootTableBytes(beginning));
   if (beginning.size() < bytes) return Malformed("ends within its table");
-  const std::string_view body = beginning.substr(0, bytes - kDigestBytes);
+  const std::string_view body = BodyOf(beginning);
   if (AsText(Sha256::Of(body).bytes) != beginning.substr(body.size(), kDigestBytes)) {
     return Malformed("its table fails its checksum");
   }
-  ASSIGN_OR_RETURN(BootTable table, DecodeTable(body.substr(kBootHeadBytes), bytes));
+  ASSIGN_OR_RETURN(BootTable table,
+                   DecodeTable(body.substr(kBootHeadBytes), bytes, MayHavePages(beginning)));
   if (table.chain_id != chain_id) return Malformed("of another chain");
   return table;
+}
+
+absl::Status CheckBootSignature(std::string_view beginning, std::span<const PublicKey> keys) {
+  if (keys.empty() || !MayHavePages(beginning)) return absl::OkStatus();
+  const std::string_view body = BodyOf(beginning);
+  Decoder in(beginning.substr(body.size() + kDigestBytes));
+  const Digest key_id = in.Hash();
+  const std::string_view signature = in.Raw(kSignatureBytes);
+  for (const PublicKey& key : keys) {
+    if (key.id() == key_id && key.Verifies(signature, kPurpose, body)) return absl::OkStatus();
+  }
+  return FailedPrecondition("the boot pack is not signed by a trusted key");
 }
 
 absl::StatusOr<std::vector<BootChunk>> UnpackBootWindow(
     const BootTable::Window& window, std::string_view stored,
     std::span<const std::vector<Chunk>* const> tables) {
+  if (window.pages.has_value()) return Malformed("pages, not chunks");
   uint64_t size = 0;
   for (const ChunkRun& run : window.runs) {
     if (run.layer >= tables.size()) return Malformed("a layer that there is not");
@@ -205,6 +268,23 @@ absl::StatusOr<std::vector<BootChunk>> UnpackBootWindow(
     }
   }
   return unpacked;
+}
+
+absl::StatusOr<std::string> UnpackBootPages(const BootTable::Window& window,
+                                            std::string_view stored) {
+  if (stored.size() != window.stored_bytes) return Malformed("ends within a window");
+  if (Sha256::Of(stored) != *window.pages) return Malformed("pages fail their digest");
+  uint64_t size = 0;
+  for (const ChunkRun& run : window.runs) size += run.count * kBootPageBytes;
+  if (size > kMaxBootWindowBytes) return Malformed("window too large");
+  std::string content;
+  if (window.compressed) {
+    RETURN_IF_ERROR(Annotate(DecompressExactly(stored, size, &content), "boot pack"));
+  } else {
+    content = stored;
+  }
+  if (content.size() != size) return Malformed("a window of another length");
+  return content;
 }
 
 }  // namespace slacker

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <future>
+#include <iterator>
 #include <semaphore>
 #include <thread>
 #include <utility>
@@ -51,6 +52,26 @@ std::vector<std::vector<ChunkRun>> CutWindows(const std::vector<ChainLayer>& lay
   return windows;
 }
 
+// The same for pages.
+std::vector<std::vector<ChunkRun>> CutPageWindows(const std::vector<ChunkRun>& pages) {
+  std::vector<std::vector<ChunkRun>> windows;
+  uint32_t room = 0;  // in the last window
+  for (ChunkRun run : pages) {
+    while (run.count > 0) {
+      if (room == 0) {
+        windows.emplace_back();
+        room = static_cast<uint32_t>(kMaxBootWindowBytes / kBootPageBytes);
+      }
+      const uint32_t count = std::min(run.count, room);
+      windows.back().push_back({run.layer, run.first, count});
+      run.first += count;
+      run.count -= count;
+      room -= count;
+    }
+  }
+  return windows;
+}
+
 absl::Status CheckRuns(const std::vector<ChainLayer>& layers, const std::vector<ChunkRun>& runs) {
   for (const ChunkRun& run : runs) {
     if (run.layer >= layers.size() || run.first > layers[run.layer].layer->chunks.size() ||
@@ -65,10 +86,23 @@ int CompressorThreads() {
   return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 8u));
 }
 
+absl::Status AppendRun(ChainReader& chain, const ChunkRun& run, bool pages, std::string* content) {
+  if (pages) {
+    ASSIGN_OR_RETURN(const std::string read, chain.ReadPages(run));
+    *content += read;
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> read, chain.Read(run));
+  for (const std::string& bytes : read) *content += bytes;
+  return absl::OkStatus();
+}
+
 absl::Status AddWindows(ChainReader& chain, const BootPlan& plan,
                         std::vector<NewBootPack::Window>* windows) {
   const int level = ZstdLevel(plan.origin);
   std::vector<std::vector<ChunkRun>> cut = CutWindows(chain.layers(), plan.chunks);
+  const size_t of_chunks = cut.size();
+  std::ranges::move(CutPageWindows(plan.pages), std::back_inserter(cut));
   windows->resize(cut.size());
   // Contents wait for the compressors, which are slow: not all of them at once.
   std::counting_semaphore<> room(2 * CompressorThreads());
@@ -76,11 +110,11 @@ absl::Status AddWindows(ChainReader& chain, const BootPlan& plan,
   for (size_t i = 0; i < cut.size(); ++i) {
     NewBootPack::Window& window = (*windows)[i];
     window.runs = std::move(cut[i]);
+    window.pages = i >= of_chunks;
     std::string content;
     room.acquire();
     for (const ChunkRun& run : window.runs) {
-      ASSIGN_OR_RETURN(const std::vector<std::string> read, chain.Read(run));
-      for (const std::string& bytes : read) content += bytes;
+      RETURN_IF_ERROR(AppendRun(chain, run, window.pages, &content));
     }
     compressors.Add([&window, &room, level, content = std::move(content)]() mutable {
       window.compressed = CompressOrStore(content, level, &window.stored);
@@ -129,6 +163,26 @@ absl::StatusOr<std::vector<std::string>> ChainReader::Read(const ChunkRun& run) 
   return ReadOnce(run);
 }
 
+absl::StatusOr<std::string> ChainReader::ReadPages(const ChunkRun& pages) {
+  if (pages.layer >= layers_.size()) return InvalidArgument("pages of a layer that there is not");
+  const Layer& layer = *layers_[pages.layer].layer;
+  const uint64_t offset = pages.first * kBootPageBytes;
+  std::string content(pages.count * kBootPageBytes, '\0');
+  if (offset > layer.blob_size_bytes || content.size() > layer.blob_size_bytes - offset) {
+    return InvalidArgument("pages that there are not");
+  }
+  const auto [first, last] = ChunksIn(layer.chunks, offset, content.size());
+  ASSIGN_OR_RETURN(const std::vector<std::string> read, Read({pages.layer, first, last - first}));
+  for (uint32_t chunk = first; chunk < last; ++chunk) {
+    const uint64_t at = layer.chunks[chunk].blob_offset;
+    const std::string& bytes = read[chunk - first];
+    const uint64_t from = std::max(at, offset);
+    const uint64_t to = std::min(at + bytes.size(), offset + content.size());
+    content.replace(from - offset, to - from, bytes, from - at, to - from);
+  }
+  return content;
+}
+
 absl::StatusOr<std::vector<std::string>> ChainReader::ReadOnce(const ChunkRun& run) {
   const Layer& layer = *layers_[run.layer].layer;
   std::optional<Locations>& locations = locations_[run.layer];
@@ -174,7 +228,7 @@ absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
 }
 
 absl::Status WriteBootPack(Backend& backend, const Digest& chain_id, ChainReader& chain,
-                           const BootPlan& plan) {
+                           const BootPlan& plan, const SigningKey* key) {
   RETURN_IF_ERROR(CheckRuns(chain.layers(), plan.chunks));
   NewBootPack pack;
   pack.chain_id = chain_id;
@@ -182,7 +236,7 @@ absl::Status WriteBootPack(Backend& backend, const Digest& chain_id, ChainReader
   pack.made_of = plan.made_of;
   RETURN_IF_ERROR(AddRecords(backend, chain.layers(), &pack.records));
   RETURN_IF_ERROR(AddWindows(chain, plan, &pack.windows));
-  ASSIGN_OR_RETURN(const std::string bytes, EncodeBootPack(std::move(pack)));
+  ASSIGN_OR_RETURN(const std::string bytes, EncodeBootPack(std::move(pack), key));
   SLACKER_FAILPOINT("publish.before_boot_pack");
   RETURN_IF_ERROR(backend.Replace(BootPackName(chain_id), bytes));
   SLACKER_FAILPOINT("publish.after_boot_pack");

@@ -33,6 +33,8 @@ class ChainReader {
   // The verified contents of the chunks of a run; the first error, if there is one. INVALID_ARGUMENT
   // when there are no such chunks.
   absl::StatusOr<std::vector<std::string>> Read(const ChunkRun& run);
+  // The same of a run of pages: their bytes, zeros behind the ends of chunks included.
+  absl::StatusOr<std::string> ReadPages(const ChunkRun& pages);
 
  private:
   absl::StatusOr<std::vector<std::string>> ReadOnce(const ChunkRun& run);
@@ -47,6 +49,7 @@ struct BootPlan {
   BootOrigin origin = BootOrigin::kGuess;
   Digest made_of;  // equal traces have equal ones
   std::vector<ChunkRun> chunks;
+  std::vector<ChunkRun> pages;  // instead, or behind them: runs of pages, none twice
 };
 
 // Whether the store has a boot pack of this chain that need not be written: with these records, whole
@@ -55,11 +58,11 @@ absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
                                  const std::vector<Digest>& records, BootOrigin origin,
                                  const Digest& made_of);
 
-// Writes the boot pack of a chain, whatever was there. Records beyond 32 MiB in all (the lowest
+// Writes the boot pack of a chain, whatever was there; pages are signed with `key` (null: unsigned). Records beyond 32 MiB in all (the lowest
 // ones) are left out. Compresses on threads of its own. Memory: what is stored of the trace and
 // of the records, and some MiB of contents. INVALID_ARGUMENT for a trace with
 // chunks that there are not, RESOURCE_EXHAUSTED for one of too many pieces.
 absl::Status WriteBootPack(Backend& backend, const Digest& chain_id, ChainReader& chain,
-                           const BootPlan& plan);
+                           const BootPlan& plan, const SigningKey* key);
 
 }  // namespace slacker

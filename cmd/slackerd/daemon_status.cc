@@ -88,6 +88,8 @@ std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
           {"boot_records", boot.records},
           {"boot_chunks", boot.chunks},
           {"boot_chunks_present", boot.chunks_present},
+          {"boot_pages", boot.pages},
+          {"boot_false_pages", fill.false_pages},
           {"fill_store_requests", fill.store_requests},
           {"fill_store_bytes", fill.store_bytes},
           {"chunks_filled", fill.chunks_filled},

@@ -15,14 +15,14 @@ constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(10);
 }  // namespace
 
 BootStreams::BootStreams(std::shared_ptr<ReadBackend> backend, BlobFiller* filler,
-                         const Clock* clock, std::string directory)
+                         const Clock* clock, std::string directory, std::vector<PublicKey> keys)
     : clock_(clock),
       directory_(std::move(directory)),
       transfers_(std::make_shared<TransferCounters>()),
       worker_(std::make_shared<Worker>(
           backend == nullptr ? nullptr
                              : std::make_shared<CountingBackend>(backend.get(), transfers_),
-          filler, directory_)) {}
+          filler, directory_, std::move(keys))) {}
 
 BootStreams::~BootStreams() {
   {
@@ -135,8 +135,8 @@ std::vector<Digest> BootStreams::Unfinished() const {
 
 BootStats BootStreams::Stats() const {
   const Counters& counters = static_cast<const Worker&>(*worker_).counters();
-  return {transfers_->requests, transfers_->bytes, counters.packs,         counters.packs_ignored,
-          counters.records,     counters.chunks,   counters.chunks_present};
+  return {transfers_->requests, transfers_->bytes, counters.packs,          counters.packs_ignored,
+          counters.records,     counters.chunks,   counters.chunks_present, counters.pages};
 }
 
 void BootStreams::WaitForTest() {

@@ -10,8 +10,9 @@
 // name of an empty file in a directory of the node, so that the next slackerd can go on with it.
 //
 // A boot pack decides nothing: records count by their digests, which the caller knows, chunks by
-// those in the records. One that is damaged, or of other records, is given up with one line in the
-// log, and everything else goes its ordinary way; so it is with a store that does not answer.
+// those in the records. Pages have no digest of their own: they count if somebody whom this node
+// trusts has signed the pack. One that is damaged, of other records, or has pages that nobody vouches
+// for is given up with one line in the log, and everything else goes its ordinary way; so it is with a store that does not answer.
 //
 // Memory: the first part, kBootReadsInFlight reads of at most kBootReadBytes, and a window unpacked;
 // chunks on their way into a cache count as the FillEngine's.
@@ -49,6 +50,7 @@ struct BootStats {
   uint64_t records = 0;              // taken from them
   uint64_t chunks = 0;               // brought
   uint64_t chunks_present = 0;       // not wanted: the node had them, or they were on their way
+  uint64_t pages = 0;                // brought without the rest of their chunks
 };
 
 class BootStreams {
@@ -57,8 +59,9 @@ class BootStreams {
 
   // `backend` may be null: there are no boot packs then. `filler` and `clock` outlive this.
   // `directory` exists.
+  // `keys`: whose packs with pages count; none: anybody's.
   BootStreams(std::shared_ptr<ReadBackend> backend, BlobFiller* filler, const Clock* clock,
-              std::string directory);
+              std::string directory, std::vector<PublicKey> keys);
   // Waits for nothing but what its own thread is at. What is announced is withdrawn.
   ~BootStreams();
 

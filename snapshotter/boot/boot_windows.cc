@@ -8,7 +8,24 @@
 
 namespace slacker {
 
+size_t BootStreams::Worker::AnnouncePages(Stream& stream, const BootTable::Window& window,
+                                          Read* read) {
+  size_t announced = 0;
+  for (const ChunkRun& run : window.runs) {
+    const std::shared_ptr<LayerBlob>& blob = stream.blobs[run.layer];
+    if (blob == nullptr) continue;
+    for (const ChunkPages& pages : blob->PiecesOf(run.first, run.count)) {
+      auto made = filler_->engine().AnnouncePages(blob, pages);
+      if (!made.has_value()) continue;
+      read->pages.emplace_back(blob, *std::move(made));
+      ++announced;
+    }
+  }
+  return announced;
+}
+
 size_t BootStreams::Worker::Announce(Stream& stream, const BootTable::Window& window, Read* read) {
+  if (window.pages.has_value()) return AnnouncePages(stream, window, read);
   size_t announced = 0;
   for (const ChunkRun& run : window.runs) {
     const std::shared_ptr<LayerBlob>& blob = stream.blobs[run.layer];
@@ -96,6 +113,46 @@ void BootStreams::Worker::Ask(const std::shared_ptr<Stream>& stream,
                       });
 }
 
+// Announcements are in the order of the windows, and of the chunks in them.
+absl::Status BootStreams::Worker::TakeChunks(Stream& stream, const BootTable::Window& window,
+                                             std::string_view stored, Read& read, size_t* next) {
+  ASSIGN_OR_RETURN(std::vector<BootChunk> chunks, UnpackBootWindow(window, stored, stream.tables));
+  for (BootChunk& chunk : chunks) {
+    while (*next < read.announced.size() && read.announced[*next].second.empty()) ++*next;
+    if (*next == read.announced.size()) break;
+    auto& [blob, announced] = read.announced[*next];
+    if (blob != stream.blobs[chunk.layer] || announced.front().chunk != chunk.chunk) continue;
+    filler_->engine().Bring(blob, announced.front(), std::move(chunk.bytes));
+    announced.pop_front();
+    ++counters_.chunks;
+    ++stream.chunks_brought;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BootStreams::Worker::TakePages(Stream& stream, const BootTable::Window& window,
+                                            std::string_view stored, Read& read) {
+  ASSIGN_OR_RETURN(const std::string content, UnpackBootPages(window, stored));
+  std::string_view rest = content;
+  for (const ChunkRun& run : window.runs) {
+    const std::string_view bytes = rest.substr(0, run.count * kBootPageBytes);
+    rest.remove_prefix(bytes.size());
+    const std::shared_ptr<LayerBlob>& blob = stream.blobs[run.layer];
+    while (!read.pages.empty() && read.pages.front().first == blob) {
+      const FillEngine::AnnouncedPages& announced = read.pages.front().second;
+      const uint64_t first = announced.pages.first;
+      if (first < run.first || first >= uint64_t{run.first} + run.count) break;
+      filler_->engine().BringPages(blob, announced,
+                                   bytes.substr((first - run.first) * kBootPageBytes,
+                                                announced.pages.count * kBootPageBytes));
+      counters_.pages += announced.pages.count;
+      stream.pages_brought += announced.pages.count;
+      read.pages.pop_front();
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status BootStreams::Worker::Take(Stream& stream, const std::shared_ptr<Read>& read,
                                        std::string_view bytes) {
   absl::Status status;
@@ -103,20 +160,10 @@ absl::Status BootStreams::Worker::Take(Stream& stream, const std::shared_ptr<Rea
   for (const BootTable::Window* window : read->windows) {
     std::string_view stored = bytes;
     stored.remove_prefix(std::min<uint64_t>(window->offset - read->offset, stored.size()));
-    auto chunks = UnpackBootWindow(*window, stored.substr(0, window->stored_bytes), stream.tables);
-    status = chunks.status();
+    stored = stored.substr(0, window->stored_bytes);
+    status = window->pages.has_value() ? TakePages(stream, *window, stored, *read)
+                                       : TakeChunks(stream, *window, stored, *read, &next);
     if (!status.ok()) break;
-    // Announcements are in the order of the windows, and of the chunks in them.
-    for (BootChunk& chunk : *chunks) {
-      while (next < read->announced.size() && read->announced[next].second.empty()) ++next;
-      if (next == read->announced.size()) break;
-      auto& [blob, announced] = read->announced[next];
-      if (blob != stream.blobs[chunk.layer] || announced.front().chunk != chunk.chunk) continue;
-      filler_->engine().Bring(blob, announced.front(), std::move(chunk.bytes));
-      announced.pop_front();
-      ++counters_.chunks;
-      ++stream.chunks_brought;
-    }
     SLACKER_FAILPOINT("boot.window");
   }
   Withdraw(*read);
@@ -128,6 +175,8 @@ void BootStreams::Worker::Withdraw(Read& read) {
     if (!announced.empty()) filler_->engine().Withdraw(blob, announced);
   }
   read.announced.clear();
+  for (const auto& [blob, pages] : read.pages) filler_->engine().WithdrawPages(blob, pages);
+  read.pages.clear();
 }
 
 void BootStreams::Worker::Abandon(const std::shared_ptr<Stream>& stream) {

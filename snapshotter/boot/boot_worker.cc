@@ -58,6 +58,13 @@ void BootStreams::Worker::Ignore(const Stream& stream, const absl::Status& statu
       {{"chain", stream.chain_id.ToString()}, {"error", Message(status)}});
 }
 
+absl::StatusOr<BootTable> BootStreams::Worker::DecodeTable(const Stream& stream,
+                                                           std::string_view beginning) const {
+  ASSIGN_OR_RETURN(BootTable table, DecodeBootTable(beginning, stream.chain_id));
+  RETURN_IF_ERROR(CheckBootSignature(beginning, keys_));
+  return table;
+}
+
 void BootStreams::Worker::TakeFirst(const std::shared_ptr<Stream>& stream,
                                     absl::StatusOr<std::string> bytes) {
   if (!bytes.ok()) return SetFirst(stream, "", bytes.status());
@@ -65,7 +72,7 @@ void BootStreams::Worker::TakeFirst(const std::shared_ptr<Stream>& stream,
   const auto needed = BootTableBytes(*bytes);
   if (!needed.ok()) return SetFirst(stream, "", needed.status());
   if (bytes->size() >= *needed || bytes->size() < kBootFirstReadBytes) {
-    auto table = DecodeBootTable(*bytes, stream->chain_id);
+    auto table = DecodeTable(*stream, *bytes);
     return SetFirst(stream, *std::move(bytes), std::move(table));
   }
   // A long trace: the rest of its table.
@@ -74,7 +81,7 @@ void BootStreams::Worker::TakeFirst(const std::shared_ptr<Stream>& stream,
   backend_->ReadAsync(BootPackName(stream->chain_id), have, *needed - have,
                       [self = shared_from_this(), stream, first](absl::StatusOr<std::string> rest) {
                         (void)self->Run([self, stream, first, rest = std::move(rest)]() {
-                          auto table = rest.ok() ? DecodeBootTable(*first + *rest, stream->chain_id)
+                          auto table = rest.ok() ? self->DecodeTable(*stream, *first + *rest)
                                                  : rest.status();
                           self->SetFirst(stream, *first, std::move(table));
                         });
@@ -161,6 +168,7 @@ void BootStreams::Worker::End(Stream& stream, const absl::Status& status) {
     Log(LogLevel::kInfo, stream.cancelled ? "a boot pack was called off" : "a boot pack was read",
         {{"chain", stream.chain_id.ToString()},
          {"chunks", std::to_string(stream.chunks_brought)},
+         {"pages", std::to_string(stream.pages_brought)},
          {"bytes", std::to_string(stream.bytes_read)}});
   }
   stream.blobs.clear();

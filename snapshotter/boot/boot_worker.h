@@ -1,6 +1,7 @@
 // Inside of boot_stream.h: what runs on the thread "slk-boot", and the streams that it works at.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,7 +19,8 @@ namespace slacker {
 bool IsOf(const BootTable& table, const std::vector<Digest>& records);
 
 struct BootStreams::Counters {
-  std::atomic<uint64_t> packs = 0, packs_ignored = 0, records = 0, chunks = 0, chunks_present = 0;
+  std::atomic<uint64_t> packs = 0, packs_ignored = 0, records = 0, chunks = 0, chunks_present = 0,
+                        pages = 0;
 };
 
 struct BootStreams::Stream {
@@ -43,7 +45,7 @@ struct BootStreams::Stream {
   std::vector<const std::vector<Chunk>*> tables;  // parallel
   size_t next_window = 0;
   std::vector<std::shared_ptr<Read>> reads;  // under way
-  uint64_t chunks_brought = 0, bytes_read = 0;
+  uint64_t chunks_brought = 0, pages_brought = 0, bytes_read = 0;
 };
 
 // Windows that are fetched together, and what of them was announced.
@@ -51,15 +53,18 @@ struct BootStreams::Read {
   uint64_t offset = 0, bytes = 0;
   std::vector<const BootTable::Window*> windows;
   std::vector<std::pair<std::shared_ptr<LayerBlob>, FillEngine::Announcement>> announced;
+  std::deque<std::pair<std::shared_ptr<LayerBlob>, FillEngine::AnnouncedPages>> pages;
 };
 
 // What runs on the thread; outlives BootStreams in the callbacks of reads.
 class BootStreams::Worker : public std::enable_shared_from_this<Worker> {
  public:
-  Worker(std::shared_ptr<ReadBackend> backend, BlobFiller* filler, std::string directory)
+  Worker(std::shared_ptr<ReadBackend> backend, BlobFiller* filler, std::string directory,
+         std::vector<PublicKey> keys)
       : backend_(std::move(backend)),
         filler_(filler),
         directory_(std::move(directory)),
+        keys_(std::move(keys)),
         pool_(std::make_unique<ThreadPool>("slk-boot", 1)) {}
 
   bool has_store() const { return backend_ != nullptr; }
@@ -88,6 +93,12 @@ class BootStreams::Worker : public std::enable_shared_from_this<Worker> {
   std::shared_ptr<Read> PlanRead(Stream& stream, const BootTable& table, uint64_t first_bytes);
   size_t Announce(Stream& stream, const BootTable::Window& window, Read* read);
   void Ask(const std::shared_ptr<Stream>& stream, const std::shared_ptr<Read>& read);
+  size_t AnnouncePages(Stream& stream, const BootTable::Window& window, Read* read);
+  absl::StatusOr<BootTable> DecodeTable(const Stream& stream, std::string_view beginning) const;
+  absl::Status TakeChunks(Stream& stream, const BootTable::Window& window, std::string_view stored,
+                          Read& read, size_t* next);
+  absl::Status TakePages(Stream& stream, const BootTable::Window& window, std::string_view stored,
+                         Read& read);
   absl::Status Take(Stream& stream, const std::shared_ptr<Read>& read, std::string_view bytes);
   void Withdraw(Read& read);
   void End(Stream& stream, const absl::Status& status);
@@ -95,6 +106,7 @@ class BootStreams::Worker : public std::enable_shared_from_this<Worker> {
   const std::shared_ptr<ReadBackend> backend_;
   BlobFiller* const filler_;  // used on the thread only
   const std::string directory_;
+  const std::vector<PublicKey> keys_;
   Counters counters_;
   Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -184,7 +184,7 @@ void Evictor::AddCandidates(const Run& run, const BlobRow& row,
   if (!blob.ok()) return;
   for (uint32_t chunk = 0; chunk < (*blob)->layer().chunks.size(); ++chunk) {
     const uint32_t last_use = (*blob)->LastUse(chunk);
-    if (last_use > run.not_after || !(*blob)->cache().Has(chunk)) continue;
+    if (last_use > run.not_after || !(*blob)->HasAny(chunk)) continue;
     candidates->push_back({last_use, chunk, *blob});
   }
 }

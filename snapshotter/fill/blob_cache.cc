@@ -137,13 +137,25 @@ bool BlobCache::IsCut() const {
   return fstat(data_.get(), &info) != 0 || static_cast<uint64_t>(info.st_size) != size_bytes_;
 }
 
-absl::Status BlobCache::Write(uint32_t chunk, uint64_t offset, std::string_view bytes) {
+absl::Status BlobCache::CheckWritable() {
   if (useless_ || IsCut()) {
     useless_ = true;
     Forget();
     return DataLoss(DataPath(stem_) + " was cut by somebody; it is not used until the next start");
   }
   if (!IsOurs()) return FailedPrecondition(DataPath(stem_) + " is still another process's");
+  return absl::OkStatus();
+}
+
+absl::Status BlobCache::WritePages(uint64_t offset, std::string_view bytes) {
+  RETURN_IF_ERROR(CheckWritable());
+  RETURN_IF_ERROR(WriteExactly(data_, stem_, offset, bytes));
+  NoteSums(offset, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status BlobCache::Write(uint32_t chunk, uint64_t offset, std::string_view bytes) {
+  RETURN_IF_ERROR(CheckWritable());
   RETURN_IF_ERROR(WriteExactly(data_, stem_, offset, bytes));
   // Zeros up to the next block: a new file has them.
   const uint64_t end = offset + bytes.size();

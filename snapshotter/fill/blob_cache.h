@@ -5,7 +5,8 @@
 //
 // Whoever reads what Has says compares the pages with their sums, taken of verified bytes before they
 // went to the disk: what the disk gives back is not believed. Chunks that a map of the version before
-// claims have no sums yet: they are compared with their digests instead, and then have.
+// claims have no sums yet: they are compared with their digests instead, and then have. Pages that
+// came without the rest of their chunk (boot packs) have sums, while the chunk is not claimed.
 //
 // The bits in memory are the truth while the process lives. The map on disk never claims a chunk
 // that was not synced before: Flush syncs the data, then replaces the map. After a crash the data
@@ -84,6 +85,9 @@ class BlobCache {
   // Writes a chunk and then lets Has say so. RESOURCE_EXHAUSTED: the disk is full. DATA_LOSS:
   // somebody has cut the file. FAILED_PRECONDITION: it is not ours yet.
   absl::Status Write(uint32_t chunk, uint64_t offset, std::string_view bytes);
+  // Writes whole pages of chunks that are not there as such; from then on they have sums, and are
+  // read by who finds those. The errors of Write. REQUIRES: nobody evicts these chunks meanwhile.
+  absl::Status WritePages(uint64_t offset, std::string_view bytes);
   // Whether nobody else can change the file any more. Cheap once it has been true.
   bool IsOurs();
   // The chunk's verified bytes are in the file already. REQUIRES: IsOurs before they were read.
@@ -131,6 +135,7 @@ class BlobCache {
   void LoadMap();
   BlobMap Map() const;
   bool IsCut() const;
+  absl::Status CheckWritable();
   // Lets neither memory nor disk claim these chunks.
   absl::Status Unclaim(const std::vector<ChunkExtent>& extents);
   absl::Status SyncAndWriteMap() ABSL_EXCLUSIVE_LOCKS_REQUIRED(flushing_);

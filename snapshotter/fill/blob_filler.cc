@@ -154,7 +154,7 @@ void BlobFiller::Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, u
   bool hit = true;
   for (uint32_t chunk = first; chunk < last;) {
     uint32_t end = chunk;
-    while (end < last && blob->cache().Has(end)) ++end;
+    while (end < last && blob->Covers(end, offset, size)) ++end;
     // A chunk that the disk does not give back is dropped there, and so comes from the store.
     if (end > chunk && ReadCached(*blob, chunk, end, *operation)) {
       operation->PartDone(absl::OkStatus(), end - chunk);
@@ -163,7 +163,7 @@ void BlobFiller::Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, u
     }
     hit = false;
     end = chunk;
-    while (end < last && !blob->cache().Has(end)) ++end;
+    while (end < last && !blob->Covers(end, offset, size)) ++end;
     for (const uint32_t present : engine_->Want(blob, chunk, end, operation)) {
       const bool read = ReadCached(*blob, present, present + 1, *operation);
       operation->PartDone(read ? absl::OkStatus() : DataLoss("the disk fails to read"));
@@ -379,6 +379,7 @@ FillStats BlobFiller::Stats() const {
   stats.chunks_recovered = fills.chunks_recovered;
   stats.chunks_damaged = fills.chunks_damaged;
   stats.chunks_spoilt = chunks_spoilt_;
+  stats.false_pages = fills.false_pages;
   stats.retries = fills.retries;
   stats.stalled = fills.stalled;
   stats.failed_writes = fills.failed_writes;

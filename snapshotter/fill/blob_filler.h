@@ -45,6 +45,7 @@ struct FillStats {
   uint64_t store_requests = 0, store_bytes = 0;  // of chunks and their locations; as stored
   uint64_t chunks_filled = 0, chunks_recovered = 0, chunks_damaged = 0;
   uint64_t chunks_spoilt = 0;  // that the node's disk did not give back as they were
+  uint64_t false_pages = 0;    // chunks of which a boot pack had other pages
   uint64_t retries = 0, stalled = 0, failed_writes = 0;
   uint64_t reads = 0, read_hits = 0;  // hits: answered from the cache alone
   uint64_t served_bytes = 0;

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "backend/base/log.h"
@@ -18,6 +19,28 @@ std::shared_ptr<Fill> FindOpen(LayerBlob& blob, uint32_t chunk) {
   if (found == blob.fills.end() || found->second->settled || found->second->evicting)
     return nullptr;
   return found->second;
+}
+
+// Whether a chunk need not be fetched for this. Who does not read wants all of it.
+bool IsHere(const LayerBlob& blob, uint32_t chunk, const ReadOperation& operation) {
+  if (!operation.has_reader()) return blob.cache().Has(chunk);
+  return blob.Covers(chunk, operation.offset(), operation.end() - operation.offset());
+}
+
+// Whether the pages that it needs are there or on their way.
+bool IsComing(const LayerBlob& blob, uint32_t chunk, const Fill& fill,
+              const ReadOperation& operation) {
+  if (!operation.has_reader()) return false;
+  const ChunkExtent extent = blob.ExtentOf(chunk);
+  const uint64_t from = std::max(extent.offset, operation.offset());
+  const uint64_t to = std::min(extent.offset + extent.size_bytes, operation.end());
+  for (uint64_t page = from / PageSums::kPageBytes; page * PageSums::kPageBytes < to; ++page) {
+    if (!fill.coming.contains(page) &&
+        blob.cache().SumOf(page * PageSums::kPageBytes) == PageSums::kUnknown) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -91,7 +114,7 @@ std::vector<uint32_t> FillEngine::Want(const std::shared_ptr<LayerBlob>& blob, u
   {
     MutexLock lock(&blob->mutex);
     for (uint32_t chunk = first; chunk < last; ++chunk) {
-      if (blob->cache().Has(chunk)) {
+      if (IsHere(*blob, chunk, *operation)) {
         present.push_back(chunk);
         continue;
       }
@@ -100,8 +123,11 @@ std::vector<uint32_t> FillEngine::Want(const std::shared_ptr<LayerBlob>& blob, u
         arrived.emplace_back(chunk, fill->bytes);
         continue;
       }
-      if (fill == nullptr) {
-        fill = std::make_shared<Fill>();
+      const bool is_new = fill == nullptr;
+      if (is_new) fill = std::make_shared<Fill>();
+      if (is_new || (!fill->coming.empty() && !IsComing(*blob, chunk, *fill, *operation))) {
+        fill->coming.clear();  // all of it is from now on
+        fill->not_before = deadline;
         if (runs.empty() || !runs.back().first->Accepts(chunk)) {
           runs.emplace_back(std::make_shared<Run>(), FillList());
           runs.back().first->blob = blob;
@@ -280,24 +306,33 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
   Failed(run, std::move(failed));
 }
 
+void FillEngine::WriteChunk(LayerBlob& blob, uint32_t chunk, const std::string& bytes) {
+  if (blob.HasOtherPages(chunk, bytes)) {
+    ++counters_.false_pages;
+    Log(LogLevel::kWarning,
+        "a boot pack had other bytes than its image; whoever signed it is not to be trusted",
+        {{"images", options_.name_images(blob.id())},
+         {"blob", std::to_string(blob.id())},
+         {"index", std::to_string(chunk)}});
+  }
+  const absl::Status written =
+      blob.cache().Write(chunk, blob.layer().chunks[chunk].blob_offset, bytes);
+  // Failed precondition: a process that is dying still has the file.
+  if (written.ok() || absl::IsFailedPrecondition(written)) return;
+  ++counters_.failed_writes;
+  if (cache_failing_.exchange(true)) return;
+  Log(LogLevel::kWarning,
+      "cannot write a blob cache; what is read is fetched again next time, ignoring",
+      {{"blob", std::to_string(blob.id())}, {"error", written.ToString()}});
+}
+
 void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
                              std::shared_ptr<const std::string> bytes, bool brought) {
   const uint64_t size = bytes->size();
   const bool accepted = RunOnDiskThread(
       [self = shared_from_this(), blob, chunk, size, brought, bytes = std::move(bytes)] {
-        absl::Status written;  // without caching: who asked has his answer
-        if (self->caching_) {
-          written = blob->cache().Write(chunk, blob->layer().chunks[chunk].blob_offset, *bytes);
-        }
-        // Failed precondition: a process that is dying still has the file.
-        if (!written.ok() && !absl::IsFailedPrecondition(written)) {
-          ++self->counters_.failed_writes;
-          if (!self->cache_failing_.exchange(true)) {
-            Log(LogLevel::kWarning,
-                "cannot write a blob cache; what is read is fetched again next time, ignoring",
-                {{"blob", std::to_string(blob->id())}, {"error", written.ToString()}});
-          }
-        }
+        // Without caching: who asked has his answer.
+        if (self->caching_) self->WriteChunk(*blob, chunk, *bytes);
         ForgetFill(*blob, chunk);
         self->Written(size, brought);
       });

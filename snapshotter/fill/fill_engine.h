@@ -26,6 +26,8 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -45,6 +47,7 @@ struct FillCounters {
   std::atomic<uint64_t> retries = 0;           // because the store did not answer
   std::atomic<uint64_t> stalled = 0;           // given up with UNAVAILABLE
   std::atomic<uint64_t> failed_writes = 0;     // of the cache
+  std::atomic<uint64_t> false_pages = 0;       // chunks of which a boot pack had other pages
 };
 
 class FillEngine : public std::enable_shared_from_this<FillEngine> {
@@ -86,6 +89,20 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   Announcement Announce(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t count);
   void Bring(const std::shared_ptr<LayerBlob>& blob, const Announced& announced, std::string bytes);
   void Withdraw(const std::shared_ptr<LayerBlob>& blob, const Announcement& announced);
+
+  // The same for pages of a chunk that come without the rest. Who wants only such waits for them; who
+  // wants others has the whole chunk fetched, and then nobody waits for these pages any more.
+  // AnnouncePages: empty when they are there, or the whole chunk is on its way. BringPages: their
+  // bytes, which somebody vouches for.
+  struct AnnouncedPages {
+    ChunkPages pages;
+    std::shared_ptr<Fill> fill;  // shared: with who waits for it
+  };
+  std::optional<AnnouncedPages> AnnouncePages(const std::shared_ptr<LayerBlob>& blob,
+                                              const ChunkPages& pages);
+  void BringPages(const std::shared_ptr<LayerBlob>& blob, const AnnouncedPages& announced,
+                  std::string_view bytes);
+  void WithdrawPages(const std::shared_ptr<LayerBlob>& blob, const AnnouncedPages& announced);
 
   // Takes those of the chunks out of the cache that are in it and that nobody is at. Who wants one
   // meanwhile waits, and then has it fetched. `chunks` ascend. How many there were, and their bytes;
@@ -149,6 +166,8 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void FinishRecord(const Digest& record, const absl::Status& status);
   std::vector<RecordFetch> TakeExpiredRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TryDueRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndPages(const std::shared_ptr<LayerBlob>& blob, const AnnouncedPages& announced);
+  void WriteChunk(LayerBlob& blob, uint32_t chunk, const std::string& bytes);
   void WatchAnew(const std::shared_ptr<LayerBlob>& blob,
                  const std::vector<std::pair<uint32_t, std::shared_ptr<Fill>>>& fills,
                  TimePoint deadline);

@@ -20,7 +20,7 @@ absl::StatusOr<FillEngine::Evicted> FillEngine::Evict(const std::shared_ptr<Laye
   {
     MutexLock lock(&blob->mutex);
     for (const uint32_t chunk : chunks) {
-      if (!blob->cache().Has(chunk) || blob->fills.contains(chunk)) continue;
+      if (!blob->HasAny(chunk) || blob->fills.contains(chunk)) continue;
       auto fill = std::make_shared<Fill>();
       fill->evicting = true;
       blob->fills.emplace(chunk, fill);

@@ -38,16 +38,62 @@ absl::StatusOr<std::shared_ptr<LayerBlob>> LayerBlob::Open(const BlobRow& row, s
   return blob;
 }
 
-std::pair<uint32_t, uint32_t> LayerBlob::ChunksIn(uint64_t offset, uint64_t size) const {
-  const std::vector<Chunk>& chunks = layer_.chunks;
-  auto first = std::partition_point(chunks.begin(), chunks.end(), [offset](const Chunk& chunk) {
-    return chunk.blob_offset + chunk.size_bytes <= offset;
-  });
-  auto last = std::partition_point(first, chunks.end(), [end = offset + size](const Chunk& chunk) {
-    return chunk.blob_offset < end;
-  });
-  return {static_cast<uint32_t>(first - chunks.begin()),
-          static_cast<uint32_t>(last - chunks.begin())};
+bool LayerBlob::Covers(uint32_t chunk, uint64_t offset, uint64_t size) const {
+  if (cache_->Has(chunk)) return true;
+  const ChunkExtent extent = ExtentOf(chunk);
+  uint64_t at = std::max(extent.offset, offset / kBlockBytes * kBlockBytes);
+  const uint64_t end = std::min(extent.offset + extent.size_bytes, offset + size);
+  for (; at < end; at += kBlockBytes) {
+    if (cache_->SumOf(at) == PageSums::kUnknown) return false;
+  }
+  return true;
+}
+
+bool LayerBlob::HasAny(uint32_t chunk) const {
+  if (cache_->Has(chunk)) return true;
+  const ChunkExtent extent = ExtentOf(chunk);
+  for (uint64_t at = 0; at < extent.size_bytes; at += kBlockBytes) {
+    if (cache_->SumOf(extent.offset + at) != PageSums::kUnknown) return true;
+  }
+  return false;
+}
+
+std::vector<ChunkPages> LayerBlob::PiecesOf(uint64_t first_page, uint64_t count) const {
+  std::vector<ChunkPages> pieces;
+  const uint64_t pages = size_bytes() / kBlockBytes;
+  if (first_page > pages || count > pages - first_page) return pieces;
+  const auto [first, last] = ChunksIn(first_page * kBlockBytes, count * kBlockBytes);
+  for (uint32_t chunk = first; chunk < last; ++chunk) {
+    const ChunkExtent extent = ExtentOf(chunk);
+    const uint64_t begin = std::max(first_page, extent.offset / kBlockBytes);
+    const uint64_t end =
+        std::min(first_page + count, (extent.offset + extent.size_bytes) / kBlockBytes);
+    pieces.push_back({chunk, begin, end - begin});
+  }
+  return pieces;
+}
+
+bool LayerBlob::HasOtherPages(uint32_t chunk, std::string_view bytes) const {
+  uint64_t offset = layer_.chunks[chunk].blob_offset;
+  for (; !bytes.empty(); offset += kBlockBytes) {
+    std::string page(bytes.substr(0, kBlockBytes));
+    bytes.remove_prefix(page.size());
+    const uint32_t sum = cache_->SumOf(offset);
+    if (sum == PageSums::kUnknown) continue;
+    page.resize(kBlockBytes, '\0');
+    if (PageSums::Sum(page) != sum) return true;
+  }
+  return false;
+}
+
+void LayerBlob::ClaimIfWhole(uint32_t chunk) {
+  const ChunkExtent extent = ExtentOf(chunk);
+  for (uint64_t at = 0; at < extent.size_bytes; at += kBlockBytes) {
+    if (cache_->SumOf(extent.offset + at) == PageSums::kUnknown) return;
+  }
+  std::string bytes(extent.size_bytes, '\0');
+  if (!cache_->Read(extent.offset, bytes.size(), bytes.data()).ok()) return;  // found when read
+  if (IsChunk(chunk, bytes)) cache_->MarkFilled(chunk, extent.offset, bytes);
 }
 
 uint64_t LayerBlob::PaddedSize(uint32_t chunk) const {

@@ -31,8 +31,16 @@ struct Fill {
   std::shared_ptr<const std::string> bytes;          // once there, until they are in the cache file
   std::atomic<bool> settled = false;                 // every waiter was answered; changes once
   std::chrono::steady_clock::time_point not_before;  // it is not given up earlier
-  bool has_reader = false;  // somebody reads it, or has; else nobody but us wants it
-  bool evicting = false;    // it leaves the cache: nobody settles it but who evicts it
+  bool has_reader = false;    // somebody reads it, or has; else nobody but us wants it
+  bool evicting = false;      // it leaves the cache: nobody settles it but who evicts it
+  std::set<uint64_t> coming;  // only these pages of the chunk are on their way; empty: all of it is
+};
+
+// What of a chunk comes without the rest: neighbouring pages of its blob.
+struct ChunkPages {
+  uint32_t chunk = 0;
+  uint64_t first = 0;
+  uint64_t count = 0;
 };
 
 class LayerBlob {
@@ -47,6 +55,7 @@ class LayerBlob {
   // Of the layer, only diff_id, the sizes and the chunks are there.
   const Layer& layer() const { return layer_; }
   BlobCache& cache() { return *cache_; }
+  const BlobCache& cache() const { return *cache_; }
 
   // Whether some of its chunks are on their way, or being written.
   bool HasFills() {
@@ -55,8 +64,18 @@ class LayerBlob {
   }
 
   // The chunks [first, second) that overlap [offset, offset + size).
-  std::pair<uint32_t, uint32_t> ChunksIn(uint64_t offset, uint64_t size) const;
+  std::pair<uint32_t, uint32_t> ChunksIn(uint64_t offset, uint64_t size) const {
+    return slacker::ChunksIn(layer_.chunks, offset, size);
+  }
 
+  // Whether what a reader of [offset, offset + size) needs of this chunk can be read from the cache.
+  bool Covers(uint32_t chunk, uint64_t offset, uint64_t size) const;
+  // Whether the cache file has anything of it.
+  bool HasAny(uint32_t chunk) const;
+  // The part of a run of pages that each chunk has, in order. Pages that there are not: nothing.
+  std::vector<ChunkPages> PiecesOf(uint64_t first_page, uint64_t count) const;
+  // Whether the cache has pages of a chunk that are not those of its bytes.
+  bool HasOtherPages(uint32_t chunk, std::string_view bytes) const;
   // Of the chunk and what is behind it up to the next block, where there are zeros.
   uint64_t PaddedSize(uint32_t chunk) const;
   // Whether `padded` is that.
@@ -67,6 +86,8 @@ class LayerBlob {
   // Reads a chunk from the disk, padded, and compares it. NOT_FOUND: it is not in the cache.
   // DATA_LOSS: it is another. Else the errors of BlobCache::Read.
   absl::Status VerifyOnDisk(uint32_t chunk);
+  // Claims a chunk whose pages have come one by one, if they are all there and right.
+  void ClaimIfWhole(uint32_t chunk);
   // Reads from the cache file, and compares each page with its sum, or its chunk where it has none.
   // OK: `out` is right but for the chunks of `wrong`, which ascend. Else the errors of
   // BlobCache::Read. REQUIRES: within one Reading, the cache has the chunks of this range.

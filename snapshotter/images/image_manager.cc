@@ -39,7 +39,7 @@ ImageManager::ImageManager(Options options)
       builds_(std::make_unique<BuildQueue>(
           [this](const Digest& chain_id) { return FindOrBuild(chain_id); }, options_.build_delay)),
       boots_(std::make_unique<BootStreams>(options_.backend, options_.filler, options_.clock,
-                                           options_.root + "/boot")),
+                                           options_.root + "/boot", options_.gateway.trust.keys)),
       background_(std::make_unique<ThreadPool>("slk-images", 1)) {}
 
 ImageManager::~ImageManager() { Stop(); }

@@ -20,8 +20,9 @@ void Try(std::string_view bytes, const std::vector<slacker::Chunk>& chunks) {
   const std::vector<const std::vector<slacker::Chunk>*> tables(table->records.size(), &chunks);
   for (const auto& window : table->windows) {
     if (window.offset > bytes.size()) return;
-    (void)slacker::UnpackBootWindow(window, bytes.substr(window.offset, window.stored_bytes),
-                                    tables);
+    const std::string_view stored = bytes.substr(window.offset, window.stored_bytes);
+    (void)slacker::UnpackBootWindow(window, stored, tables);
+    if (window.pages.has_value()) (void)slacker::UnpackBootPages(window, stored);
   }
 }
 
@@ -35,8 +36,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < slacker::kBootHeadBytes) return 0;
   const auto needed = slacker::BootTableBytes(input);
   if (!needed.ok() || size < *needed) return 0;
-  std::string sound = input.substr(0, *needed - kChecksum);
+  slacker::Decoder head(std::string_view(input).substr(slacker::kBootHeadBytes - 4));
+  const size_t body = slacker::kBootHeadBytes + size_t{head.U32()};
+  std::string sound = input.substr(0, body);
   slacker::Encoder(&sound).Hash(slacker::Sha256::Of(sound));
-  Try(sound + input.substr(*needed), chunks);
+  Try(sound + input.substr(body + kChecksum), chunks);
+  const std::vector<slacker::PublicKey> keys = {slacker::PublicKey()};
+  (void)slacker::CheckBootSignature(input, keys);
   return 0;
 }

@@ -51,6 +51,7 @@ class NodeTest : public ::testing::Test {
     options.mounter = Mounter();
     options.traces = start_traces_;
     options.backend = faulty_;
+    options.gateway.trust = trust_;
     options.build_delay = build_delay_;
     options.private_by_cri_annotations = private_by_cri_annotations_;
     auto images = ImageManager::Open(options);
@@ -130,6 +131,7 @@ class NodeTest : public ::testing::Test {
   FillEngine::Options fill_options_;
   std::chrono::nanoseconds build_delay_ = std::chrono::nanoseconds::zero();
   bool private_by_cri_annotations_ = false;
+  Trust trust_;
   ReadObserver* observer_ = nullptr;
   StartTraces* start_traces_ = nullptr;
   std::unique_ptr<Db> db_;

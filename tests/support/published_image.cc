@@ -71,29 +71,60 @@ std::vector<ChunkRun> AllChunks(const PublishedImage& image) {
   return chunks;
 }
 
-void WriteBootPackOf(const std::shared_ptr<Backend>& backend, const PublishedImage& image,
-                     std::vector<ChunkRun> trace) {
+namespace {
+
+void WritePack(const std::shared_ptr<Backend>& backend, const PublishedImage& image,
+               const BootPlan& plan, const SigningKey* key) {
   std::vector<ChainLayer> layers;
   for (size_t i = 0; i < image.layers.size(); ++i) {
     layers.push_back({image.manifest[i].record, &image.layers[i].layer});
   }
   const StoreReader reader(backend);
   ChainReader chain(&reader, std::move(layers));
-  const absl::Status written = WriteBootPack(
-      *backend, image.chain(), chain, {BootOrigin::kTrace, Sha256::Of("a test"), std::move(trace)});
+  const absl::Status written = WriteBootPack(*backend, image.chain(), chain, plan, key);
   SLACKER_CHECK(written.ok(), written.ToString().c_str());
+}
+
+std::string RandomBytes(size_t size, uint32_t seed) {
+  std::mt19937_64 random(seed);
+  std::string content(size, '\0');
+  for (size_t i = 0; i + 8 <= content.size(); i += 8) {
+    const uint64_t value = random();
+    std::memcpy(content.data() + i, &value, sizeof value);
+  }
+  return content;
+}
+
+}  // namespace
+
+void WriteBootPackOf(const std::shared_ptr<Backend>& backend, const PublishedImage& image,
+                     std::vector<ChunkRun> trace) {
+  WritePack(backend, image, {BootOrigin::kTrace, Sha256::Of("a test"), std::move(trace), {}},
+            nullptr);
+}
+
+void WritePagePackOf(const std::shared_ptr<Backend>& backend, const PublishedImage& image,
+                     std::vector<ChunkRun> pages, const SigningKey* key) {
+  WritePack(backend, image, {BootOrigin::kTrace, Sha256::Of("a test"), {}, std::move(pages)}, key);
 }
 
 SampleLayer MakeBigLayer(uint32_t chunks, uint32_t seed) {
   SampleLayer sample = MakeSampleLayer(seed);
   sample.layer.diff_id = Sha256::Of("big " + std::to_string(seed));
-  std::mt19937_64 random(seed);
-  std::string content(size_t{chunks} * sample.layer.chunk_size + 1234, '\0');
-  for (size_t i = 0; i + 8 <= content.size(); i += 8) {
-    const uint64_t value = random();
-    std::memcpy(content.data() + i, &value, sizeof value);
-  }
-  AddSampleFile(&sample, 0, "big", content);
+  AddSampleFile(&sample, 0, "big",
+                RandomBytes(size_t{chunks} * sample.layer.chunk_size + 1234, seed));
+  return sample;
+}
+
+SampleLayer MakeLayerOfBigChunks(uint32_t chunks, uint32_t seed) {
+  SampleLayer sample;
+  sample.layer.diff_id = Sha256::Of("of big chunks " + std::to_string(seed));
+  sample.layer.chunk_size = 64 << 10;
+  Node root;
+  root.type = NodeType::kDirectory;
+  sample.layer.nodes.push_back(root);
+  sample.layer.entries.push_back({0, 0, sample.layer.Keep("")});
+  AddSampleFile(&sample, 0, "big", RandomBytes(size_t{chunks} * sample.layer.chunk_size, seed));
   return sample;
 }
 

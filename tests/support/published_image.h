@@ -32,10 +32,15 @@ PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<Samp
 // Writes the boot pack of an image: the chunks of `trace`, in this order.
 void WriteBootPackOf(const std::shared_ptr<Backend>& backend, const PublishedImage& image,
                      std::vector<ChunkRun> trace);
+// The same of pages instead of chunks, signed with `key` unless it is null.
+void WritePagePackOf(const std::shared_ptr<Backend>& backend, const PublishedImage& image,
+                     std::vector<ChunkRun> pages, const SigningKey* key = nullptr);
 // Every chunk of an image, from the bottom up.
 std::vector<ChunkRun> AllChunks(const PublishedImage& image);
 
 // A layer with one file of `chunks` chunks of different random content, and a short one.
 SampleLayer MakeBigLayer(uint32_t chunks, uint32_t seed = 1);
+// A layer with one file of `chunks` chunks of 64 KiB: 16 pages each.
+SampleLayer MakeLayerOfBigChunks(uint32_t chunks, uint32_t seed);
 
 }  // namespace slacker::testing

@@ -104,8 +104,10 @@ absl::Status MergeTraces(const std::shared_ptr<Backend>& store, const PublishOpt
   Trust trust;
   trust.keys = options.store.trusted_keys;
   if (options.store.key.has_value()) trust.keys.push_back(options.store.key->public_key());
+  const SigningKey* key = options.store.key.has_value() ? &*options.store.key : nullptr;
   return PublishAllTraces(
-      store, trust, [&console](const Digest& chain_id, const absl::StatusOr<MergedTraces>& result) {
+      store, trust, key,
+      [&console](const Digest& chain_id, const absl::StatusOr<MergedTraces>& result) {
         if (!result.ok()) {
           console.err << "cannot use the traces of " << chain_id.ToString() << ": "
                       << Printable(Message(result.status())) << std::endl;

@@ -24,6 +24,7 @@ struct Arguments {
   std::string action;
   ImageArguments image;
   RecordOptions record;
+  std::string key;   // "" = none
   std::string root;  // of a node
 };
 
@@ -55,8 +56,13 @@ absl::Status Record(Arguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const StartTrace trace,
                    RecordStart(arguments.record, image.readable, process, interrupts, console));
   if (trace.ranges.empty()) return FailedPrecondition("the command read nothing of the image");
+  std::optional<SigningKey> key;
+  if (!arguments.key.empty()) {
+    ASSIGN_OR_RETURN(key, ReadSigningKey(arguments.key));
+  }
   ASSIGN_OR_RETURN(const Manifest manifest, image.readable.reader->ReadManifest(trace.chain_id));
-  ASSIGN_OR_RETURN(const MergedTraces merged, PublishTraces(image.store, manifest, {trace}));
+  ASSIGN_OR_RETURN(const MergedTraces merged, PublishTraces(image.store, manifest, {trace},
+                                                            key.has_value() ? &*key : nullptr));
   const uint64_t bytes = PagesOf(trace) * kTracePageBytes;
   if (arguments.image.common.json) {
     PrintJson(console.out, {{"chain_id", trace.chain_id.ToString()},
@@ -145,10 +151,13 @@ Action DeclareTrace(Command* command) {
   command
       ->Add("--run-dir", &arguments->record.mount.run_dir, "record: where the keeper's socket is")
       .ShowDefault();
+  AddSigningKey(command, &arguments->key);
   command->SetFooter(
       "record mounts the image and runs COMMAND in it, as root, in namespaces of its own on a "
       "writable copy in memory, with this machine's network; what it reads is merged with what is "
-      "known of earlier starts, and the image's boot pack is made of that. show lists what is "
+      "known of earlier starts, and the image's boot pack is made of that, signed with --key: "
+      "without it the "
+      "pack of a signed image has whole chunks. show lists what is "
       "usual "
       "at a start, in its order. rm forgets it: the boot pack is made of a guess again.");
   command->Demand("COMMAND", "is for record alone", [arguments] {

@@ -7,6 +7,7 @@
 #include "backend/publish/boot_publisher.h"
 #include "backend/publish/boot_verifier.h"
 #include "backend/store/boot_pack.h"
+#include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "tests/support/fake_backend.h"
 #include "tests/support/faulty_backend.h"
@@ -42,6 +43,9 @@ class TracePublisherTest : public ::testing::Test {
     }
     return trace;
   }
+  uint32_t ChunkOf(uint32_t layer, uint32_t page) const {
+    return ChunksIn(image_.layers[layer].layer.chunks, page * kBootPageBytes, 1).first;
+  }
   // (layer, chunk) in the order of the pack.
   std::vector<std::pair<uint32_t, uint32_t>> ChunksInPack() {
     std::vector<std::pair<uint32_t, uint32_t>> chunks;
@@ -52,7 +56,11 @@ class TracePublisherTest : public ::testing::Test {
     EXPECT_EQ(table->origin, BootOrigin::kTrace);
     for (const auto& window : table->windows) {
       for (const ChunkRun& run : window.runs) {
-        for (uint32_t i = 0; i < run.count; ++i) chunks.emplace_back(run.layer, run.first + i);
+        EXPECT_EQ(window.pages.has_value(), has_pages_);
+        for (uint32_t i = 0; i < run.count; ++i) {
+          chunks.emplace_back(run.layer,
+                              has_pages_ ? ChunkOf(run.layer, run.first + i) : run.first + i);
+        }
       }
     }
     EXPECT_OK(VerifyBootPack(StoreReader(store_), image_.chain()));
@@ -60,7 +68,7 @@ class TracePublisherTest : public ::testing::Test {
   }
   absl::Status PublishAll() {
     results_.clear();
-    return PublishAllTraces(faulty_, {}, [this](const Digest& chain, const auto& result) {
+    return PublishAllTraces(faulty_, {}, key_, [this](const Digest& chain, const auto& result) {
       results_.emplace_back(chain, result);
     });
   }
@@ -69,6 +77,8 @@ class TracePublisherTest : public ::testing::Test {
   const std::shared_ptr<testing::FakeBackend> store_ = std::make_shared<testing::FakeBackend>();
   const std::shared_ptr<testing::FaultyBackend> faulty_ =
       std::make_shared<testing::FaultyBackend>(store_);
+  const SigningKey* key_ = nullptr;
+  bool has_pages_ = true;  // the packs that are expected
   testing::PublishedImage image_;
   std::vector<Digest> records_;
   std::vector<std::pair<Digest, absl::StatusOr<MergedTraces>>> results_;
@@ -112,7 +122,7 @@ TEST_F(TracePublisherTest, TracesOfOtherRecordsAndWhatIsNoneAreRemoved) {
   EXPECT_EQ(results_[0].second->taken, 0U);
   EXPECT_EQ(results_[0].second->refused, 2U);
   EXPECT_THAT(TraceObjects(), IsEmpty());
-  EXPECT_THAT(PublishTraces(store_, ManifestOfImage(), {other}),
+  EXPECT_THAT(PublishTraces(store_, ManifestOfImage(), {other}, nullptr),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
@@ -162,6 +172,46 @@ TEST_F(TracePublisherTest, AfterAnyFailingCallTheNextRoundDoesTheRest) {
     EXPECT_EQ(ChunksInPack().size(), 2U) << n;
     EXPECT_THAT(TraceObjects(), ElementsAre(MergedTraceName(image_.chain()))) << n;
   }
+}
+
+TEST_F(TracePublisherTest, WithAKeyThePagesAreSignedAndAnotherKeyWritesThePackAgain) {
+  const SigningKey first = SigningKey::Generate();
+  const SigningKey second = SigningKey::Generate();
+  ASSERT_OK(LeaveTrace(*store_, Trace({{1, 3}})));
+  for (const SigningKey* key : {&first, &second}) {
+    key_ = key;
+    ASSERT_OK(PublishTraces(store_, ManifestOfImage(), {}, key_));
+    EXPECT_EQ(ChunksInPack().size(), 1U);
+    ASSERT_OK_AND_ASSIGN(const std::string pack,
+                         store_->ReadWhole(BootPackName(image_.chain()), 64 << 20));
+    const std::vector<PublicKey> trusted = {key->public_key()};
+    EXPECT_OK(CheckBootSignature(pack, trusted));
+  }
+}
+
+TEST_F(TracePublisherTest, WhoCannotSignWritesWholeChunksForASignedImage) {
+  const SigningKey key = SigningKey::Generate();
+  ASSERT_OK(store_->Put(ManifestName(image_.chain(), key.public_key().id()),
+                        EncodeManifest(ManifestOfImage(), &key)));
+  ASSERT_OK(LeaveTrace(*store_, Trace({{1, 3}})));
+  ASSERT_OK(PublishAll());
+  has_pages_ = false;
+  EXPECT_THAT(ChunksInPack(), ElementsAre(std::pair(1U, 3U)));
+}
+
+TEST_F(TracePublisherTest, PagesThatAreNotTheImagesAreFoundByVerification) {
+  ASSERT_OK(LeaveTrace(*store_, Trace({{1, 3}})));
+  ASSERT_OK(PublishAll());
+  ASSERT_OK_AND_ASSIGN(std::string pack, store_->ReadWhole(BootPackName(image_.chain()), 64 << 20));
+  NewBootPack lie;
+  lie.chain_id = image_.chain();
+  lie.made_of = Sha256::Of("a lie");
+  for (const Digest& record : records_) lie.records.push_back({record, ""});
+  lie.windows.push_back({std::string(kBootPageBytes, 'x'), false, true, {{1, 3, 1}}});
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, EncodeBootPack(lie, nullptr));
+  ASSERT_OK(store_->Replace(BootPackName(image_.chain()), bytes));
+  EXPECT_THAT(VerifyBootPack(StoreReader(store_), image_.chain()),
+              StatusIs(absl::StatusCode::kDataLoss, "not those of the image"));
 }
 
 }  // namespace

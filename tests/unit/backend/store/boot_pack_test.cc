@@ -53,7 +53,7 @@ class BootPackTest : public ::testing::Test {
   }
 
   std::string Encoded() const {
-    const auto bytes = EncodeBootPack(pack_);
+    const auto bytes = EncodeBootPack(pack_, nullptr);
     EXPECT_OK(bytes);
     return *bytes;
   }
@@ -166,19 +166,19 @@ TEST_F(BootPackTest, WindowsThatLieAreDataLoss) {
       {"other", {{0, 1, 1}}, "another length"},
   };
   for (const auto& lie : cases) {
-    EXPECT_THAT(Unpack({0, size, false, lie.runs}, content),
+    EXPECT_THAT(Unpack({0, size, false, {}, lie.runs}, content),
                 StatusIs(absl::StatusCode::kDataLoss, lie.what))
         << lie.name;
   }
   std::vector<ChunkRun> many(20'000, ChunkRun{0, 0, 1});
-  EXPECT_THAT(Unpack({0, size, true, many}, content),
+  EXPECT_THAT(Unpack({0, size, true, {}, many}, content),
               StatusIs(absl::StatusCode::kDataLoss, "too large"));
 }
 
 TEST_F(BootPackTest, ATableThatIsTooLargeIsNotWritten) {
   pack_.windows.resize(1);
   pack_.windows[0].runs.assign(kMaxBootTableBytes / 3, ChunkRun{0, 0, 1});
-  EXPECT_THAT(EncodeBootPack(pack_), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(EncodeBootPack(pack_, nullptr), StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 TEST_F(BootPackTest, ALengthBeyondTheLimitIsRefusedBeforeAnythingIsRead) {

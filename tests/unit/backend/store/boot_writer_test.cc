@@ -27,7 +27,7 @@ class BootWriterTest : public ::testing::Test {
 
   absl::Status Write(const BootPlan& trace) {
     ChainReader chain(&reader_, layers_);
-    return WriteBootPack(*store_, image_.chain(), chain, trace);
+    return WriteBootPack(*store_, image_.chain(), chain, trace, nullptr);
   }
   bool Has(BootOrigin origin, const std::string& made_of) {
     const auto has = HasBootPack(*store_, image_.chain(), records_, origin, Sha256::Of(made_of));
@@ -44,7 +44,7 @@ class BootWriterTest : public ::testing::Test {
 
 TEST_F(BootWriterTest, APackHasTheRecordsAndTheTraceInItsOrder) {
   const std::vector<ChunkRun> trace = {{1, 3, 25}, {0, 0, 4}, {1, 0, 1}};
-  ASSERT_OK(Write({BootOrigin::kTrace, Sha256::Of("t"), trace}));
+  ASSERT_OK(Write({BootOrigin::kTrace, Sha256::Of("t"), trace, {}}));
   ASSERT_OK_AND_ASSIGN(const std::string pack,
                        store_->ReadWhole(BootPackName(image_.chain()), 64 << 20));
   ASSERT_OK_AND_ASSIGN(const BootTable table, DecodeBootTable(pack, image_.chain()));
@@ -74,7 +74,7 @@ TEST_F(BootWriterTest, APackHasTheRecordsAndTheTraceInItsOrder) {
 
 TEST_F(BootWriterTest, WindowsOfTinyChunksHaveNoMoreOfThemThanTheyMay) {
   const std::vector<ChunkRun> trace(10'000, ChunkRun{0, 0, 1});
-  ASSERT_OK(Write({BootOrigin::kTrace, Sha256::Of("t"), trace}));
+  ASSERT_OK(Write({BootOrigin::kTrace, Sha256::Of("t"), trace, {}}));
   ASSERT_OK_AND_ASSIGN(const std::string pack,
                        store_->ReadWhole(BootPackName(image_.chain()), 64 << 20));
   ASSERT_OK_AND_ASSIGN(const BootTable table, DecodeBootTable(pack, image_.chain()));
@@ -85,11 +85,11 @@ TEST_F(BootWriterTest, WindowsOfTinyChunksHaveNoMoreOfThemThanTheyMay) {
 
 TEST_F(BootWriterTest, APackIsLeftAloneThatIsAsGood) {
   EXPECT_FALSE(Has(BootOrigin::kGuess, "a"));
-  ASSERT_OK(Write({BootOrigin::kGuess, Sha256::Of("a"), {{1, 0, 2}}}));
+  ASSERT_OK(Write({BootOrigin::kGuess, Sha256::Of("a"), {{1, 0, 2}}, {}}));
   EXPECT_TRUE(Has(BootOrigin::kGuess, "a"));
   EXPECT_FALSE(Has(BootOrigin::kGuess, "b"));
   EXPECT_FALSE(Has(BootOrigin::kTrace, "a"));
-  ASSERT_OK(Write({BootOrigin::kTrace, Sha256::Of("t"), {{1, 0, 2}}}));
+  ASSERT_OK(Write({BootOrigin::kTrace, Sha256::Of("t"), {{1, 0, 2}}, {}}));
   EXPECT_TRUE(Has(BootOrigin::kGuess, "a")) << "what was seen beats what is guessed";
   EXPECT_TRUE(Has(BootOrigin::kTrace, "t"));
   EXPECT_FALSE(Has(BootOrigin::kTrace, "u"));
@@ -98,7 +98,7 @@ TEST_F(BootWriterTest, APackIsLeftAloneThatIsAsGood) {
 }
 
 TEST_F(BootWriterTest, APackThatIsCutShortOrDamagedAtItsBeginningIsNone) {
-  ASSERT_OK(Write({BootOrigin::kGuess, Sha256::Of("a"), {{1, 0, 2}}}));
+  ASSERT_OK(Write({BootOrigin::kGuess, Sha256::Of("a"), {{1, 0, 2}}, {}}));
   const std::string name = BootPackName(image_.chain());
   ASSERT_OK_AND_ASSIGN(const std::string pack, store_->ReadWhole(name, 64 << 20));
   for (const size_t size : {size_t{0}, size_t{5}, size_t{100}, pack.size() - 1}) {
@@ -115,7 +115,7 @@ TEST_F(BootWriterTest, ATraceWithChunksThatThereAreNotIsInvalid) {
   const auto chunks = static_cast<uint32_t>(image_.layers[1].chunks.size());
   for (const ChunkRun& run : {ChunkRun{2, 0, 1}, ChunkRun{1, chunks, 1}, ChunkRun{1, chunks - 1, 2},
                               ChunkRun{1, 0xffffffff, 2}}) {
-    EXPECT_THAT(Write({BootOrigin::kTrace, Sha256::Of("t"), {run}}),
+    EXPECT_THAT(Write({BootOrigin::kTrace, Sha256::Of("t"), {run}, {}}),
                 StatusIs(absl::StatusCode::kInvalidArgument));
   }
   EXPECT_THAT(store_->Stat(BootPackName(image_.chain())), StatusIs(absl::StatusCode::kNotFound));
@@ -125,7 +125,7 @@ TEST_F(BootWriterTest, WhatTheStoreHasLostIsNotPacked) {
   const auto packs = store_->List(kPacksPrefix);
   ASSERT_OK(packs);
   for (const std::string& name : *packs) ASSERT_OK(store_->Remove(name));
-  EXPECT_THAT(Write({BootOrigin::kTrace, Sha256::Of("t"), {{1, 0, 1}}}),
+  EXPECT_THAT(Write({BootOrigin::kTrace, Sha256::Of("t"), {{1, 0, 1}}, {}}),
               StatusIs(absl::StatusCode::kNotFound));
 }
 
