@@ -158,7 +158,6 @@ bool BootStreams::Worker::Prepare(Stream& stream) {
 }
 
 void BootStreams::Worker::End(Stream& stream, const absl::Status& status) {
-  stream.ended = true;
   ForgetUnfinished(stream.chain_id);
   for (const std::shared_ptr<Read>& read : stream.reads) Withdraw(*read);
   stream.reads.clear();
@@ -173,9 +172,12 @@ void BootStreams::Worker::End(Stream& stream, const absl::Status& status) {
   }
   stream.blobs.clear();
   stream.tables.clear();
-  MutexLock lock(&stream.mutex);
-  stream.first = nullptr;
-  stream.table = nullptr;
+  {
+    MutexLock lock(&stream.mutex);
+    stream.first = nullptr;
+    stream.table = nullptr;
+  }
+  stream.ended = true;  // last: who sees it finds everything counted and let go of
 }
 
 }  // namespace slacker

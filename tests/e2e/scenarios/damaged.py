@@ -122,9 +122,19 @@ class _Scenario:
         fetched = self.node.registry.blobs
         check(not any(layer.digest in fetched for layer in self.image.layers),
               f"layers were fetched: {fetched}")
+        (task,) = [line.split() for line in self.node.ctr("tasks", "ls").splitlines()[1:]
+                   if started["container_id"] in line]
         numbers = iter(range(1000))
-        yield lambda *command: self.node.ctr(
-            "tasks", "exec", "--exec-id", f"e{next(numbers)}", started["container_id"], *command)
+
+        def execute(*command):
+            """What it writes, by way of a file: ctr 1.6 may end before it has passed everything on."""
+            try:
+                self.node.ctr("tasks", "exec", "--exec-id", f"e{next(numbers)}",
+                              started["container_id"], "sh", "-c", '"$@" > /output 2>&1', "sh", *command)
+            except Failure as failure:
+                raise Failure(f"{failure}{_read_text(task[1])}") from None
+            return _read_text(task[1])
+        yield execute
         self.node.remove_sandbox(started["sandbox_id"])
         self._forget()
 
@@ -163,6 +173,11 @@ class _Scenario:
                 self.read_fails(what, execute)
                 damage.close()
                 check(execute(*_SHOW) == self.expected, f"{what}: not right after the damage")
+
+
+def _read_text(pid):
+    with open(f"/proc/{pid}/root/output") as file:
+        return file.read()
 
 
 def _node_record(scenario):
