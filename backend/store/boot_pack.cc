@@ -142,6 +142,11 @@ absl::StatusOr<BootTable> DecodeTable(std::string_view bytes, uint64_t offset, b
         window.stored_bytes == 0) {
       return Malformed("bad window");
     }
+    uint64_t units = 0;
+    for (const ChunkRun& run : window.runs) units += run.count;
+    if (window.pages.has_value() && units > kMaxBootWindowBytes / kBootPageBytes) {
+      return Malformed("window too large");
+    }
     offset += window.stored_bytes;
     table.windows.push_back(std::move(window));
   }

@@ -149,6 +149,7 @@ absl::Status BlobCache::CheckWritable() {
 
 absl::Status BlobCache::WritePages(uint64_t offset, std::string_view bytes) {
   RETURN_IF_ERROR(CheckWritable());
+  if (IsSealed()) return FailedPrecondition(DataPath(stem_) + " is sealed");
   RETURN_IF_ERROR(WriteExactly(data_, stem_, offset, bytes));
   NoteSums(offset, bytes);
   return absl::OkStatus();

@@ -188,21 +188,7 @@ bool BlobFiller::ReadCached(LayerBlob& blob, uint32_t first, uint32_t last,
   if (!status.ok()) {
     for (uint32_t chunk = first; chunk < last; ++chunk) wrong.push_back(chunk);
   }
-  for (const uint32_t chunk : wrong) blob.cache().Drop(blob.ExtentOf(chunk));
-  chunks_spoilt_ += wrong.size();
-  {
-    // A disk that goes on like this is to fill neither disk nor eyes.
-    MutexLock lock(&blob.mutex);
-    const size_t before = blob.spoilt_chunks.size();
-    blob.spoilt_chunks.insert(wrong.begin(), wrong.end());
-    if (blob.spoilt_chunks.size() == before) return false;
-  }
-  Log(LogLevel::kWarning, "the disk has damaged a blob cache; chunks of it are fetched again",
-      {{"blob", std::to_string(blob.id())},
-       {"record", blob.record().ToString()},
-       {"first", std::to_string(wrong.front())},
-       {"chunks", std::to_string(wrong.size())},
-       {"error", status.ok() ? "its bytes are not those that were written" : Message(status)}});
+  engine_->DropSpoilt(blob, wrong, status);
   return false;
 }
 
@@ -378,7 +364,7 @@ FillStats BlobFiller::Stats() const {
   stats.chunks_filled = fills.chunks_filled;
   stats.chunks_recovered = fills.chunks_recovered;
   stats.chunks_damaged = fills.chunks_damaged;
-  stats.chunks_spoilt = chunks_spoilt_;
+  stats.chunks_spoilt = fills.chunks_spoilt;
   stats.false_pages = fills.false_pages;
   stats.retries = fills.retries;
   stats.stalled = fills.stalled;

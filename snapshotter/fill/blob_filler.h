@@ -165,7 +165,7 @@ class BlobFiller final : public BlobSource {
   RecordFiles records_;
   const std::shared_ptr<TransferCounters> transfers_;  // with the backend's callbacks
   std::shared_ptr<FillEngine> engine_;                 // with the backend's callbacks
-  std::atomic<uint64_t> reads_ = 0, read_hits_ = 0, served_bytes_ = 0, chunks_spoilt_ = 0;
+  std::atomic<uint64_t> reads_ = 0, read_hits_ = 0, served_bytes_ = 0;
 
   Mutex loading_;  // held while a record is read from the disk; before mutex_
   Mutex mutex_;

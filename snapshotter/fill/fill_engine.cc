@@ -27,22 +27,6 @@ bool IsHere(const LayerBlob& blob, uint32_t chunk, const ReadOperation& operatio
   return blob.Covers(chunk, operation.offset(), operation.end() - operation.offset());
 }
 
-// Whether the pages that it needs are there or on their way.
-bool IsComing(const LayerBlob& blob, uint32_t chunk, const Fill& fill,
-              const ReadOperation& operation) {
-  if (!operation.has_reader()) return false;
-  const ChunkExtent extent = blob.ExtentOf(chunk);
-  const uint64_t from = std::max(extent.offset, operation.offset());
-  const uint64_t to = std::min(extent.offset + extent.size_bytes, operation.end());
-  for (uint64_t page = from / PageSums::kPageBytes; page * PageSums::kPageBytes < to; ++page) {
-    if (!fill.coming.contains(page) &&
-        blob.cache().SumOf(page * PageSums::kPageBytes) == PageSums::kUnknown) {
-      return false;
-    }
-  }
-  return true;
-}
-
 }  // namespace
 
 std::shared_ptr<FillEngine> FillEngine::Start(std::shared_ptr<ReadBackend> backend,
@@ -306,18 +290,37 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
   Failed(run, std::move(failed));
 }
 
-void FillEngine::WriteChunk(LayerBlob& blob, uint32_t chunk, const std::string& bytes) {
-  if (blob.HasOtherPages(chunk, bytes)) {
-    ++counters_.false_pages;
-    Log(LogLevel::kWarning,
-        "a boot pack had other bytes than its image; whoever signed it is not to be trusted",
-        {{"images", options_.name_images(blob.id())},
-         {"blob", std::to_string(blob.id())},
-         {"index", std::to_string(chunk)}});
+void FillEngine::RefuseFalsePages(LayerBlob& blob, uint32_t chunk) {
+  blob.cache().Drop(blob.ExtentOf(chunk));
+  ++counters_.false_pages;
+  Log(LogLevel::kWarning,
+      "a boot pack had other bytes than its image; whoever signed it is not to be trusted",
+      {{"images", options_.name_images(blob.id())},
+       {"blob", std::to_string(blob.id())},
+       {"index", std::to_string(chunk)}});
+}
+
+void FillEngine::DropSpoilt(LayerBlob& blob, const std::vector<uint32_t>& chunks,
+                            const absl::Status& status) {
+  for (const uint32_t chunk : chunks) blob.cache().Drop(blob.ExtentOf(chunk));
+  counters_.chunks_spoilt += chunks.size();
+  {
+    // A disk that goes on like this is to fill neither disk nor eyes.
+    MutexLock lock(&blob.mutex);
+    const size_t before = blob.spoilt_chunks.size();
+    blob.spoilt_chunks.insert(chunks.begin(), chunks.end());
+    if (blob.spoilt_chunks.size() == before) return;
   }
-  const absl::Status written =
-      blob.cache().Write(chunk, blob.layer().chunks[chunk].blob_offset, bytes);
-  // Failed precondition: a process that is dying still has the file.
+  Log(LogLevel::kWarning, "the disk has damaged a blob cache; chunks of it are fetched again",
+      {{"blob", std::to_string(blob.id())},
+       {"record", blob.record().ToString()},
+       {"first", std::to_string(chunks.front())},
+       {"chunks", std::to_string(chunks.size())},
+       {"error", status.ok() ? "its bytes are not those that were written" : Message(status)}});
+}
+
+// Failed precondition: a process that is dying still has the file.
+void FillEngine::NoteWrite(const LayerBlob& blob, const absl::Status& written) {
   if (written.ok() || absl::IsFailedPrecondition(written)) return;
   ++counters_.failed_writes;
   if (cache_failing_.exchange(true)) return;
@@ -331,8 +334,12 @@ void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t ch
   const uint64_t size = bytes->size();
   const bool accepted = RunOnDiskThread(
       [self = shared_from_this(), blob, chunk, size, brought, bytes = std::move(bytes)] {
-        // Without caching: who asked has his answer.
-        if (self->caching_) self->WriteChunk(*blob, chunk, *bytes);
+        // Pages that lie go first, whatever becomes of the bytes that say so.
+        if (blob->HasOtherPages(chunk, *bytes)) self->RefuseFalsePages(*blob, chunk);
+        if (self->caching_) {  // without: who asked has his answer
+          self->NoteWrite(
+              *blob, blob->cache().Write(chunk, blob->layer().chunks[chunk].blob_offset, *bytes));
+        }
         ForgetFill(*blob, chunk);
         self->Written(size, brought);
       });

@@ -47,6 +47,7 @@ struct FillCounters {
   std::atomic<uint64_t> retries = 0;           // because the store did not answer
   std::atomic<uint64_t> stalled = 0;           // given up with UNAVAILABLE
   std::atomic<uint64_t> failed_writes = 0;     // of the cache
+  std::atomic<uint64_t> chunks_spoilt = 0;     // that the disk did not give back
   std::atomic<uint64_t> false_pages = 0;       // chunks of which a boot pack had other pages
 };
 
@@ -103,6 +104,10 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void BringPages(const std::shared_ptr<LayerBlob>& blob, const AnnouncedPages& announced,
                   std::string_view bytes);
   void WithdrawPages(const std::shared_ptr<LayerBlob>& blob, const AnnouncedPages& announced);
+
+  // Takes chunks out of the cache that the disk does not give back as they were (`status` OK), or not
+  // at all; counts and logs them. Not empty.
+  void DropSpoilt(LayerBlob& blob, const std::vector<uint32_t>& chunks, const absl::Status& status);
 
   // Takes those of the chunks out of the cache that are in it and that nobody is at. Who wants one
   // meanwhile waits, and then has it fetched. `chunks` ascend. How many there were, and their bytes;
@@ -167,7 +172,9 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   std::vector<RecordFetch> TakeExpiredRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TryDueRecords() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndPages(const std::shared_ptr<LayerBlob>& blob, const AnnouncedPages& announced);
-  void WriteChunk(LayerBlob& blob, uint32_t chunk, const std::string& bytes);
+  void RefuseFalsePages(LayerBlob& blob, uint32_t chunk);
+  void NoteWrite(const LayerBlob& blob, const absl::Status& written);
+  bool ReadPart(LayerBlob& blob, uint32_t chunk, ReadOperation& operation);
   void WatchAnew(const std::shared_ptr<LayerBlob>& blob,
                  const std::vector<std::pair<uint32_t, std::shared_ptr<Fill>>>& fills,
                  TimePoint deadline);

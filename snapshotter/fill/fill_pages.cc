@@ -1,9 +1,9 @@
 // What FillEngine does with pages that come without the rest of their chunk.
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
-#include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "snapshotter/fill/fill_run.h"
 
@@ -19,18 +19,23 @@ bool IsUnderWay(const LayerBlob& blob, uint32_t chunk, const Fill& fill)
          !fill.coming.empty();
 }
 
-// A part of a read from the cache; false: it is not there, or not right any more.
-bool ReadPart(LayerBlob& blob, uint32_t chunk, ReadOperation& operation) {
+}  // namespace
+
+// A part of a read from the cache; false: it is not there, or not right any more, and then dropped.
+bool FillEngine::ReadPart(LayerBlob& blob, uint32_t chunk, ReadOperation& operation) {
   const GracePeriod::Use reading = blob.cache().Reading();
   if (!blob.Covers(chunk, operation.offset(), operation.end() - operation.offset())) return false;
   const ChunkExtent extent = blob.ExtentOf(chunk);
   const uint64_t from = std::max(extent.offset, operation.offset());
   const uint64_t to = std::min(extent.offset + extent.size_bytes, operation.end());
   std::vector<uint32_t> wrong;
-  return blob.ReadChecked(from, to - from, operation.At(from), &wrong).ok() && wrong.empty();
+  const absl::Status read = blob.ReadChecked(from, to - from, operation.At(from), &wrong);
+  if (read.ok() && wrong.empty()) return true;
+  // The chunk that comes instead does not cover what is behind it up to the next block.
+  std::memset(operation.At(from), 0, to - from);
+  DropSpoilt(blob, {chunk}, read);
+  return false;
 }
-
-}  // namespace
 
 std::optional<FillEngine::AnnouncedPages> FillEngine::AnnouncePages(
     const std::shared_ptr<LayerBlob>& blob, const ChunkPages& pages) {
@@ -42,7 +47,11 @@ std::optional<FillEngine::AnnouncedPages> FillEngine::AnnouncePages(
     const bool is_new = fill == nullptr;
     if (!is_new && fill->coming.empty()) return {};  // all of it comes, or it is on its way out
     if (is_new) fill = std::make_shared<Fill>();
-    for (uint64_t i = 0; i < pages.count; ++i) fill->coming.insert(pages.first + i);
+    bool is_more = false;  // than others bring: who announces the same over and over gets nowhere
+    for (uint64_t i = 0; i < pages.count; ++i) {
+      is_more = fill->coming.insert(pages.first + i).second || is_more;
+    }
+    if (!is_more) return {};
     announced.fill = fill;
     if (!is_new) return announced;
   }
@@ -56,15 +65,23 @@ std::optional<FillEngine::AnnouncedPages> FillEngine::AnnouncePages(
 
 void FillEngine::BringPages(const std::shared_ptr<LayerBlob>& blob, const AnnouncedPages& announced,
                             std::string_view bytes) {
-  const auto& [chunk, first, count] = announced.pages;
+  const uint32_t chunk = announced.pages.chunk;
   blob->NoteUse(chunk, chunk + 1, UseSeconds());
   {
     MutexLock lock(&blob->mutex);
     if (!IsUnderWay(*blob, chunk, *announced.fill)) return;  // given up, or all of it comes
   }
   // As long as the fill is in the table nobody takes anything of the chunk out of the cache.
-  if (caching_ && blob->cache().WritePages(first * kPageBytes, bytes).ok()) {
-    blob->ClaimIfWhole(chunk);
+  if (caching_) {
+    const absl::Status written =
+        blob->cache().WritePages(announced.pages.first * kPageBytes, bytes);
+    NoteWrite(*blob, written);
+    if (written.ok()) {
+      if (!blob->ClaimIfWhole(chunk)) RefuseFalsePages(*blob, chunk);
+      MutexLock lock(&blob->mutex);
+      // The chunk itself has come meanwhile, and may have been compared before these pages were there.
+      if (!IsUnderWay(*blob, chunk, *announced.fill)) blob->cache().Drop(blob->ExtentOf(chunk));
+    }
   }
   EndPages(blob, announced);
 }
@@ -77,13 +94,14 @@ void FillEngine::WithdrawPages(const std::shared_ptr<LayerBlob>& blob,
 // These pages are not on their way any more. Who waits for nothing else is answered from the cache;
 // when no others come, the chunk is fetched for those who are left.
 void FillEngine::EndPages(const std::shared_ptr<LayerBlob>& blob, const AnnouncedPages& announced) {
-  const auto& [chunk, first, count] = announced.pages;
+  const ChunkPages& pages = announced.pages;
+  const uint32_t chunk = pages.chunk;
   std::vector<std::shared_ptr<ReadOperation>> waiters;
   {
     MutexLock lock(&blob->mutex);
     Fill& fill = *announced.fill;
     if (!IsUnderWay(*blob, chunk, fill)) return;
-    for (uint64_t i = 0; i < count; ++i) fill.coming.erase(first + i);
+    for (uint64_t i = 0; i < pages.count; ++i) fill.coming.erase(pages.first + i);
     if (fill.coming.empty()) {
       waiters.swap(fill.waiters);
       fill.settled = true;  // nobody watches over it any more
@@ -91,12 +109,15 @@ void FillEngine::EndPages(const std::shared_ptr<LayerBlob>& blob, const Announce
     } else {
       const auto left =
           std::partition(fill.waiters.begin(), fill.waiters.end(), [&](const auto& waiter) {
-            return !blob->Covers(chunk, waiter->offset(), waiter->end() - waiter->offset());
+            // Who has all of it, and who is left with nothing that comes, goes.
+            return !blob->Covers(chunk, waiter->offset(), waiter->end() - waiter->offset()) &&
+                   IsComing(*blob, chunk, fill, *waiter);
           });
       waiters.assign(left, fill.waiters.end());
       fill.waiters.erase(left, fill.waiters.end());
     }
   }
+  const GracePeriod::Use reading = blob->cache().Reading();
   for (const auto& waiter : waiters) {
     if (ReadPart(*blob, chunk, *waiter)) {
       waiter->PartDone(absl::OkStatus());

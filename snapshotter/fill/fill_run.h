@@ -1,6 +1,7 @@
 // Inside of FillEngine: what its source files share.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -28,6 +29,22 @@ bool SettleFill(
     const absl::StatusOr<std::shared_ptr<const std::string>>& bytes, const Fill* expected = nullptr,
     std::chrono::steady_clock::time_point now = std::chrono::steady_clock::time_point::max());
 void ForgetFill(LayerBlob& blob, uint32_t chunk);
+
+// Whether the pages that it needs are there or on their way.
+inline bool IsComing(const LayerBlob& blob, uint32_t chunk, const Fill& fill,
+                     const ReadOperation& operation) {
+  if (!operation.has_reader()) return false;
+  const ChunkExtent extent = blob.ExtentOf(chunk);
+  const uint64_t from = std::max(extent.offset, operation.offset());
+  const uint64_t to = std::min(extent.offset + extent.size_bytes, operation.end());
+  for (uint64_t page = from / PageSums::kPageBytes; page * PageSums::kPageBytes < to; ++page) {
+    if (!fill.coming.contains(page) &&
+        blob.cache().SumOf(page * PageSums::kPageBytes) == PageSums::kUnknown) {
+      return false;
+    }
+  }
+  return true;
+}
 
 struct FillEngine::Run {
   std::shared_ptr<LayerBlob> blob;

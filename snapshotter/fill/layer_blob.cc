@@ -86,14 +86,17 @@ bool LayerBlob::HasOtherPages(uint32_t chunk, std::string_view bytes) const {
   return false;
 }
 
-void LayerBlob::ClaimIfWhole(uint32_t chunk) {
+bool LayerBlob::ClaimIfWhole(uint32_t chunk) {
   const ChunkExtent extent = ExtentOf(chunk);
   for (uint64_t at = 0; at < extent.size_bytes; at += kBlockBytes) {
-    if (cache_->SumOf(extent.offset + at) == PageSums::kUnknown) return;
+    if (cache_->SumOf(extent.offset + at) == PageSums::kUnknown) return true;
   }
   std::string bytes(extent.size_bytes, '\0');
-  if (!cache_->Read(extent.offset, bytes.size(), bytes.data()).ok()) return;  // found when read
-  if (IsChunk(chunk, bytes)) cache_->MarkFilled(chunk, extent.offset, bytes);
+  if (!cache_->Read(extent.offset, bytes.size(), bytes.data()).ok())
+    return true;  // found when read
+  if (!IsChunk(chunk, bytes)) return false;
+  cache_->MarkFilled(chunk, extent.offset, bytes);
+  return true;
 }
 
 uint64_t LayerBlob::PaddedSize(uint32_t chunk) const {

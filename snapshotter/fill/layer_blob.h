@@ -86,8 +86,9 @@ class LayerBlob {
   // Reads a chunk from the disk, padded, and compares it. NOT_FOUND: it is not in the cache.
   // DATA_LOSS: it is another. Else the errors of BlobCache::Read.
   absl::Status VerifyOnDisk(uint32_t chunk);
-  // Claims a chunk whose pages have come one by one, if they are all there and right.
-  void ClaimIfWhole(uint32_t chunk);
+  // Claims a chunk whose pages have come one by one, if they are all there and right. False: they are
+  // all there, and not the chunk's.
+  bool ClaimIfWhole(uint32_t chunk);
   // Reads from the cache file, and compares each page with its sum, or its chunk where it has none.
   // OK: `out` is right but for the chunks of `wrong`, which ascend. Else the errors of
   // BlobCache::Read. REQUIRES: within one Reading, the cache has the chunks of this range.

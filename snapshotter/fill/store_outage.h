@@ -21,8 +21,8 @@ class StoreOutage {
 
   struct Report {
     bool silent = false;
-    TimePoint since;      // silent: of the first question that was not answered
-    std::string error;    // silent: of the last one
+    TimePoint since;                        // silent: of the first question that was not answered
+    std::string error;                      // silent: of the last one
     uint64_t unanswered = 0, given_up = 0;  // silent: since then
     uint64_t outages = 0;                   // begun, since the start
   };

@@ -197,6 +197,36 @@ TEST_F(BootPagesOnNodeTest, PagesThatAreNotTheImagesAreFoundWhenTheirChunkComes)
   ExpectAllRight();
 }
 
+TEST_F(BootPagesOnNodeTest, AWholeChunkOfFalsePagesIsNeverServed) {
+  const uint64_t pages = image_.layers[0].layer.chunks[0].size_bytes / kPage;
+  ASSERT_GT(pages, 0U);
+  NewBootPack lie;
+  lie.chain_id = image_.chain();
+  lie.made_of = Sha256::Of("a lie");
+  lie.records.push_back({image_.manifest[0].record, ""});
+  lie.windows.push_back(
+      {std::string(pages * kPage, 'x'), false, true, {{0, 0, static_cast<uint32_t>(pages)}}});
+  ASSERT_OK_AND_ASSIGN(const std::string pack, EncodeBootPack(lie, nullptr));
+  ASSERT_OK(store_->Replace(BootPackName(image_.chain()), pack));
+  PullAndWait();
+  EXPECT_EQ(filler_->Stats().false_pages, 1U);
+  ExpectAllRight();
+}
+
+TEST_F(BootPagesOnNodeTest, AWindowOfMorePagesThanItMayHaveMakesThePackUseless) {
+  NewBootPack lie;
+  lie.chain_id = image_.chain();
+  lie.made_of = Sha256::Of("a lie");
+  lie.records.push_back({image_.manifest[0].record, ""});
+  constexpr uint32_t kTooMany = kMaxBootWindowBytes / kPage + 1;
+  lie.windows.push_back({std::string(1, 'x'), true, true, {{0, 0, kTooMany}}});
+  ASSERT_OK_AND_ASSIGN(const std::string pack, EncodeBootPack(lie, nullptr));
+  ASSERT_OK(store_->Replace(BootPackName(image_.chain()), pack));
+  PullAndWait();
+  EXPECT_EQ(images_->BootPackStats().packs_ignored, 1U);
+  ExpectAllRight();
+}
+
 TEST_F(BootPagesOnNodeTest, APageThatTheDiskDamagedIsFetchedWithItsChunk) {
   testing::WritePagePackOf(store_, image_, {{0, 3, 2}});
   PullAndWait();
