@@ -14,6 +14,7 @@
 
 #include "cmd/slackerd-keeper/keeper_state.h"
 #include "snapshotter/keeper/packet.h"
+#include "snapshotter/keeper/protocol.h"
 
 namespace slacker::keeper {
 namespace {
@@ -78,6 +79,7 @@ std::map<std::string, UniqueFd> TakeStoredDescriptors() {
     const std::string name = names.substr(std::min(at, names.size()), end - std::min(at, end));
     at = end + 1;
     if (!IsUsableName(name) || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) continue;
+    if (stored.size() >= kMaxDescriptors) continue;  // not all ours: there is room for so many
     stored[name] = std::move(descriptor);
   }
   return stored;

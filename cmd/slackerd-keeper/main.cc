@@ -105,7 +105,10 @@ int Serve(const Flags& flags) {
   UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid()) return Fail("open " + lock_path);
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return errno == EWOULDBLOCK ? 0 : Fail("flock " + lock_path);
+    if (errno != EWOULDBLOCK) return Fail("flock " + lock_path);
+    // Another one serves already. A unit that ends without having been ready would be started for ever.
+    if (!flags.background) DescriptorStore::FromEnvironment().Ready();
+    return 0;
   }
   UniqueFd listener;
   if (!Listen(flags.socket, &listener)) return Fail("listen on " + flags.socket);

@@ -85,8 +85,10 @@ void FuseServer::Serve() {
     if (size > 0) {
       SLACKER_FAILPOINT("fuse.request_read");
       if (slot.has_value()) {
-        slots->Filled(*slot);
-        state->handler.Handle(slots->Request(*slot), std::exchange(slot, std::nullopt), state);
+        const size_t taken = *slot;
+        slot.reset();
+        slots->Filled(taken);
+        state->handler.Handle(slots->Request(taken), taken, state);
       } else {
         state->handler.Handle({buffer.data(), static_cast<size_t>(size)}, std::nullopt, state);
       }

@@ -100,8 +100,9 @@ absl::Status RequestSlots::TakeOver(const UniqueFd& memory, Predecessor predeces
   struct stat status {};
   if (fstat(memory.get(), &status) != 0) return ErrnoError(errno, "a predecessor's requests");
   const auto size = static_cast<size_t>(status.st_size);
-  // Sealed memory cannot shrink under the mapping.
-  if (size == 0 || size % kSlotBytes != 0 || fcntl(memory.get(), F_GET_SEALS) != kSeals) {
+  // Sealed memory cannot shrink under the mapping. The kernel may have added a seal (F_SEAL_EXEC).
+  const int seals = fcntl(memory.get(), F_GET_SEALS);
+  if (size == 0 || size % kSlotBytes != 0 || seals < 0 || (seals & kSeals) != kSeals) {
     return InvalidArgument("no memory for requests");
   }
   const Mapping old(mmap(nullptr, size, PROT_READ, MAP_SHARED, memory.get(), 0), size);
