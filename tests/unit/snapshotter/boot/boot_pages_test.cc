@@ -77,9 +77,9 @@ class BootPagesOnNodeTest : public testing::NodeTest {
     store_->WaitForHeldReads(1);
     store_->ReleaseOneRead();
     pull.get();
-    store_->WaitForHeldReads(1);
+    store_->WaitForHeldReads(2);  // what is asked for has been announced
   }
-  // 200 pages that nobody waits for, more than the first part has, and behind them `pages`.
+  // 300 pages that nobody waits for, more than a read has, and behind them `pages`.
   std::vector<ChunkRun> Behind(std::vector<ChunkRun> pages) {
     std::vector<ChunkRun> runs = {{0, 20 * 16, 300}};
     runs.insert(runs.end(), pages.begin(), pages.end());
