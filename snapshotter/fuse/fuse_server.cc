@@ -66,39 +66,36 @@ void FuseServer::Serve() {
   const std::shared_ptr<State> state = state_;
   fuse::RequestSlots* const slots = state->slots.get();
   const fuse::LockedBuffer buffer(fuse::kRequestBufferBytes);
-  std::optional<size_t> slot;
   for (;;) {
     // Not before there is room for one: a request that nobody can keep stays with the kernel.
-    if (slots != nullptr && !slot.has_value()) {
-      slot = slots->Take();
-      if (!slot.has_value()) return;
+    size_t slot = 0;
+    if (slots != nullptr) {
+      const std::optional<size_t> taken = slots->Take();
+      if (!taken.has_value()) return;
+      slot = *taken;
     }
     std::array<pollfd, 2> waits{{{state->device.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
     if (poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) return;
     if ((waits[1].revents & POLLIN) != 0) return;
     // The beginning of a request goes into its slot, what is kept of none into the buffer: the
     // kernel wants more room than almost all requests have bytes.
-    const std::span<char> kept = slot.has_value() ? slots->Buffer(*slot) : std::span<char>();
+    const std::span<char> kept = slots != nullptr ? slots->Buffer(slot) : std::span<char>();
     std::array<iovec, 2> parts{{{kept.data(), kept.size()}, {buffer.data(), buffer.size()}}};
-    const ssize_t size = slot.has_value() ? readv(state->device.get(), parts.data(), parts.size())
+    const ssize_t size = slots != nullptr ? readv(state->device.get(), parts.data(), parts.size())
                                           : read(state->device.get(), buffer.data(), buffer.size());
     if (size > 0) {
       SLACKER_FAILPOINT("fuse.request_read");
-      if (slot.has_value()) {
-        const size_t taken = *slot;
-        slot.reset();
-        slots->Filled(taken);
-        state->handler.Handle(slots->Request(taken), taken, state);
+      if (slots != nullptr) {
+        slots->Filled(slot);
+        state->handler.Handle(slots->Request(slot), slot, state);
       } else {
         state->handler.Handle({buffer.data(), static_cast<size_t>(size)}, std::nullopt, state);
       }
       continue;
     }
     const int error = errno;
-    if (slot.has_value()) {
-      slots->Free(*slot);  // the kernel may have begun to write a request that then ended
-      slot.reset();
-    }
+    // The kernel may have begun to write a request that then ended.
+    if (slots != nullptr) slots->Free(slot);
     if (error != EAGAIN && error != EINTR && error != ENOENT) {
       return;  // ENODEV: aborted or unmounted; alive() tells
     }
