@@ -76,10 +76,11 @@ std::vector<ChunkPages> LayerBlob::PiecesOf(uint64_t first_page, uint64_t count)
 bool LayerBlob::HasOtherPages(uint32_t chunk, std::string_view bytes) const {
   uint64_t offset = layer_.chunks[chunk].blob_offset;
   for (; !bytes.empty(); offset += kBlockBytes) {
-    std::string page(bytes.substr(0, kBlockBytes));
-    bytes.remove_prefix(page.size());
+    const std::string_view part = bytes.substr(0, kBlockBytes);
+    bytes.remove_prefix(part.size());
     const uint32_t sum = cache_->SumOf(offset);
-    if (sum == PageSums::kUnknown) continue;
+    if (sum == PageSums::kUnknown) continue;  // nearly always: every chunk that comes is looked at
+    std::string page(part);
     page.resize(kBlockBytes, '\0');
     if (PageSums::Sum(page) != sum) return true;
   }
