@@ -3,12 +3,12 @@ import itertools
 import json
 import queue
 import socket
-import socketserver
 import threading
 import time
 
 from harness.isolation import run_in_network
 from harness.process import run
+from harness.relay import Relay
 
 SERVER, _NODE = "10.77.0.1", "10.77.0.2"
 _NUMBERS = itertools.count()
@@ -37,7 +37,7 @@ class Link:
             run("tc", "qdisc", "add", "dev", self._name, "root", "tbf", "rate", f"{self._mbit}mbit",
                 "burst", "128kb", "latency", "50ms")
         if self._delay:
-            self._relays = [_Delay(network, port, self._delay) for port in self._ports]
+            self._relays = [_delay(network, port, self._delay) for port in self._ports]
 
     def detach(self):
         for relay in self._relays:
@@ -51,33 +51,15 @@ class Link:
         return link["stats64"]["tx"]["bytes"]
 
 
-class _Delay:
+def _delay(network, port, seconds):
     """A port of the node's own, passed on to the server's; bytes stay for `seconds` on each way."""
+    def connect():
+        return run_in_network(network, lambda: socket.create_connection((SERVER, port)))
 
-    def __init__(self, network, port, seconds):
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self):
-                out = run_in_network(network, lambda: socket.create_connection((SERVER, port)))
-                for end in (out, self.request):
-                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                back = threading.Thread(target=_carry, args=(out, self.request, seconds))
-                back.start()
-                _carry(self.request, out, seconds)
-                back.join()
-                out.close()
-
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-        self._server = run_in_network(network, lambda: Server(("127.0.0.1", port), Handler))
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def carry(source, target):
+        target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _carry(source, target, seconds)
+    return Relay(network, ("127.0.0.1", port), connect, carry)
 
 
 def _carry(source, target, seconds):

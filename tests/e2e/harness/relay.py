@@ -7,15 +7,18 @@ from harness.isolation import run_in_network
 
 
 class Relay:
-    """`address` of the network namespace `network`, passed on to the same address of this one."""
+    """`address` of the network namespace `network`, passed on to the same address of this one; or to what
+    connect() returns, by carry(source, target), which copies one way until its end."""
 
-    def __init__(self, network, address):
+    def __init__(self, network, address, connect=None, carry=None):
+        connect, carry = connect or (lambda: socket.create_connection(address)), carry or _copy
+
         class Handler(socketserver.BaseRequestHandler):
             def handle(self):
-                with socket.create_connection(address) as out:
-                    back = threading.Thread(target=_copy, args=(out, self.request))
+                with connect() as out:
+                    back = threading.Thread(target=carry, args=(out, self.request))
                     back.start()
-                    _copy(self.request, out)
+                    carry(self.request, out)
                     back.join()
 
         class Server(socketserver.ThreadingTCPServer):
