@@ -40,6 +40,7 @@ struct Evictor::Run {
 struct Evictor::Candidate {
   uint32_t last_use;
   uint32_t chunk;
+  uint64_t bytes;  // of it on the disk
   Blob blob;
 };
 
@@ -184,8 +185,9 @@ void Evictor::AddCandidates(const Run& run, const BlobRow& row,
   if (!blob.ok()) return;
   for (uint32_t chunk = 0; chunk < (*blob)->layer().chunks.size(); ++chunk) {
     const uint32_t last_use = (*blob)->LastUse(chunk);
-    if (last_use > run.not_after || !(*blob)->HasAny(chunk)) continue;
-    candidates->push_back({last_use, chunk, *blob});
+    if (last_use > run.not_after) continue;
+    const uint64_t cached = (*blob)->CachedBytes(chunk);
+    if (cached > 0) candidates->push_back({last_use, chunk, cached, *blob});
   }
 }
 
@@ -198,7 +200,7 @@ void Evictor::EvictFirst(Run& run, std::vector<Candidate> candidates) {
   for (const Candidate& candidate : candidates) {
     if (bytes >= run.pressure.excess_bytes) break;
     victims[candidate.blob].push_back(candidate.chunk);
-    bytes += candidate.blob->PaddedSize(candidate.chunk);
+    bytes += candidate.bytes;
   }
   for (auto& [blob, chunks] : victims) {
     if (pace_.stopping()) return;

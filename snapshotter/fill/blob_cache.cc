@@ -151,7 +151,8 @@ absl::Status BlobCache::WritePages(uint64_t offset, std::string_view bytes) {
   RETURN_IF_ERROR(CheckWritable());
   if (IsSealed()) return FailedPrecondition(DataPath(stem_) + " is sealed");
   RETURN_IF_ERROR(WriteExactly(data_, stem_, offset, bytes));
-  NoteSums(offset, bytes);
+  sums_.Note(offset / PageSums::kPageBytes, bytes);
+  dirty_.store(true, std::memory_order_release);
   return absl::OkStatus();
 }
 
@@ -184,17 +185,24 @@ void BlobCache::MarkFilled(uint32_t chunk, uint64_t offset, std::string_view byt
   dirty_.store(true, std::memory_order_release);
 }
 
-void BlobCache::NoteSums(uint64_t offset, std::string_view bytes) {
+// Whoever has read bytes that are about to become a hole must not say, once they were dropped, what
+// is there: the next reader would believe it, and take the hole for damage.
+void BlobCache::NoteSums(uint32_t chunk, uint64_t offset, std::string_view bytes) {
+  MutexLock lock(&dropping_);
+  if (!Has(chunk)) return;
   sums_.Note(offset / PageSums::kPageBytes, bytes);
   dirty_.store(true, std::memory_order_release);
 }
 
-void BlobCache::Drop(const ChunkExtent& extent) {
-  const uint32_t chunk = extent.chunk;
-  words_[chunk / 64].fetch_and(~(uint64_t{1} << (chunk % 64)), std::memory_order_release);
-  sums_.Forget(extent.offset / PageSums::kPageBytes, extent.size_bytes / PageSums::kPageBytes);
+bool BlobCache::Drop(const ChunkExtent& extent) {
+  MutexLock lock(&dropping_);
+  const uint64_t bit = uint64_t{1} << (extent.chunk % 64);
+  const uint64_t word = words_[extent.chunk / 64].fetch_and(~bit, std::memory_order_release);
+  const bool had_pages = sums_.Forget(extent.offset / PageSums::kPageBytes,
+                                      extent.size_bytes / PageSums::kPageBytes);
   reused_.store(true, std::memory_order_release);  // its bytes are still there
   dirty_.store(true, std::memory_order_release);
+  return (word & bit) != 0 || had_pages;
 }
 
 absl::Status BlobCache::Flush() {
@@ -257,7 +265,7 @@ absl::Status BlobCache::Unclaim(const std::vector<ChunkExtent>& extents) {
     return FailedPrecondition(DataPath(stem_) + " is not to be changed");
   }
   sealed_ = false;
-  for (const ChunkExtent& extent : extents) Drop(extent);
+  for (const ChunkExtent& extent : extents) (void)Drop(extent);  // there or not, it is not now
   dirty_.store(false, std::memory_order_release);
   SLACKER_FAILPOINT("evict.cleared");
   absl::Status unclaimed = SyncAndWriteMap();
@@ -278,8 +286,11 @@ void BlobCache::Discard() {
 // After a failed fdatasync nobody knows which pages reached the disk, and the next one would not
 // tell: what the file holds has to be verified like after a crash.
 void BlobCache::Forget() {
-  for (std::atomic<uint64_t>& word : words_) word.store(0, std::memory_order_release);
-  sums_.Forget(0, sums_.size());
+  {
+    MutexLock lock(&dropping_);
+    for (std::atomic<uint64_t>& word : words_) word.store(0, std::memory_order_release);
+    (void)sums_.Forget(0, sums_.size());
+  }
   sealed_ = false;
   reused_.store(true, std::memory_order_release);
   (void)RemoveFile(MapPath(stem_));  // what it claims was durable once, so it may stay

@@ -92,12 +92,13 @@ class BlobCache {
   bool IsOurs();
   // The chunk's verified bytes are in the file already. REQUIRES: IsOurs before they were read.
   void MarkFilled(uint32_t chunk, uint64_t offset, std::string_view bytes);
-  // The bytes of a chunk that is claimed were found to be right: its pages have sums from now on.
-  void NoteSums(uint64_t offset, std::string_view bytes);
+  // The bytes of a chunk were found to be right: its pages have sums from now on, if it is claimed
+  // still. Otherwise it has been dropped since they were read, and its bytes may go.
+  void NoteSums(uint32_t chunk, uint64_t offset, std::string_view bytes);
   // Of the page at `offset`; PageSums::kUnknown where there is none.
   uint32_t SumOf(uint64_t offset) const { return sums_.Of(offset / PageSums::kPageBytes); }
-  // Its bytes cannot be read any more, or are wrong.
-  void Drop(const ChunkExtent& extent);
+  // Its bytes cannot be read any more, or are wrong. False: nothing of it was claimed.
+  bool Drop(const ChunkExtent& extent);
 
   // Makes durable what was filled. Does nothing when nothing changed. When the disk fails to sync,
   // the cache counts as empty from then on (MayHold still finds what is good).
@@ -154,6 +155,7 @@ class BlobCache {
   mutable GracePeriod readers_;
   std::vector<std::atomic<uint64_t>> words_;
   PageSums sums_;
+  Mutex dropping_;  // what is taken out of bits and sums stays out of both
   std::atomic<bool> dirty_ = false;
   Mutex flushing_;                       // one Flush or Seal at a time; Discard waits for it
   std::atomic<bool> discarded_ = false;  // set under flushing_

@@ -352,7 +352,7 @@ absl::StatusOr<std::string> BlobFiller::ReadCachedChunk(uint64_t blob_id, uint32
 
 void BlobFiller::DropChunk(uint64_t blob_id, uint32_t chunk) {
   if (const auto blob = FindLoaded(blob_id); blob != nullptr) {
-    blob->cache().Drop(blob->ExtentOf(chunk));
+    (void)blob->cache().Drop(blob->ExtentOf(chunk));
   }
 }
 

@@ -291,7 +291,7 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
 }
 
 void FillEngine::RefuseFalsePages(LayerBlob& blob, uint32_t chunk) {
-  blob.cache().Drop(blob.ExtentOf(chunk));
+  (void)blob.cache().Drop(blob.ExtentOf(chunk));  // false whether they are claimed still or not
   ++counters_.false_pages;
   Log(LogLevel::kWarning,
       "a boot pack had other bytes than its image; whoever signed it is not to be trusted",
@@ -300,9 +300,14 @@ void FillEngine::RefuseFalsePages(LayerBlob& blob, uint32_t chunk) {
        {"index", std::to_string(chunk)}});
 }
 
-void FillEngine::DropSpoilt(LayerBlob& blob, const std::vector<uint32_t>& chunks,
+void FillEngine::DropSpoilt(LayerBlob& blob, std::vector<uint32_t> chunks,
                             const absl::Status& status) {
-  for (const uint32_t chunk : chunks) blob.cache().Drop(blob.ExtentOf(chunk));
+  // What somebody else took out while it was read had nothing to be compared with: no damage, or that
+  // one has told.
+  std::erase_if(chunks, [&blob](uint32_t chunk) {
+    return !blob.cache().Drop(blob.ExtentOf(chunk));
+  });
+  if (chunks.empty()) return;
   counters_.chunks_spoilt += chunks.size();
   {
     // A disk that goes on like this is to fill neither disk nor eyes.

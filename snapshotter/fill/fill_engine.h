@@ -107,7 +107,7 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
 
   // Takes chunks out of the cache that the disk does not give back as they were (`status` OK), or not
   // at all; counts and logs them. Not empty.
-  void DropSpoilt(LayerBlob& blob, const std::vector<uint32_t>& chunks, const absl::Status& status);
+  void DropSpoilt(LayerBlob& blob, std::vector<uint32_t> chunks, const absl::Status& status);
 
   // Takes those of the chunks out of the cache that are in it and that nobody is at. Who wants one
   // meanwhile waits, and then has it fetched. `chunks` ascend. How many there were, and their bytes;

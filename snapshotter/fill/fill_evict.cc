@@ -20,14 +20,15 @@ absl::StatusOr<FillEngine::Evicted> FillEngine::Evict(const std::shared_ptr<Laye
   {
     MutexLock lock(&blob->mutex);
     for (const uint32_t chunk : chunks) {
-      if (!blob->HasAny(chunk) || blob->fills.contains(chunk)) continue;
+      const uint64_t bytes = blob->CachedBytes(chunk);
+      if (bytes == 0 || blob->fills.contains(chunk)) continue;
       auto fill = std::make_shared<Fill>();
       fill->evicting = true;
       blob->fills.emplace(chunk, fill);
       leaving.emplace_back(chunk, std::move(fill));
       extents.push_back(blob->ExtentOf(chunk));
       ++evicted.chunks;
-      evicted.bytes += extents.back().size_bytes;
+      evicted.bytes += bytes;
     }
   }
   if (leaving.empty()) return evicted;

@@ -49,13 +49,14 @@ bool LayerBlob::Covers(uint32_t chunk, uint64_t offset, uint64_t size) const {
   return true;
 }
 
-bool LayerBlob::HasAny(uint32_t chunk) const {
-  if (cache_->Has(chunk)) return true;
+uint64_t LayerBlob::CachedBytes(uint32_t chunk) const {
   const ChunkExtent extent = ExtentOf(chunk);
+  if (cache_->Has(chunk)) return extent.size_bytes;
+  uint64_t bytes = 0;
   for (uint64_t at = 0; at < extent.size_bytes; at += kBlockBytes) {
-    if (cache_->SumOf(extent.offset + at) != PageSums::kUnknown) return true;
+    if (cache_->SumOf(extent.offset + at) != PageSums::kUnknown) bytes += kBlockBytes;
   }
-  return false;
+  return bytes;
 }
 
 std::vector<ChunkPages> LayerBlob::PiecesOf(uint64_t first_page, uint64_t count) const {
@@ -134,7 +135,7 @@ void LayerBlob::NoteSumsIfUnknown(uint32_t chunk, std::string_view padded) {
   const uint64_t offset = layer_.chunks[chunk].blob_offset;
   for (uint64_t at = 0; at < padded.size(); at += kBlockBytes) {
     if (cache_->SumOf(offset + at) == PageSums::kUnknown) {
-      return cache_->NoteSums(offset, padded);
+      return cache_->NoteSums(chunk, offset, padded);
     }
   }
 }

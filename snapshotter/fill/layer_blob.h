@@ -70,8 +70,8 @@ class LayerBlob {
 
   // Whether what a reader of [offset, offset + size) needs of this chunk can be read from the cache.
   bool Covers(uint32_t chunk, uint64_t offset, uint64_t size) const;
-  // Whether the cache file has anything of it.
-  bool HasAny(uint32_t chunk) const;
+  // What the cache file has of it: all, single pages, or nothing.
+  uint64_t CachedBytes(uint32_t chunk) const;
   // The part of a run of pages that each chunk has, in order. Pages that there are not: nothing.
   std::vector<ChunkPages> PiecesOf(uint64_t first_page, uint64_t count) const;
   // Whether the cache has pages of a chunk that are not those of its bytes.

@@ -25,8 +25,13 @@ class PageSums {
   // kUnknown where there is none.
   uint32_t Of(uint64_t page) const { return sums_[page].load(std::memory_order_relaxed); }
   void Set(uint64_t page, uint32_t sum) { sums_[page].store(sum, std::memory_order_relaxed); }
-  void Forget(uint64_t page, uint64_t count) {
-    for (; count > 0; ++page, --count) Set(page, kUnknown);
+  // Whether there was one.
+  bool Forget(uint64_t page, uint64_t count) {
+    bool had = false;
+    for (; count > 0; ++page, --count) {
+      had = sums_[page].exchange(kUnknown, std::memory_order_relaxed) != kUnknown || had;
+    }
+    return had;
   }
   uint64_t size() const { return sums_.size(); }
 

@@ -245,10 +245,11 @@ TEST_F(BootPagesOnNodeTest, APageThatTheDiskDamagedIsFetchedWithItsChunk) {
 TEST_F(BootPagesOnNodeTest, PagesCanBeEvicted) {
   testing::WritePagePackOf(store_, image_, {{0, 3, 2}});
   PullAndWait();
-  EXPECT_TRUE(Blob()->HasAny(0));
+  EXPECT_EQ(Blob()->CachedBytes(0), 2 * kPage);
   ASSERT_OK_AND_ASSIGN(const auto evicted, filler_->engine().Evict(Blob(), {0, 1}));
   EXPECT_EQ(evicted.chunks, 1U);
-  EXPECT_FALSE(Blob()->HasAny(0));
+  EXPECT_EQ(evicted.bytes, 2 * kPage) << "what the disk has of it, not what the chunk would take";
+  EXPECT_EQ(Blob()->CachedBytes(0), 0U);
   ExpectRight(3, 2);
 }
 

@@ -30,13 +30,14 @@ class EvictorTest : public testing::NodeTest {
     }
     NodeTest::SetUp();
     clock_.Advance(std::chrono::hours(1));
-    for (Image& image : images_published_) {
-      ASSERT_OK(images_->Ensure(image.published.chain(), {}));
-      images_->WaitForBackgroundForTest();
-      AddSnapshot(image.published.chain());
-      image.row = LayersOf(image.published.chain())[0];
-      ASSERT_OK_AND_ASSIGN(image.blob, filler_->Find(image.row.id));
-    }
+    for (Image& image : images_published_) Pull(image);
+  }
+  void Pull(Image& image) {
+    ASSERT_OK(images_->Ensure(image.published.chain(), {}));
+    images_->WaitForBackgroundForTest();
+    AddSnapshot(image.published.chain());
+    image.row = LayersOf(image.published.chain())[0];
+    ASSERT_OK_AND_ASSIGN(image.blob, filler_->Find(image.row.id));
   }
   void TearDown() override {
     evictor_.reset();
@@ -143,6 +144,27 @@ TEST_F(EvictorTest, TheImageThatWasUsedLongestAgoGoesFirstAndNoMoreThanHasTo) {
   EXPECT_LT(Cached(1), Count(1) * 2 / 3);
   EXPECT_EQ(evictor_->Stats().runs, 1U);
   EXPECT_EQ(evictor_->Stats().chunks, Count(1) - Cached(1));
+}
+
+// Counted as whole chunks, a sixteenth of them would seem to be enough.
+TEST_F(EvictorTest, ChunksThatHaveAFewPagesGiveBackNoMoreThanThose) {
+  constexpr uint32_t kPartial = 64;
+  images_published_.push_back(
+      {testing::Publish(store_, {testing::MakeLayerOfBigChunks(kPartial, 3)}), {}, {}});
+  Pull(image(2));
+  const std::string content = image(2).published.BlobContent(0);
+  for (uint32_t chunk = 0; chunk < kPartial; ++chunk) {
+    const uint64_t offset = image(2).blob->ExtentOf(chunk).offset;
+    ASSERT_OK(image(2).blob->cache().WritePages(
+        offset, std::string_view(content).substr(offset, PageSums::kPageBytes)));
+  }
+  const uint64_t limit = CacheBytes() - kPartial / 2 * PageSums::kPageBytes;
+  Start({.max_bytes = limit, .min_free_percent = 0});
+  EXPECT_TRUE(testing::Eventually([&] { return CacheBytes() <= limit; }));
+  WaitForRuns(3);
+  EXPECT_EQ(evictor_->Stats().runs, 1U);
+  EXPECT_EQ(evictor_->Stats().bytes, evictor_->Stats().chunks * PageSums::kPageBytes);
+  EXPECT_GT(evictor_->Stats().chunks, kPartial / 2);
 }
 
 TEST_F(EvictorTest, WhereTheDiskRunsFullTheSameHappens) {

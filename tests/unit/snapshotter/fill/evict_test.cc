@@ -99,6 +99,40 @@ TEST_F(EvictTest, AReadInTheMiddleOfAnEvictionWaitsForItsEndAndIsThenFetched) {
   EXPECT_FALSE(blob_->cache().Has(4));
 }
 
+// Who had begun to read before the chunk was dropped finds right bytes without sums, and must not
+// note any: with them the hole would be taken for damage.
+TEST_F(EvictTest, AReaderWhoCameBeforeTheEvictionDoesNotMakeTheHoleLookLikeDamage) {
+  FillCache();
+  std::optional<GracePeriod::Use> reading(blob_->cache().Reading());
+  std::thread evictor([&] { EXPECT_EQ(Evict({3}), 1U); });
+  EXPECT_TRUE(testing::Eventually([&] { return blob_->CachedBytes(3) == 0; }));
+  const ChunkExtent extent = blob_->ExtentOf(3);
+  std::string early(extent.size_bytes, 'x');
+  std::vector<uint32_t> wrong;
+  EXPECT_OK(blob_->ReadChecked(extent.offset, early.size(), early.data(), &wrong));
+  EXPECT_TRUE(wrong.empty());
+  EXPECT_TRUE(early.substr(0, Content(3).size()) == Content(3));
+  reading.reset();
+  evictor.join();
+  EXPECT_EQ(blob_->CachedBytes(3), 0U);
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, StartChunk(3).get());
+  EXPECT_TRUE(bytes == Content(3));
+  EXPECT_EQ(filler_->Stats().chunks_spoilt, 0U);
+}
+
+// Of a chunk that has single pages there is nothing to compare them with once their sums are gone.
+TEST_F(EvictTest, WhatWasEvictedWhileItWasReadIsNoDamage) {
+  ASSERT_OK(blob_->cache().WritePages(blob_->ExtentOf(3).offset,
+                                      Content(3).substr(0, PageSums::kPageBytes)));
+  EXPECT_EQ(Evict({3}), 1U);
+  filler_->engine().DropSpoilt(*blob_, {3}, absl::OkStatus());
+  EXPECT_EQ(filler_->Stats().chunks_spoilt, 0U);
+  FillCache();
+  filler_->engine().DropSpoilt(*blob_, {3}, absl::OkStatus());
+  filler_->engine().DropSpoilt(*blob_, {3}, absl::OkStatus());
+  EXPECT_EQ(filler_->Stats().chunks_spoilt, 1U) << "once for each time that it was found";
+}
+
 // The answer to a question that was given up comes when the chunk is here again, and on its way out:
 // were it taken for the chunk's new fill, the map would claim what becomes a hole.
 TEST_F(EvictTest, ALateAnswerDoesNotClaimWhatIsBeingEvicted) {
@@ -200,7 +234,7 @@ TEST_F(EvictTest, RandomReadsUnderConstantEvictionAreRight) {
     }
     evicted += Evict(chunks);
     // Some of it comes back unverified, as after a crash.
-    blob_->cache().Drop(blob_->ExtentOf(static_cast<uint32_t>(random() % count())));
+    (void)blob_->cache().Drop(blob_->ExtentOf(static_cast<uint32_t>(random() % count())));
     enough = evicted > 2000 && filler_->Stats().chunks_recovered > 0;
   }
   for (std::thread& reader : readers) reader.join();
