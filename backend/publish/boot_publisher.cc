@@ -4,6 +4,7 @@
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
+#include "backend/publish/trace_publisher.h"
 #include "backend/source/start_command.h"
 #include "backend/startup/image_files.h"
 #include "backend/startup/startup_guess.h"
@@ -36,10 +37,19 @@ absl::Status GuessAndWrite(const std::shared_ptr<Backend>& backend, const Digest
   return WriteBootPack(*backend, chain_id, chain, trace, nullptr);
 }
 
+// What was seen, if it was: the pack of it is damaged, or was signed with another key.
+absl::Status Write(const std::shared_ptr<Backend>& backend, const Digest& chain_id,
+                   const std::vector<Digest>& records, const StartCommand& command,
+                   const SigningKey* key) {
+  ASSIGN_OR_RETURN(const bool was_seen, PublishMergedTrace(backend, chain_id, records, key));
+  return was_seen ? absl::OkStatus() : GuessAndWrite(backend, chain_id, records, command);
+}
+
 }  // namespace
 
 absl::Status PublishBootPack(const std::shared_ptr<Backend>& backend, const Digest& chain_id,
-                             const std::vector<Digest>& records, const std::string& config_json) {
+                             const std::vector<Digest>& records, const std::string& config_json,
+                             const SigningKey* key) {
   const auto ignore = [&chain_id](const absl::Status& status) {
     Log(LogLevel::kWarning, "an image is published without a boot pack, ignoring",
         {{"chain", chain_id.ToString()}, {"error", Message(status)}});
@@ -47,10 +57,10 @@ absl::Status PublishBootPack(const std::shared_ptr<Backend>& backend, const Dige
   };
   const auto command = ParseStartCommand(config_json);
   if (!command.ok()) return ignore(command.status());
-  ASSIGN_OR_RETURN(const bool has,
-                   HasBootPack(*backend, chain_id, records, BootOrigin::kGuess, GuessId(*command)));
+  ASSIGN_OR_RETURN(const bool has, HasBootPack(*backend, chain_id, records, BootOrigin::kGuess,
+                                               GuessId(*command), key));
   if (has) return absl::OkStatus();
-  const absl::Status written = GuessAndWrite(backend, chain_id, records, *command);
+  const absl::Status written = Write(backend, chain_id, records, *command, key);
   // What the image's own objects are like was not the question of this publication.
   if (absl::IsDataLoss(written) || absl::IsNotFound(written)) return ignore(written);
   return written;

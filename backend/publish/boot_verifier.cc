@@ -72,9 +72,9 @@ absl::Status VerifyPages(ChainReader& chain, const BootTable::Window& window,
 
 }  // namespace
 
-absl::Status VerifyBootPack(const StoreReader& reader, const Digest& chain_id) {
+absl::StatusOr<BootTable> VerifyBootPack(const StoreReader& reader, const Digest& chain_id) {
   const std::string name = BootPackName(chain_id);
-  ASSIGN_OR_RETURN(const BootTable table, ReadTable(reader.backend(), name, chain_id));
+  ASSIGN_OR_RETURN(BootTable table, ReadTable(reader.backend(), name, chain_id));
   std::vector<Layer> layers;
   for (const BootTable::Record& record : table.records) {
     ASSIGN_OR_RETURN(layers.emplace_back(), ReadLayerOf(reader, name, record));
@@ -95,7 +95,16 @@ absl::Status VerifyBootPack(const StoreReader& reader, const Digest& chain_id) {
       RETURN_IF_ERROR(UnpackBootWindow(window, stored, tables).status());
     }
   }
-  return absl::OkStatus();
+  return table;
+}
+
+absl::Status VerifyBootSignature(ReadBackend& backend, const Digest& chain_id,
+                                 const std::vector<PublicKey>& keys) {
+  ASSIGN_OR_RETURN(const std::string beginning,
+                   backend.Read(BootPackName(chain_id), 0, kMaxBootTableBytes));
+  if (beginning.size() < kBootHeadBytes) return DataLoss("it is cut short");
+  RETURN_IF_ERROR(DecodeBootTable(beginning, chain_id).status());
+  return CheckBootSignature(beginning, keys);
 }
 
 }  // namespace slacker

@@ -233,7 +233,9 @@ class Publication {
     }
     std::vector<Digest> records;
     for (const ManifestLayer& layer : layers_) records.push_back(layer.record);
-    return PublishBootPack(backend_, ChainId(image_.diff_ids), records, image_.config_json);
+    const std::optional<SigningKey>& key = options_.store.key;
+    return PublishBootPack(backend_, ChainId(image_.diff_ids), records, image_.config_json,
+                           key.has_value() ? &*key : nullptr);
   }
 
   ImageEntry MakeEntry() const {

@@ -6,12 +6,17 @@
 #include <utility>
 
 #include "backend/base/status.h"
+#include "backend/publish/boot_verifier.h"
 #include "backend/publish/layer_verifier.h"
+#include "backend/store/boot_pack.h"
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 
 namespace slacker {
 namespace {
+
+// More than any publisher makes: 32 MiB of records, and 64 MiB of content.
+constexpr uint64_t kMaxSignedPackBytes = 128 << 20;
 
 absl::StatusOr<std::set<Digest>> AllChains(Backend& backend) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, backend.List(kManifestsPrefix));
@@ -63,6 +68,39 @@ absl::Status SignGrants(Backend& backend, const Digest& chain, const SigningKey&
   return absl::OkStatus();
 }
 
+// The chain's boot pack, if its pages are signed by one of those keys, or are the image's. NOT_FOUND:
+// there is none. DATA_LOSS: it is damaged, or its pages are others.
+absl::StatusOr<std::string> ReadProvedBootPack(const std::shared_ptr<Backend>& backend,
+                                               const Digest& chain, const Trust& trust) {
+  ASSIGN_OR_RETURN(std::string pack, backend->ReadWhole(BootPackName(chain), kMaxSignedPackBytes));
+  if (pack.size() < kBootHeadBytes) return DataLoss("it is cut short");
+  ASSIGN_OR_RETURN(const BootTable table, DecodeBootTable(pack, chain));
+  if (table.pack_bytes != pack.size()) return DataLoss("it has another size than it says");
+  if (!trust.keys.empty() && CheckBootSignature(pack, trust.keys).ok()) return pack;
+  ASSIGN_OR_RETURN(const BootTable proved, VerifyBootPack(StoreReader(backend), chain));
+  // Nobody signs but what was looked at.
+  if (proved.checksum != table.checksum) return DataLoss("it was replaced meanwhile");
+  return pack;
+}
+
+absl::Status SignBootPackOf(const std::shared_ptr<Backend>& backend, const Digest& chain,
+                            const SigningKey& key, const Trust& trust, SignReport* report) {
+  // Most chains are spared the reading: they have no pack, one without pages, or are signed already.
+  const absl::Status is_signed = VerifyBootSignature(*backend, chain, {key.public_key()});
+  if (is_signed.ok() || absl::IsNotFound(is_signed)) return absl::OkStatus();
+  auto pack = ReadProvedBootPack(backend, chain, trust);
+  if (absl::IsDataLoss(pack.status()) || absl::IsNotFound(pack.status()) ||
+      absl::IsResourceExhausted(pack.status())) {
+    report->left.push_back({BootPackName(chain), Message(pack.status())});
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(pack.status());
+  SignBootPack(key, &*pack);
+  RETURN_IF_ERROR(backend->Replace(BootPackName(chain), *pack));
+  ++report->boot_packs;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend,
@@ -88,6 +126,7 @@ absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend
                                      ManifestName(manifest.chain_id, key.public_key().id()),
                                      EncodeManifest(manifest, &key), &written));
     ++(written ? report.manifests : report.signed_already);
+    RETURN_IF_ERROR(SignBootPackOf(backend, manifest.chain_id, key, trust, &report));
   }
   return report;
 }

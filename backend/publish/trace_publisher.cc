@@ -59,8 +59,8 @@ absl::Status WriteTracedPack(const std::shared_ptr<Backend>& backend,
                              const SigningKey* key) {
   ASSIGN_OR_RETURN(const Pages pages, PagesFor(*backend, trace.chain_id, key));
   ASSIGN_OR_RETURN(const Digest made_of, PlanId(trace, pages, key));
-  ASSIGN_OR_RETURN(const bool has,
-                   HasBootPack(*backend, trace.chain_id, records, BootOrigin::kTrace, made_of));
+  ASSIGN_OR_RETURN(const bool has, HasBootPack(*backend, trace.chain_id, records,
+                                               BootOrigin::kTrace, made_of, key));
   if (has) return absl::OkStatus();
   const StoreReader reader(backend);
   std::vector<Layer> layers;
@@ -122,6 +122,15 @@ absl::StatusOr<MergedTraces> PublishTraces(const std::shared_ptr<Backend>& backe
   }
   for (const StoredTrace& stored : left) RETURN_IF_ERROR(backend->Remove(stored.name));
   return result;
+}
+
+absl::StatusOr<bool> PublishMergedTrace(const std::shared_ptr<Backend>& backend,
+                                        const Digest& chain_id, const std::vector<Digest>& records,
+                                        const SigningKey* key) {
+  ASSIGN_OR_RETURN(const StartTrace merged, ReadBase(*backend, chain_id, records));
+  if (merged.starts == 0) return false;
+  RETURN_IF_ERROR(WriteTracedPack(backend, records, merged, key));
+  return true;
 }
 
 absl::Status PublishAllTraces(const std::shared_ptr<Backend>& backend, const Trust& trust,

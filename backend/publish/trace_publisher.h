@@ -35,6 +35,12 @@ absl::StatusOr<MergedTraces> PublishTraces(const std::shared_ptr<Backend>& backe
                                            const std::vector<StartTrace>& added,
                                            const SigningKey* key);
 
+// Makes the boot pack of what was merged before, of these records, unless it is there. False: nothing
+// was.
+absl::StatusOr<bool> PublishMergedTrace(const std::shared_ptr<Backend>& backend,
+                                        const Digest& chain_id, const std::vector<Digest>& records,
+                                        const SigningKey* key);
+
 // The same for every image for which nodes have left traces and whose manifest `trust` believes.
 // `on_result` is told of each. An error is the store's; an image that is damaged, or gone, loses its
 // traces and does not keep the others from it.

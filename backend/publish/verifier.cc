@@ -16,6 +16,16 @@
 namespace slacker {
 namespace {
 
+absl::Status CheckBootPackOf(const StoreReader& reader, const Digest& chain_id, const Trust& trust,
+                             VerifyReport* report) {
+  RETURN_IF_ERROR(VerifyBootPack(reader, chain_id).status());
+  const absl::Status proved = VerifyBootSignature(reader.backend(), chain_id, trust.keys);
+  if (!absl::IsFailedPrecondition(proved)) return proved;
+  report->untrusted.push_back(
+      {BootPackName(chain_id), "its pages are not signed by a trusted key"});
+  return absl::OkStatus();
+}
+
 // Everything in a store; one thread.
 class StoreVerifier {
  public:
@@ -137,7 +147,7 @@ class StoreVerifier {
     const absl::StatusOr<Digest> chain =
         Digest::FromHex(std::string_view(name).substr(kBootPrefix.size()));
     if (!chain.ok()) return DataLoss("its name is not that of a boot pack");
-    return VerifyBootPack(reader_, *chain);
+    return CheckBootPackOf(reader_, *chain, trust_, &layers_.report());
   }
 
   absl::Status CheckImage(const std::string& name) {
@@ -173,7 +183,8 @@ absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& bac
   if (absl::IsNotFound(status) || absl::IsFailedPrecondition(status)) return status;
   if (status.ok() && !trust.keys.empty()) ++verifier.report().signatures;
   RETURN_IF_ERROR(verifier.Note("manifest of " + chain_id.ToString(), status));
-  const absl::Status boot = VerifyBootPack(StoreReader(backend), chain_id);
+  const absl::Status boot =
+      CheckBootPackOf(StoreReader(backend), chain_id, trust, &verifier.report());
   // Only the tops of images have one.
   if (!absl::IsNotFound(boot)) RETURN_IF_ERROR(verifier.Note(BootPackName(chain_id), boot));
   return std::move(verifier.report());

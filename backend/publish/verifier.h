@@ -30,8 +30,9 @@ struct VerifyReport {
   uint64_t loose_records = 0;  // that no manifest names; VerifyStore only, as the next
   uint64_t packs = 0;          // with an index
   std::vector<Damage> damages;
-  // VerifyStore with keys: published chains that nodes with these keys pull the ordinary way all the
-  // same, as folders of their objects. Not damage: there is nothing to repair, but to sign or to remove.
+  // With keys. VerifyStore: published chains that nodes with these keys pull the ordinary way all the
+  // same, as folders of their objects. And boot packs whose pages they do not believe. Not damage: there
+  // is nothing to repair, but to sign or to remove.
   std::vector<Damage> untrusted;
 };
 

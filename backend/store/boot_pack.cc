@@ -219,12 +219,14 @@ absl::StatusOr<BootTable> DecodeBootTable(std::string_view beginning, const Dige
   ASSIGN_OR_RETURN(const size_t bytes, BootTableBytes(beginning));
   if (beginning.size() < bytes) return Malformed("ends within its table");
   const std::string_view body = BodyOf(beginning);
-  if (AsText(Sha256::Of(body).bytes) != beginning.substr(body.size(), kDigestBytes)) {
+  const Digest checksum = Sha256::Of(body);
+  if (AsText(checksum.bytes) != beginning.substr(body.size(), kDigestBytes)) {
     return Malformed("its table fails its checksum");
   }
   ASSIGN_OR_RETURN(BootTable table,
                    DecodeTable(body.substr(kBootHeadBytes), bytes, MayHavePages(beginning)));
   if (table.chain_id != chain_id) return Malformed("of another chain");
+  table.checksum = checksum;
   return table;
 }
 
@@ -235,9 +237,21 @@ absl::Status CheckBootSignature(std::string_view beginning, std::span<const Publ
   const Digest key_id = in.Hash();
   const std::string_view signature = in.Raw(kSignatureBytes);
   for (const PublicKey& key : keys) {
-    if (key.id() == key_id && key.Verifies(signature, kPurpose, body)) return absl::OkStatus();
+    if (key.id() != key_id) continue;
+    if (key.Verifies(signature, kPurpose, body)) return absl::OkStatus();
+    return Malformed("its signature is wrong");
   }
   return FailedPrecondition("the boot pack is not signed by a trusted key");
+}
+
+void SignBootPack(const SigningKey& key, std::string* pack) {
+  if (!MayHavePages(*pack)) return;
+  const std::string_view body = BodyOf(*pack);
+  std::string slot;
+  Encoder out(&slot);
+  out.Hash(key.public_key().id());
+  out.Raw(key.Sign(kPurpose, body));
+  pack->replace(body.size() + kDigestBytes, slot.size(), slot);
 }
 
 absl::StatusOr<std::vector<BootChunk>> UnpackBootWindow(

@@ -70,6 +70,7 @@ struct BootTable {
   std::vector<Record> records;  // bottom first; in the pack the top's stands first
   std::vector<Window> windows;
   uint64_t pack_bytes = 0;  // in all
+  Digest checksum;          // of the table, and so of what a signature is of
 };
 
 struct NewBootPack {
@@ -105,8 +106,12 @@ absl::StatusOr<size_t> BootTableBytes(std::string_view beginning);
 absl::StatusOr<BootTable> DecodeBootTable(std::string_view beginning, const Digest& chain_id);
 
 // Whether pages in a pack with this beginning, which DecodeBootTable has accepted, may be believed:
-// signed by one of `keys`, or anybody's where there are none. FAILED_PRECONDITION: they may not.
+// signed by one of `keys`, or anybody's where there are none. FAILED_PRECONDITION: none of these has
+// signed it. DATA_LOSS: one has, as it says, but not this.
 absl::Status CheckBootSignature(std::string_view beginning, std::span<const PublicKey> keys);
+// Signs a pack, or the beginning of one, that DecodeBootTable has accepted, in place of whoever did
+// before; what has no pages stays as it is. REQUIRES: who signs knows that the pages are right.
+void SignBootPack(const SigningKey& key, std::string* pack);
 
 // A chunk of a window; `bytes` have its digest.
 struct BootChunk {

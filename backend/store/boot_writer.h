@@ -53,10 +53,11 @@ struct BootPlan {
 };
 
 // Whether the store has a boot pack of this chain that need not be written: with these records, whole
-// as far as its length tells, and made of the same, or seen where ours is a guess.
+// as far as its length tells, made of the same, or seen where ours is a guess, and, if it has pages,
+// signed with `key`. Null: whether it is signed is not looked at.
 absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
                                  const std::vector<Digest>& records, BootOrigin origin,
-                                 const Digest& made_of);
+                                 const Digest& made_of, const SigningKey* key);
 
 // Writes the boot pack of a chain, whatever was there; pages are signed with `key` (null: unsigned). Records beyond 32 MiB in all (the lowest
 // ones) are left out. Compresses on threads of its own. Memory: what is stored of the trace and

@@ -41,6 +41,8 @@ absl::StatusOr<SignReport> Sign(const SignArguments& arguments) {
 nlohmann::json ReportJson(const SignReport& report) {
   return {{"manifests", report.manifests},
           {"signed_already", report.signed_already},
+          {"boot_packs", report.boot_packs},
+          {"left", DamagesJson(report.left)},
           {"damages", DamagesJson(report.damages)}};
 }
 
@@ -50,8 +52,11 @@ void PrintReport(const SignReport& report, const Console& console) {
     console.out << "nothing was signed: " << Counted(report.damages.size(), "damage") << '\n';
     return;
   }
+  PrintDamages(console.err, "not signed", report.left);
   console.out << "signed " << Counted(report.manifests, "manifest") << ", " << report.signed_already
-              << " had this signature already\n";
+              << " had this signature already";
+  if (report.boot_packs > 0) console.out << "; " << Counted(report.boot_packs, "boot pack");
+  console.out << '\n';
 }
 
 // A new key pair: `path` and `path`.pub.

@@ -30,6 +30,7 @@ void Add(const VerifyReport& report, VerifyReport* all) {
   all->chunks += report.chunks;
   all->content_bytes += report.content_bytes;
   all->damages.insert(all->damages.end(), report.damages.begin(), report.damages.end());
+  all->untrusted.insert(all->untrusted.end(), report.untrusted.begin(), report.untrusted.end());
 }
 
 absl::StatusOr<VerifyReport> Verify(const Arguments& arguments) {
@@ -48,6 +49,7 @@ absl::StatusOr<VerifyReport> Verify(const Arguments& arguments) {
                      OpenImage(arguments.common, image, arguments.platform));
     ASSIGN_OR_RETURN(VerifyReport report, VerifyChain(opened.store, opened.image.chain_id, trust));
     for (Damage& damage : report.damages) damage.images = {image};
+    for (Damage& untrusted : report.untrusted) untrusted.images = {image};
     Add(report, &all);
   }
   return all;

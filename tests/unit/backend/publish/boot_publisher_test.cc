@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "backend/base/status.h"
+#include "backend/publish/trace_publisher.h"
 #include "backend/store/names.h"
 #include "tests/support/fake_backend.h"
 #include "tests/support/faulty_backend.h"
@@ -28,7 +29,7 @@ class BootPublisherTest : public ::testing::Test {
   }
 
   absl::Status Publish(const std::string& config_json) {
-    return PublishBootPack(faulty_, image_.chain(), {image_.manifest[0].record}, config_json);
+    return PublishBootPack(faulty_, image_.chain(), {image_.manifest[0].record}, config_json, key_);
   }
   std::string Pack() {
     auto pack = store_->ReadWhole(BootPackName(image_.chain()), 64 << 20);
@@ -48,6 +49,7 @@ class BootPublisherTest : public ::testing::Test {
   const std::shared_ptr<testing::FaultyBackend> faulty_ =
       std::make_shared<testing::FaultyBackend>(store_);
   testing::PublishedImage image_;
+  const SigningKey* key_ = nullptr;
 };
 
 TEST_F(BootPublisherTest, WhatTheConfigurationRunsIsInThePack) {
@@ -91,6 +93,32 @@ TEST_F(BootPublisherTest, AnImageThatIsDamagedInTheStoreCostsOnlyThePack) {
   faulty_->SetReadFilter(nullptr);
   EXPECT_OK(Publish(kRunsBig));
   EXPECT_EQ(ChunksInPack(), 6U);
+}
+
+// Nodes that trust the key use no pack of this image until somebody has mended it.
+TEST_F(BootPublisherTest, APackWithAWrongSignatureIsReplacedByWhatWasSeenOrElseAGuess) {
+  const SigningKey key = SigningKey::Generate();
+  key_ = &key;
+  const auto damage_signature = [this] {
+    std::string pack = Pack();
+    const auto table_end = BootTableBytes(pack);
+    ASSERT_OK(table_end);
+    pack[*table_end - 1] ^= 1;
+    ASSERT_OK(store_->Replace(BootPackName(image_.chain()), pack));
+  };
+  const auto manifest = StoreReader(store_).ReadManifest(image_.chain());
+  ASSERT_OK(manifest);
+  const StartTrace start{image_.chain(), {image_.manifest[0].record}, 1, {{0, 1, 2, 1}}};
+  ASSERT_OK(PublishTraces(store_, *manifest, {start}, key_));
+  const std::string seen = Pack();
+  damage_signature();
+  ASSERT_OK(Publish(kRunsBig));
+  EXPECT_TRUE(Pack() == seen);
+
+  damage_signature();
+  ASSERT_OK(RemoveTraces(*store_, image_.chain()));
+  ASSERT_OK(Publish(kRunsBig));
+  EXPECT_EQ(ChunksInPack(), 6U) << "the guess";
 }
 
 TEST_F(BootPublisherTest, EveryFailingCallIsToldOrChangesNothing) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "backend/publish/boot_verifier.h"
+#include "backend/publish/trace_publisher.h"
 #include "backend/store/names.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
@@ -23,6 +25,20 @@ class SignerTest : public ::testing::Test {
   }
   absl::Status ReadWith(const SigningKey& key) {
     return StoreReader(store_, {.keys = {key.public_key()}}).ReadManifest(image_.chain_id).status();
+  }
+
+  // The boot pack of a start that reads two pages of the first layer.
+  void Trace(const SigningKey* key) {
+    ASSERT_OK_AND_ASSIGN(const Manifest manifest,
+                         StoreReader(store_).ReadManifest(image_.chain_id));
+    StartTrace start{image_.chain_id, {}, 1, {{0, 3, 2, 1}}};
+    for (const ManifestLayer& layer : manifest.layers) start.records.push_back(layer.record);
+    ASSERT_OK(PublishTraces(store_, manifest, {start}, key));
+  }
+  std::string BootPack() { return *store_->ReadWhole(BootPackName(image_.chain_id), 64 << 20); }
+  absl::Status CheckPack(const SigningKey& key) {
+    const std::vector<PublicKey> keys = {key.public_key()};
+    return CheckBootSignature(BootPack(), keys);
   }
 
   const testing::TempDir dir_;
@@ -65,6 +81,51 @@ TEST_F(SignerTest, WhatTheTrustedKeyDidNotSignIsNotSigned) {
   EXPECT_THAT(SignManifests(store_, std::nullopt, next_, {.keys = {key_.public_key()}}),
               StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(ReadWith(next_), Not(IsOk()));
+}
+
+TEST_F(SignerTest, TheNextKeySignsTheBootPackTooWithoutReadingTheImage) {
+  ASSERT_OK(SignManifests(store_, std::nullopt, key_, Trust()));
+  Trace(&key_);
+  ASSERT_OK_AND_ASSIGN(const auto packs, store_->List(kPacksPrefix));
+  for (const std::string& name : packs) ASSERT_OK(store_->Remove(name));
+  const Trust trust = {.keys = {key_.public_key()}};
+  ASSERT_OK_AND_ASSIGN(const SignReport report, SignManifests(store_, std::nullopt, next_, trust));
+  EXPECT_EQ(report.boot_packs, 1u);
+  EXPECT_THAT(report.left, IsEmpty());
+  EXPECT_OK(CheckPack(next_));
+  ASSERT_OK_AND_ASSIGN(const SignReport again, SignManifests(store_, std::nullopt, next_, trust));
+  EXPECT_EQ(again.boot_packs, 0u);
+}
+
+TEST_F(SignerTest, TheFirstKeySignsAnUnsignedBootPackWhosePagesAreTheImages) {
+  Trace(nullptr);
+  EXPECT_THAT(CheckPack(key_), Not(IsOk()));
+  ASSERT_OK_AND_ASSIGN(const SignReport report, SignManifests(store_, std::nullopt, key_, Trust()));
+  EXPECT_EQ(report.boot_packs, 1u);
+  EXPECT_OK(CheckPack(key_));
+  EXPECT_OK(VerifyBootPack(StoreReader(store_), image_.chain_id));
+}
+
+TEST_F(SignerTest, ABootPackOfAStrangerThatLiesIsLeftAndNamed) {
+  const SigningKey stranger = SigningKey::Generate();
+  Trace(&key_);
+  ASSERT_OK_AND_ASSIGN(const BootTable table, DecodeBootTable(BootPack(), image_.chain_id));
+  NewBootPack lie;
+  lie.chain_id = image_.chain_id;
+  lie.made_of = Sha256::Of("a lie");
+  for (const BootTable::Record& record : table.records) lie.records.push_back({record.record, ""});
+  lie.windows.push_back({std::string(kBootPageBytes, 'x'), false, true, {{0, 3, 1}}});
+  ASSERT_OK_AND_ASSIGN(const std::string pack, EncodeBootPack(lie, &stranger));
+  ASSERT_OK(store_->Replace(BootPackName(image_.chain_id), pack));
+  ASSERT_OK(SignManifests(store_, std::nullopt, next_, Trust()));
+  for (const Trust& trust : {Trust(), Trust{.keys = {next_.public_key()}}}) {
+    ASSERT_OK_AND_ASSIGN(const SignReport report, SignManifests(store_, std::nullopt, key_, trust));
+    EXPECT_EQ(report.boot_packs, 0u);
+    ASSERT_EQ(report.left.size(), 1u);
+    EXPECT_EQ(report.left[0].object, BootPackName(image_.chain_id));
+    EXPECT_TRUE(BootPack() == pack);
+    EXPECT_OK(ReadWith(key_)) << "the image itself is";
+  }
 }
 
 TEST_F(SignerTest, ADamagedStoreIsNotSigned) {

@@ -85,7 +85,7 @@ class TracePublisherTest : public ::testing::Test {
 };
 
 TEST_F(TracePublisherTest, WhatNodesLeftBecomesTheBootPackInItsOrder) {
-  ASSERT_OK(PublishBootPack(store_, image_.chain(), records_, "{}"));
+  ASSERT_OK(PublishBootPack(store_, image_.chain(), records_, "{}", nullptr));
   ASSERT_OK(LeaveTrace(*store_, Trace({{1, 3}, {0, 2}, {1, 0}})));
   ASSERT_OK(PublishAll());
   ASSERT_EQ(results_.size(), 1U);
@@ -94,7 +94,8 @@ TEST_F(TracePublisherTest, WhatNodesLeftBecomesTheBootPackInItsOrder) {
   EXPECT_THAT(ChunksInPack(), ElementsAre(std::pair(1U, 3U), std::pair(0U, 2U), std::pair(1U, 0U)));
   EXPECT_THAT(TraceObjects(), ElementsAre(MergedTraceName(image_.chain())));
   // A guess does not take its place.
-  ASSERT_OK(PublishBootPack(store_, image_.chain(), records_, R"({"config": {"Cmd": ["/x"]}})"));
+  ASSERT_OK(
+      PublishBootPack(store_, image_.chain(), records_, R"({"config": {"Cmd": ["/x"]}})", nullptr));
   EXPECT_EQ(ChunksInPack().size(), 3U);
 }
 
@@ -187,6 +188,19 @@ TEST_F(TracePublisherTest, WithAKeyThePagesAreSignedAndAnotherKeyWritesThePackAg
     const std::vector<PublicKey> trusted = {key->public_key()};
     EXPECT_OK(CheckBootSignature(pack, trusted));
   }
+}
+
+TEST_F(TracePublisherTest, APackWithAWrongSignatureIsWrittenAgain) {
+  const SigningKey key = SigningKey::Generate();
+  ASSERT_OK(PublishTraces(store_, ManifestOfImage(), {Trace({{1, 3}})}, &key));
+  const std::string name = BootPackName(image_.chain());
+  ASSERT_OK_AND_ASSIGN(const std::string pack, store_->ReadWhole(name, 64 << 20));
+  ASSERT_OK_AND_ASSIGN(const size_t table_end, BootTableBytes(pack));
+  std::string damaged = pack;
+  damaged[table_end - 1] ^= 1;
+  ASSERT_OK(store_->Replace(name, damaged));
+  ASSERT_OK(PublishTraces(store_, ManifestOfImage(), {}, &key));
+  EXPECT_TRUE(*store_->ReadWhole(name, 64 << 20) == pack);
 }
 
 TEST_F(TracePublisherTest, WhoCannotSignWritesWholeChunksForASignedImage) {

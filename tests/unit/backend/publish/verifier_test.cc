@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "backend/publish/signer.h"
+#include "backend/publish/trace_publisher.h"
+#include "backend/store/boot_pack.h"
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/pack_index.h"
@@ -222,6 +224,36 @@ TEST_F(UntrustedTest, AWrongSignatureIsDamageAndNoSignature) {
   EXPECT_THAT(Untrusted(trusted_), ElementsAre(std::pair(unsigned_, 1u)));
   ASSERT_EQ(damages_.size(), 1u);
   EXPECT_EQ(damages_[0].object, name);
+}
+
+TEST_F(UntrustedTest, ABootPackWhosePagesAStrangerSignedIsReportedAndAWrongSignatureIsDamage) {
+  ASSERT_OK(SignManifests(store_, std::nullopt, key_, {}));
+  ASSERT_OK_AND_ASSIGN(const Manifest manifest, StoreReader(store_).ReadManifest(image_.chain_id));
+  StartTrace start{image_.chain_id, {}, 1, {{0, 3, 2, 1}}};
+  for (const ManifestLayer& layer : manifest.layers) start.records.push_back(layer.record);
+  const std::string name = BootPackName(image_.chain_id);
+  ASSERT_OK(PublishTraces(store_, manifest, {start}, &strangers_));
+  EXPECT_THAT(Untrusted({}), IsEmpty());
+  EXPECT_THAT(Untrusted(trusted_),
+              ElementsAre(std::pair("its pages are not signed by a trusted key", 1u)));
+  EXPECT_THAT(damages_, IsEmpty());
+  ASSERT_OK_AND_ASSIGN(VerifyReport chain, VerifyChain(store_, image_.chain_id, {trusted_}));
+  ASSERT_EQ(chain.untrusted.size(), 1u);
+  EXPECT_EQ(chain.untrusted[0].object, name);
+
+  ASSERT_OK(PublishTraces(store_, manifest, {}, &key_));
+  EXPECT_THAT(Untrusted(trusted_), IsEmpty());
+  EXPECT_THAT(damages_, IsEmpty());
+  std::string pack = Content(name);
+  ASSERT_OK_AND_ASSIGN(const size_t table_end, BootTableBytes(pack));
+  pack[table_end - 1] ^= 1;
+  ASSERT_OK(store_->Replace(name, pack));
+  EXPECT_THAT(Untrusted(trusted_), IsEmpty());
+  ASSERT_EQ(damages_.size(), 1u);
+  EXPECT_EQ(damages_[0].object, name);
+  EXPECT_THAT(damages_[0].what, HasSubstr("signature is wrong"));
+  ASSERT_OK_AND_ASSIGN(chain, VerifyChain(store_, image_.chain_id, {trusted_}));
+  EXPECT_EQ(chain.damages.size(), 1u);
 }
 
 TEST_F(UntrustedTest, ASignedChainWhoseGrantsAreNotIsReported) {

@@ -105,8 +105,24 @@ TEST_F(BootPagesTest, AnotherTableUnderTheSameSignatureIsNotBelieved) {
   const std::string forged =
       other.substr(0, other_needed - kSlot) + one.substr(needed - kSlot, kSlot);
   ASSERT_OK(DecodeBootTable(forged, image_.chain()));
-  EXPECT_THAT(CheckBootSignature(forged, trusted_),
-              StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(CheckBootSignature(forged, trusted_), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(BootPagesTest, SignedAgainItIsTheSamePackOfTheNextKey) {
+  const SigningKey next = SigningKey::Generate();
+  const std::vector<PublicKey> trusts_next = {next.public_key()};
+  for (const SigningKey* before : {&key_, static_cast<const SigningKey*>(nullptr)}) {
+    std::string pack = Pack({{0, 5, 3}}, before);
+    SignBootPack(next, &pack);
+    EXPECT_TRUE(pack == Pack({{0, 5, 3}}, &next));
+    EXPECT_OK(CheckBootSignature(pack, trusts_next));
+  }
+  testing::WriteBootPackOf(store_, image_, {{0, 1, 2}});
+  ASSERT_OK_AND_ASSIGN(const std::string chunks,
+                       store_->ReadWhole(BootPackName(image_.chain()), 64 << 20));
+  std::string pack = chunks;
+  SignBootPack(next, &pack);
+  EXPECT_TRUE(pack == chunks);
 }
 
 }  // namespace

@@ -25,12 +25,13 @@ class BootWriterTest : public ::testing::Test {
     }
   }
 
-  absl::Status Write(const BootPlan& trace) {
+  absl::Status Write(const BootPlan& trace, const SigningKey* key = nullptr) {
     ChainReader chain(&reader_, layers_);
-    return WriteBootPack(*store_, image_.chain(), chain, trace, nullptr);
+    return WriteBootPack(*store_, image_.chain(), chain, trace, key);
   }
-  bool Has(BootOrigin origin, const std::string& made_of) {
-    const auto has = HasBootPack(*store_, image_.chain(), records_, origin, Sha256::Of(made_of));
+  bool Has(BootOrigin origin, const std::string& made_of, const SigningKey* key = nullptr) {
+    const auto has =
+        HasBootPack(*store_, image_.chain(), records_, origin, Sha256::Of(made_of), key);
     EXPECT_OK(has);
     return has.ok() && *has;
   }
@@ -109,6 +110,25 @@ TEST_F(BootWriterTest, APackThatIsCutShortOrDamagedAtItsBeginningIsNone) {
   damaged[40] ^= 1;
   ASSERT_OK(store_->Replace(name, damaged));
   EXPECT_FALSE(Has(BootOrigin::kGuess, "a"));
+}
+
+TEST_F(BootWriterTest, APackWhosePagesAreNotSignedWithTheKeyIsNoneForWhoHasIt) {
+  const SigningKey key = SigningKey::Generate();
+  const SigningKey other = SigningKey::Generate();
+  ASSERT_OK(Write({BootOrigin::kTrace, Sha256::Of("t"), {}, {{1, 0, 2}}}, &key));
+  EXPECT_TRUE(Has(BootOrigin::kTrace, "t", &key));
+  EXPECT_TRUE(Has(BootOrigin::kGuess, "a", &key));
+  EXPECT_FALSE(Has(BootOrigin::kTrace, "t", &other));
+  const std::string name = BootPackName(image_.chain());
+  ASSERT_OK_AND_ASSIGN(const std::string pack, store_->ReadWhole(name, 64 << 20));
+  ASSERT_OK_AND_ASSIGN(const size_t table_end, BootTableBytes(pack));
+  for (const size_t byte : {table_end - 96, table_end - 65, table_end - 64, table_end - 1}) {
+    std::string damaged = pack;
+    damaged[byte] ^= 1;
+    ASSERT_OK(store_->Replace(name, damaged));
+    EXPECT_FALSE(Has(BootOrigin::kTrace, "t", &key)) << byte;
+    EXPECT_FALSE(Has(BootOrigin::kGuess, "a", &key)) << byte;
+  }
 }
 
 TEST_F(BootWriterTest, ATraceWithChunksThatThereAreNotIsInvalid) {
