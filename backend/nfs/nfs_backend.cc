@@ -102,6 +102,8 @@ void NfsBackend::Finished() {
 
 absl::StatusOr<ObjectInfo> NfsBackend::Stat(std::string_view name) {
   RETURN_IF_ERROR(ValidateObjectName(name));
+  // As it is now: maintenance decides by it.
+  session_->Forget(std::string(name));
   const absl::StatusOr<Found> found = session_->Find(std::string(name));
   if (!found.ok()) return nfs::ObjectError(found.status(), name);
   const nfs::Attributes& attributes = found->node.attributes;

@@ -6,6 +6,7 @@
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "backend/store/names.h"
+#include "backend/store/references.h"
 
 namespace slacker {
 namespace {
@@ -83,8 +84,7 @@ absl::StatusOr<std::vector<PackedChunk>> IndexFile::ReadBuckets(uint32_t first, 
 
 absl::StatusOr<IndexCatalog> OpenIndexes(Backend& backend) {
   IndexCatalog catalog;
-  ASSIGN_OR_RETURN(const auto trash, backend.List(kTrashPrefix));
-  const std::set<std::string> condemned(trash.begin(), trash.end());
+  ASSIGN_OR_RETURN(const auto condemned, CondemnedNames(backend));
   // Before the packs: a merge that ends meanwhile is found, or its sources are.
   ASSIGN_OR_RETURN(const auto names, backend.List(kIndexesPrefix));
   ASSIGN_OR_RETURN(const auto pack_names, backend.List(kPacksPrefix));

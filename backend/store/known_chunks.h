@@ -39,7 +39,7 @@ class KnownChunks {
  public:
   static constexpr uint64_t kMaxLooseChunks = 256 << 10;
 
-  // Names below trash/ at the time that the publication began.
+  // CondemnedNames (references.h) at the time that the publication began.
   KnownChunks(Backend* backend, absl::flat_hash_set<std::string> condemned,
               uint64_t max_loose_chunks = kMaxLooseChunks);
   ~KnownChunks();

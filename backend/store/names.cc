@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/base/codec.h"
+#include "backend/base/random.h"
 #include "backend/base/status.h"
 
 namespace slacker {
@@ -10,6 +11,8 @@ namespace {
 
 constexpr std::string_view kIndexSuffix = ".idx";
 constexpr size_t kHexDigits = 64;
+constexpr size_t kIdDigits = 32;
+constexpr std::string_view kHex = "0123456789abcdef";
 constexpr std::string_view kUnsigned = "unsigned";
 constexpr std::string_view kPublic = "public";
 
@@ -112,7 +115,39 @@ std::string TrashName(std::string_view condemned) { return Flat(kTrashPrefix, co
 std::string QuarantineName(std::string_view name) {
   return std::string(kQuarantinePrefix) + std::string(name);
 }
-std::string RemovedName(std::string_view name) { return Flat(kRemovedPrefix, name); }
+std::string ClaimName(std::string_view condemned, std::string_view run) {
+  return TrashName(condemned) + "." + std::string(run);
+}
+std::string RemovedName(std::string_view name, std::string_view id) {
+  return Flat(kRemovedPrefix, name) + "." + std::string(id);
+}
+
+std::string NewMaintenanceId(int64_t now_unix_seconds) {
+  std::string id(kIdDigits / 2, '0');
+  auto rest = static_cast<uint64_t>(now_unix_seconds);
+  for (size_t i = id.size(); i-- > 0; rest >>= 4) id[i] = kHex[rest & 0xf];
+  return id + RandomHex().substr(kIdDigits / 2);
+}
+
+int64_t TimeOfMaintenanceId(std::string_view id) {
+  uint64_t time = 0;
+  for (const char digit : id.substr(0, kIdDigits / 2)) time = time << 4 | kHex.find(digit);
+  return static_cast<int64_t>(time);
+}
+
+FlatName ParseFlatName(std::string_view name) {
+  std::string_view flat = name.substr(name.find('/') + 1);
+  FlatName parsed;
+  const size_t dot = flat.rfind('.');
+  if (dot != flat.npos && flat.size() - dot - 1 == kIdDigits &&
+      flat.find_first_not_of(kHex, dot + 1) == flat.npos) {
+    parsed.id = flat.substr(dot + 1);
+    flat = flat.substr(0, dot);
+  }
+  parsed.object = flat;
+  std::replace(parsed.object.begin(), parsed.object.end(), '_', '/');
+  return parsed;
+}
 
 absl::StatusOr<Digest> ParsePackIndexName(std::string_view name) {
   if (name.size() != kPacksPrefix.size() + kHexDigits + kIndexSuffix.size() ||

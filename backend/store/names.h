@@ -69,9 +69,20 @@ absl::StatusOr<Digest> ParseDigestName(std::string_view name, std::string_view p
 
 std::string IndexName(const Digest& id);  // indexes/<hex>
 // trash/<name> and removed/<name>, with "_" for each "/" of the name: one directory each, which
-// nothing needs to be made in before something can go.
+// nothing needs to be made in before something can go. Behind a "." there may be an ID: of the
+// collection that is about to remove the object (ClaimName), of the removal (RemovedName).
 std::string TrashName(std::string_view condemned);
-std::string RemovedName(std::string_view name);
+std::string ClaimName(std::string_view condemned, std::string_view run);
+std::string RemovedName(std::string_view name, std::string_view id);
+// 32 hex digits, which nobody else uses: first 16 of the store's time, then random ones.
+std::string NewMaintenanceId(int64_t now_unix_seconds);
+int64_t TimeOfMaintenanceId(std::string_view id);
+// What a name below trash/ or removed/ says.
+struct FlatName {
+  std::string object;  // the name of the object
+  std::string id;      // or empty
+};
+FlatName ParseFlatName(std::string_view name);
 std::string QuarantineName(std::string_view name);  // quarantine/<name>
 
 }  // namespace slacker

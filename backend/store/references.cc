@@ -30,6 +30,24 @@ absl::Status DecodeSet(Decoder& in, std::set<Digest>* digests) {
   return absl::OkStatus();
 }
 
+// Where the object of this name is that was written last; then the one that was removed last.
+absl::StatusOr<std::string> LastRemoved(Backend& backend, const std::string& name) {
+  ASSIGN_OR_RETURN(const auto names, backend.List(kRemovedPrefix));
+  std::string last;
+  int64_t last_written = 0;
+  for (const std::string& removed : names) {  // sorted by the times of their removal
+    if (ParseFlatName(removed).object != name) continue;
+    const auto info = backend.Stat(removed);
+    if (absl::IsNotFound(info.status())) continue;
+    RETURN_IF_ERROR(info.status());
+    if (!last.empty() && info->modified_unix_seconds < last_written) continue;
+    last = removed;
+    last_written = info->modified_unix_seconds;
+  }
+  if (last.empty()) return NotFound("nothing that was removed was " + name);
+  return last;
+}
+
 absl::Status Gone(const std::string& name) {
   return Aborted("maintenance of the store is removing " + name);
 }
@@ -102,8 +120,7 @@ absl::Status Intent::Declare(const StoreReferences& more) {
 }
 
 absl::Status Intent::CheckPacks() {
-  ASSIGN_OR_RETURN(const auto names, backend_->List(kTrashPrefix));
-  const std::set<std::string> trash(names.begin(), names.end());
+  ASSIGN_OR_RETURN(const auto trash, CondemnedNames(*backend_));
   absl::Status gone;
   gone_.clear();
   for (const Digest& pack : declared_.packs) {
@@ -136,10 +153,18 @@ absl::Status Intent::Check() {
   return absl::OkStatus();
 }
 
-// By copying: a name that somebody has given to other content meanwhile is not taken away.
+absl::StatusOr<absl::flat_hash_set<std::string>> CondemnedNames(Backend& backend) {
+  ASSIGN_OR_RETURN(const auto names, backend.List(kTrashPrefix));
+  absl::flat_hash_set<std::string> condemned;
+  for (const std::string& name : names) condemned.insert(TrashName(ParseFlatName(name).object));
+  return condemned;
+}
+
 absl::Status RestoreRemoved(Backend& backend, const std::string& name) {
-  const std::string removed = RemovedName(name);
-  RETURN_IF_ERROR(backend.Stat(removed).status());
+  const absl::Status there = backend.Stat(name).status();
+  if (!absl::IsNotFound(there)) return there;
+  ASSIGN_OR_RETURN(const std::string removed, LastRemoved(backend, name));
+  // By copying: a name that somebody has given to other content meanwhile is not taken away.
   ASSIGN_OR_RETURN(const auto writer, backend.Create(name));
   for (uint64_t at = 0;; at += kStepBytes) {
     ASSIGN_OR_RETURN(const std::string bytes, backend.Read(removed, at, kStepBytes));

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "backend/backend.h"
 #include "backend/base/digest.h"
@@ -71,8 +72,11 @@ class Intent {
   int64_t written_nanos_ = 0;        // 0 = never
 };
 
-// Brings an object back that maintenance has removed a moment ago, unless it is there. NOT_FOUND when
-// it was not removed, or has gone for good.
+// trash/<name> of everything that is condemned, also of what a collection is removing just now.
+absl::StatusOr<absl::flat_hash_set<std::string>> CondemnedNames(Backend& backend);
+
+// Brings an object back that maintenance has removed a moment ago, unless it is there: of several that
+// had the name the last one. NOT_FOUND when it was not removed, or has gone for good.
 absl::Status RestoreRemoved(Backend& backend, const std::string& name);
 
 }  // namespace slacker

@@ -149,8 +149,12 @@ absl::StatusOr<Digest> Writer::AddLayer(const LayerTables& layer) {
 }
 
 absl::Status Writer::ReplaceIfDifferent(const std::string& name, const std::string& content) {
-  const auto present = backend_->ReadWhole(name, content.size());
-  if (present.ok() && *present == content) return absl::OkStatus();
+  // Looked at first: a read alone may be of what somebody has just replaced, or removed.
+  const auto info = backend_->Stat(name);
+  if (info.ok() && info->size_bytes == content.size()) {
+    const auto present = backend_->ReadWhole(name, content.size());
+    if (present.ok() && *present == content) return absl::OkStatus();
+  }
   RETURN_IF_ERROR(backend_->Replace(name, content));
   other_bytes_ += content.size();
   return absl::OkStatus();
@@ -169,8 +173,8 @@ absl::Status Writer::DeclareLayer(const Digest& record, const Locations& locatio
 absl::Status Writer::Relocate(const PagedBytes& digests, Locations* locations) {
   std::set<std::string> gone;
   for (const Digest& pack : intent_->gone()) gone.insert(PackName(pack));
-  ASSIGN_OR_RETURN(const auto names, backend_->List(kTrashPrefix));
-  KnownChunks known(backend_.get(), {names.begin(), names.end()});
+  ASSIGN_OR_RETURN(auto condemned, CondemnedNames(*backend_));
+  KnownChunks known(backend_.get(), std::move(condemned));
   Locations moved;
   absl::flat_hash_map<std::string, uint32_t> numbers;
   PagedBytesReader rows(digests);
@@ -285,8 +289,7 @@ absl::Status Writer::CommitManifests(const std::vector<ManifestLayer>& layers,
 
 absl::StatusOr<std::unique_ptr<StoreWriter>> StoreWriter::Open(std::shared_ptr<Backend> backend,
                                                                const Options& options) {
-  ASSIGN_OR_RETURN(const auto names, backend->List(kTrashPrefix));
-  absl::flat_hash_set<std::string> condemned(names.begin(), names.end());
+  ASSIGN_OR_RETURN(auto condemned, CondemnedNames(*backend));
   if (!condemned.contains(std::string(kReserveName))) RETURN_IF_ERROR(KeepReserve(*backend));
   return std::make_unique<Writer>(std::move(backend), options, std::move(condemned));
 }

@@ -1,13 +1,12 @@
 #include "backend/upkeep/chunk_mover.h"
 
-#include <set>
 #include <utility>
 
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/record/zstd_codec.h"
 #include "backend/store/names.h"
-#include "backend/upkeep/trash.h"
+#include "backend/store/references.h"
 
 namespace slacker {
 namespace {
@@ -107,8 +106,7 @@ absl::Status ChunkMover::Append(Place* place, const Digest& digest, std::string_
 
 absl::Status ChunkMover::Finish() {
   if (chunks_.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const auto trash, backend_->List(kTrashPrefix));
-  const std::set<std::string> condemned(trash.begin(), trash.end());
+  ASSIGN_OR_RETURN(const auto condemned, CondemnedNames(*backend_));
   Digest id = Sha256::Of(open_);
   while (condemned.contains(TrashName(PackName(id)))) {
     open_ += '\0';  // maintenance may be removing this name

@@ -18,7 +18,9 @@ namespace {
 
 class Collector {
  public:
-  Collector(Backend* backend, const GcOptions& options) : backend_(backend), options_(options) {}
+  // `run`: its ID, set when there is none yet.
+  Collector(Backend* backend, const GcOptions& options, std::string* run)
+      : backend_(backend), options_(options), run_(run) {}
 
   absl::StatusOr<GcReport> Run() {
     RETURN_IF_ERROR(LookAtClock());
@@ -46,6 +48,7 @@ class Collector {
       return absl::OkStatus();
     }
     ASSIGN_OR_RETURN(now_, StoreNow(*backend_));
+    if (run_->empty()) *run_ = NewMaintenanceId(now_);
     return absl::OkStatus();
   }
 
@@ -86,41 +89,84 @@ class Collector {
   absl::Status Pass() {
     report_.in_use = report_.young = report_.waiting = {};
     report_.foreign.clear();
-    // Before the marks: what is removed was condemned when all references were looked at.
-    ASSIGN_OR_RETURN(const std::vector<Condemned> trash, ListTrash(*backend_));
-    ASSIGN_OR_RETURN(marks_, Mark(*backend_, {.now = now_}));
-    report_.unreadable = marks_.unreadable;
+    // All of this before the marks: what is removed was condemned, and by a mark that nobody else takes
+    // away, when all references were looked at.
+    ASSIGN_OR_RETURN(std::vector<Condemned> trash, ListTrash(*backend_));
+    ASSIGN_OR_RETURN(removed_, ListRemoved(*backend_));
+    RETURN_IF_ERROR(ClaimDue(&trash));
+    RETURN_IF_ERROR(LookAtReferences());
     SLACKER_FAILPOINT("gc.marked");
-    trashed_.clear();
     std::vector<Condemned> due;
     for (const Condemned& condemned : trash) RETURN_IF_ERROR(Judge(condemned, &due));
     RETURN_IF_ERROR(RemoveAll(due));
     return CondemnGarbage();
   }
 
+  bool IsDue(const Condemned& condemned) const {
+    if (!IsCondemnable(condemned.id.kind)) return false;
+    if (now_ - condemned.since < options_.grace_seconds) return false;
+    return condemned.run.empty() || condemned.run == *run_ ||
+           IsAbandoned(condemned, now_, std::min(options_.grace_seconds, kDaySeconds));
+  }
+
+  // Without those that another run was faster with.
+  absl::Status ClaimDue(std::vector<Condemned>* trash) {
+    trashed_.clear();
+    std::vector<Condemned> left;
+    for (Condemned& condemned : *trash) {
+      bool claimed = true;
+      if (!options_.dry_run && IsDue(condemned)) {
+        ASSIGN_OR_RETURN(claimed, Claim(*backend_, *run_, &condemned));
+        SLACKER_FAILPOINT("gc.claimed");
+      }
+      if (!claimed) trashed_.insert(condemned.name);
+      if (claimed) left.push_back(std::move(condemned));
+    }
+    *trash = std::move(left);
+    return absl::OkStatus();
+  }
+
+  absl::Status LookAtReferences() {
+    auto marks = Mark(*backend_, {.now = now_});
+    if (absl::IsDataLoss(marks.status()) && !options_.dry_run && !removed_.empty()) {
+      // A run that ended before it looked again may have removed what is missing.
+      std::vector<Condemned> all;
+      for (const auto& [name, names] : removed_) {
+        all.push_back({.name = name, .id = IdentifyObject(name)});
+      }
+      ASSIGN_OR_RETURN(const SecondLook look, LookAgain(*backend_, now_, all));
+      NoteRestored(look);
+      if (!look.restored.empty()) marks = Mark(*backend_, {.now = now_});
+    }
+    RETURN_IF_ERROR(marks.status());
+    marks_ = *std::move(marks);
+    report_.unreadable = marks_.unreadable;
+    return absl::OkStatus();
+  }
+
   absl::Status Judge(const Condemned& condemned, std::vector<Condemned>* due) {
     const std::string& name = condemned.name;
     if (!IsCondemnable(condemned.id.kind)) {
-      report_.foreign.push_back(TrashName(name));
+      report_.foreign.push_back(condemned.mark);
       return absl::OkStatus();
     }
     const auto info = backend_->Stat(name);
     if (!info.ok() && !absl::IsNotFound(info.status())) return info.status();
-    const bool gone = !info.ok() && MayComeBack(condemned.id.kind);
-    if (InUse(condemned.id, info)) {
+    const bool is_others = !condemned.run.empty() && !IsDue(condemned);
+    if (!is_others && InUse(condemned.id, info)) {
       // A chain that only nodes have: its image was removed, but this tells what they need.
-      if (gone && !marks_.IsPublished(condemned.id)) return absl::OkStatus();
-      if (gone) RETURN_IF_ERROR(Restore(name));
+      if (!info.ok() && !marks_.IsPublished(condemned.id)) return Keep(condemned);
+      if (!info.ok()) RETURN_IF_ERROR(Restore(name));
       ++report_.reprieved;
       report_.actions.push_back("reprieve " + name);
-      return options_.dry_run ? absl::OkStatus() : Reprieve(*backend_, name);
+      return Forget(condemned);
     }
     // Written anew since: it may be condemned anew.
-    if (info.ok() && info->modified_unix_seconds > condemned.since) return absl::OkStatus();
+    if (info.ok() && info->modified_unix_seconds > condemned.since) return Keep(condemned);
     trashed_.insert(name);
-    if (now_ - condemned.since < options_.grace_seconds || !marks_.unreadable.empty()) {
+    if (!IsDue(condemned) || !marks_.unreadable.empty()) {
       if (info.ok()) Count(&report_.waiting, info->size_bytes);
-      return absl::OkStatus();
+      return Keep(condemned);
     }
     if (info.ok()) {
       Count(&report_.removed, info->size_bytes);
@@ -136,6 +182,7 @@ class Collector {
   }
 
   absl::Status Restore(const std::string& name) {
+    if (!removed_.contains(name)) return absl::OkStatus();
     ++report_.restored;
     report_.actions.push_back("restore " + name);
     if (options_.dry_run) return absl::OkStatus();
@@ -143,26 +190,84 @@ class Collector {
     return absl::IsNotFound(restored) ? absl::OkStatus() : restored;
   }
 
+  void NoteRestored(const SecondLook& look) {
+    report_.restored += look.restored.size();
+    for (const std::string& name : look.restored) report_.actions.push_back("restore " + name);
+  }
+
+  // Condemned as before.
+  absl::Status Keep(const Condemned& condemned) {
+    return condemned.run == *run_ && !options_.dry_run ? Release(*backend_, condemned)
+                                                       : absl::OkStatus();
+  }
+
+  // Not condemned any more; with what was removed of that name and had been seen before the marks, or
+  // was looked at again since.
+  absl::Status Forget(const Condemned& condemned) {
+    if (options_.dry_run) return absl::OkStatus();
+    // In this order: what was removed is never without its mark.
+    RETURN_IF_ERROR(ForgetRemoved(condemned.name));
+    return backend_->Remove(condemned.mark);
+  }
+
+  absl::Status ForgetRemoved(const std::string& name) {
+    const auto found = removed_.find(name);
+    if (found == removed_.end()) return absl::OkStatus();
+    for (const std::string& removed : found->second) RETURN_IF_ERROR(backend_->Remove(removed));
+    removed_.erase(found);
+    return absl::OkStatus();
+  }
+
   absl::Status RemoveAll(const std::vector<Condemned>& due) {
     if (options_.dry_run) return absl::OkStatus();
-    std::vector<Condemned> removed;
+    std::vector<Condemned> tried;
+    absl::Status removed;
     // Backwards: the index of a pack before the pack.
-    for (auto it = due.rbegin(); it != due.rend(); ++it) {
+    for (auto it = due.rbegin(); removed.ok() && it != due.rend(); ++it) {
       SLACKER_FAILPOINT("gc.before_remove");
-      RETURN_IF_ERROR(RemoveCondemned(*backend_, it->name));
-      if (MayComeBack(it->id.kind)) removed.push_back(*it);
+      tried.push_back(*it);
+      removed = Remove(*it);
       SLACKER_FAILPOINT("gc.removed");
     }
     // A publisher that found something before it went has declared it by now; one that comes later
-    // finds it missing.
-    ASSIGN_OR_RETURN(const SecondLook look, LookAgain(*backend_, now_, removed));
+    // finds it missing. Also after an error: it may have been carried out all the same.
+    const auto look = LookAgain(*backend_, now_, tried);
     SLACKER_FAILPOINT("gc.looked_again");
-    report_.restored += look.restored.size();
-    const absl::flat_hash_set<std::string> kept(look.needed_by_nodes.begin(),
-                                                look.needed_by_nodes.end());
-    for (auto it = due.rbegin(); it != due.rend(); ++it) {
-      if (!kept.contains(it->name)) RETURN_IF_ERROR(Reprieve(*backend_, it->name));
+    RETURN_IF_ERROR(removed);
+    RETURN_IF_ERROR(look.status());
+    NoteRestored(*look);
+    const absl::flat_hash_set<std::string> kept(look->needed_by_nodes.begin(),
+                                                look->needed_by_nodes.end());
+    for (const Condemned& condemned : tried) {
+      RETURN_IF_ERROR(kept.contains(condemned.name) ? Keep(condemned) : Forget(condemned));
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status Remove(const Condemned& condemned) {
+    const std::string& name = condemned.name;
+    ASSIGN_OR_RETURN(std::string removed, MoveToRemoved(*backend_, name, now_));
+    SLACKER_FAILPOINT("gc.moved");
+    const ObjectKind kind = condemned.id.kind;
+    if (kind == ObjectKind::kPack || kind == ObjectKind::kPackIndex) {
+      // Publishers do not rely on packs that are condemned, and this one was all the time since before
+      // the marks, if it still is.
+      const absl::Status mine = backend_->Stat(condemned.mark).status();
+      if (absl::IsNotFound(mine)) {
+        const absl::Status restored = RestoreRemoved(*backend_, name);
+        if (!absl::IsNotFound(restored)) RETURN_IF_ERROR(restored);
+        return backend_->Remove(removed);
+      }
+      RETURN_IF_ERROR(mine);
+      RETURN_IF_ERROR(backend_->Remove(removed));  // at once: others may need the room
+      return ForgetRemoved(name);
+    }
+    if (kind == ObjectKind::kLease) {
+      const auto info = backend_->Stat(removed);
+      // Renewed at the last moment.
+      if (InUse(condemned.id, info)) RETURN_IF_ERROR(RestoreRemoved(*backend_, name));
+    }
+    removed_[name].push_back(std::move(removed));
     return absl::OkStatus();
   }
 
@@ -171,9 +276,11 @@ class Collector {
     ASSIGN_OR_RETURN(const auto names, backend_->List(""));
     for (const std::string& name : names) {
       const ObjectId id = IdentifyObject(name);
-      if (id.kind == ObjectKind::kForeign) report_.foreign.push_back(name);
-      if (id.kind == ObjectKind::kForeign || id.kind == ObjectKind::kTrash ||
-          id.kind == ObjectKind::kQuarantine || trashed_.contains(name)) {
+      const bool is_foreign =
+          id.kind == ObjectKind::kForeign || (IsCondemnable(id.kind) && !IsObjectName(name));
+      if (is_foreign) report_.foreign.push_back(name);
+      if (is_foreign || id.kind == ObjectKind::kTrash || id.kind == ObjectKind::kQuarantine ||
+          trashed_.contains(name)) {
         continue;
       }
       const auto info = backend_->Stat(name);
@@ -209,9 +316,11 @@ class Collector {
 
   Backend* const backend_;
   const GcOptions options_;
+  std::string* const run_;
   int64_t now_ = 0;
   Marks marks_;
   absl::flat_hash_set<std::string> trashed_;  // condemned already
+  Removed removed_;                           // that may go with their marks
   bool full_ = false;                         // there was no room to condemn something
   GcReport report_;
 };
@@ -219,11 +328,12 @@ class Collector {
 }  // namespace
 
 absl::StatusOr<GcReport> CollectGarbage(Backend& backend, const GcOptions& options) {
-  auto report = Collector(&backend, options).Run();
+  std::string run;
+  auto report = Collector(&backend, options, &run).Run();
   if (options.dry_run) return report;
   if (absl::IsResourceExhausted(report.status())) {
     ASSIGN_OR_RETURN(const bool more_room, UseReserve(backend));
-    if (more_room) report = Collector(&backend, options).Run();
+    if (more_room) report = Collector(&backend, options, &run).Run();
   }
   if (report.ok()) RETURN_IF_ERROR(KeepReserve(backend));
   return report;

@@ -9,6 +9,7 @@
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/references.h"
+#include "backend/upkeep/trash.h"
 
 namespace slacker {
 namespace {
@@ -114,7 +115,7 @@ class Marker {
     }
     // Their images may have been removed from the store: what was removed tells what they were. Listed
     // after all of these were looked for where they are removed from.
-    ASSIGN_OR_RETURN(removed_, backend_->List(kRemovedPrefix));
+    ASSIGN_OR_RETURN(removed_, ListRemoved(*backend_));
     for (const Digest& chain : leased) {
       if (!marks_.chains.contains(chain)) {
         RETURN_IF_ERROR(MarkChain(chain, Place::kRemoved).status());
@@ -126,15 +127,14 @@ class Marker {
   // Where manifests are looked for, and for whom.
   enum class Place { kPublished, kLeased, kRemoved };
 
-  // The names of its manifests, as if they were in their place.
+  // Where its manifests are.
   absl::StatusOr<std::vector<std::string>> ManifestsOf(const Digest& chain, Place place) {
     const std::string folder = std::string(kManifestsPrefix) + chain.ToHex() + "/";
     if (place != Place::kRemoved) return backend_->List(folder);
-    const std::string prefix = RemovedName(folder);
     std::vector<std::string> names;
-    for (auto it = std::lower_bound(removed_.begin(), removed_.end(), prefix);
-         it != removed_.end() && it->starts_with(prefix); ++it) {
-      names.push_back(folder + it->substr(prefix.size()));
+    for (auto it = removed_.lower_bound(folder);
+         it != removed_.end() && it->first.starts_with(folder); ++it) {
+      names.insert(names.end(), it->second.begin(), it->second.end());
     }
     return names;
   }
@@ -145,8 +145,8 @@ class Marker {
     ASSIGN_OR_RETURN(const auto names, ManifestsOf(chain, place));
     bool found = false;
     for (const std::string& name : names) {
-      const auto manifest =
-          ReadManifestAt(*backend_, place == Place::kRemoved ? RemovedName(name) : name, name);
+      const auto manifest = ReadManifestAt(
+          *backend_, name, place == Place::kRemoved ? ParseFlatName(name).object : name);
       if (absl::IsNotFound(manifest.status()) || Lenient(manifest.status())) continue;
       RETURN_IF_ERROR(manifest.status());
       found = true;
@@ -187,8 +187,8 @@ class Marker {
   Backend* const backend_;
   const MarkOptions options_;
   Marks marks_;
-  absl::flat_hash_set<Digest> intents_;              // chains that are being published
-  std::vector<std::string> removed_;                 // names below removed/, sorted
+  absl::flat_hash_set<Digest> intents_;  // chains that are being published
+  Removed removed_;
   std::array<absl::flat_hash_set<Digest>, 3> done_;  // of each Place
   absl::flat_hash_set<Digest> in_order_;
 };
@@ -220,6 +220,11 @@ bool Marks::IsPublished(const ObjectId& object) const {
                         object.kind == ObjectKind::kBootPack || object.kind == ObjectKind::kTrace ||
                         object.kind == ObjectKind::kLayerChain;
   return of_chain ? chains.contains(object.digest) : Has(object);
+}
+
+bool Marks::HasUnreadableIntent() const {
+  return std::any_of(unreadable.begin(), unreadable.end(),
+                     [](const std::string& name) { return name.starts_with(kIntentsPrefix); });
 }
 
 absl::StatusOr<Marks> Mark(Backend& backend, const MarkOptions& options) {

@@ -36,6 +36,12 @@ struct Marks {
   bool Has(const ObjectId& object) const;
   // The same, but for objects of chains that only leases name.
   bool IsPublished(const ObjectId& object) const;
+  // The same two, as far as anybody can tell while there is something unreadable.
+  bool MayNeed(const ObjectId& object) const { return Has(object) || !unreadable.empty(); }
+  bool MayPublish(const ObjectId& object) const {
+    return IsPublished(object) || HasUnreadableIntent();
+  }
+  bool HasUnreadableIntent() const;
 };
 
 struct MarkOptions {

@@ -57,8 +57,11 @@ ObjectId IdentifyObject(std::string_view name) {
 }
 
 bool IsObjectName(std::string_view name) {
+  const ObjectKind kind = IdentifyObject(name).kind;
+  // Below trash/ a name with one could be that of another object.
+  if (kind != ObjectKind::kTrash && name.find('_') != name.npos) return false;
   const auto slashes = std::count(name.begin(), name.end(), '/');
-  switch (IdentifyObject(name).kind) {
+  switch (kind) {
     case ObjectKind::kManifest:
     case ObjectKind::kTrace:
     case ObjectKind::kLease:

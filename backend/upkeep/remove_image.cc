@@ -38,7 +38,9 @@ absl::StatusOr<std::vector<Condemned>> ObjectsOf(Backend& backend, const std::se
     for (const Digest& chain : chains) {
       if (marks.chains.contains(chain)) continue;
       ASSIGN_OR_RETURN(const auto names, backend.List(std::string(prefix) + chain.ToHex() + "/"));
-      for (const std::string& name : names) objects.push_back({name, IdentifyObject(name), 0});
+      for (const std::string& name : names) {
+        objects.push_back({.name = name, .id = IdentifyObject(name)});
+      }
     }
   }
   return objects;
@@ -58,14 +60,22 @@ absl::Status RemoveAll(Backend& backend, const std::vector<ImageEntry>& entries,
   SLACKER_FAILPOINT("rm.condemned");
   ASSIGN_OR_RETURN(const Marks marks, Mark(backend, look));
   std::vector<Condemned> gone;
+  absl::Status status;
   for (const Condemned& object : objects) {
-    if (marks.IsPublished(object.id)) continue;  // published again meanwhile
-    RETURN_IF_ERROR(RemoveCondemned(backend, object.name));
+    if (marks.MayPublish(object.id)) continue;  // published again meanwhile
     gone.push_back(object);
+    status = MoveToRemoved(backend, object.name, now).status();
+    if (!status.ok()) break;
     ++(object.id.kind == ObjectKind::kGrant ? removed->grants : removed->manifests);
     SLACKER_FAILPOINT("rm.removed");
   }
-  RETURN_IF_ERROR(LookAgain(backend, now, gone).status());
+  // Also after an error: it may have been carried out all the same.
+  status.Update(LookAgain(backend, now, gone).status());
+  RETURN_IF_ERROR(status);
+  if (marks.HasUnreadableIntent()) {
+    return Unavailable("an intent cannot be read (" + marks.unreadable[0] +
+                       "): manifests that it may rely on are left until gc takes them");
+  }
   for (const Digest& chain : all) removed->kept_chains += marks.chains.contains(chain) ? 1 : 0;
   return absl::OkStatus();
 }

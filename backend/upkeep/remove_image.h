@@ -22,6 +22,7 @@ struct RemovedImages {
 // Removes the entries; then the grants and manifests, of all keys, of these chains and of their
 // prefixes, as far as no other image has them. Entries of other names for one of these chains keep
 // it. A publication of such an image at the same time is not harmed. Can be repeated after an error.
+// UNAVAILABLE also while there is an intent that cannot be read: the manifests stay until gc takes them.
 absl::StatusOr<RemovedImages> RemoveImages(Backend& backend, const std::vector<ImageEntry>& entries,
                                            const std::vector<Digest>& chains);
 

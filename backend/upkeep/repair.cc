@@ -16,6 +16,7 @@
 #include "backend/upkeep/compact.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/objects.h"
+#include "backend/upkeep/trash.h"
 
 namespace slacker {
 namespace {
@@ -122,11 +123,10 @@ absl::StatusOr<bool> Repairer::RestoreManifest(const std::string& image) {
   ASSIGN_OR_RETURN(const auto present, backend_->List(folder));
   // Published again meanwhile: nothing to mend, unless it is another image's entry.
   if (!present.empty()) return image == ImageName(entry->name, entry->platform);
-  ASSIGN_OR_RETURN(const auto removed, backend_->List(kRemovedPrefix));
+  ASSIGN_OR_RETURN(const Removed removed, ListRemoved(*backend_));
   bool restored = false;
-  for (const std::string& name : removed) {
-    if (!name.starts_with(RemovedName(folder))) continue;
-    const std::string object = folder + name.substr(RemovedName(folder).size());
+  for (const auto& [object, names] : removed) {
+    if (!object.starts_with(folder)) continue;
     RETURN_IF_ERROR(RestoreRemoved(*backend_, object));
     Note(object, "brought back: it had been removed");
     restored = true;

@@ -1,8 +1,7 @@
 #include "backend/upkeep/trash.h"
 
-#include <algorithm>
 #include <set>
-#include <string_view>
+#include <utility>
 
 #include "backend/base/status.h"
 #include "backend/store/names.h"
@@ -12,12 +11,7 @@
 namespace slacker {
 namespace {
 
-// The name of the object, of what is called `flat` below trash/ or removed/.
-std::string ObjectOf(std::string_view flat) {
-  std::string name(flat);
-  std::replace(name.begin(), name.end(), '_', '/');
-  return name;
-}
+bool IsPack(ObjectKind kind) { return kind == ObjectKind::kPack || kind == ObjectKind::kPackIndex; }
 
 }  // namespace
 
@@ -40,35 +34,39 @@ bool IsCondemnable(ObjectKind kind) {
   }
 }
 
-bool MayComeBack(ObjectKind kind) {
-  return IsCondemnable(kind) && kind != ObjectKind::kPack && kind != ObjectKind::kPackIndex;
-}
-
 absl::StatusOr<std::vector<Condemned>> ListTrash(Backend& backend) {
   ASSIGN_OR_RETURN(const auto names, backend.List(kTrashPrefix));
   std::vector<Condemned> condemned;
   for (const std::string& name : names) {
     if (name == kClockName || name == kReserveName) continue;
-    if (IdentifyObject(name).kind != ObjectKind::kTrash) continue;  // not ours
     const auto info = backend.Stat(name);
     if (absl::IsNotFound(info.status())) continue;
     RETURN_IF_ERROR(info.status());
-    std::string object = ObjectOf(name.substr(kTrashPrefix.size()));
-    const ObjectId id = IdentifyObject(object);
-    condemned.push_back({std::move(object), id, info->modified_unix_seconds});
+    FlatName flat = ParseFlatName(name);
+    const ObjectId id = IdentifyObject(flat.object);
+    condemned.push_back(
+        {std::move(flat.object), id, info->modified_unix_seconds, name, std::move(flat.id)});
   }
   return condemned;
 }
 
+absl::StatusOr<Removed> ListRemoved(Backend& backend) {
+  ASSIGN_OR_RETURN(const auto names, backend.List(kRemovedPrefix));
+  Removed removed;
+  for (const std::string& name : names) removed[ParseFlatName(name).object].push_back(name);
+  return removed;
+}
+
 absl::Status CondemnRemoved(Backend& backend) {
   // In this order: what is removed was condemned before, and stays so until it is forgotten.
-  ASSIGN_OR_RETURN(const auto removed, backend.List(kRemovedPrefix));
-  for (const std::string& name : removed) {
-    const std::string object = ObjectOf(name.substr(kRemovedPrefix.size()));
-    if (!IsCondemnable(IdentifyObject(object).kind)) continue;
-    const absl::Status there = backend.Stat(TrashName(object)).status();
-    if (absl::IsNotFound(there)) RETURN_IF_ERROR(Condemn(backend, object));
-    if (!absl::IsNotFound(there)) RETURN_IF_ERROR(there);
+  ASSIGN_OR_RETURN(const Removed removed, ListRemoved(backend));
+  if (removed.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto condemned, CondemnedNames(backend));
+  for (const auto& [object, names] : removed) {
+    if (!IsCondemnable(IdentifyObject(object).kind) || condemned.contains(TrashName(object))) {
+      continue;
+    }
+    RETURN_IF_ERROR(Condemn(backend, object));
   }
   return absl::OkStatus();
 }
@@ -77,17 +75,33 @@ absl::Status Condemn(Backend& backend, const std::string& name) {
   return backend.Replace(TrashName(name), "");
 }
 
-absl::Status Reprieve(Backend& backend, const std::string& name) {
-  // In this order: what was removed is never without its mark.
-  if (MayComeBack(IdentifyObject(name).kind)) RETURN_IF_ERROR(backend.Remove(RemovedName(name)));
-  return backend.Remove(TrashName(name));
+absl::StatusOr<bool> Claim(Backend& backend, const std::string& run, Condemned* condemned) {
+  if (condemned->run == run) return true;
+  std::string claim = ClaimName(condemned->name, run);
+  const absl::Status moved = backend.Move(condemned->mark, claim);
+  if (absl::IsNotFound(moved)) return false;
+  RETURN_IF_ERROR(moved);
+  condemned->mark = std::move(claim);
+  condemned->run = run;
+  return true;
 }
 
-absl::Status RemoveCondemned(Backend& backend, const std::string& name) {
-  if (!MayComeBack(IdentifyObject(name).kind)) return backend.Remove(name);
-  // One step, whatever has come to have the name since it was looked at.
-  const absl::Status moved = backend.Move(name, RemovedName(name));
+absl::Status Release(Backend& backend, const Condemned& condemned) {
+  const absl::Status moved = backend.Move(condemned.mark, TrashName(condemned.name));
   return absl::IsNotFound(moved) ? absl::OkStatus() : moved;
+}
+
+bool IsAbandoned(const Condemned& condemned, int64_t now, int64_t after_seconds) {
+  const int64_t age = now - TimeOfMaintenanceId(condemned.run);
+  // Clocks that were set back.
+  return age >= after_seconds || age < -kDaySeconds;
+}
+
+absl::StatusOr<std::string> MoveToRemoved(Backend& backend, const std::string& name, int64_t now) {
+  std::string removed = RemovedName(name, NewMaintenanceId(now));
+  const absl::Status moved = backend.Move(name, removed);
+  if (!absl::IsNotFound(moved)) RETURN_IF_ERROR(moved);
+  return removed;
 }
 
 absl::StatusOr<SecondLook> LookAgain(Backend& backend, int64_t now,
@@ -98,10 +112,15 @@ absl::StatusOr<SecondLook> LookAgain(Backend& backend, int64_t now,
     ASSIGN_OR_RETURN(const Marks marks,
                      Mark(backend, {.now = now, .packs = false, .lenient = true}));
     for (const Condemned& condemned : removed) {
-      if (condemned.id.kind == ObjectKind::kLease || !marks.Has(condemned.id)) continue;
-      if (!done.insert(condemned.name).second) continue;
-      if (!marks.IsPublished(condemned.id)) {
+      if (condemned.id.kind == ObjectKind::kLease || IsPack(condemned.id.kind)) continue;
+      if (!marks.MayNeed(condemned.id) || !done.insert(condemned.name).second) continue;
+      if (!marks.MayPublish(condemned.id)) {
         look.needed_by_nodes.push_back(condemned.name);
+        continue;
+      }
+      const absl::Status there = backend.Stat(condemned.name).status();
+      if (!absl::IsNotFound(there)) {
+        RETURN_IF_ERROR(there);
         continue;
       }
       const absl::Status restored = RestoreRemoved(backend, condemned.name);

@@ -30,6 +30,10 @@ class StagedBackend final : public Backend {
     calls_ = 0;
   }
   uint64_t calls() const { return calls_; }
+  // Called before each Move; true: it is carried out, and its answer lost.
+  void SetBeforeMove(std::function<bool(std::string_view from, std::string_view to)> before) {
+    before_move_ = std::move(before);
+  }
 
   void ReadAsync(std::string_view name, uint64_t offset, uint64_t size,
                  ReadCallback done) override {
@@ -68,10 +72,11 @@ class StagedBackend final : public Backend {
   }
   absl::Status Move(std::string_view from, std::string_view to) override {
     Pass();
+    const bool lost = before_move_ && before_move_(from, to);
     RETURN_IF_ERROR(memory_.Move(from, to));
     MutexLock lock(&mutex_);
     written_[std::string(to)] = written_[std::string(from)];
-    return absl::OkStatus();
+    return lost ? Unavailable("the answer was lost") : absl::OkStatus();
   }
 
  private:
@@ -107,6 +112,7 @@ class StagedBackend final : public Backend {
   }
 
   std::function<void(uint64_t)> hook_;
+  std::function<bool(std::string_view, std::string_view)> before_move_;
   std::atomic<bool> in_hook_ = false;
   std::atomic<uint64_t> calls_ = 0;
   std::atomic<int64_t> now_ = 1'700'000'000;

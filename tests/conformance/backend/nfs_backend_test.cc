@@ -48,5 +48,30 @@ const auto kNameOf = [](const auto& test) { return test.param.name; };
 INSTANTIATE_TEST_SUITE_P(Nfs, ReadBackendSuite, kVersions, kNameOf);
 INSTANTIATE_TEST_SUITE_P(Nfs, BackendSuite, kVersions, kNameOf);
 
+// Two clients, one of which knows the name already.
+class TwoNfsClientsTest : public ::testing::TestWithParam<int> {
+ protected:
+  std::unique_ptr<NfsBackend> Open() const {
+    return NfsBackend::Open(ParseNfsUrl(url_).value(), MissingStore::kCreate).value();
+  }
+  const std::string url_ = SharedServer::Get().NewUrl(GetParam());
+  const std::unique_ptr<NfsBackend> mine_ = Open(), others_ = Open();
+};
+
+TEST_P(TwoNfsClientsTest, ALookSeesAtOnceWhatTheOtherOneHasDone) {
+  ASSERT_OK(mine_->Put("trash/a", ""));
+  EXPECT_OK(mine_->Stat("trash/a").status());
+  ASSERT_OK(others_->Move("trash/a", "trash/b"));
+  EXPECT_THAT(mine_->Stat("trash/a"), StatusIs(absl::StatusCode::kNotFound));
+  ASSERT_OK(mine_->Put("locations/a", "old"));
+  EXPECT_OK(mine_->Read("locations/a", 0, 3).status());
+  ASSERT_OK(others_->Replace("locations/a", "newer"));
+  EXPECT_EQ(mine_->Stat("locations/a")->size_bytes, 5u);
+  EXPECT_EQ(*mine_->Read("locations/a", 0, 5), "newer");
+}
+
+INSTANTIATE_TEST_SUITE_P(Nfs, TwoNfsClientsTest, ::testing::Values(3, 4),
+                         [](const auto& test) { return "Version" + std::to_string(test.param); });
+
 }  // namespace
 }  // namespace slacker::testing

@@ -228,13 +228,193 @@ TEST_F(GcTest, WhatIsWrittenAnewAfterItWasCondemnedIsCondemnedAnew) {
 TEST_F(GcTest, WhatWasRemovedWithoutBeingCondemnedGoesAfterTheGrace) {
   ASSERT_OK(Publish("one", {base_}));
   const std::string tar = TarName(Digest());
-  ASSERT_OK(store_->Put(RemovedName(tar), "old"));
+  ASSERT_OK(store_->Put(RemovedName(tar, std::string(32, '0')), "old"));
   (void)Gc();
   EXPECT_OK(store_->Stat(TrashName(tar)).status());
   store_->Advance(kDefaultGraceSeconds);
   (void)Gc();
   EXPECT_THAT(Names("removed/"), IsEmpty());
   EXPECT_THAT(Names("trash/"), IsEmpty());
+}
+
+TEST_F(GcTest, WhatARunThatDiedRemovedOfAPublishedImageComesBackWithTheNextRun) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  const auto names = Names();
+  for (const std::string& name : names) {
+    if (!IsCondemnable(IdentifyObject(name).kind)) continue;
+    SCOPED_TRACE(name);
+    ASSERT_OK(store_->Move(name, RemovedName(name, NewMaintenanceId(0))));
+    EXPECT_EQ(Gc().restored, 1u);
+    EXPECT_EQ(Names(), names);
+    ExpectSound();
+  }
+}
+
+// What had the name later counts: older locations may lead to packs that have gone since.
+TEST_F(GcTest, OfSeveralThatWereRemovedTheLastOneComesBack) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  for (const std::string& name : Names(std::string(kLocationsPrefix))) {
+    const std::string id = NewMaintenanceId(1);
+    ASSERT_OK(store_->Put(RemovedName(name, NewMaintenanceId(0)), "older"));
+    ASSERT_OK(store_->Move(name, RemovedName(name, id)));
+    ASSERT_OK(store_->Put(RemovedName(name, NewMaintenanceId(0)), "older"));
+  }
+  (void)Gc();
+  ExpectSound();
+  EXPECT_THAT(Names("removed/"), IsEmpty());
+}
+
+class ClaimTest : public GcTest {
+ protected:
+  // All garbage, by a run that began now and is not heard of any more.
+  void ClaimAll() {
+    ASSERT_OK_AND_ASSIGN(const int64_t now, StoreNow(*store_));
+    ASSERT_OK_AND_ASSIGN(auto trash, ListTrash(*store_));
+    const std::string run = NewMaintenanceId(now);
+    for (Condemned& condemned : trash) {
+      ASSERT_OK_AND_ASSIGN(const bool claimed, Claim(*store_, run, &condemned));
+      EXPECT_TRUE(claimed);
+    }
+  }
+  void SetUp() override {
+    ASSERT_OK(Publish("two", {base_, two_}));
+    ASSERT_OK(Publish("one", {base_, one_}));
+    ASSERT_OK(Rm("one"));
+    CondemnAllGarbage();
+    store_->Advance(kDefaultGraceSeconds);
+  }
+  // Before the first Move of an object of this kind, or of several.
+  void BeforeRemovalOf(std::string_view prefix, std::function<bool(std::string_view)> action) {
+    store_->SetBeforeMove([=, this](std::string_view from, std::string_view to) {
+      if (!from.starts_with(prefix) || !to.starts_with(kRemovedPrefix)) return false;
+      store_->SetBeforeMove(nullptr);
+      return action(from);
+    });
+  }
+};
+
+TEST_F(ClaimTest, WhatAnotherRunIsAboutToRemoveIsLeftToItForADay) {
+  ClaimAll();
+  const auto before = Names();
+  store_->Advance(kDaySeconds - 1);
+  EXPECT_EQ(Gc().removed.objects, 0u);
+  EXPECT_EQ(Names(), before);
+  store_->Advance(1);
+  EXPECT_GT(Gc().removed.objects, 0u);
+  EXPECT_THAT(Names("trash/"), IsEmpty());
+  EXPECT_THAT(Names("removed/"), IsEmpty());
+  EXPECT_THAT(Names("records/"), SizeIs(2));
+  ExpectSound();
+}
+
+TEST_F(ClaimTest, ARunWithoutGraceTakesOverWhatAnotherOneWasAboutToRemove) {
+  ClaimAll();
+  (void)Gc(0);
+  EXPECT_THAT(Names("trash/"), IsEmpty());
+  EXPECT_THAT(Names("records/"), SizeIs(2));
+  ExpectSound();
+}
+
+TEST_F(ClaimTest, PublishersDoNotRelyOnAPackThatIsClaimed) {
+  ClaimAll();
+  const auto packs = Names(std::string(kPacksPrefix));
+  ASSERT_OK(Publish("one", {base_, one_}));
+  EXPECT_THAT(Names(std::string(kPacksPrefix)), SizeIs(packs.size() + 2));
+  ExpectSound();
+}
+
+TEST_F(ClaimTest, APackWhoseClaimAnotherRunHasTakenIsPutBack) {
+  std::string taken;
+  BeforeRemovalOf(kPacksPrefix, [&](std::string_view name) {
+    taken = name;
+    const auto trash = ListTrash(*store_);
+    for (Condemned condemned : *trash) {
+      if (condemned.name != name) continue;
+      EXPECT_TRUE(*Claim(*store_, NewMaintenanceId(0), &condemned));
+      EXPECT_OK(store_->Remove(condemned.mark));  // it has come into use
+    }
+    return false;
+  });
+  (void)Gc();
+  EXPECT_OK(store_->Stat(taken).status()) << taken;
+  EXPECT_THAT(Names("removed/"), IsEmpty());
+}
+
+TEST_F(ClaimTest, AfterARemovalThatFailedWhatHasComeIntoUseIsBroughtBackAllTheSame) {
+  for (const std::string_view prefix : {kRecordsPrefix, kLocationsPrefix, kTarsPrefix}) {
+    SCOPED_TRACE(prefix);
+    BeforeRemovalOf(prefix, [&](std::string_view) {
+      EXPECT_OK(Publish("one", {base_, one_}));
+      return true;
+    });
+    EXPECT_THAT(CollectGarbage(*store_, {}), StatusIs(absl::StatusCode::kUnavailable));
+    ExpectSound();
+    // What it had claimed is taken over.
+    store_->Advance(kDaySeconds);
+    (void)Gc();
+    ExpectSound();
+    EXPECT_THAT(Names("trash/"), IsEmpty());
+    ASSERT_OK(Rm("one"));
+    CondemnAllGarbage();
+    store_->Advance(kDefaultGraceSeconds);
+  }
+}
+
+TEST_F(ClaimTest, AnIntentThatCannotBeReadBringsBackWhatHasJustBeenRemoved) {
+  const auto records = Names(std::string(kRecordsPrefix));
+  BeforeRemovalOf(kRecordsPrefix, [&](std::string_view) {
+    EXPECT_OK(store_->Put("intents/" + std::string(32, 'b'), "junk"));
+    return false;
+  });
+  EXPECT_GT(Gc().restored, 0u);
+  EXPECT_EQ(Names(std::string(kRecordsPrefix)), records);
+}
+
+TEST_F(GcTest,
+       WhileAnIntentCannotBeReadAnImageThatIsRemovedKeepsItsManifestsUntilTheyAreCollected) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  ASSERT_OK(store_->Put("intents/" + std::string(32, 'b'), "junk"));
+  EXPECT_THAT(Rm("one"), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(Names("images/"), IsEmpty());
+  EXPECT_THAT(Names("manifests/"), SizeIs(2));
+  CollectAll();
+  EXPECT_THAT(Names(), IsEmpty());
+}
+
+TEST_F(ClaimTest, ALeaseThatIsRenewedAtTheLastMomentStays) {
+  WriteLease({base_, one_});
+  store_->Advance(kLeaseSeconds + 1);
+  (void)Gc();  // condemns it
+  store_->Advance(kDefaultGraceSeconds);
+  BeforeRemovalOf(kLeasesPrefix, [&](std::string_view) {
+    WriteLease({base_, one_});
+    return false;
+  });
+  (void)Gc();
+  EXPECT_THAT(Names(std::string(kLeasesPrefix)), SizeIs(1));
+}
+
+TEST_F(GcTest, WhatOnlyLooksLikeAnObjectIsReportedAndLeftAloneAlsoInAStoreThatIsFull) {
+  const std::string hex = Digest().ToHex();
+  const std::vector<std::string> junk = {"boot/" + hex + "_",         "grants/" + hex + "/a_b/c",
+                                         "leases/a_b/images",         "manifests/" + hex + "/a/b",
+                                         "manifests/" + hex + "/a_b", "traces/" + hex + "/a_b"};
+  for (uint64_t n = 1, calls = 1; n <= calls; ++n) {
+    for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
+    ASSERT_OK(Publish("one", {base_}));
+    ASSERT_OK(Publish("two", {base_, two_}));
+    ASSERT_OK(Rm("two"));
+    for (const std::string& name : junk) ASSERT_OK(store_->Put(name, EncodeReferences({})));
+    FaultyBackend faulty(store_);
+    faulty.FailCall(n, absl::ResourceExhaustedError("full"));
+    const auto report = CollectGarbage(faulty, {.grace_seconds = 0});
+    calls = faulty.calls();
+    EXPECT_THAT(Gc(0).foreign, ::testing::ElementsAreArray(junk));
+    for (const std::string& name : junk) EXPECT_OK(store_->Stat(name).status());
+    EXPECT_THAT(Names("trash/"), IsEmpty());
+    ExpectSound();
+    if (HasFailure()) return;
+  }
 }
 
 TEST_F(GcTest, ForeignObjectsAreReportedAndLeftAlone) {

@@ -1,5 +1,6 @@
 // Two operations on one store, each cut in two at every place: the first half of one, the first half
 // of the other, the second half of the first, the second half of the other.
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <thread>
@@ -20,15 +21,17 @@ namespace {
 
 constexpr uint64_t kOuterStep = 3 * INTERLEAVING_STRIDE;
 constexpr uint64_t kInnerStep = 5 * INTERLEAVING_STRIDE;
+// Calls after which a publication has seen what is condemned.
+constexpr uint64_t kOpened = 4;
 
 using testing::SampleLayer;
 using testing::StatusIs;
 
-// Calls `hook` before the n-th call. Thread-safe.
+// Calls `hook` before each call, with its number, from 1. Thread-safe.
 class CutBackend final : public Backend {
  public:
-  CutBackend(std::shared_ptr<Backend> base, uint64_t n, std::function<void()> hook)
-      : base_(std::move(base)), n_(n), hook_(std::move(hook)) {}
+  CutBackend(std::shared_ptr<Backend> base, std::function<void(uint64_t)> hook)
+      : base_(std::move(base)), hook_(std::move(hook)) {}
   uint64_t calls() const { return calls_; }
 
   void ReadAsync(std::string_view name, uint64_t offset, uint64_t size,
@@ -64,60 +67,85 @@ class CutBackend final : public Backend {
   }
 
  private:
-  void Pass() {
-    if (++calls_ == n_) hook_();
-  }
+  void Pass() { hook_(++calls_); }
 
   const std::shared_ptr<Backend> base_;
-  const uint64_t n_;
-  const std::function<void()> hook_;
+  const std::function<void(uint64_t)> hook_;
   std::atomic<uint64_t> calls_ = 0;
 };
 
-class Gate {
+// One operation on a thread of its own, which goes on only as far as it is told.
+class Actor {
  public:
-  void Open() {
-    MutexLock lock(&mutex_);
-    open_ = true;
-    changed_.SignalAll();
+  using Operation = std::function<absl::Status(const std::shared_ptr<Backend>&)>;
+
+  Actor(const std::shared_ptr<Backend>& store, const Operation& operation)
+      : backend_(std::make_shared<CutBackend>(store, [this](uint64_t call) { Pass(call); })),
+        thread_([this, operation] { Run(operation); }) {}
+  ~Actor() {
+    GoOn(~uint64_t{0});
+    thread_.join();
   }
-  void Wait() {
+
+  // Up to the `call`-th call, which it does not make yet; false when it has ended before.
+  bool GoOn(uint64_t call) {
     MutexLock lock(&mutex_);
-    while (!open_) changed_.Wait(&mutex_);
+    stop_ = std::max(call, stop_);
+    changed_.SignalAll();
+    while (!done_ && at_ < stop_) changed_.Wait(&mutex_);
+    return !done_;
+  }
+  // To its end.
+  absl::Status Finish() {
+    (void)GoOn(~uint64_t{0});
+    MutexLock lock(&mutex_);
+    return status_;
   }
 
  private:
+  void Run(const Operation& operation) {
+    absl::Status status = operation(backend_);
+    MutexLock lock(&mutex_);
+    status_ = std::move(status);
+    done_ = true;
+    changed_.SignalAll();
+  }
+  void Pass(uint64_t call) {
+    MutexLock lock(&mutex_);
+    at_ = call;
+    changed_.SignalAll();
+    while (at_ >= stop_) changed_.Wait(&mutex_);
+  }
+
   Mutex mutex_;
   CondVar changed_;
-  bool open_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t stop_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint64_t at_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool done_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  const std::shared_ptr<CutBackend> backend_;
+  std::thread thread_;  // last: it uses all the others
 };
 
-using Operation = std::function<absl::Status(const std::shared_ptr<Backend>&)>;
+using Operation = Actor::Operation;
 
 class InterleavingTest : public testing::UpkeepTest {
  protected:
   // Whether `first` has at least `m` calls; `*inner_done`: whether `second` has fewer than n.
   bool Interleave(const Operation& first, uint64_t m, const Operation& second, uint64_t n,
                   bool* inner_done) {
-    Gate halfway;
-    Gate rest;
-    std::thread other;
-    const auto inner = std::make_shared<CutBackend>(store_, n, [&] {
-      halfway.Open();
-      rest.Wait();
-    });
-    const auto outer = std::make_shared<CutBackend>(store_, m, [&] {
-      other = std::thread([&] {
-        Expect(second(inner));
-        halfway.Open();
-      });
-      halfway.Wait();
-    });
-    Expect(first(outer));
-    rest.Open();
-    if (other.joinable()) other.join();
-    *inner_done = inner->calls() < n;
-    return outer->calls() >= m;
+    Actor outer(store_, first);
+    const bool more = outer.GoOn(m);
+    if (!more) {
+      *inner_done = true;
+      Expect(outer.Finish());
+      return false;
+    }
+    Actor inner(store_, second);
+    *inner_done = !inner.GoOn(n);
+    Expect(outer.Finish());
+    Expect(inner.Finish());
+    return true;
   }
   static void Expect(const absl::Status& status) {
     if (status.ok()) return;
@@ -177,6 +205,33 @@ class InterleavingTest : public testing::UpkeepTest {
 TEST_F(InterleavingTest, PublishingAroundACollection) { Run(publish_, collect_); }
 TEST_F(InterleavingTest, ACollectionAroundPublishing) { Run(collect_, publish_); }
 TEST_F(InterleavingTest, TwoCollections) { Run(collect_, collect_); }
+// A publication that knows what the first collection condemns; the second one takes that back, and the
+// first one has looked before.
+TEST_F(InterleavingTest, TwoCollectionsAndAPublication) {
+  for (const bool condemned : {false, true}) {
+    bool more = true;
+    for (uint64_t m = 1; more; m += kOuterStep) {
+      bool published = false;
+      for (uint64_t n = kOpened + 1 + m % kOuterStep; more && !published; n += kOuterStep) {
+        SCOPED_TRACE(std::to_string(m) + " " + std::to_string(n));
+        Prepare(condemned);
+        Actor publication(store_, publish_);
+        ASSERT_TRUE(publication.GoOn(kOpened));
+        Actor collection(store_, collect_);
+        more = collection.GoOn(m);
+        published = !publication.GoOn(n);
+        EXPECT_OK(collect_(store_));
+        Expect(publication.Finish());
+        Expect(collection.Finish());
+        ExpectSound();
+        (void)Gc(0);
+        ExpectSound();
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
 TEST_F(InterleavingTest, CompactionAroundACollection) { Run(compact_, collect_); }
 TEST_F(InterleavingTest, ACollectionAroundCompaction) { Run(collect_, compact_); }
 TEST_F(InterleavingTest, CompactionAroundPublishing) { Run(compact_, publish_); }
