@@ -1,5 +1,6 @@
 #include "backend/store/references.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "backend/base/clock.h"
@@ -120,9 +121,13 @@ absl::Status Intent::Declare(const StoreReferences& more) {
 }
 
 absl::Status Intent::CheckPacks() {
+  gone_.clear();
+  if (std::includes(checked_.begin(), checked_.end(), declared_.packs.begin(),
+                    declared_.packs.end())) {
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(const auto trash, CondemnedNames(*backend_));
   absl::Status gone;
-  gone_.clear();
   for (const Digest& pack : declared_.packs) {
     if (checked_.contains(pack)) continue;
     const std::string name = PackName(pack);
@@ -164,10 +169,13 @@ absl::Status RestoreRemoved(Backend& backend, const std::string& name) {
   const absl::Status there = backend.Stat(name).status();
   if (!absl::IsNotFound(there)) return there;
   ASSIGN_OR_RETURN(const std::string removed, LastRemoved(backend, name));
-  // By copying: a name that somebody has given to other content meanwhile is not taken away.
-  ASSIGN_OR_RETURN(const auto writer, backend.Create(name));
+  return CopyObject(backend, removed, name);
+}
+
+absl::Status CopyObject(Backend& backend, const std::string& from, const std::string& to) {
+  ASSIGN_OR_RETURN(const auto writer, backend.Create(to));
   for (uint64_t at = 0;; at += kStepBytes) {
-    ASSIGN_OR_RETURN(const std::string bytes, backend.Read(removed, at, kStepBytes));
+    ASSIGN_OR_RETURN(const std::string bytes, backend.Read(from, at, kStepBytes));
     RETURN_IF_ERROR(writer->Append(bytes));
     if (bytes.size() < kStepBytes) return writer->Commit();
   }

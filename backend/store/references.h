@@ -78,5 +78,7 @@ absl::StatusOr<absl::flat_hash_set<std::string>> CondemnedNames(Backend& backend
 // Brings an object back that maintenance has removed a moment ago, unless it is there: of several that
 // had the name the last one. NOT_FOUND when it was not removed, or has gone for good.
 absl::Status RestoreRemoved(Backend& backend, const std::string& name);
+// A name that somebody has given to other content is not taken away: OK, and nothing is copied.
+absl::Status CopyObject(Backend& backend, const std::string& from, const std::string& to);
 
 }  // namespace slacker

@@ -195,14 +195,41 @@ class Compaction {
         0, records_.size(),
         [this](const Digest& record, const Layer& layer, const Locations& present) -> absl::Status {
           ASSIGN_OR_RETURN(const std::string before, EncodeLocations(present, record));
-          ASSIGN_OR_RETURN(const std::string bytes,
-                           EncodeLocations(Relocate(layer, present), record));
+          const Locations relocated = Relocate(layer, present);
+          ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(relocated, record));
           if (bytes == before) return absl::OkStatus();
+          ASSIGN_OR_RETURN(const bool reliable, RelyOn(record, relocated, before));
+          if (!reliable) return absl::OkStatus();
           RETURN_IF_ERROR(backend_->Replace(LocationsName(record), bytes));
           ++report_.locations_replaced;
           SLACKER_FAILPOINT("compact.location_replaced");
           return absl::OkStatus();
         });
+  }
+
+  // What stays as it was is written once more, too, and a publisher may have replaced it since it was
+  // read, because a collection was about to remove it. Whether `locations` can be relied on; otherwise
+  // the record is left to the next compaction.
+  absl::StatusOr<bool> RelyOn(const Digest& record, const Locations& locations,
+                              const std::string& before) {
+    StoreReferences relied_on;
+    for (const std::string& pack : locations.packs) {
+      ASSIGN_OR_RETURN(const Digest id, ParsePackName(pack));
+      relied_on.packs.insert(id);
+    }
+    RETURN_IF_ERROR(intent_.Declare(relied_on));
+    const absl::Status reliable = intent_.CheckPacks();
+    if (!absl::IsAborted(reliable)) {
+      RETURN_IF_ERROR(reliable);
+      return true;
+    }
+    for (const Digest& pack : intent_.gone()) {
+      ASSIGN_OR_RETURN(const uint32_t number, packs_.NumberOf(*backend_, PackName(pack)));
+      if (packs_[number].bytes > 0) return false;
+    }
+    // They led nowhere when this began, and nobody has mended that.
+    const auto now = backend_->ReadWhole(LocationsName(record), before.size());
+    return now.ok() && *now == before;
   }
 
   Locations Relocate(const Layer& layer, const Locations& present) const {

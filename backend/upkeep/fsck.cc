@@ -120,24 +120,39 @@ absl::Status CheckOthers(Backend& backend, FsckReport* report) {
   return FindUnnamed(backend, report);
 }
 
+absl::StatusOr<int64_t> Now(Backend& backend) {
+  auto now = StoreNow(backend);
+  if (!absl::IsResourceExhausted(now.status())) return now;
+  ASSIGN_OR_RETURN(const bool more_room, UseReserve(backend));
+  return more_room ? StoreNow(backend) : now;
+}
+
 }  // namespace
 
 absl::StatusOr<FsckReport> CheckStore(const std::shared_ptr<Backend>& backend, const Trust& trust,
                                       bool repair) {
   FsckReport report;
   for (int round = 0;; ++round) {
+    int64_t began = 0;
+    if (repair) {
+      ASSIGN_OR_RETURN(began, Now(*backend));
+    }
     ASSIGN_OR_RETURN(report.verified, VerifyStore(backend, trust));
     RETURN_IF_ERROR(CheckOthers(*backend, &report));
+    if (report.verified.damages.empty()) report.left.clear();
     if (!repair || report.verified.damages.empty() || round == kRounds) return report;
     const size_t before = report.repaired.size();
-    absl::Status mended = Repairer(backend).Run(report.verified.damages, &report.repaired);
+    report.left.clear();
+    Repairer repairer(backend, began, &report);
+    absl::Status mended = repairer.Run();
     if (absl::IsResourceExhausted(mended)) {
       ASSIGN_OR_RETURN(const bool more_room, UseReserve(*backend));
-      if (more_room) mended = Repairer(backend).Run(report.verified.damages, &report.repaired);
+      report.left.clear();
+      if (more_room) mended = repairer.Run();
     }
     if (absl::IsAborted(mended)) continue;  // a collection was faster
     RETURN_IF_ERROR(mended);
-    if (report.repaired.size() == before) return report;
+    if (report.repaired.size() == before && !repairer.met_others()) return report;
   }
 }
 

@@ -12,6 +12,9 @@
 //   a chunk that is damaged   another copy of it, if an index knows one; else its location leads nowhere
 //                             from then on, so that publishing its image again stores it again
 //   merged indexes            from the indexes of the packs
+//
+// Leases and intents that were written within the last day are left where they are: they may keep what
+// garbage collection would remove. So is what has been written since it was found damaged.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +32,7 @@ namespace slacker {
 struct FsckReport {
   VerifyReport verified;             // with the damages that are left
   std::vector<Damage> repaired;      // `what` says how
+  std::vector<Damage> left;          // not touched by repair; `what` says why
   std::vector<std::string> foreign;  // objects that are not the store's
   // Chains with manifests, as folders of these, that no image entry leads to: `rm` died, or a publication
   // did. Not damage: nodes may have them, and garbage collection takes them.

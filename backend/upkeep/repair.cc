@@ -23,13 +23,21 @@ namespace {
 
 constexpr std::string_view kChunkOf = " of records/";  // "chunk sha256:… of records/…"
 
-// What is there already stays there.
-absl::Status MoveToQuarantine(Backend& backend, const std::string& name) {
-  const std::string another = QuarantineName(name) + "." + RandomHex();
-  if (backend.Stat(QuarantineName(name)).ok()) return backend.Move(name, another);
-  const absl::Status moved = backend.Move(name, QuarantineName(name));
-  // A directory has that name, which cannot be looked at.
-  return absl::IsInternal(moved) ? backend.Move(name, another) : moved;
+// Where it is then. What is there already stays there.
+absl::StatusOr<std::string> MoveToQuarantine(Backend& backend, const std::string& name) {
+  std::string place = QuarantineName(name);
+  const std::string another = place + "." + RandomHex();
+  absl::Status moved;
+  if (backend.Stat(place).ok()) {
+    place = another;
+    moved = backend.Move(name, place);
+  } else {
+    moved = backend.Move(name, place);
+    // A directory has that name, which cannot be looked at.
+    if (absl::IsInternal(moved)) moved = backend.Move(name, place = another);
+  }
+  RETURN_IF_ERROR(moved);
+  return place;
 }
 
 bool IsDamaged(const absl::Status& status) {
@@ -38,15 +46,15 @@ bool IsDamaged(const absl::Status& status) {
 
 }  // namespace
 
-Repairer::Repairer(std::shared_ptr<Backend> backend)
-    : backend_(std::move(backend)), reader_(backend_) {}
+Repairer::Repairer(std::shared_ptr<Backend> backend, int64_t began, FsckReport* report)
+    : backend_(std::move(backend)), began_(began), reader_(backend_), report_(report) {}
 
 void Repairer::Note(const std::string& object, const std::string& what) {
-  repaired_->push_back({object, what});
+  report_->repaired.push_back({object, what});
 }
 
-absl::Status Repairer::Run(const std::vector<Damage>& damages, std::vector<Damage>* repaired) {
-  repaired_ = repaired;
+absl::Status Repairer::Run() {
+  const std::vector<Damage>& damages = report_->verified.damages;
   std::set<Digest> locations;
   std::set<Digest> indexes;
   std::set<Digest> packs;
@@ -78,8 +86,14 @@ absl::Status Repairer::Run(const std::vector<Damage>& damages, std::vector<Damag
       case ObjectKind::kQuarantine:
         break;
       case ObjectKind::kImage: {
-        ASSIGN_OR_RETURN(const bool restored, RestoreManifest(damage.object));
+        ASSIGN_OR_RETURN(const bool restored, RestoreManifest(damage.object, damage.object));
         if (!restored) RETURN_IF_ERROR(MoveAside(damage.object, damage.what));
+        break;
+      }
+      case ObjectKind::kIntent:
+      case ObjectKind::kLease: {
+        ASSIGN_OR_RETURN(const bool young, IsYoung(damage.object));
+        if (!young) RETURN_IF_ERROR(MoveAside(damage.object, damage.what));
         break;
       }
       default:
@@ -97,24 +111,63 @@ absl::Status Repairer::Run(const std::vector<Damage>& damages, std::vector<Damag
 absl::Status Repairer::MakeWay(const std::string& name) {
   const absl::Status there = backend_->Stat(name).status();
   if (!absl::IsNotFound(there)) return there;
-  const absl::Status moved = MoveToQuarantine(*backend_, name);
-  if (moved.ok()) Note(name, "what had its name, and was no object, was moved to quarantine/");
-  return absl::IsNotFound(moved) ? absl::OkStatus() : moved;
+  const auto place = MoveToQuarantine(*backend_, name);
+  if (absl::IsNotFound(place.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(place.status());
+  // An object after all: somebody has just written it.
+  if (backend_->Stat(*place).ok()) return PutBack(*place, name);
+  Note(name, "what had its name, and was no object, was moved to quarantine/");
+  return absl::OkStatus();
+}
+
+absl::Status Repairer::PutBack(const std::string& place, const std::string& name) {
+  met_others_ = true;
+  RETURN_IF_ERROR(CopyObject(*backend_, place, name));
+  return backend_->Remove(place);
+}
+
+// Nobody can tell what it keeps: the next collection would remove that.
+absl::StatusOr<bool> Repairer::IsYoung(const std::string& name) {
+  const auto info = backend_->Stat(name);
+  if (absl::IsNotFound(info.status())) return true;  // it has gone
+  RETURN_IF_ERROR(info.status());
+  if (began_ - info->modified_unix_seconds >= kDaySeconds) return false;
+  report_->left.push_back({name, "written within the last day: whoever did may do so again"});
+  return true;
+}
+
+absl::StatusOr<bool> Repairer::IsAnew(const std::string& place) {
+  const auto info = backend_->Stat(place);
+  if (absl::IsNotFound(info.status())) return false;
+  RETURN_IF_ERROR(info.status());
+  return info->modified_unix_seconds > began_;
 }
 
 absl::Status Repairer::MoveAside(const std::string& name, const std::string& why) {
-  const absl::Status moved = MoveToQuarantine(*backend_, name);
+  ASSIGN_OR_RETURN(bool sound, IsAnew(name));
+  met_others_ = met_others_ || sound;
+  if (sound) return absl::OkStatus();
+  const auto place = MoveToQuarantine(*backend_, name);
   SLACKER_FAILPOINT("fsck.moved");
-  if (moved.ok()) Note(name, "moved to quarantine/ (" + why + ")");
-  if (!absl::IsNotFound(moved)) return moved;
+  if (place.ok()) {
+    // What was moved may be another one than was looked at.
+    ASSIGN_OR_RETURN(sound, IsAnew(*place));
+    if (!sound && IdentifyObject(name).kind == ObjectKind::kImage) {
+      ASSIGN_OR_RETURN(sound, RestoreManifest(*place, name));
+    }
+    if (sound) return PutBack(*place, name);
+    Note(name, "moved to quarantine/ (" + why + ")");
+    return absl::OkStatus();
+  }
+  if (!absl::IsNotFound(place.status())) return place.status();
   // What may have been removed by mistake, or by a collection that died, is not lost.
   const absl::Status restored = RestoreRemoved(*backend_, name);
   if (restored.ok()) Note(name, "brought back: it had been removed");
   return absl::IsNotFound(restored) ? absl::OkStatus() : restored;
 }
 
-absl::StatusOr<bool> Repairer::RestoreManifest(const std::string& image) {
-  const auto bytes = backend_->ReadWhole(image, kMaxImageEntryBytes);
+absl::StatusOr<bool> Repairer::RestoreManifest(const std::string& place, const std::string& image) {
+  const auto bytes = backend_->ReadWhole(place, kMaxImageEntryBytes);
   if (IsDamaged(bytes.status())) return false;
   RETURN_IF_ERROR(bytes.status());
   const auto entry = DecodeImageEntry(*bytes);
@@ -145,13 +198,15 @@ absl::StatusOr<bool> Repairer::IsSound(const std::string& pack, const PackedChun
          Sha256::Of(bytes) == chunk.digest;
 }
 
-absl::StatusOr<Repairer::Found> Repairer::FindChunks(std::set<Digest> wanted) {
-  Found found;
+absl::Status Repairer::FindChunks(std::set<Digest> wanted,
+                                  const std::function<bool(const Digest& pack)>& may_be_in,
+                                  Found* found) {
+  for (const auto& [digest, place] : *found) wanted.erase(digest);
   ASSIGN_OR_RETURN(const auto names, backend_->List(kPacksPrefix));
   for (const std::string& name : names) {
     if (wanted.empty()) break;
     const auto pack = ParsePackIndexName(name);
-    if (!pack.ok()) continue;
+    if (!pack.ok() || !may_be_in(*pack)) continue;
     const auto bytes = backend_->ReadWhole(name, kMaxPackIndexBytes);
     if (IsDamaged(bytes.status())) continue;
     RETURN_IF_ERROR(bytes.status());
@@ -161,21 +216,24 @@ absl::StatusOr<Repairer::Found> Repairer::FindChunks(std::set<Digest> wanted) {
       if (!wanted.contains(chunk.digest)) continue;
       ASSIGN_OR_RETURN(const bool sound, IsSound(PackName(*pack), chunk));
       if (!sound) continue;
-      found.emplace(chunk.digest, std::pair(*pack, chunk));
+      found->emplace(chunk.digest, std::pair(*pack, chunk));
       wanted.erase(chunk.digest);
     }
   }
-  return found;
+  return absl::OkStatus();
 }
 
-absl::Status Repairer::RebuildLocations(const Digest& record) {
-  const auto object = reader_.ReadRecord(record);
-  if (IsDamaged(object.status())) return absl::OkStatus();  // without it nobody reads them
-  RETURN_IF_ERROR(object.status());
-  const std::vector<Chunk>& chunks = object->layer.chunks;
+absl::StatusOr<Repairer::Found> Repairer::PlacesOf(const Digest& record,
+                                                   const std::vector<Chunk>& chunks,
+                                                   const std::set<Digest>& gone) {
+  ASSIGN_OR_RETURN(const auto condemned, CondemnedNames(*backend_));
+  const auto is_condemned = [&](const Digest& pack) {
+    return condemned.contains(TrashName(PackName(pack)));
+  };
   const auto present = reader_.ReadLocations(record, chunks.size());
   if (!present.ok() && !IsDamaged(present.status())) return present.status();
   Found places;
+  Found in_condemned;
   std::set<Digest> wanted;
   for (size_t i = 0; i < chunks.size(); ++i) {
     wanted.insert(chunks[i].digest);
@@ -184,14 +242,39 @@ absl::Status Repairer::RebuildLocations(const Digest& record) {
     const std::string& name = present->packs[at.pack];
     const PackedChunk row{chunks[i].digest, at.offset, at.stored_bytes, chunks[i].size_bytes,
                           at.compressed};
+    ASSIGN_OR_RETURN(const Digest pack, ParsePackName(name));
+    if (gone.contains(pack)) continue;
     ASSIGN_OR_RETURN(const bool sound, IsSound(name, row));
     if (!sound) continue;
-    ASSIGN_OR_RETURN(const Digest pack, ParsePackName(name));
-    places.emplace(row.digest, std::pair(pack, row));
+    (is_condemned(pack) ? in_condemned : places).emplace(row.digest, std::pair(pack, row));
   }
-  for (const auto& [digest, place] : places) wanted.erase(digest);
-  ASSIGN_OR_RETURN(const Found found, FindChunks(wanted));
-  places.insert(found.begin(), found.end());
+  RETURN_IF_ERROR(FindChunks(
+      wanted, [&](const Digest& pack) { return !gone.contains(pack) && !is_condemned(pack); },
+      &places));
+  places.insert(in_condemned.begin(), in_condemned.end());
+  RETURN_IF_ERROR(FindChunks(
+      wanted, [&](const Digest& pack) { return !gone.contains(pack) && is_condemned(pack); },
+      &places));
+  return places;
+}
+
+absl::Status Repairer::RebuildLocations(const Digest& record) {
+  const auto object = reader_.ReadRecord(record);
+  if (IsDamaged(object.status())) return absl::OkStatus();  // without it nobody reads them
+  RETURN_IF_ERROR(object.status());
+  std::set<Digest> gone;
+  absl::Status made = MakeLocations(record, object->layer.chunks, &gone);
+  // A collection is removing a pack: each time there is one less to look in.
+  for (size_t before = 0; absl::IsAborted(made) && gone.size() > before;) {
+    before = gone.size();
+    made = MakeLocations(record, object->layer.chunks, &gone);
+  }
+  return made;
+}
+
+absl::Status Repairer::MakeLocations(const Digest& record, const std::vector<Chunk>& chunks,
+                                     std::set<Digest>* gone) {
+  ASSIGN_OR_RETURN(const Found places, PlacesOf(record, chunks, *gone));
   Locations locations;
   absl::flat_hash_map<Digest, uint32_t> numbers;
   uint64_t lost = 0;
@@ -216,7 +299,13 @@ absl::Status Repairer::RebuildLocations(const Digest& record) {
   if (before.ok() && *before == bytes) return absl::OkStatus();
   Intent intent(backend_.get());
   RETURN_IF_ERROR(intent.Declare(relied_on));
-  RETURN_IF_ERROR(intent.CheckPacks());
+  for (const Digest& pack : relied_on.packs) {
+    RETURN_IF_ERROR(Reprieve(*backend_, PackIndexName(pack)));
+    RETURN_IF_ERROR(Reprieve(*backend_, PackName(pack)));
+  }
+  const absl::Status reliable = intent.CheckPacks();
+  gone->insert(intent.gone().begin(), intent.gone().end());
+  RETURN_IF_ERROR(reliable);
   RETURN_IF_ERROR(backend_->Replace(LocationsName(record), bytes));
   SLACKER_FAILPOINT("fsck.locations_replaced");
   Note(LocationsName(record), "made anew" + (lost == 0 ? ""

@@ -75,6 +75,10 @@ absl::Status Condemn(Backend& backend, const std::string& name) {
   return backend.Replace(TrashName(name), "");
 }
 
+absl::Status Reprieve(Backend& backend, const std::string& name) {
+  return backend.Remove(TrashName(name));
+}
+
 absl::StatusOr<bool> Claim(Backend& backend, const std::string& run, Condemned* condemned) {
   if (condemned->run == run) return true;
   std::string claim = ClaimName(condemned->name, run);

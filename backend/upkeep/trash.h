@@ -43,6 +43,10 @@ absl::Status CondemnRemoved(Backend& backend);
 // From now on. OK also when the object is gone meanwhile.
 absl::Status Condemn(Backend& backend, const std::string& name);
 
+// Not any more, unless a collection has claimed it. REQUIRES: whoever needs it has declared that
+// (references.h), and looks once more afterwards.
+absl::Status Reprieve(Backend& backend, const std::string& name);
+
 // Takes the mark for this run, whoever had it; false when it has gone. Nothing that was seen in the
 // store before says anything about what may be removed.
 absl::StatusOr<bool> Claim(Backend& backend, const std::string& run, Condemned* condemned);

@@ -72,7 +72,8 @@ class StagedBackend final : public Backend {
   }
   absl::Status Move(std::string_view from, std::string_view to) override {
     Pass();
-    const bool lost = before_move_ && before_move_(from, to);
+    const auto before = before_move_;  // which may set another one
+    const bool lost = before && before(from, to);
     RETURN_IF_ERROR(memory_.Move(from, to));
     MutexLock lock(&mutex_);
     written_[std::string(to)] = written_[std::string(from)];

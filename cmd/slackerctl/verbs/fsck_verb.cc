@@ -37,12 +37,14 @@ nlohmann::json ReportJson(const FsckReport& report) {
           {"damages", DamagesJson(report.verified.damages)},
           {"untrusted", DamagesJson(report.verified.untrusted)},
           {"repaired", DamagesJson(report.repaired)},
+          {"left", DamagesJson(report.left)},
           {"unnamed", report.unnamed},
           {"foreign", report.foreign}};
 }
 
 void PrintReport(const FsckReport& report, const Console& console) {
   PrintDamages(console.out, "repaired", report.repaired);
+  PrintDamages(console.out, "left as it is", report.left);
   PrintDamages(console.err, "damaged", report.verified.damages);
   PrintDamages(console.err, "untrusted", report.verified.untrusted);
   for (const std::string& name : report.unnamed) {

@@ -5,7 +5,9 @@
 
 #include "backend/store/pack_index.h"
 #include "backend/upkeep/stats.h"
+#include "backend/upkeep/trash.h"
 #include "tests/support/faulty_backend.h"
+#include "tests/support/oci_image.h"
 #include "tests/unit/backend/upkeep/upkeep_fixture.h"
 
 namespace slacker {
@@ -261,6 +263,53 @@ TEST_F(CompactTest, CollectionsAndPublicationsInItsMiddleHarmNothing) {
 }
 
 // And the other way round.
+// Of a layer in two packs one is packed anew. The other one goes meanwhile, and the layer is published
+// again, with packs of other names: locations that lead to the old one must not come back.
+TEST_F(CompactTest, APackThatStaysAndGoesAllTheSameInItsMiddleIsNotReferredToAgain) {
+  const auto with = [this](uint64_t seed) {
+    SampleLayer layer = base_;
+    layer.layer.diff_id = Sha256::Of(std::to_string(seed));
+    testing::AddSampleFile(&layer, 0, "more", testing::RandomBytes(60'000, seed));
+    layer.layer.tar_pieces.clear();
+    layer.layer.tar_literals = {};
+    layer.layer.tar_size_bytes = 0;
+    return layer;
+  };
+  bool replaced = false;
+  for (uint64_t n = 1, calls = 1; n <= calls; ++n) {
+    Reset();
+    ASSERT_OK(Publish("gone", {with(1)}));
+    ASSERT_OK(Publish("one", {with(2)}));
+    ASSERT_OK(Rm("gone"));
+    (void)Gc(0);
+    ASSERT_THAT(Packs(), SizeIs(2));
+    store_->SetHook([&](uint64_t call) {
+      if (call != n) return;
+      ASSERT_OK(Rm("one"));
+      for (const std::string& pack : Packs()) {
+        if (!store_->Stat(TrashName(pack)).ok()) {
+          ASSERT_OK(Condemn(*store_, pack));
+        }
+      }
+      ASSERT_OK(Publish("one", {with(2)}));
+      (void)Gc(0);
+    });
+    const auto report = Compact(*store_, {.pack_target_bytes = 80'000});
+    calls = store_->calls();
+    store_->SetHook(nullptr);
+    if (report.ok()) {
+      replaced = replaced || report->locations_replaced > 0;
+    } else {
+      EXPECT_THAT(report.status(), StatusIs(absl::StatusCode::kUnavailable));
+    }
+    ExpectSound();
+    (void)Gc(0);
+    ExpectSound();
+    if (HasFailure()) FAIL() << n;
+  }
+  EXPECT_TRUE(replaced);
+}
+
 TEST_F(CompactTest, CompactionInTheMiddleOfAPublicationHarmsNothing) {
   for (uint64_t n = 1;; ++n) {
     Reset();

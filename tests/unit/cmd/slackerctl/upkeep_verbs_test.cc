@@ -225,7 +225,19 @@ TEST_F(UpkeepVerbsTest, FsckCountsAndFindsNothing) {
   const Json report = RunJson({"fsck"});
   EXPECT_EQ(report["damages"], Json::array());
   EXPECT_EQ(report["repaired"], Json::array());
+  EXPECT_EQ(report["left"], Json::array());
   EXPECT_EQ(report["packs"], 1);
+}
+
+TEST_F(UpkeepVerbsTest, FsckSaysWhichLeasesItHasLeft) {
+  const std::string lease = "leases/" + std::string(32, 'a') + "/images";
+  std::filesystem::create_directories(std::filesystem::path(store_ + "/" + lease).parent_path());
+  testing::WriteFileOrDie(store_ + "/" + lease, "junk");
+  EXPECT_EQ(RunOn({"fsck", "--repair"}), kExitFailed);
+  EXPECT_THAT(out_.str(), HasSubstr("left as it is: " + lease + ": "));
+  Backdate();
+  EXPECT_EQ(RunOn({"fsck", "--repair"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("repaired: " + lease + ": "));
 }
 
 TEST_F(UpkeepVerbsTest, FsckNamesDamageAndMendsItOnlyWhenAsked) {
