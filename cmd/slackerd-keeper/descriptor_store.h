@@ -18,6 +18,7 @@ class DescriptorStore {
   // Speaks to NOTIFY_SOCKET; does nothing where that is not set.
   static DescriptorStore FromEnvironment();
 
+  bool is_there() const { return socket_.valid(); }
   void Ready() const { Send("READY=1", -1); }
   void Keep(const std::string& name, int fd) const;
   void Forget(const std::string& name) const;

@@ -124,6 +124,7 @@ int Keeper::MillisecondsLeft() const {
 
 int Keeper::Run() {
   const int status = Loop();
+  (void)!ftruncate(lock_.get(), 0);    // nobody starts what ended by itself again
   (void)unlink(socket_path_.c_str());  // while the lock is held: it cannot be another's
   return status;
 }

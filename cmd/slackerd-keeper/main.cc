@@ -100,6 +100,13 @@ bool GoToBackground() {
   return setsid() >= 0 && chdir("/") == 0;
 }
 
+// Says in the file of the lock whether somebody starts this keeper again should it be killed.
+bool NoteUnit(int lock, bool has_unit) {
+  if (ftruncate(lock, 0) != 0) return false;
+  constexpr auto kSize = static_cast<ssize_t>(kUnitMark.size());
+  return !has_unit || pwrite(lock, kUnitMark.data(), kUnitMark.size(), 0) == kSize;
+}
+
 int Serve(const Flags& flags) {
   const std::string lock_path = flags.socket + ".lock";
   UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -119,6 +126,7 @@ int Serve(const Flags& flags) {
   }
   StayAlive();
   DescriptorStore store = DescriptorStore::FromEnvironment();
+  if (!NoteUnit(lock.get(), store.is_there())) return Fail("write " + lock_path);
   store.Ready();
   return Keeper(std::move(listener), std::move(lock), flags.socket,
                 std::chrono::seconds(flags.deadline_seconds), std::move(store),
@@ -139,7 +147,10 @@ int GoOn(const Flags& flags) {
   }
   memory.Reset();
   StayAlive();
-  return Keeper(state, flags.socket, DescriptorStore::FromEnvironment()).Run();
+  DescriptorStore store = DescriptorStore::FromEnvironment();
+  (void)NoteUnit(state.lock,
+                 store.is_there());  // the program before may not have; what it holds counts
+  return Keeper(state, flags.socket, std::move(store)).Run();
 }
 
 int Main(int argc, char** argv) {

@@ -1,6 +1,7 @@
 #include "snapshotter/attach/fuse_connection.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -90,13 +91,10 @@ absl::StatusOr<std::unique_ptr<FuseConnection>> FuseConnection::Open(const Optio
     predecessor.Reset(static_cast<int>(syscall(SYS_pidfd_open, keeper->dying_predecessor(), 0)));
     if (!predecessor.valid() && errno != ESRCH) return ErrnoError(errno, "pidfd_open");
   }
-  RETURN_IF_ERROR(connection->Adopt(parent, &device));
+  RETURN_IF_ERROR(connection->Adopt(parent, predecessor, &device));
   SLACKER_FAILPOINT("attach.resend_requested");
   if (!device.valid()) RETURN_IF_ERROR(connection->Create(parent, &device));
-  std::unique_ptr<fuse::RequestSlots> slots;
-  if (!connection->kernel_resends_) {
-    ASSIGN_OR_RETURN(slots, connection->MakeSlots());
-  }
+  ASSIGN_OR_RETURN(std::unique_ptr<fuse::RequestSlots> slots, connection->KeepSlots());
   connection->server_ = std::make_unique<FuseServer>(std::move(device), source, std::move(slots));
   RETURN_IF_ERROR(connection->server_->Start(options.threads));
   SLACKER_FAILPOINT("attach.serving");
@@ -111,7 +109,8 @@ FuseConnection::~FuseConnection() {
   if (when_gone_.joinable()) when_gone_.join();
 }
 
-absl::Status FuseConnection::Adopt(const std::string& parent, UniqueFd* device) {
+absl::Status FuseConnection::Adopt(const std::string& parent, const UniqueFd& predecessor,
+                                   UniqueFd* device) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, keeper_->List());
   for (const std::string& name : names) {
     uint64_t number = 0;
@@ -119,18 +118,14 @@ absl::Status FuseConnection::Adopt(const std::string& parent, UniqueFd* device) 
     const std::string directory = parent + "/" + std::to_string(number);
     ASSIGN_OR_RETURN(UniqueFd kept, keeper_->Get(name));
     ASSIGN_OR_RETURN(const bool mounted, IsMounted(directory));
-    std::map<std::string, UniqueFd> slots;
-    for (const std::string& other : names) {
-      if (!other.starts_with(SlotsOf(number))) continue;
-      ASSIGN_OR_RETURN(slots[other], keeper_->Get(other));
-    }
+    ASSIGN_OR_RETURN(LeftSlots slots, GetSlots(names, number, predecessor));
     bool usable = mounted && !device->valid() && FuseDeviceIsConnected(kept);
     const bool resends = usable && KernelResends(kept);
     // Without either the readers whose requests the predecessor had taken would wait for ever.
     // Closing the connection answers them with errors.
     usable = usable && (resends || !slots.empty());
     if (!usable) {
-      for (const auto& [left, memory] : slots) RETURN_IF_ERROR(keeper_->Drop(left));
+      for (const auto& [left, unused] : slots) RETURN_IF_ERROR(keeper_->Drop(left));
       RETURN_IF_ERROR(keeper_->Drop(name));
       continue;
     }
@@ -142,6 +137,25 @@ absl::Status FuseConnection::Adopt(const std::string& parent, UniqueFd* device) 
     left_slots_ = std::move(slots);
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<FuseConnection::LeftSlots> FuseConnection::GetSlots(
+    const std::vector<std::string>& names, uint64_t connection, const UniqueFd& predecessor) {
+  LeftSlots slots;
+  for (const std::string& name : names) {
+    if (!name.starts_with(SlotsOf(connection))) continue;
+    Left& left = slots[name];
+    ASSIGN_OR_RETURN(left.memory, keeper_->Get(name));
+    auto reader = fuse::RequestSlots::ReaderOf(left.memory);
+    if (absl::IsNotFound(reader.status())) {
+      // Of a version before: it may be whoever is still ending.
+      reader = UniqueFd(predecessor.valid() ? fcntl(predecessor.get(), F_DUPFD_CLOEXEC, 0) : -1);
+      if (predecessor.valid() && !reader->valid()) return ErrnoError(errno, "dup");
+    }
+    RETURN_IF_ERROR(reader.status());
+    left.reader = *std::move(reader);
+  }
+  return slots;
 }
 
 absl::Status FuseConnection::Create(const std::string& parent, UniqueFd* device) {
@@ -160,58 +174,94 @@ absl::Status FuseConnection::Create(const std::string& parent, UniqueFd* device)
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<fuse::RequestSlots>> FuseConnection::MakeSlots() {
-  ASSIGN_OR_RETURN(std::unique_ptr<fuse::RequestSlots> slots, fuse::RequestSlots::Create());
+absl::StatusOr<std::unique_ptr<fuse::RequestSlots>> FuseConnection::KeepSlots() {
+  std::unique_ptr<fuse::RequestSlots> slots;
+  UniqueFd without_slots;
+  if (kernel_resends_) {
+    ASSIGN_OR_RETURN(without_slots, fuse::RequestSlots::MakeMemory());
+  } else {
+    ASSIGN_OR_RETURN(slots, fuse::RequestSlots::Create());
+  }
   const std::string prefix = SlotsOf(number_);
+  std::vector<std::string> copied;
   uint64_t next = 1;
-  for (const auto& [name, memory] : left_slots_) {
+  for (const auto& [name, left] : left_slots_) {
     uint64_t number = 0;
     if (ParseName(name, prefix, &number)) next = std::max(next, number + 1);
+    if (left.reader.valid()) continue;
+    bool all = true;
+    if (slots != nullptr) {
+      ASSIGN_OR_RETURN(all, slots->Gather(left.memory, &gathered_));
+    }
+    if (all) copied.push_back(name);
   }
-  // Before the first request is read.
-  RETURN_IF_ERROR(keeper_->Put(prefix + std::to_string(next), slots->memory().get()));
+  // Before the first request is read. In the place of one whose requests it has.
+  const std::string name = copied.empty() ? prefix + std::to_string(next) : copied.front();
+  RETURN_IF_ERROR(
+      keeper_->Put(name, slots != nullptr ? slots->memory().get() : without_slots.get()));
   SLACKER_FAILPOINT("attach.slots_kept");
+  for (const std::string& other : copied) {
+    // A keeper that has just died does not have it either.
+    if (other != name) (void)keeper_->Drop(other);
+    left_slots_.erase(other);
+  }
   return slots;
 }
 
 // `predecessor`: a pidfd of one that is still ending, if any.
 absl::Status FuseConnection::TakeOver(UniqueFd predecessor) {
-  using Predecessor = fuse::RequestSlots::Predecessor;
-  if (!kernel_resends_) {
-    RETURN_IF_ERROR(
-        TakeSlotsOver(predecessor.valid() ? Predecessor::kMayBeReading : Predecessor::kGone));
-    SLACKER_FAILPOINT("attach.slots_taken_over");
-  }
-  if (predecessor.valid()) FinishWhenGone(std::move(predecessor));
+  server_->HandleGathered(gathered_);
+  RETURN_IF_ERROR(TakeSlotsOver());
+  SLACKER_FAILPOINT("attach.slots_taken_over");
+  if (predecessor.valid() || !left_slots_.empty()) FinishWhenGone(std::move(predecessor));
   return absl::OkStatus();
 }
 
-absl::Status FuseConnection::TakeSlotsOver(fuse::RequestSlots::Predecessor predecessor) {
-  for (const auto& [name, memory] : left_slots_) {
-    RETURN_IF_ERROR(server_->TakeOver(memory, predecessor));
+absl::Status FuseConnection::TakeSlotsOver() {
+  using Predecessor = fuse::RequestSlots::Predecessor;
+  for (auto left = left_slots_.begin(); left != left_slots_.end();) {
+    const bool gone = !left->second.reader.valid();
+    if (!kernel_resends_) {
+      RETURN_IF_ERROR(server_->TakeOver(left->second.memory,
+                                        gone ? Predecessor::kGone : Predecessor::kMayBeReading));
+    }
+    // All that it had is in ours now. A keeper that has just died does not have it either.
+    if (gone) (void)keeper_->Drop(left->first);
+    left = gone ? left_slots_.erase(left) : std::next(left);
   }
-  if (predecessor == fuse::RequestSlots::Predecessor::kMayBeReading) return absl::OkStatus();
-  for (const auto& [name, memory] : left_slots_) {
-    // All that they had is in ours now. A keeper that has just died does not have them either.
-    (void)keeper_->Drop(name);
-  }
-  left_slots_.clear();
   return absl::OkStatus();
+}
+
+// Until one of those that are still ending has gone. False when we end, and our successor sees to it.
+bool FuseConnection::WaitForAnEnd(UniqueFd* predecessor) {
+  std::vector<UniqueFd*> readers;
+  if (predecessor->valid()) readers.push_back(predecessor);
+  for (auto& [name, left] : left_slots_) readers.push_back(&left.reader);
+  std::vector<pollfd> waits;
+  for (const UniqueFd* reader : readers) waits.push_back({reader->get(), POLLIN, 0});
+  waits.push_back({stop_.get(), POLLIN, 0});
+  while (poll(waits.data(), waits.size(), -1) < 0 && errno == EINTR) {
+  }
+  if (waits.back().revents != 0) return false;
+  for (size_t i = 0; i < readers.size(); ++i) {
+    if (waits[i].revents != 0) readers[i]->Reset();
+  }
+  return true;
 }
 
 void FuseConnection::FinishWhenGone(UniqueFd predecessor) {
-  when_gone_ = std::thread([this, predecessor = std::move(predecessor)] {
-    std::array<pollfd, 2> waits{{{predecessor.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
-    while (poll(waits.data(), waits.size(), -1) < 0 && errno == EINTR) {
-    }
-    if (waits[0].revents == 0) return;  // we end, our successor sees to it
-    if (kernel_resends_) {
+  when_gone_ = std::thread([this, predecessor = std::move(predecessor)]() mutable {
+    while (predecessor.valid() || !left_slots_.empty()) {
+      if (!WaitForAnEnd(&predecessor)) return;
       // Fails only when the connection is gone, and then there is nothing to send.
-      (void)server_->RequestResend();
-    } else if (const absl::Status status = TakeSlotsOver(fuse::RequestSlots::Predecessor::kGone);
-               !status.ok() && !absl::IsCancelled(status)) {
-      Log(LogLevel::kWarning, "requests of the last slackerd may be left unanswered, ignoring",
-          {{"error", Message(status)}});
+      if (kernel_resends_) (void)server_->RequestResend();
+      const absl::Status status = TakeSlotsOver();
+      if (absl::IsCancelled(status)) return;
+      if (!status.ok()) {
+        Log(LogLevel::kWarning, "requests of the last slackerd may be left unanswered, ignoring",
+            {{"error", Message(status)}});
+        return;
+      }
     }
   });
 }

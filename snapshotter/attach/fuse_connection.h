@@ -5,9 +5,11 @@
 // (KernelTreeMounter sees to that): so the path of a loop device's backing file always tells
 // connection and blob.
 //
-// The keeper has /dev/fuse as "fuse.<n>", and where the kernel does not send requests again the slots
-// of every server that has not been taken over wholly as "slots1.<n>.<k>" (1: of their layout), k
-// growing.
+// The keeper has /dev/fuse as "fuse.<n>", and the slots of every server that has not been taken over
+// wholly as "slots1.<n>.<k>" (1: of their layout); where the kernel sends requests again these hold
+// none, and only tell who may still be reading. Before its own are kept a server copies what those have
+// left that have gone, and has them in the place of theirs: however many die at their start, the keeper
+// has one, and one for each process that the kernel still holds.
 //
 // This process never opens or looks up anything below that directory, see FuseServer.
 #pragma once
@@ -17,6 +19,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backend/base/unique_fd.h"
@@ -60,11 +63,21 @@ class FuseConnection {
 
  private:
   explicit FuseConnection(KeeperClient* keeper) : keeper_(keeper) {}
-  absl::Status Adopt(const std::string& parent, UniqueFd* device);
+  // Slots of a server before.
+  struct Left {
+    UniqueFd memory;
+    UniqueFd reader;  // a pidfd of who may still be reading into it; invalid: he has gone
+  };
+  using LeftSlots = std::map<std::string, Left>;  // as the keeper calls them
+
+  absl::Status Adopt(const std::string& parent, const UniqueFd& predecessor, UniqueFd* device);
+  absl::StatusOr<LeftSlots> GetSlots(const std::vector<std::string>& names, uint64_t connection,
+                                     const UniqueFd& predecessor);
   absl::Status Create(const std::string& parent, UniqueFd* device);
-  absl::StatusOr<std::unique_ptr<fuse::RequestSlots>> MakeSlots();
+  absl::StatusOr<std::unique_ptr<fuse::RequestSlots>> KeepSlots();
   absl::Status TakeOver(UniqueFd predecessor);
-  absl::Status TakeSlotsOver(fuse::RequestSlots::Predecessor predecessor);
+  absl::Status TakeSlotsOver();
+  bool WaitForAnEnd(UniqueFd* predecessor);
   void FinishWhenGone(UniqueFd predecessor);
 
   KeeperClient* const keeper_;
@@ -72,7 +85,8 @@ class FuseConnection {
   uint64_t number_ = 0;
   bool adopted_ = false;
   bool kernel_resends_ = false;
-  std::map<std::string, UniqueFd> left_slots_;  // of predecessors, as the keeper calls them
+  LeftSlots left_slots_;
+  std::vector<size_t> gathered_;  // slots of ours with what was in theirs
   UniqueFd stop_;
   std::unique_ptr<FuseServer> server_;
   std::thread when_gone_;

@@ -104,10 +104,17 @@ void FuseServer::Serve() {
 
 absl::Status FuseServer::TakeOver(const UniqueFd& memory,
                                   fuse::RequestSlots::Predecessor predecessor) {
-  return state_->slots->TakeOver(memory, predecessor, [this](size_t slot) {
-    state_->handler.CountTakenOver();
-    state_->handler.Handle(state_->slots->Request(slot), slot, state_);
-  });
+  return state_->slots->TakeOver(memory, predecessor,
+                                 [this](size_t slot) { HandleTakenOver(slot); });
+}
+
+void FuseServer::HandleGathered(const std::vector<size_t>& slots) {
+  for (const size_t slot : slots) HandleTakenOver(slot);
+}
+
+void FuseServer::HandleTakenOver(size_t slot) {
+  state_->handler.CountTakenOver();
+  state_->handler.Handle(state_->slots->Request(slot), slot, state_);
 }
 
 absl::Status FuseServer::RequestResend() { return slacker::RequestResend(state_->device); }

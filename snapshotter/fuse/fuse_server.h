@@ -62,6 +62,8 @@ class FuseServer {
   // predecessor is known to have ended. Errors as RequestSlots::TakeOver. REQUIRES: slots, and
   // Start.
   absl::Status TakeOver(const UniqueFd& memory, fuse::RequestSlots::Predecessor predecessor);
+  // Handles what RequestSlots::Gather has copied before Start.
+  void HandleGathered(const std::vector<size_t>& slots);
   // Ends a TakeOver that waits for a free slot, and the reading of requests.
   void Stop();
 
@@ -73,6 +75,7 @@ class FuseServer {
  private:
   struct State;
   void Serve();
+  void HandleTakenOver(size_t slot);
 
   // Shared with the callbacks of reads under way, which may come after the server has gone.
   std::shared_ptr<State> state_;

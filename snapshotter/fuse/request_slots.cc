@@ -1,14 +1,18 @@
 #include "snapshotter/fuse/request_slots.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "backend/base/status.h"
@@ -17,7 +21,9 @@
 namespace slacker::fuse {
 namespace {
 
-constexpr size_t kBytes = RequestSlots::kSlots * RequestSlots::kSlotBytes;
+constexpr size_t kReaderAt = RequestSlots::kSlots * RequestSlots::kSlotBytes;
+constexpr size_t kBytes = kReaderAt + RequestSlots::kSlotBytes;
+constexpr uint32_t kReaderMagic = 0x52574c53;                      // SLWR
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;  // a mapping never ends early
 static_assert(RequestSlots::kSlots >= 2 * kMaxBackground);
 static_assert(RequestSlots::kRequestBytes >= sizeof(fuse_in_header) + sizeof(fuse_init_in));
@@ -26,6 +32,26 @@ static_assert(RequestSlots::kRequestBytes >= sizeof(fuse_in_header) + sizeof(fus
 uint32_t* Length(char* slot) { return reinterpret_cast<uint32_t*>(slot); }
 uint64_t* Whole(char* slot) {
   return reinterpret_cast<uint64_t*>(slot + RequestSlots::kRequestBytes);
+}
+
+// Who reads into a memory. Looks like a free slot to the versions before.
+struct Reader {
+  uint32_t free = 0;
+  uint32_t magic = kReaderMagic;
+  int64_t pid = 0;
+  uint64_t start_ticks = 0;  // since the boot
+};
+
+// 0 when there is no such process.
+uint64_t StartOf(int64_t pid) {
+  const UniqueFd file(
+      open(("/proc/" + std::to_string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text(4096, '\0');
+  const ssize_t size = file.valid() ? read(file.get(), text.data(), text.size()) : -1;
+  text.resize(size > 0 ? static_cast<size_t>(size) : 0);
+  size_t at = text.rfind(')');  // of the name, which may hold anything; the 20th field behind it
+  for (int field = 0; field < 20 && at != text.npos; ++field) at = text.find(' ', at + 1);
+  return at == text.npos ? 0 : std::strtoull(text.c_str() + at, nullptr, 10);
 }
 
 struct Mapping {
@@ -45,17 +71,24 @@ RequestSlots::RequestSlots(UniqueFd memory, char* base) : memory_(std::move(memo
   for (size_t slot = kSlots; slot > 0; --slot) free_.push_back(slot - 1);
 }
 
-absl::StatusOr<std::unique_ptr<RequestSlots>> RequestSlots::Create() {
+absl::StatusOr<UniqueFd> RequestSlots::MakeMemory() {
   UniqueFd memory(memfd_create("slacker-requests", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  const Reader reader{.pid = getpid(), .start_ticks = StartOf(getpid())};
   if (!memory.valid() || ftruncate(memory.get(), kBytes) != 0 ||
+      pwrite(memory.get(), &reader, sizeof reader, kReaderAt) != ssize_t{sizeof reader} ||
       fcntl(memory.get(), F_ADD_SEALS, kSeals) != 0) {
     return ErrnoError(errno, "memory for requests");
   }
+  return memory;
+}
+
+absl::StatusOr<std::unique_ptr<RequestSlots>> RequestSlots::Create() {
+  ASSIGN_OR_RETURN(UniqueFd memory, MakeMemory());
   void* base = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
   if (base == MAP_FAILED) return ErrnoError(errno, "map memory for requests");
   // The kernel must find every page there: a read(2) by a process with a SIGKILL pending fails where
   // it has to wait for one, and with it the request.
-  std::memset(base, 0, kBytes);
+  std::memset(base, 0, kReaderAt);
   (void)mlock(base, kBytes);  // without the permission the pages may be taken away again
   return std::unique_ptr<RequestSlots>(
       new RequestSlots(std::move(memory), static_cast<char*>(base)));
@@ -67,6 +100,14 @@ std::optional<size_t> RequestSlots::Take() {
   MutexLock lock(&mutex_);
   while (free_.empty() && !stopped_) changed_.Wait(&mutex_);
   if (stopped_) return std::nullopt;
+  const size_t slot = free_.back();
+  free_.pop_back();
+  return slot;
+}
+
+std::optional<size_t> RequestSlots::TakeNow() {
+  MutexLock lock(&mutex_);
+  if (free_.empty()) return std::nullopt;
   const size_t slot = free_.back();
   free_.pop_back();
   return slot;
@@ -95,8 +136,42 @@ void RequestSlots::Free(size_t slot) {
   changed_.Signal();
 }
 
+absl::StatusOr<UniqueFd> RequestSlots::ReaderOf(const UniqueFd& memory) {
+  Reader reader{.magic = 0};
+  if (pread(memory.get(), &reader, sizeof reader, kReaderAt) != ssize_t{sizeof reader} ||
+      reader.free != 0 || reader.magic != kReaderMagic) {
+    return NotFound("the memory does not say whose it is");
+  }
+  if (reader.pid == getpid() && reader.start_ticks == StartOf(getpid())) return UniqueFd();
+  UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, reader.pid, 0)));
+  if (!process.valid()) {
+    if (errno == ESRCH || errno == EINVAL) return process;  // EINVAL: it is a thread's by now
+    return ErrnoError(errno, "pidfd_open");
+  }
+  // In this order: while it has not ended, /proc speaks of the process that we have.
+  const uint64_t start_ticks = StartOf(reader.pid);
+  pollfd ended{process.get(), POLLIN, 0};
+  if (poll(&ended, 1, 0) != 0 || start_ticks != reader.start_ticks) process.Reset();
+  return process;
+}
+
 absl::Status RequestSlots::TakeOver(const UniqueFd& memory, Predecessor predecessor,
                                     const std::function<void(size_t slot)>& handle) {
+  ASSIGN_OR_RETURN(const bool all, Copy(
+                                       memory, predecessor, [this] { return Take(); }, handle));
+  return all ? absl::OkStatus() : Cancelled("the server has stopped");
+}
+
+absl::StatusOr<bool> RequestSlots::Gather(const UniqueFd& memory, std::vector<size_t>* slots) {
+  return Copy(
+      memory, Predecessor::kGone, [this] { return TakeNow(); },
+      [slots](size_t slot) { slots->push_back(slot); });
+}
+
+// False when `take` had no slot any more.
+absl::StatusOr<bool> RequestSlots::Copy(const UniqueFd& memory, Predecessor predecessor,
+                                        const TakeSlot& take,
+                                        const std::function<void(size_t slot)>& handle) {
   struct stat status {};
   if (fstat(memory.get(), &status) != 0) return ErrnoError(errno, "a predecessor's requests");
   const auto size = static_cast<size_t>(status.st_size);
@@ -117,13 +192,17 @@ absl::Status RequestSlots::TakeOver(const UniqueFd& memory, Predecessor predeces
       MutexLock lock(&mutex_);
       if (!taken_over_.insert(header.unique).second) continue;
     }
-    const std::optional<size_t> slot = Take();
-    if (!slot.has_value()) return Cancelled("the server has stopped");
+    const std::optional<size_t> slot = take();
+    if (!slot.has_value()) {
+      MutexLock lock(&mutex_);
+      taken_over_.erase(header.unique);
+      return false;
+    }
     std::memcpy(At(*slot), left, kRequestBytes);
     Filled(*slot);
     handle(*slot);
   }
-  return absl::OkStatus();
+  return true;
 }
 
 }  // namespace slacker::fuse

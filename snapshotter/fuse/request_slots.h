@@ -15,6 +15,10 @@
 //
 // A process with a SIGKILL pending may still be inside read(2): of such a one only what is whole is
 // taken over, the rest when it has gone. Nothing is written to a predecessor's memory.
+//
+// Behind the slots there is one more that is never used, free for who does not know better: whose
+// memory this is (PID and start time). So each of several predecessors is waited for by itself,
+// however many servers have died in between.
 #pragma once
 
 #include <cstddef>
@@ -48,8 +52,13 @@ class RequestSlots {
   RequestSlots(const RequestSlots&) = delete;
   RequestSlots& operator=(const RequestSlots&) = delete;
 
+  // Memory like that, with nothing in it but whose it is: for who needs no slots.
+  static absl::StatusOr<UniqueFd> MakeMemory();
   // For the keeper.
   const UniqueFd& memory() const { return memory_; }
+  // A pidfd of the process that reads into a predecessor's memory; invalid when it has gone, with all
+  // of its threads, or is this one. NOT_FOUND: the memory does not say (of versions before).
+  static absl::StatusOr<UniqueFd> ReaderOf(const UniqueFd& memory);
 
   // A free slot, waited for if there is none; none after Stop.
   std::optional<size_t> Take();
@@ -68,10 +77,17 @@ class RequestSlots {
   // INVALID_ARGUMENT: no such memory.
   absl::Status TakeOver(const UniqueFd& memory, Predecessor predecessor,
                         const std::function<void(size_t slot)>& handle);
+  // The same of a predecessor that has gone, without waiting: `slots` are those with the copies, to be
+  // handled later. False: there were not enough; the rest is for TakeOver.
+  absl::StatusOr<bool> Gather(const UniqueFd& memory, std::vector<size_t>* slots);
 
  private:
+  using TakeSlot = std::function<std::optional<size_t>()>;
   RequestSlots(UniqueFd memory, char* base);
   char* At(size_t slot) const { return base_ + slot * kSlotBytes; }
+  std::optional<size_t> TakeNow();
+  absl::StatusOr<bool> Copy(const UniqueFd& memory, Predecessor predecessor, const TakeSlot& take,
+                            const std::function<void(size_t slot)>& handle);
 
   const UniqueFd memory_;
   char* const base_;

@@ -9,10 +9,12 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "backend/base/digest.h"
@@ -77,7 +79,7 @@ absl::StatusOr<std::unique_ptr<KeeperClient>> KeeperClient::Open(const KeeperOpt
   if (!client->stop_.valid()) return ResourceExhausted("no descriptor for the keeper's watcher");
   {
     MutexLock lock(&client->mutex_);
-    RETURN_IF_ERROR(client->Connect());
+    ASSIGN_OR_RETURN(client->dying_predecessor_, client->Connect());
     RETURN_IF_ERROR(client->Renew());
     RETURN_IF_ERROR(client->TakeLock());
   }
@@ -91,32 +93,48 @@ KeeperClient::~KeeperClient() {
   if (watcher_.joinable()) watcher_.join();
 }
 
-// Connects and acquires; starts a keeper when nobody listens.
-absl::Status KeeperClient::Connect() {
+// Connects and acquires; starts a keeper when nobody listens. The predecessor that is still ending, or 0.
+absl::StatusOr<pid_t> KeeperClient::Connect() {
+  absl::StatusOr<Answer> acquired = TryToAcquire();
+  // A keeper of ours would take the place of the one that has what was stored, and store nothing.
+  const auto until = std::chrono::steady_clock::now() + options_.unit_wait;
+  while (absl::IsUnavailable(acquired.status()) && HasUnit() &&
+         std::chrono::steady_clock::now() < until) {
+    if (!Pause(kAttemptInterval)) return Cancelled("we are ending");
+    acquired = TryToAcquire();
+  }
+  for (int attempt = 0; absl::IsUnavailable(acquired.status()) && attempt < kAttempts; ++attempt) {
+    RETURN_IF_ERROR(Spawn());
+    if (attempt > 0 && !Pause(kAttemptInterval)) return Cancelled("we are ending");
+    acquired = TryToAcquire();
+  }
+  ASSIGN_OR_RETURN(const Answer answer, std::move(acquired));
+  if (answer.reply.error == EBUSY) return InUse(options_.root, answer.reply.pid);
+  if (answer.reply.error != 0) return ErrnoError(answer.reply.error, "own the keeper");
+  return answer.reply.pid;
+}
+
+absl::StatusOr<KeeperClient::Answer> KeeperClient::TryToAcquire() {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const std::string path = options_.run_dir + "/keeper.sock";
   if (path.size() >= sizeof address.sun_path) return InvalidArgument(path + ": path too long");
   std::memcpy(address.sun_path, path.c_str(), path.size());
-  absl::StatusOr<Answer> acquired = Unavailable("not tried");
-  for (int attempt = 0; !acquired.ok() && attempt < kAttempts; ++attempt) {
-    if (attempt > 0) {
-      RETURN_IF_ERROR(Spawn());
-      if (attempt > 1) Pause(kAttemptInterval);
-    }
-    socket_.Reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-    if (!socket_.valid()) return ErrnoError(errno, "socket");
-    if (connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      acquired = Unavailable(Message(ErrnoError(errno, "connect " + path)));
-      continue;
-    }
-    acquired = Call(static_cast<int>(Verb::kAcquire), "", -1);
+  socket_.Reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!socket_.valid()) return ErrnoError(errno, "socket");
+  if (connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return Unavailable(Message(ErrnoError(errno, "connect " + path)));
   }
-  ASSIGN_OR_RETURN(const Answer answer, std::move(acquired));
-  if (answer.reply.error == EBUSY) return InUse(options_.root, answer.reply.pid);
-  if (answer.reply.error != 0) return ErrnoError(answer.reply.error, "the keeper at " + path);
-  dying_predecessor_ = answer.reply.pid;
-  return absl::OkStatus();
+  return Call(static_cast<int>(Verb::kAcquire), "", -1);
+}
+
+// Whether a service manager starts the keeper that is not there.
+bool KeeperClient::HasUnit() const {
+  const std::string path = options_.run_dir + "/keeper.sock.lock";
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, keeper::kUnitMark.size()> mark{};
+  return file.valid() && pread(file.get(), mark.data(), mark.size(), 0) == ssize_t{mark.size()} &&
+         std::string_view(mark.data(), mark.size()) == keeper::kUnitMark;
 }
 
 // The program puts itself into the background once it listens; its exit tells.
@@ -140,17 +158,34 @@ absl::Status KeeperClient::Spawn() const {
   return Unavailable(program + " ended with wait status " + std::to_string(status));
 }
 
-// After an upgrade the keeper is still the old program.
+// After an upgrade the keeper is still the old program. Should it end over it, because the new one
+// cannot read its state, all that it had is with us, and goes to the next one: also what belongs to a
+// predecessor that is still ending, its lock before all.
 absl::Status KeeperClient::Renew() {
   const UniqueFd program(open(options_.keeper_path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!program.valid())
     return absl::OkStatus();  // and so it cannot be started either, should it end
+  ASSIGN_OR_RETURN(Descriptors held, CopyAll());
   const absl::StatusOr<Answer> answer = Call(static_cast<int>(Verb::kReplace), "", program.get());
   if (answer.ok() && answer->reply.error == 0) return absl::OkStatus();
   Log(LogLevel::kWarning, "the keeper stays an older program, ignoring",
       {{"error", answer.ok() ? Message(ErrnoError(answer->reply.error, "replace it"))
                              : Message(answer.status())}});
-  return answer.ok() ? absl::OkStatus() : Connect();  // it ended over it
+  if (answer.ok()) return absl::OkStatus();
+  RETURN_IF_ERROR(Connect().status());  // another one, which knows of nobody before us
+  kept_ = std::move(held);
+  return PutAgain();
+}
+
+absl::StatusOr<KeeperClient::Descriptors> KeeperClient::CopyAll() {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListNames());
+  Descriptors copies;
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(Answer answer, Call(static_cast<int>(Verb::kGet), name, -1));
+    if (!answer.fd.valid()) return ResourceExhausted("no descriptor for a copy of " + name);
+    copies[name] = std::move(answer.fd);
+  }
+  return copies;
 }
 
 absl::Status KeeperClient::TakeLock() {
@@ -217,6 +252,10 @@ absl::Status KeeperClient::Drop(const std::string& name) {
 
 absl::StatusOr<std::vector<std::string>> KeeperClient::List() {
   MutexLock lock(&mutex_);
+  return ListNames();
+}
+
+absl::StatusOr<std::vector<std::string>> KeeperClient::ListNames() {
   ASSIGN_OR_RETURN(const Answer answer, Call(static_cast<int>(Verb::kList), "", -1));
   const size_t size = std::min<size_t>(answer.reply.names_bytes, sizeof answer.reply.names);
   std::vector<std::string> names;
@@ -234,10 +273,10 @@ absl::Status KeeperClient::Bye() {
   return Call(static_cast<int>(Verb::kBye), "", -1).status();
 }
 
-// Ends early when we are to stop.
-void KeeperClient::Pause(std::chrono::milliseconds time) const {
+// Ends early, and says false, when we are to stop.
+bool KeeperClient::Pause(std::chrono::milliseconds time) const {
   pollfd stop{stop_.get(), POLLIN, 0};
-  (void)poll(&stop, 1, static_cast<int>(time.count()));
+  return poll(&stop, 1, static_cast<int>(time.count())) <= 0;
 }
 
 void KeeperClient::Watch() {
@@ -254,14 +293,15 @@ void KeeperClient::Watch() {
     {
       MutexLock lock(&mutex_);
       if (said_bye_) return;
-      status = Connect();
+      status = Connect().status();
       if (status.ok()) status = PutAgain();
     }
     if (status.ok()) continue;
+    if (absl::IsCancelled(status)) return;
     Log(LogLevel::kWarning, "the keeper ended and cannot be replaced now, ignoring",
         {{"error", Message(status)}});
     // Tried again, until it works or we end.
-    Pause(kRetryInterval);
+    (void)Pause(kRetryInterval);  // what there is to see is seen above
   }
 }
 

@@ -31,6 +31,8 @@ struct KeeperOptions {
   std::string run_dir;         // of this root: see RootRunDir; created if missing
   std::string keeper_path;     // the slackerd-keeper program; used when no keeper answers
   int deadline_seconds = 300;  // of a keeper that we start
+  // How long a service manager may take to start its keeper again, before we start one.
+  std::chrono::milliseconds unit_wait = std::chrono::seconds(5);
 };
 
 // <node_run_dir>/<first 16 hex digits of the SHA-256 of the canonical root>. `root` must exist.
@@ -41,7 +43,8 @@ class KeeperClient {
  public:
   // Becomes the owner of the root, starting a keeper if none answers at <run_dir>/keeper.sock; one
   // that is of another program than keeper_path is replaced by that, with all that it holds.
-  // FAILED_PRECONDITION "… is in use by PID n" when a living process owns the root. Milliseconds.
+  // FAILED_PRECONDITION "… is in use by PID n" when a living process owns the root. Milliseconds, but
+  // for the wait for a unit's keeper.
   static absl::StatusOr<std::unique_ptr<KeeperClient>> Open(const KeeperOptions& options);
   // Gives up ownership; the keeper goes on holding what it was given.
   ~KeeperClient();
@@ -64,14 +67,19 @@ class KeeperClient {
  private:
   struct Answer;
   explicit KeeperClient(const KeeperOptions& options);
-  absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  using Descriptors = std::map<std::string, UniqueFd>;
+  absl::StatusOr<pid_t> Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Answer> TryToAcquire() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasUnit() const;
   absl::Status Spawn() const;
+  absl::StatusOr<std::vector<std::string>> ListNames() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Descriptors> CopyAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Renew() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status TakeLock() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status PutAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Answer> Call(int verb, const std::string& name, int fd)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Pause(std::chrono::milliseconds time) const;
+  bool Pause(std::chrono::milliseconds time) const;
   void Watch();
 
   const KeeperOptions options_;
@@ -81,7 +89,7 @@ class KeeperClient {
   UniqueFd socket_ ABSL_GUARDED_BY(mutex_);
   bool said_bye_ ABSL_GUARDED_BY(mutex_) = false;
   // Our copies of what the keeper holds, for the next one.
-  std::map<std::string, UniqueFd> kept_ ABSL_GUARDED_BY(mutex_);
+  Descriptors kept_ ABSL_GUARDED_BY(mutex_);
   std::thread watcher_;
 };
 

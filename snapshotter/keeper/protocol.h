@@ -31,16 +31,22 @@
 // the last owner that lived for 10 seconds (or else from its own start); then it closes everything
 // (whereupon the kernel aborts the FUSE connection: its readers get errors) and ends. Clients must
 // have the keeper's effective user ID; others are disconnected.
+//
+// Beside the socket, <socket>.lock is locked by the keeper that listens there. It has kUnitMark in it
+// while that is one of a service manager's, which starts it again, with what it has stored, should it
+// be killed: who finds nobody listening then waits before he starts one himself.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace slacker::keeper {
 
 inline constexpr uint32_t kVersion = 1;
 inline constexpr size_t kNameBytes = 32;  // with the final NUL
 inline constexpr size_t kMaxDescriptors = 16;
+inline constexpr std::string_view kUnitMark = "unit\n";
 
 enum class Verb : uint32_t { kAcquire = 1, kPut, kGet, kDrop, kList, kBye, kReplace };
 

@@ -41,6 +41,7 @@ class FakeSystemd {
     while (Receive() != "READY=1") {
     }
   }
+  pid_t pid() const { return pid_; }
   void Kill() {
     (void)kill(pid_, SIGKILL);
     Wait();

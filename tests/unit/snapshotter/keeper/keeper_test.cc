@@ -10,11 +10,10 @@
 #include "snapshotter/keeper/keeper_client.h"
 #include "snapshotter/keeper/packet.h"
 #include "tests/support/eventually.h"
-#include "tests/support/fake_systemd.h"
-#include "tests/support/kernel_leak_check.h"
 #include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
+#include "tests/unit/snapshotter/keeper/keeper_fixture.h"
 
 #ifndef __has_feature
 #define __has_feature(name) 0
@@ -26,6 +25,7 @@ namespace {
 constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
 
 using testing::Eventually;
+using testing::KeeperTest;
 using testing::StatusIs;
 
 TEST(IsBeyondActingTest, FollowsTheLifeOfAProcess) {
@@ -81,33 +81,6 @@ TEST_F(OwnerDeadlineTest, OwnersThatEndAtTheirStartDoNotMoveIt) {
   Own(10);
   EXPECT_EQ(SecondsLeft(), 300);
 }
-
-class KeeperTest : public ::testing::Test {
- protected:
-  void SetUp() override { std::filesystem::create_directories(root_); }
-  KeeperOptions Options(int deadline_seconds = 5) {
-    return {root_, run_dir_, KEEPER_PATH, deadline_seconds};
-  }
-  std::vector<pid_t> Keepers() { return testing::ProcessesWith(run_dir_ + "/keeper.sock"); }
-  void ExpectKeeperEnds() {
-    EXPECT_TRUE(Eventually([this] { return Keepers().empty(); }));
-  }
-  // A pipe whose reading end tells when its last writing end is closed.
-  UniqueFd MakePipe(UniqueFd* write_end) {
-    int ends[2];
-    EXPECT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-    write_end->Reset(ends[1]);
-    return UniqueFd(ends[0]);
-  }
-  static bool AtEnd(const UniqueFd& pipe) {
-    char byte = 0;
-    return read(pipe.get(), &byte, 1) == 0;
-  }
-
-  testing::TempDir directory_;
-  const std::string root_ = directory_ / "root";
-  const std::string run_dir_ = directory_ / "deep/run";
-};
 
 TEST_F(KeeperTest, DescriptorsOutliveTheirOwner) {
   UniqueFd writer;
@@ -254,149 +227,6 @@ TEST_F(KeeperTest, ItIsLockedIntoMemoryAndTheLastToBeKilledForMemory) {
   EXPECT_EQ(kib("VmSwap"), 0);
   RecordProperty("rss_kib", static_cast<int>(kib("VmRSS")));
   ASSERT_OK(client->Bye());
-}
-
-class KeeperReplacedTest : public KeeperTest {
- protected:
-  void SetUp() override {
-    KeeperTest::SetUp();
-    // Another file: another program.
-    std::filesystem::copy_file(KEEPER_PATH, newer_);
-  }
-  KeeperOptions Newer() {
-    KeeperOptions options = Options();
-    options.keeper_path = newer_;
-    return options;
-  }
-  static std::string ProgramOf(pid_t pid) {
-    return std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe");
-  }
-
-  const std::string newer_ = directory_ / "slackerd-keeper";
-};
-
-TEST_F(KeeperReplacedTest, ANewerProgramGoesOnWithAllThatTheOldOneHeld) {
-  UniqueFd writer;
-  const UniqueFd reader = MakePipe(&writer);
-  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
-  ASSERT_OK(client->Put("pipe", writer.get()));
-  writer.Reset();
-  const std::vector<pid_t> keepers = Keepers();
-  ASSERT_EQ(keepers.size(), 1U);
-  client.reset();
-  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Newer()));
-  EXPECT_EQ(Keepers(), keepers) << "the same process";
-  EXPECT_EQ(ProgramOf(keepers[0]), newer_);
-  EXPECT_FALSE(AtEnd(reader));
-  EXPECT_EQ(*client->List(), (std::vector<std::string>{"lock", "pipe"}));
-  EXPECT_OK(client->Get("pipe"));
-  ASSERT_OK(client->Drop("pipe"));
-  EXPECT_TRUE(Eventually([&] { return AtEnd(reader); })) << "there is no other copy";
-  EXPECT_THAT(KeeperClient::Open(Newer()),
-              StatusIs(absl::StatusCode::kFailedPrecondition, "is in use by PID"));
-  ASSERT_OK(client->Bye());
-  ExpectKeeperEnds();
-}
-
-TEST_F(KeeperReplacedTest, OtherConnectionsNoticeNothing) {
-  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  (run_dir_ + "/keeper.sock").copy(address.sun_path, sizeof address.sun_path - 1);
-  const UniqueFd waiting(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(connect(waiting.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-  const auto acquire = [&waiting] {
-    keeper::Reply reply;
-    UniqueFd fd;
-    EXPECT_EQ(keeper::SendPacket(waiting.get(), keeper::Request(), -1), 0);
-    EXPECT_EQ(keeper::ReceivePacket(waiting.get(), &reply, &fd), 0);
-    return reply.error;
-  };
-  EXPECT_EQ(acquire(), EBUSY);
-  client.reset();
-  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Newer()));
-  EXPECT_EQ(ProgramOf(Keepers()[0]), newer_);
-  EXPECT_EQ(acquire(), EBUSY);
-  client.reset();
-  EXPECT_TRUE(Eventually([&] { return acquire() == 0; }));
-  keeper::Request bye;
-  bye.verb = keeper::Verb::kBye;
-  EXPECT_EQ(keeper::SendPacket(waiting.get(), bye, -1), 0);
-  ExpectKeeperEnds();
-}
-
-TEST_F(KeeperReplacedTest, WhatIsNoProgramLeavesTheKeeperAsItWas) {
-  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
-  ASSERT_OK(client->Put("pipe", 0));
-  client.reset();
-  testing::WriteWholeFile(newer_, "not a program");
-  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Newer()));
-  EXPECT_EQ(ProgramOf(Keepers()[0]), std::filesystem::canonical(KEEPER_PATH));
-  EXPECT_OK(client->Get("pipe"));
-  ASSERT_OK(client->Bye());
-}
-
-class KeeperUnderSystemdTest : public KeeperTest {
- protected:
-  void SetUp() override {
-    KeeperTest::SetUp();
-    std::filesystem::create_directories(run_dir_);
-    systemd_.Start(run_dir_ + "/keeper.sock");
-  }
-
-  testing::FakeSystemd systemd_{directory_ / "notify", KEEPER_PATH};
-};
-
-TEST_F(KeeperUnderSystemdTest, WhatAKilledKeeperHeldComesBackToTheNextOne) {
-  UniqueFd writer;
-  const UniqueFd reader = MakePipe(&writer);
-  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
-  ASSERT_OK(client->Put("pipe", writer.get()));
-  ASSERT_OK(client->Put("other", 0));
-  ASSERT_OK(client->Drop("other"));
-  writer.Reset();
-  EXPECT_EQ(systemd_.Stored(), (std::vector<std::string>{"lock", "pipe"}));
-  client.reset();
-  systemd_.Kill();  // with nobody else who has the pipe
-  EXPECT_FALSE(AtEnd(reader));
-  systemd_.Start(run_dir_ + "/keeper.sock");
-  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Options()));
-  EXPECT_EQ(*client->List(), (std::vector<std::string>{"lock", "pipe"}));
-  ASSERT_OK_AND_ASSIGN(UniqueFd kept, client->Get("pipe"));
-  EXPECT_EQ(write(kept.get(), "x", 1), 1);
-  kept.Reset();
-  char byte = 0;
-  EXPECT_EQ(read(reader.get(), &byte, 1), 1);
-  ASSERT_OK(client->Bye());
-  EXPECT_EQ(systemd_.Wait(), 0);
-  EXPECT_THAT(systemd_.Stored(), ::testing::IsEmpty());
-  EXPECT_TRUE(AtEnd(reader));
-}
-
-TEST(KeeperStateTest, ComesOutAsItWentIn) {
-  keeper::KeeperState state;
-  state.listener = 4;
-  state.lock = 3;
-  state.deadline_seconds = 300;
-  state.unserved_since_ns = 12345678901234;
-  state.clients = {{7, 1234, true, false}, {8, 99, false, true}};
-  state.kept = {{9, "fuse.1"}, {10, "lock"}};
-  const std::string text = EncodeState(state);
-  keeper::KeeperState again;
-  ASSERT_TRUE(DecodeState(text, &again));
-  EXPECT_EQ(EncodeState(again), text);
-}
-
-TEST(KeeperStateTest, WhatIsNotKnownIsRefused) {
-  keeper::KeeperState state;
-  for (const char* text :
-       {"", "slacker-keeper-state 2\nlistener 3\nlock 4\n", "slacker-keeper-state 1\nlistener 3\n",
-        "slacker-keeper-state 1\nlistener 3\nlock 4\nnews 5\n",
-        "slacker-keeper-state 1\nlistener 3\nlock four\n",
-        "slacker-keeper-state 1\nlistener 3\nlock 4\nkept 5\n",
-        "slacker-keeper-state 1\nlistener 3 4\nlock 4\n"}) {
-    EXPECT_FALSE(DecodeState(text, &state)) << text;
-  }
 }
 
 TEST(RootRunDirTest, DependsOnTheCanonicalPathOnly) {

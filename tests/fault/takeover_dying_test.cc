@@ -1,0 +1,175 @@
+// Servers that the kernel still holds when their successors serve, or die too, and what the dead leave
+// with the keeper.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+
+#include <cstring>
+#include <optional>
+
+#include "snapshotter/fuse/fuse_protocol.h"
+#include "snapshotter/fuse/request_slots.h"
+#include "tests/fault/takeover_fixture.h"
+
+namespace slacker::testing {
+namespace {
+
+using fuse::RequestSlots;
+
+constexpr int kFiles = 64;
+
+class DyingServerTest : public TakeoverTest {
+ protected:
+  // Killed, and held back by a tracer at the beginning of its exit: a process may stay for long, with
+  // everything open.
+  static void KillAndHold(const LineProcess& server) {
+    ASSERT_EQ(ptrace(PTRACE_SEIZE, server.pid(), nullptr, PTRACE_O_TRACEEXIT), 0);
+    ASSERT_EQ(kill(server.pid(), SIGKILL), 0);
+    int status = 0;
+    ASSERT_EQ(waitpid(server.pid(), &status, __WALL), server.pid());
+    ASSERT_TRUE(WIFSTOPPED(status));
+  }
+  static void LetGo(LineProcess* server) {
+    ASSERT_EQ(ptrace(PTRACE_DETACH, server->pid(), nullptr, nullptr), 0);
+    server->Wait();
+  }
+};
+
+// The slots of a server, as the kernel sees them.
+class SlotsOfServer {
+ public:
+  // No memory where the kernel sends requests again: there is none then.
+  explicit SlotsOfServer(pid_t pid) {
+    const std::string descriptors = "/proc/" + std::to_string(pid) + "/fd";
+    for (const auto& entry : std::filesystem::directory_iterator(descriptors)) {
+      std::error_code gone;
+      const std::string target = std::filesystem::read_symlink(entry.path(), gone);
+      if (!target.starts_with("/memfd:slacker-requests")) continue;
+      const UniqueFd memory(open(entry.path().c_str(), O_RDWR | O_CLOEXEC));
+      void* base = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
+      if (base != MAP_FAILED) base_ = static_cast<char*>(base);
+    }
+  }
+  ~SlotsOfServer() {
+    if (base_ != nullptr) (void)munmap(base_, kBytes);
+  }
+  SlotsOfServer(const SlotsOfServer&) = delete;
+  SlotsOfServer& operator=(const SlotsOfServer&) = delete;
+
+  // The READ that was read last and is not answered.
+  char* LastRead() const {
+    char* last = nullptr;
+    for (size_t at = 0; base_ != nullptr && at < kBytes; at += RequestSlots::kSlotBytes) {
+      char* const slot = base_ + at;
+      if (Header(slot).len == 0 || Header(slot).opcode != FUSE_READ) continue;
+      if (last == nullptr || Header(slot).unique > Header(last).unique) last = slot;
+    }
+    return last;
+  }
+  // As it is while read(2) is under way: its end is not there yet. Where it was to read.
+  static uint64_t Tear(char* slot) {
+    std::memset(slot + RequestSlots::kRequestBytes, 0, sizeof(uint64_t));
+    uint64_t offset = 0;
+    std::memcpy(&offset, OffsetIn(slot), sizeof offset);
+    const uint64_t other = offset == 0 ? 4 * 4096 : 0;
+    std::memcpy(OffsetIn(slot), &other, sizeof other);
+    return offset;
+  }
+  static void Finish(char* slot, uint64_t offset) {
+    std::memcpy(OffsetIn(slot), &offset, sizeof offset);
+  }
+
+ private:
+  static constexpr size_t kBytes = RequestSlots::kSlots * RequestSlots::kSlotBytes;
+  static fuse_in_header Header(const char* slot) {
+    fuse_in_header header;
+    std::memcpy(&header, slot, sizeof header);
+    return header;
+  }
+  static char* OffsetIn(char* slot) {
+    return slot + sizeof(fuse_in_header) + offsetof(fuse_read_in, offset);
+  }
+  char* base_ = nullptr;
+};
+
+TEST_F(DyingServerTest, SuccessorServesWhileItsPredecessorIsStillDying) {
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  auto first = StartReady(sample, false, 20);
+  Readers readers(sample, tree_, kFiles, 8);
+  ASSERT_TRUE(WaitUntilHolding(first.get()));
+  ASSERT_NO_FATAL_FAILURE(KillAndHold(*first));
+  auto second = StartReady(sample, true);
+  readers.Join();
+  EXPECT_EQ(readers.right(), kFiles);
+  ASSERT_NO_FATAL_FAILURE(LetGo(first.get()));
+  EXPECT_EQ(CountWrong(sample, kFiles), 0);
+  Finish(second.get());
+}
+
+// The keeper knows of one predecessor; the one before that is still inside read(2), of which the third
+// server must not take what is half there.
+TEST_F(DyingServerTest, WhatTheFirstIsStillReadingIsLeftToHimThroughASecondDeath) {
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  auto first = StartReady(sample, false, 20);
+  Readers readers(sample, tree_, kFiles, 8);
+  ASSERT_TRUE(WaitUntilHolding(first.get()));
+  ASSERT_NO_FATAL_FAILURE(KillAndHold(*first));
+  const SlotsOfServer slots(first->pid());
+  char* const torn = slots.LastRead();
+  uint64_t offset = 0;
+  if (torn != nullptr) {
+    offset = SlotsOfServer::Tear(torn);
+  } else {
+    std::puts("The kernel sends requests again: nothing is torn.");
+  }
+  auto second = StartReady(sample, true);
+  second->Kill();
+  auto third = StartReady(sample, true);
+  if (torn != nullptr) SlotsOfServer::Finish(torn, offset);
+  ASSERT_NO_FATAL_FAILURE(LetGo(first.get()));
+  readers.Join();
+  EXPECT_EQ(readers.right(), kFiles);
+  EXPECT_EQ(readers.wrong(), 0);
+  EXPECT_EQ(CountWrong(sample, kFiles), 0);
+  Finish(third.get());
+}
+
+// The keeper has room for 16 descriptors.
+TEST_F(DyingServerTest, StartsThatDieOverAndOverLeaveRoomForTheNextOne) {
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  auto server = StartReady(sample, false, 20);
+  Readers readers(sample, tree_, kFiles, 8);
+  ASSERT_TRUE(WaitUntilHolding(server.get()));
+  server->Kill();
+  for (int start = 0; start < 20; ++start) {
+    server = Start(sample, 1'000'000'000, 60, "attach.slots_kept");
+    ASSERT_EQ(server->Line(), "") << "start " << start;
+    server->Wait();
+  }
+  server = StartReady(sample, true);
+  readers.Join();
+  EXPECT_EQ(readers.right(), kFiles);
+  Finish(server.get());
+}
+
+// The next keeper has everything from the server that found the one before, also what belongs to the
+// server that is still dying.
+TEST_F(DyingServerTest, AKeeperThatEndsOverItsReplacementIsNotNoticed) {
+  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  auto first = StartReady(sample, false, 20);
+  Readers readers(sample, tree_, kFiles, 8);
+  ASSERT_TRUE(WaitUntilHolding(first.get()));
+  const std::vector<pid_t> keepers = Keepers();
+  ASSERT_NO_FATAL_FAILURE(KillAndHold(*first));
+  keeper_ = REFUSING_KEEPER;
+  auto second = StartReady(sample, true);
+  EXPECT_NE(Keepers(), keepers);
+  readers.Join();
+  EXPECT_EQ(readers.right(), kFiles);
+  ASSERT_NO_FATAL_FAILURE(LetGo(first.get()));
+  EXPECT_EQ(CountWrong(sample, kFiles), 0);
+  Finish(second.get());
+}
+
+}  // namespace
+}  // namespace slacker::testing
