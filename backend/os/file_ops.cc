@@ -42,6 +42,13 @@ class RealFileOps final : public FileOps {
     return absl::OkStatus();
   }
 
+  absl::Status SyncFileSystem(const std::string& path) override {
+    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd.valid()) return ErrnoError(errno, "open " + path);
+    if (syncfs(fd.get()) != 0) return ErrnoError(errno, "syncfs " + path);
+    return absl::OkStatus();
+  }
+
   absl::Status Rename(const std::string& from, const std::string& to) override {
     if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) {
       return absl::OkStatus();

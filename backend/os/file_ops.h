@@ -28,6 +28,9 @@ class FileOps {
                                      uint32_t gid) = 0;
   // fsync of a file or directory.
   virtual absl::Status Sync(const std::string& path) = 0;
+  // Everything that was written to the file system of this file or directory so far, whoever wrote it
+  // (syncfs).
+  virtual absl::Status SyncFileSystem(const std::string& path) = 0;
   // rename(2) within one file system. FAILED_PRECONDITION when `to` exists.
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
   // Rename, then fsync of both parents.

@@ -132,8 +132,8 @@ absl::Status CheckOptionalPath(const std::string& path) {
   return path.empty() ? absl::OkStatus() : CheckPath(path);
 }
 
-const std::array<Key, 23>& Keys() {
-  static const std::array<Key, 23> keys = {{
+const std::array<Key, 24>& Keys() {
+  static const std::array<Key, 24> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
@@ -159,6 +159,7 @@ const std::array<Key, 23>& Keys() {
       {"cache", "max_bytes", Number(&Config::cache_max_bytes, 0, kMaxCacheBytes)},
       {"cache", "min_free", Text(&Config::cache_min_free, CheckMinFree)},
       {"node", "run_dir", Text(&Config::run_dir, CheckPath)},
+      {"node", "sync_commits", Flag(&Config::sync_commits)},
   }};
   return keys;
 }

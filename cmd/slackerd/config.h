@@ -35,6 +35,7 @@ struct Config {
   int64_t cache_max_bytes = 0;               // of all blob caches; 0 = no limit
   std::string cache_min_free = "5%";         // of their file system
   std::string run_dir = "/run/slacker";
+  bool sync_commits = true;  // what is unpacked is on the disk before it is committed
 
   bool operator==(const Config&) const = default;
 };

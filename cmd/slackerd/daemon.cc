@@ -186,6 +186,7 @@ absl::Status Daemon::OpenImages(const Config& config) {
                    CoreSnapshotter::Open(db_.get(), &SystemFileOps(), images_.get(), &SystemClock(),
                                          {.root = config.root,
                                           .overlay_index_off = KernelHasOverlayIndex(),
+                                          .sync_commits = config.sync_commits,
                                           .spare_directories = kSpareDirectories,
                                           .on_decision = [this](const PathDecision& decision) {
                                             Decided(decision);

@@ -124,6 +124,14 @@ absl::StatusOr<SnapshotUsage> CoreSnapshotter::Usage(const std::string& key) {
   return SnapshotUsage{.size_bytes = usage->size_bytes, .inodes = usage->inodes};
 }
 
+// One call for all of a layer: thousands of files, synced one by one, would wait for the disk as often.
+// Where there are none, only what the layer says of the directory itself may be new.
+absl::Status CoreSnapshotter::SyncContent(int64_t id, const DiskUsage& usage) {
+  if (!options_.sync_commits) return absl::OkStatus();
+  const std::string fs = directories_.FsOf(id);
+  return usage.inodes <= 1 ? files_->Sync(fs) : files_->SyncFileSystem(fs);
+}
+
 absl::Status CoreSnapshotter::Commit(const std::string& name, const std::string& key,
                                      const Labels& labels, const std::string& parent) {
   RETURN_IF_ERROR(CheckKey(name, "name"));
@@ -133,6 +141,11 @@ absl::Status CoreSnapshotter::Commit(const std::string& name, const std::string&
   DiskUsage usage;
   if (before.info.kind == Kind::kActive) {
     ASSIGN_OR_RETURN(usage, files_->Usage(directories_.FsOf(before.id)));
+    if (const absl::Status synced = SyncContent(before.id, usage); !synced.ok()) {
+      // Removed meanwhile: that is the answer then.
+      RETURN_IF_ERROR(Find(key).status());
+      return synced;
+    }
   }
   SLACKER_FAILPOINT("commit.measured");
 

@@ -46,6 +46,7 @@ struct PathDecision {
 struct CoreOptions {
   std::string root;  // absolute, without ':' ',' and '\', which mean something in mount options
   bool overlay_index_off = false;
+  bool sync_commits = true;   // Commit waits until the content is on the disk (ADR 0032)
   int spare_directories = 0;  // how many to keep ready for Prepare; 0 = each is made when asked for
   // Called once for each decision, on the thread of the call and with no lock held; may be null.
   std::function<void(const PathDecision&)> on_decision;
@@ -103,6 +104,7 @@ class CoreSnapshotter final : public Snapshotter {
                             const Digest& chain);
 
   absl::StatusOr<SnapshotRow> Find(const std::string& key);
+  absl::Status SyncContent(int64_t id, const DiskUsage& usage);
 
   Db* const db_;
   FileOps* const files_;

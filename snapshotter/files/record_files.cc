@@ -128,10 +128,17 @@ bool RecordFiles::Has(const Digest& record) const {
 
 absl::Status RecordFiles::Save(const Digest& record, std::string_view stored) {
   MutexLock lock(&writing_);
+  unsynced_ = true;
   return WriteFileAtomically(PathOf(record), stored);
 }
 
-absl::Status RecordFiles::Sync() const { return SyncDirectory(directory_); }
+absl::Status RecordFiles::Sync() {
+  MutexLock lock(&writing_);
+  if (!unsynced_) return absl::OkStatus();
+  RETURN_IF_ERROR(SyncDirectory(directory_));
+  unsynced_ = false;
+  return absl::OkStatus();
+}
 
 absl::StatusOr<Locations> RecordFiles::LoadLocations(const Digest& record,
                                                      size_t chunk_count) const {

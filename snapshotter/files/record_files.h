@@ -30,7 +30,8 @@ class RecordFiles {
   bool Has(const Digest& record) const;
   // Durable after Sync.
   absl::Status Save(const Digest& record, std::string_view stored);
-  absl::Status Sync() const;
+  // Everything that was saved before, whoever saved it. Does nothing when that was done.
+  absl::Status Sync();
 
   // NOT_FOUND: none kept. DATA_LOSS: damaged, or not for a record of `chunk_count` chunks.
   absl::StatusOr<Locations> LoadLocations(const Digest& record, size_t chunk_count) const;
@@ -44,6 +45,7 @@ class RecordFiles {
  private:
   const std::string directory_;
   Mutex writing_;  // one writer at a time: asides have fixed names; taken for the write only
+  bool unsynced_ ABSL_GUARDED_BY(writing_) = false;
 };
 
 }  // namespace slacker

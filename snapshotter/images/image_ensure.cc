@@ -217,7 +217,11 @@ absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecord
     missing.push_back(i);
     wanted.push_back(records[i]);
   }
-  if (missing.empty()) return facts;
+  // One that is kept may be another call's, which has not synced it yet.
+  if (missing.empty()) {
+    RETURN_IF_ERROR(records_.Sync());
+    return facts;
+  }
   const auto fetched = FetchRecords(chain_id, records, wanted, deadline);
   // The manifest is there, so the image is published; the store has lost a part of it.
   if (absl::IsNotFound(fetched.status())) return DataLoss(Message(fetched.status()));

@@ -42,6 +42,8 @@ class FakeFileOps final : public FileOps {
     return absl::OkStatus();
   }
 
+  absl::Status SyncFileSystem(const std::string& path) override { return Sync(path); }
+
   absl::Status RenameDurably(const std::string& from, const std::string& to) override {
     RETURN_IF_ERROR(Rename(from, to));
     return Sync(from);

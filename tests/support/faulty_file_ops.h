@@ -41,8 +41,12 @@ class FaultyFileOps final : public FileOps {
     return real_->MakeDirectory(path, mode, uid, gid);
   }
   absl::Status Sync(const std::string& path) override {
-    RETURN_IF_ERROR(CheckChange("fsync " + path));
+    RETURN_IF_ERROR(CheckSync("fsync " + path));
     return real_->Sync(path);
+  }
+  absl::Status SyncFileSystem(const std::string& path) override {
+    RETURN_IF_ERROR(CheckSync("syncfs " + path));
+    return real_->SyncFileSystem(path);
   }
   absl::Status Rename(const std::string& from, const std::string& to) override {
     RETURN_IF_ERROR(CheckChange("rename " + from));
@@ -78,6 +82,10 @@ class FaultyFileOps final : public FileOps {
   absl::Status CheckChange(const std::string& what) {
     RETURN_IF_ERROR(Check(what));
     return change_error_ == 0 ? absl::OkStatus() : ErrnoError(change_error_, what);
+  }
+  // A disk that is full, or cannot be written, has what it has.
+  absl::Status CheckSync(const std::string& what) {
+    return change_error_ == ENOSPC || change_error_ == EROFS ? Check(what) : CheckChange(what);
   }
   absl::Status Check(const std::string& what) {
     {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 
@@ -15,6 +14,7 @@
 #include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
 #include "tests/support/eventually.h"
+#include "tests/support/mount_namespace.h"
 #include "tests/support/processes.h"
 
 namespace slacker::testing {
@@ -67,14 +67,6 @@ inline std::map<std::string, std::string> OpenDescriptors() {
     if (!gone && !target.string().ends_with("/fd")) open[entry.path().filename()] = target;
   }
   return open;
-}
-
-// Gives this process (and what it starts) a mount namespace of its own, once: a namespace that
-// another process makes from ours in the meantime would hold our mounts.
-inline void EnterOwnMountNamespace() {
-  static const bool entered =
-      unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-  EXPECT_TRUE(entered);
 }
 
 // Declare after the TempDir and before everything else.

@@ -3,13 +3,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/loop.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
 #include <cstring>
+
+#include "tests/support/mount_namespace.h"
 
 namespace slacker::testing {
 namespace {
@@ -28,16 +29,6 @@ int SetOption(int fd, const std::string& option) {
   }
   return FsConfig(fd, FSCONFIG_SET_STRING, option.substr(0, equals).c_str(),
                   option.substr(equals + 1).c_str());
-}
-
-// Once in a process. Otherwise the mounts of a test that is killed would stay.
-void EnterOwnMountNamespace() {
-  static const bool entered = [] {
-    EXPECT_EQ(unshare(CLONE_NEWNS), 0) << strerror(errno);
-    EXPECT_EQ(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0) << strerror(errno);
-    return true;
-  }();
-  ASSERT_TRUE(entered);
 }
 
 }  // namespace

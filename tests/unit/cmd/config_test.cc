@@ -22,7 +22,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
       "[store]\nurl = 'loopback:/s'\nca_file = '/c'\nclient_certificate = '/cc'\n"
       "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\nstall_timeout = '2m'\ntrusted_keys = ['/k', '/l']\n"
       "insecure = true\nprivate = 'cri-annotations'\n[publish]\nrequest = true\nauto = true\n"
-      "key = '/p'\ncontainerd = '/c.sock'\n[node]\nrun_dir = '/n'\n"
+      "key = '/p'\ncontainerd = '/c.sock'\n[node]\nrun_dir = '/n'\nsync_commits = false\n"
       "[cache]\ncomplete = 'off'\ncomplete_rate = 70000\nmax_bytes = 5000\nmin_free = '10%'\n",
       "f", &config));
   EXPECT_EQ(config.address, "/a");
@@ -36,6 +36,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(config.store_budget_ms, 7);
   EXPECT_EQ(config.store_stall_seconds, 120);
   EXPECT_EQ(config.run_dir, "/n");
+  EXPECT_FALSE(config.sync_commits);
   EXPECT_EQ(config.trusted_keys, (std::vector<std::string>{"/k", "/l"}));
   EXPECT_TRUE(config.store_insecure);
   EXPECT_TRUE(config.publish_request);
@@ -78,6 +79,7 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   config.cache_max_bytes = 1;
   config.cache_min_free = "1%";
   config.store_insecure = config.publish_request = config.publish_auto = true;
+  config.sync_commits = false;
   config.publish_key = config.publish_containerd = "/changed";
   config.trusted_keys = {"/changed"};
   config.store_access = {.ca_file = "/a", .client_key = "/b", .token_file = "/c"};
@@ -92,6 +94,7 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   EXPECT_EQ(config.cache_max_bytes, defaults.cache_max_bytes);
   EXPECT_EQ(config.cache_min_free, defaults.cache_min_free);
   EXPECT_EQ(config.store_insecure, defaults.store_insecure);
+  EXPECT_EQ(config.sync_commits, defaults.sync_commits);
   EXPECT_EQ(config.publish_request, defaults.publish_request);
   EXPECT_EQ(config.publish_auto, defaults.publish_auto);
   EXPECT_EQ(config.publish_key, defaults.publish_key);

@@ -206,6 +206,14 @@ TEST_F(TroubleTest, AnUnwritableRootIsPermissionDenied) {
                {"Cleanup", StatusCode::kPermissionDenied}});
 }
 
+TEST_F(TroubleTest, WhatTheDiskDoesNotTakeIsNotCommitted) {
+  faulty_.FailChanges(EIO);
+  ASSERT_FALSE(core_->Commit("name", "active", {}, "").ok());
+  faulty_.FailChanges(0);
+  EXPECT_THAT(core_->Stat("name"), StatusIs(StatusCode::kNotFound));
+  EXPECT_OK(core_->Commit("name", "active", {}, ""));
+}
+
 TEST_F(TroubleTest, AStoreThatFailsIsNoErrorOfAnyRpc) {
   images_.FailEnsure(Unavailable("x"));
   images_.SetUsage(Unavailable("x"));

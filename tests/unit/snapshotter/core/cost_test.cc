@@ -41,17 +41,33 @@ class CostTest : public CoreTest {
 TEST_F(CostTest, CommitAndUpdateCopyNothingAndAskNoStore) {
   images_.FailEnsure(Internal("x"));
   images_.FailAttach(Internal("x"));
-  faulty_.FailChanges(EIO);
   const Labels labels = {{std::string(kRefLabel), chain_.ToString()}};
   for (const char* key : {"on a layer", "on an image"}) {
     const std::string own = DirectoryOf(key);
     const std::string name = std::string("committed ") + key;
     ASSERT_OK(core_->Commit(name, key, labels, ""));
-    EXPECT_THAT(faulty_.TakeCalls(), ElementsAre("usage " + own)) << "it is measured, once";
+    EXPECT_THAT(faulty_.TakeCalls(), ElementsAre("usage " + own, "fsync " + own));
     ASSERT_OK(core_->Update(name, {{"l", "v"}}, {}));
     EXPECT_THAT(faulty_.TakeCalls(), IsEmpty());
   }
   EXPECT_EQ(images_.asked(), asked_);
+}
+
+TEST_F(CostTest, WhatIsCommittedIsSyncedInOneCall) {
+  const std::string own = DirectoryOf("on a layer");
+  files_.SetUsage(own, {.size_bytes = 1 << 20, .inodes = 1000});
+  ASSERT_OK(core_->Commit("committed", "on a layer", {}, ""));
+  EXPECT_THAT(faulty_.TakeCalls(), ElementsAre("usage " + own, "syncfs " + own));
+}
+
+TEST_F(CostTest, WithoutSyncCommitsOnlyMeasures) {
+  options_.sync_commits = false;
+  Reopen();
+  const std::string own = DirectoryOf("on a layer");
+  files_.SetUsage(own, {.size_bytes = 1 << 20, .inodes = 1000});
+  faulty_.TakeCalls();
+  ASSERT_OK(core_->Commit("committed", "on a layer", {}, ""));
+  EXPECT_THAT(faulty_.TakeCalls(), ElementsAre("usage " + own));
 }
 
 TEST_F(CostTest, StatTouchesNoFileSystemAndNoStore) {
