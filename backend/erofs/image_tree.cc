@@ -39,7 +39,7 @@ class ChildIndex {
  public:
   explicit ChildIndex(const Layer& layer)
       : first_(layer.entries.size() + 1), children_(layer.entries.size()) {
-    const std::vector<Entry>& entries = layer.entries;
+    const TableVector<Entry>& entries = layer.entries;
     for (size_t i = 1; i < entries.size(); ++i) ++first_[entries[i].parent];
     uint32_t end = 0;
     for (uint32_t& first : first_) first = end += first;

@@ -101,7 +101,7 @@ absl::Status LayerTree::Finish(LayerEncoder* layer) {
   struct Pending {
     uint32_t parent, name;
   };
-  std::vector<uint32_t> node_numbers(nodes_.size(), kNone);
+  TableVector<uint32_t> node_numbers(nodes_.size(), kNone);
   std::vector<Pending> pending = {{0, 0}};
   uint32_t next_node = 0;
   for (uint32_t entry = 0; !pending.empty(); ++entry) {

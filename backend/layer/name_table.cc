@@ -28,6 +28,7 @@ absl::StatusOr<uint32_t> NameTable::Add(uint32_t directory, std::string_view tex
   *to = static_cast<char>(text.size());
   std::copy(text.begin(), text.end(), to + 1);
   const uint32_t name = size();
+  GrowFor(&names_, 1);
   names_.push_back({node, directory, at});
   children_.insert(name);
   return name;

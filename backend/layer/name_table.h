@@ -3,13 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "backend/base/spill.h"
 #include "backend/record/arena.h"
 #include "backend/record/layer.h"
 
@@ -28,8 +28,8 @@ class NameTable {
 
    private:
     friend class NameTable;
-    std::vector<uint32_t> first_;  // by directory: its names are names_[first_[d], first_[d + 1])
-    std::vector<uint32_t> names_;
+    TableVector<uint32_t> first_;  // by directory: its names are names_[first_[d], first_[d + 1])
+    TableVector<uint32_t> names_;
   };
 
   // With the root, which has this node.
@@ -85,9 +85,9 @@ class NameTable {
     }
   };
 
-  std::deque<Name> names_;
+  TableVector<Name> names_;
   Arena texts_;
-  absl::flat_hash_set<uint32_t, ChildHash, ChildEqual> children_;
+  absl::flat_hash_set<uint32_t, ChildHash, ChildEqual, SpillAllocator<uint32_t>> children_;
 };
 
 }  // namespace slacker

@@ -15,6 +15,7 @@ constexpr uint8_t kTypeMask = 0x7f;  // of a row's first byte
 absl::Status NodeStore::Add(const Node& node) {
   Row row;
   RETURN_IF_ERROR(Put(node, &row));
+  GrowFor(&rows_, 1);
   rows_.push_back(row);
   return absl::OkStatus();
 }
@@ -26,19 +27,26 @@ absl::Status NodeStore::Put(const Node& node, Row* row) {
   Encoder out(&encoded_);
   EncodeNode(node, out);
   const bool is_long = row->room == 0 && row->at != 0;
-  if (is_long) {
-    long_rows_[row->at - 1] = encoded_;
-  } else if (encoded_.size() > kMaxShortBytes) {
-    long_rows_.push_back(encoded_);
-    *row = {static_cast<uint32_t>(long_rows_.size()), 0};
+  if (is_long || encoded_.size() > kMaxShortBytes) {
+    long_bytes_ += encoded_.size();
+    if (is_long) {
+      std::string& old = long_rows_[row->at - 1];
+      long_bytes_ -= old.size();
+      old = encoded_;
+    } else {
+      long_rows_.push_back(encoded_);
+      *row = {static_cast<uint32_t>(long_rows_.size()), 0};
+    }
+    if (long_bytes_ > kMaxLongBytes) return InvalidArgument("too much metadata");
   } else {
-    if (row->room < encoded_.size()) {
-      if (!arena_.HasRoomFor(encoded_.size() + 1)) return InvalidArgument("too much metadata");
-      *row = {arena_.Allocate(encoded_.size() + 1), static_cast<uint8_t>(encoded_.size())};
+    const auto size = static_cast<uint16_t>(encoded_.size());
+    if (row->room < size) {
+      if (!arena_.HasRoomFor(size + sizeof(size))) return InvalidArgument("too much metadata");
+      *row = {arena_.Allocate(size + sizeof(size)), size};
     }
     char* const to = arena_.At(row->at);
-    *to = static_cast<char>(encoded_.size());
-    std::memcpy(to + 1, encoded_.data(), encoded_.size());
+    std::memcpy(to, &size, sizeof(size));
+    std::memcpy(to + sizeof(size), encoded_.data(), size);
   }
   return absl::OkStatus();
 }
@@ -46,7 +54,9 @@ absl::Status NodeStore::Put(const Node& node, Row* row) {
 std::string_view NodeStore::BytesOf(const Row& row) const {
   if (row.room == 0) return long_rows_[row.at - 1];
   const char* const at = arena_.At(row.at);
-  return {at + 1, static_cast<uint8_t>(*at)};
+  uint16_t size = 0;
+  std::memcpy(&size, at, sizeof(size));
+  return {at + sizeof(size), size};
 }
 
 Node NodeStore::Get(uint32_t index) const {

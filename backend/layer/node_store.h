@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "backend/base/spill.h"
 #include "backend/record/arena.h"
 #include "backend/record/layer.h"
 
@@ -16,7 +17,8 @@ namespace slacker {
 // Nodes are numbered from 0. Thread-compatible.
 class NodeStore {
  public:
-  // INVALID_ARGUMENT: more than 4 GiB of nodes.
+  // INVALID_ARGUMENT: more than 4 GiB of nodes, or kMaxLongBytes of those whose attributes take more
+  // than 64 KiB each.
   absl::Status Add(const Node& node);
   absl::Status Set(uint32_t index, const Node& node);
   // The last one.
@@ -28,20 +30,22 @@ class NodeStore {
   uint32_t size() const { return static_cast<uint32_t>(rows_.size()); }
 
  private:
+  static constexpr size_t kMaxLongBytes = size_t{32} << 20;
   // Rows up to this size are in the arena, with their length before them; what a row outgrows is
-  // lost until the end. Longer ones (xattrs, long targets) are strings of their own.
-  static constexpr size_t kMaxShortBytes = 128;
+  // lost until the end. Longer ones (of xattrs) are strings of their own.
+  static constexpr size_t kMaxShortBytes = Arena::kBlockBytes - sizeof(uint16_t);
   struct Row {
-    uint32_t at = 0;   // in arena_; of a long row: its index in long_rows_ + 1
-    uint8_t room = 0;  // in arena_; 0 = a long row
+    uint32_t at = 0;    // in arena_; of a long row: its index in long_rows_ + 1
+    uint32_t room = 0;  // in arena_; 0 = a long row
   };
 
   absl::Status Put(const Node& node, Row* row);
   std::string_view BytesOf(const Row& row) const;
 
-  std::deque<Row> rows_;
+  TableVector<Row> rows_;
   Arena arena_;
   std::deque<std::string> long_rows_;
+  size_t long_bytes_ = 0;
   std::string encoded_;  // reused
 };
 

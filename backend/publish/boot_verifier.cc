@@ -79,7 +79,7 @@ absl::StatusOr<BootTable> VerifyBootPack(const StoreReader& reader, const Digest
   for (const BootTable::Record& record : table.records) {
     ASSIGN_OR_RETURN(layers.emplace_back(), ReadLayerOf(reader, name, record));
   }
-  std::vector<const std::vector<Chunk>*> tables;
+  std::vector<const TableVector<Chunk>*> tables;
   for (const Layer& layer : layers) tables.push_back(&layer.chunks);
   std::vector<ChainLayer> chain_layers;
   for (size_t i = 0; i < layers.size(); ++i) {

@@ -8,7 +8,9 @@ namespace slacker {
 
 void AssignBlobOffsets(Layer* layer) {
   uint64_t offset = 0;
+  size_t row = 0;
   for (Chunk& chunk : layer->chunks) {
+    TrimSpilledAt(row++);
     chunk.blob_offset = offset;
     offset += (uint64_t{chunk.size_bytes} + kBlockSize - 1) / kBlockSize * kBlockSize;
   }
@@ -28,7 +30,7 @@ std::string_view Layer::Keep(std::string_view text) {
   return {kept, text.size()};
 }
 
-std::pair<uint32_t, uint32_t> ChunksIn(const std::vector<Chunk>& chunks, uint64_t offset,
+std::pair<uint32_t, uint32_t> ChunksIn(const TableVector<Chunk>& chunks, uint64_t offset,
                                        uint64_t size) {
   const auto first = std::partition_point(chunks.begin(), chunks.end(), [&](const Chunk& chunk) {
     return chunk.blob_offset + chunk.size_bytes <= offset;

@@ -29,6 +29,7 @@
 
 #include "absl/status/status.h"
 #include "backend/base/digest.h"
+#include "backend/base/spill.h"
 #include "backend/record/arena.h"
 #include "backend/record/paged_bytes.h"
 
@@ -149,15 +150,15 @@ struct Layer {
   uint64_t tar_size_bytes = 0;
   uint32_t chunk_size = 64 * 1024;  // power of two, kMinChunkSize … kMaxChunkSize
   uint64_t blob_size_bytes = 0;     // multiple of 4096; derived: AssignBlobOffsets
-  std::vector<Node> nodes;
-  std::vector<Entry> entries;
-  std::vector<File> files;
-  std::vector<Chunk> chunks;
+  TableVector<Node> nodes;
+  TableVector<Entry> entries;
+  TableVector<File> files;
+  TableVector<Chunk> chunks;
   // What names and targets point into. Shared by copies of a layer; only grows.
   std::shared_ptr<Arena> texts = std::make_shared<Arena>();
 
   // The part that nodes need not fetch; empty in a layer that was read without it.
-  std::vector<TarPiece> tar_pieces;
+  TableVector<TarPiece> tar_pieces;
   PagedBytes tar_literals;
 
   // A copy of `text` that lives as long as the layer.
@@ -167,7 +168,7 @@ struct Layer {
 };
 
 // The chunks [first, second) that have bytes in [offset, offset + size) of the blob.
-std::pair<uint32_t, uint32_t> ChunksIn(const std::vector<Chunk>& chunks, uint64_t offset,
+std::pair<uint32_t, uint32_t> ChunksIn(const TableVector<Chunk>& chunks, uint64_t offset,
                                        uint64_t size);
 
 // Fills in Chunk::blob_offset and Layer::blob_size_bytes.

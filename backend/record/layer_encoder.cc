@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "backend/base/spill.h"
 #include "backend/record/layer_rows.h"
 
 namespace slacker {
@@ -45,7 +46,9 @@ void LayerTotals::AddFile(const File& file, uint32_t chunk_size) {
 
 LayerTotals TotalsOf(const Layer& layer) {
   LayerTotals totals;
+  size_t row = 0;
   for (const Node& node : layer.nodes) {
+    TrimSpilledAt(row++);
     totals.AddNode(node);
     // Not as a tar would have it, but allowed: two nodes with one content.
     if (node.file == kNone) continue;

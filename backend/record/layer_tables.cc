@@ -18,10 +18,10 @@ constexpr size_t kMaxPieceRowBytes = 31;
 // Makes room for one more of `count` rows: never for more than twice what has been read, nor for more
 // than there will be.
 template <typename Row>
-void MakeRoom(std::vector<Row>* rows, uint32_t count) {
+void MakeRoom(TableVector<Row>* rows, uint32_t count) {
   constexpr size_t kFirst = 1024;
   if (rows->size() < rows->capacity()) return;
-  rows->reserve(std::min<size_t>(count, std::max(kFirst, 2 * rows->size())));
+  MoveToRoom(rows, std::min<size_t>(count, std::max(kFirst, 2 * rows->size())));
 }
 
 absl::Status DecodeNodes(PagedContent& content, uint32_t count, Layer* layer) {
@@ -96,6 +96,7 @@ absl::Status DecodeFiles(std::string_view bytes, uint32_t count, Layer* layer) {
   Decoder in(bytes);
   uint64_t next_chunk = 0;
   for (uint32_t i = 0; i < count; ++i) {
+    TrimSpilledAt(i);
     MakeRoom(&layer->files, count);
     File& file = layer->files.emplace_back();
     file.size_bytes = in.VarintUpTo(uint64_t{1} << 44);

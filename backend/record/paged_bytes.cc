@@ -13,7 +13,6 @@ PagedBytes::Page Compress(std::string_view bytes) {
   PagedBytes::Page page;
   page.digest = Sha256::Of(bytes);
   page.compressed = CompressOrStore(bytes, kDefaultZstdLevel, &page.stored);
-  page.stored.shrink_to_fit();
   return page;
 }
 
@@ -26,7 +25,8 @@ void PagedBytes::Append(std::string_view bytes) {
     open_.append(bytes.substr(0, taken));
     bytes.remove_prefix(taken);
     if (open_.size() < kPageSize) continue;
-    pages_.push_back(Compress(open_));
+    const Page page = Compress(open_);
+    Keep(page.digest, page.compressed, page.stored);
     open_.clear();
   }
 }
@@ -46,13 +46,28 @@ absl::Status PagedBytes::AppendStoredPage(std::string_view stored, bool compress
   if (size < kPageSize) {
     open_ = bytes;
   } else {
-    pages_.push_back({digest, compressed, std::string(stored)});
+    Keep(digest, compressed, stored);
   }
   return absl::OkStatus();
 }
 
 PagedBytes::Page PagedBytes::StoredPage(size_t index) const {
-  return index < pages_.size() ? pages_[index] : Compress(open_);
+  if (index >= pages_.size()) return Compress(open_);
+  TrimSpilled();
+  const FullPage& page = pages_[index];
+  return {page.digest, page.compressed, std::string(StoredBytesOf(index))};
+}
+
+void PagedBytes::Keep(const Digest& digest, bool compressed, std::string_view stored) {
+  TrimSpilled();
+  GrowFor(&stored_, stored.size());
+  stored_.insert(stored_.end(), stored.begin(), stored.end());
+  pages_.push_back({digest, compressed, stored_.size()});
+}
+
+std::string_view PagedBytes::StoredBytesOf(size_t index) const {
+  const uint64_t begin = index == 0 ? 0 : pages_[index - 1].end;
+  return {stored_.data() + begin, pages_[index].end - begin};
 }
 
 std::string PagedBytes::ToString() const {
@@ -65,14 +80,18 @@ std::string PagedBytes::ToString() const {
 void PagedBytes::AppendPage(size_t index, std::string* out) const {
   if (index >= pages_.size()) {
     out->append(open_);
-  } else if (const Page& page = pages_[index]; page.compressed) {
-    std::string inflated;
-    SLACKER_CHECK(DecompressExactly(page.stored, kPageSize, &inflated).ok(),
-                  "pages are verified when they are appended");
-    out->append(inflated);
-  } else {
-    out->append(page.stored);
+    return;
   }
+  TrimSpilled();
+  const std::string_view stored = StoredBytesOf(index);
+  if (!pages_[index].compressed) {
+    out->append(stored);
+    return;
+  }
+  std::string inflated;
+  SLACKER_CHECK(DecompressExactly(stored, kPageSize, &inflated).ok(),
+                "pages are verified when they are appended");
+  out->append(inflated);
 }
 
 bool operator==(const PagedBytes& a, const PagedBytes& b) {

@@ -1,7 +1,8 @@
 // Many bytes in little memory: a byte string that grows at its end and is read from its beginning.
 // It is kept in pages of kPageSize bytes (the last one shorter), each with its digest and
 // compressed, as paged objects (backend/record/paged_object.h) have them; only the page that still
-// grows is plain. Raw headers of a tar take about a twentieth of their size.
+// grows is plain. Raw headers of a tar take about a twentieth of their size; what is more than 8 MiB
+// spills (backend/base/spill.h).
 //
 // Thread-compatible: any number of readers while nobody appends.
 #pragma once
@@ -14,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "backend/base/digest.h"
+#include "backend/base/spill.h"
 
 namespace slacker {
 
@@ -47,11 +49,20 @@ class PagedBytes {
 
  private:
   friend class PagedBytesReader;
+  struct FullPage {
+    Digest digest;
+    bool compressed = false;
+    uint64_t end = 0;  // in stored_; it begins where the one before ends
+  };
+
+  void Keep(const Digest& digest, bool compressed, std::string_view stored);
+  std::string_view StoredBytesOf(size_t index) const;
   void AppendPage(size_t index, std::string* out) const;  // uncompressed
 
   uint64_t size_ = 0;
-  std::vector<Page> pages_;  // full ones
-  std::string open_;         // less than a page
+  std::vector<FullPage> pages_;
+  TableVector<char> stored_;
+  std::string open_;  // less than a page
 };
 
 bool operator==(const PagedBytes& a, const PagedBytes& b);

@@ -5,6 +5,7 @@
 
 #include "backend/base/check.h"
 #include "backend/base/codec.h"
+#include "backend/base/spill.h"
 #include "backend/base/status.h"
 #include "backend/record/zstd_codec.h"
 
@@ -176,6 +177,7 @@ absl::StatusOr<std::string_view> PagedObjectReader::Take(uint64_t size, std::str
 }
 
 absl::StatusOr<std::string_view> PagedObjectReader::TakePage() {
+  TrimSpilled();
   SLACKER_CHECK(next_ < pages_.size(), "the caller knows the sections");
   return Take(pages_[next_++].length & ~kCompressed, "pages");
 }

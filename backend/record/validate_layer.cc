@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "backend/base/spill.h"
 #include "backend/base/status.h"
 #include "backend/record/layer.h"
 
@@ -124,9 +125,10 @@ absl::Status CheckEntries(const Layer& layer) {
   RETURN_IF_ERROR(CheckRoot(layer));
   std::vector<bool> named(layer.nodes.size());
   named[layer.entries[0].node] = true;
-  absl::flat_hash_set<uint32_t, NameHash, NameEqual> names(layer.entries.size(), NameHash{&layer},
-                                                           NameEqual{&layer});
+  absl::flat_hash_set<uint32_t, NameHash, NameEqual, SpillAllocator<uint32_t>> names(
+      layer.entries.size(), NameHash{&layer}, NameEqual{&layer});
   for (size_t i = 1; i < layer.entries.size(); ++i) {
+    TrimSpilledAt(i);
     RETURN_IF_ERROR(CheckEntry(layer, i));
     if (!names.insert(static_cast<uint32_t>(i)).second) return Bad("entries", i, "name twice");
     const uint32_t node = layer.entries[i].node;
@@ -163,6 +165,7 @@ absl::Status CheckFiles(const Layer& layer) {
   }
   uint64_t next_chunk = 0;
   for (size_t i = 0; i < layer.files.size(); ++i) {
+    TrimSpilledAt(i);
     const File& file = layer.files[i];
     if (file.size_bytes > kMaxFileBytes) return Bad("files", i, "too large");
     if (file.first_chunk != next_chunk) return Bad("files", i, "chunks out of order");
@@ -177,6 +180,7 @@ absl::Status CheckFiles(const Layer& layer) {
 absl::Status CheckBlob(const Layer& layer) {
   uint64_t offset = 0;
   for (size_t i = 0; i < layer.chunks.size(); ++i) {
+    TrimSpilledAt(i);
     if (layer.chunks[i].blob_offset != offset) return Bad("chunks", i, "wrong blob offset");
     offset += (uint64_t{layer.chunks[i].size_bytes} + kBlockSize - 1) / kBlockSize * kBlockSize;
   }
@@ -223,7 +227,10 @@ absl::Status ValidateLayer(const Layer& layer) {
   }
   RETURN_IF_ERROR(CheckFiles(layer));
   RETURN_IF_ERROR(CheckBlob(layer));
-  for (size_t i = 0; i < layer.nodes.size(); ++i) RETURN_IF_ERROR(CheckNode(layer, i));
+  for (size_t i = 0; i < layer.nodes.size(); ++i) {
+    TrimSpilledAt(i);
+    RETURN_IF_ERROR(CheckNode(layer, i));
+  }
   RETURN_IF_ERROR(CheckEntries(layer));
   if (layer.tar_pieces.empty() && layer.tar_literals.empty()) return absl::OkStatus();
   TarPieceCheck check(layer, layer.tar_literals.size());

@@ -102,7 +102,7 @@ std::vector<ChunkRun> ChunksOfTrace(const StartTrace& trace, std::span<const Lay
   absl::flat_hash_set<std::pair<uint32_t, uint32_t>> taken;
   for (const TraceRange& range : UsualRanges(trace)) {
     if (range.layer >= layers.size()) continue;
-    const std::vector<Chunk>& chunks = layers[range.layer]->chunks;
+    const TableVector<Chunk>& chunks = layers[range.layer]->chunks;
     const auto [first, last] =
         ChunksIn(chunks, range.first * kTracePageBytes, range.count * kTracePageBytes);
     for (uint32_t chunk = first; chunk < last; ++chunk) {

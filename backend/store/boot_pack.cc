@@ -256,12 +256,12 @@ void SignBootPack(const SigningKey& key, std::string* pack) {
 
 absl::StatusOr<std::vector<BootChunk>> UnpackBootWindow(
     const BootTable::Window& window, std::string_view stored,
-    std::span<const std::vector<Chunk>* const> tables) {
+    std::span<const TableVector<Chunk>* const> tables) {
   if (window.pages.has_value()) return Malformed("pages, not chunks");
   uint64_t size = 0;
   for (const ChunkRun& run : window.runs) {
     if (run.layer >= tables.size()) return Malformed("a layer that there is not");
-    const std::vector<Chunk>& chunks = *tables[run.layer];
+    const TableVector<Chunk>& chunks = *tables[run.layer];
     if (run.first > chunks.size() || run.count > chunks.size() - run.first) {
       return Malformed("a chunk that there is not");
     }

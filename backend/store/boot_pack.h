@@ -126,7 +126,7 @@ struct BootChunk {
 // may have. Memory: kMaxBootWindowBytes twice.
 absl::StatusOr<std::vector<BootChunk>> UnpackBootWindow(
     const BootTable::Window& window, std::string_view stored,
-    std::span<const std::vector<Chunk>* const> tables);
+    std::span<const TableVector<Chunk>* const> tables);
 
 // The pages of a window, run after run. DATA_LOSS when they are not those that the table vouches for.
 // REQUIRES: window.pages.

@@ -15,6 +15,7 @@ size_t ChunkTable::Hash::operator()(const Digest& digest) const {
 
 bool ChunkTable::Insert(const Digest& digest) {
   if (index_.contains(digest)) return false;
+  GrowFor(&rows_, 1);
   rows_.push_back({.digest = digest});
   index_.insert(static_cast<uint32_t>(rows_.size() - 1));
   return true;

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 
 #include "absl/container/flat_hash_set.h"
 #include "backend/base/digest.h"
+#include "backend/base/spill.h"
 #include "backend/store/store.h"
 
 namespace slacker {
@@ -48,8 +48,8 @@ class ChunkTable {
     }
   };
 
-  std::deque<Row> rows_;
-  absl::flat_hash_set<uint32_t, Hash, Equal> index_;
+  TableVector<Row> rows_;
+  absl::flat_hash_set<uint32_t, Hash, Equal, SpillAllocator<uint32_t>> index_;
 };
 
 }  // namespace slacker

@@ -26,6 +26,7 @@
 #include "backend/backend.h"
 #include "backend/base/digest.h"
 #include "backend/base/signature.h"
+#include "backend/base/spill.h"
 #include "backend/record/layer.h"
 #include "backend/record/layer_codec.h"
 
@@ -78,7 +79,7 @@ struct ChunkLocation {
 
 struct Locations {
   std::vector<std::string> packs;     // object names
-  std::vector<ChunkLocation> chunks;  // parallel to Layer::chunks
+  TableVector<ChunkLocation> chunks;  // parallel to Layer::chunks
 };
 
 // A record as it was read: the layer, and the object it came from (kept on the node byte for byte).

@@ -224,7 +224,7 @@ absl::Status Repairer::FindChunks(std::set<Digest> wanted,
 }
 
 absl::StatusOr<Repairer::Found> Repairer::PlacesOf(const Digest& record,
-                                                   const std::vector<Chunk>& chunks,
+                                                   const TableVector<Chunk>& chunks,
                                                    const std::set<Digest>& gone) {
   ASSIGN_OR_RETURN(const auto condemned, CondemnedNames(*backend_));
   const auto is_condemned = [&](const Digest& pack) {
@@ -272,7 +272,7 @@ absl::Status Repairer::RebuildLocations(const Digest& record) {
   return made;
 }
 
-absl::Status Repairer::MakeLocations(const Digest& record, const std::vector<Chunk>& chunks,
+absl::Status Repairer::MakeLocations(const Digest& record, const TableVector<Chunk>& chunks,
                                      std::set<Digest>* gone) {
   ASSIGN_OR_RETURN(const Found places, PlacesOf(record, chunks, *gone));
   Locations locations;

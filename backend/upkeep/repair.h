@@ -47,11 +47,11 @@ class Repairer {
   // Locations that lead to sound chunks only, or nowhere.
   absl::Status RebuildLocations(const Digest& record);
   // ABORTED: a collection is removing packs that had the chunks; they are added to `gone`.
-  absl::Status MakeLocations(const Digest& record, const std::vector<Chunk>& chunks,
+  absl::Status MakeLocations(const Digest& record, const TableVector<Chunk>& chunks,
                              std::set<Digest>* gone);
   // Sound copies: in packs that are condemned only when there is no other, in those that are `gone`
   // never.
-  absl::StatusOr<Found> PlacesOf(const Digest& record, const std::vector<Chunk>& chunks,
+  absl::StatusOr<Found> PlacesOf(const Digest& record, const TableVector<Chunk>& chunks,
                                  const std::set<Digest>& gone);
   absl::Status RebuildPackIndex(const Digest& pack);
   // Everything referred to goes into another pack.

@@ -139,7 +139,7 @@ bool BootStreams::Worker::Prepare(Stream& stream) {
   }
   stream.running = true;
   NoteUnfinished(stream.chain_id);
-  static const std::vector<Chunk> kNoChunks;
+  static const TableVector<Chunk> kNoChunks;
   absl::Status status;
   if (!IsOf(*table, RecordsOf(layers))) status = DataLoss("boot pack: of other records");
   for (const BlobRow& layer : layers) {

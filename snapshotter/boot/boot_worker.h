@@ -42,7 +42,7 @@ struct BootStreams::Stream {
   // Of the worker's thread alone.
   bool running = false;
   std::vector<std::shared_ptr<LayerBlob>> blobs;  // null: without content
-  std::vector<const std::vector<Chunk>*> tables;  // parallel
+  std::vector<const TableVector<Chunk>*> tables;  // parallel
   size_t next_window = 0;
   std::vector<std::shared_ptr<Read>> reads;  // under way
   uint64_t chunks_brought = 0, pages_brought = 0, bytes_read = 0;

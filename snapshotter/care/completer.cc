@@ -116,7 +116,7 @@ absl::Status Completer::Advance(const BlobRow& row, const BlobsInUse& in_use) {
 }
 
 absl::Status Completer::Complete(const Blob& blob) {
-  const std::vector<Chunk>& chunks = blob->layer().chunks;
+  const TableVector<Chunk>& chunks = blob->layer().chunks;
   const auto count = static_cast<uint32_t>(chunks.size());
   uint64_t missing = 0;
   for (uint32_t chunk = 0; chunk < count; ++chunk) {

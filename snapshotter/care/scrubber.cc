@@ -52,7 +52,7 @@ bool Scrubber::Scrub(const BlobRow& row) {
   const auto blob = options_.filler->Find(row.id);
   // Removed meanwhile, or its record is damaged, which its next read finds and mends.
   if (!blob.ok()) return !idle_.stopping();
-  const std::vector<Chunk>& chunks = (*blob)->layer().chunks;
+  const TableVector<Chunk>& chunks = (*blob)->layer().chunks;
   for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
     if (idle_.stopping() || (idle_.Disturbed() && !idle_.WaitUntilIdle())) return false;
     if ((*blob)->cache().discarded()) return true;
@@ -89,7 +89,7 @@ ScrubbedBlob Scrubber::ScrubNow(const BlobRow& row, const std::function<bool()>&
     found.status = blob.status();
     return found;
   }
-  const std::vector<Chunk>& chunks = (*blob)->layer().chunks;
+  const TableVector<Chunk>& chunks = (*blob)->layer().chunks;
   for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
     if (cancelled()) {
       found.status = Cancelled("nobody waits for it any more");

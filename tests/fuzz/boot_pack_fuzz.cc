@@ -12,12 +12,13 @@ namespace {
 
 constexpr size_t kChecksum = 32;
 
-void Try(std::string_view bytes, const std::vector<slacker::Chunk>& chunks) {
+void Try(std::string_view bytes, const slacker::TableVector<slacker::Chunk>& chunks) {
   slacker::Decoder in(bytes);
   (void)in.Raw(slacker::kBootHeadBytes);
   const auto table = slacker::DecodeBootTable(bytes, in.Hash());
   if (!table.ok()) return;
-  const std::vector<const std::vector<slacker::Chunk>*> tables(table->records.size(), &chunks);
+  const std::vector<const slacker::TableVector<slacker::Chunk>*> tables(table->records.size(),
+                                                                        &chunks);
   for (const auto& window : table->windows) {
     if (window.offset > bytes.size()) return;
     const std::string_view stored = bytes.substr(window.offset, window.stored_bytes);
@@ -30,7 +31,7 @@ void Try(std::string_view bytes, const std::vector<slacker::Chunk>& chunks) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string input(reinterpret_cast<const char*>(data), size);
-  std::vector<slacker::Chunk> chunks(8);
+  slacker::TableVector<slacker::Chunk> chunks(8);
   for (uint32_t i = 0; i < chunks.size(); ++i) chunks[i].size_bytes = 16 << i;
   Try(input, chunks);
   if (size < slacker::kBootHeadBytes) return 0;

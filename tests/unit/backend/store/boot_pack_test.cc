@@ -60,7 +60,7 @@ class BootPackTest : public ::testing::Test {
 
   absl::StatusOr<std::vector<BootChunk>> Unpack(const BootTable::Window& window,
                                                 std::string_view stored) const {
-    const std::vector<const std::vector<Chunk>*> tables = {&chunks_[0], &chunks_[1]};
+    const std::vector<const TableVector<Chunk>*> tables = {&chunks_[0], &chunks_[1]};
     return UnpackBootWindow(window, stored, tables);
   }
   absl::StatusOr<std::vector<BootChunk>> UnpackFrom(const BootTable::Window& window,
@@ -70,7 +70,7 @@ class BootPackTest : public ::testing::Test {
   }
 
   std::vector<std::string> contents_[2];
-  std::vector<Chunk> chunks_[2];
+  TableVector<Chunk> chunks_[2];
   NewBootPack pack_;
 };
 

@@ -54,7 +54,7 @@ TEST_F(BootWriterTest, APackHasTheRecordsAndTheTraceInItsOrder) {
     EXPECT_OK(DecodeRecordObject(pack.substr(table.records[i].offset, table.records[i].bytes),
                                  image_.manifest[i].record));
   }
-  const std::vector<const std::vector<Chunk>*> tables = {&image_.layers[0].layer.chunks,
+  const std::vector<const TableVector<Chunk>*> tables = {&image_.layers[0].layer.chunks,
                                                          &image_.layers[1].layer.chunks};
   std::vector<std::pair<uint32_t, uint32_t>> order;
   for (const BootTable::Window& window : table.windows) {

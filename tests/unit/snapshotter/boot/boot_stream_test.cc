@@ -82,7 +82,7 @@ TEST_F(BootStreamTest, AStartThatTouchesWhatIsInItAsksTheStoreForNoChunk) {
   store_->ResetCounts();
   const std::vector<BlobRow> layers = LayersOf(image_.chain());
   for (const ChunkRun& run : trace) {
-    const std::vector<Chunk>& chunks = image_.layers[run.layer].layer.chunks;
+    const TableVector<Chunk>& chunks = image_.layers[run.layer].layer.chunks;
     const Chunk& last = chunks[run.first + run.count - 1];
     const uint64_t offset = chunks[run.first].blob_offset;
     const uint64_t size = last.blob_offset + last.size_bytes - offset;

@@ -46,7 +46,7 @@ class SpoiltCacheTest : public testing::NodeTest {
     EXPECT_TRUE(testing::Eventually([&] { return !blob->HasFills(); }));
     ASSERT_OK(filler_->Flush());
   }
-  const std::vector<Chunk>& chunks() const { return image_.layers[0].layer.chunks; }
+  const TableVector<Chunk>& chunks() const { return image_.layers[0].layer.chunks; }
   uint64_t filled_size() const { return chunks().back().blob_offset; }
   std::string DataPath() const { return dir_ / ("blobs/" + std::to_string(row_.id) + ".data"); }
   std::string MapPath() const { return dir_ / ("blobs/" + std::to_string(row_.id) + ".map"); }
