@@ -111,7 +111,11 @@ Keeper::Keeper(const KeeperState& state, std::string socket_path, DescriptorStor
     clients_.push_back({UniqueFd(client.fd), client.pid});
     if (client.owner) owner_ = std::prev(clients_.end());
     // Who does not take its reply has gone, which the loop will see.
-    if (client.asked) (void)SendPacket(client.fd, Reply(), -1);
+    if (client.asked) {
+      Reply done;
+      done.version = VersionOf(Verb::kReplace);
+      (void)SendPacket(client.fd, done, -1);
+    }
   }
   for (const KeeperState::Kept& kept : state.kept) kept_[kept.name].Reset(kept.fd);
   SetCloseOnExec(state, true);
@@ -190,7 +194,11 @@ Reply Keeper::Answer(Clients::iterator client, const Request& request, UniqueFd 
     reply.error = error;
     return reply;
   };
-  if (request.version != kVersion) return fail(EPROTO);
+  if (request.version == 0 || request.version > kVersion) {
+    reply.version = kVersion;
+    return fail(EPROTO);
+  }
+  reply.version = request.version;
   if (request.verb == Verb::kAcquire) return Acquire(client);
   if (client != owner_) return fail(EPERM);
   switch (request.verb) {

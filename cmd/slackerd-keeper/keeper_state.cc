@@ -8,7 +8,15 @@
 namespace slacker::keeper {
 namespace {
 
-constexpr char kFirstLine[] = "slacker-keeper-state 1";
+constexpr std::string_view kFirstLine = "slacker-keeper-state ";
+
+// Our own version, or an older one.
+bool IsKnown(std::string_view line) {
+  for (uint32_t version = 1; version <= kVersion; ++version) {
+    if (line == std::string(kFirstLine) + std::to_string(version)) return true;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -20,9 +28,9 @@ bool IsUsableName(std::string_view name) {
 
 std::string EncodeState(const KeeperState& state) {
   std::ostringstream text;
-  text << kFirstLine << "\nlistener " << state.listener << "\nlock " << state.lock << "\ndeadline "
-       << state.deadline_seconds << ' ' << state.unserved_since_ns << ' ' << state.owned_since_ns
-       << '\n';
+  text << kFirstLine << kVersion << "\nlistener " << state.listener << "\nlock " << state.lock
+       << "\ndeadline " << state.deadline_seconds << ' ' << state.unserved_since_ns << ' '
+       << state.owned_since_ns << '\n';
   for (const KeeperState::Client& client : state.clients) {
     text << "client " << client.fd << ' ' << client.pid << ' ' << client.owner << ' '
          << client.asked << '\n';
@@ -36,7 +44,7 @@ std::string EncodeState(const KeeperState& state) {
 bool DecodeState(const std::string& text, KeeperState* state) {
   std::istringstream lines(text);
   std::string line;
-  if (!std::getline(lines, line) || line != kFirstLine) return false;
+  if (!std::getline(lines, line) || !IsKnown(line)) return false;
   while (std::getline(lines, line)) {
     std::istringstream words(line);
     std::string kind;

@@ -1,14 +1,15 @@
 // What a keeper hands to the program that replaces it in its process (Verb::kReplace): its
 // descriptors, which stay open over execve(2), and what is known of each; as text in a memfd.
 //
-//   slacker-keeper-state 1
+//   slacker-keeper-state 1                          the protocol's version (protocol.h)
 //   listener FD
 //   lock FD
 //   deadline SECONDS UNSERVED_SINCE OWNED_SINCE     nanoseconds of CLOCK_MONOTONIC
 //   client FD PID OWNER ASKED                       0 or 1; ASKED: waits for the reply
 //   kept FD NAME
 //
-// Lines after the first in any order; a program refuses what it does not know.
+// Lines after the first in any order; a program reads older versions, and refuses what it does not
+// know.
 #pragma once
 
 #include <sys/types.h>

@@ -44,6 +44,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
   daemon->root_ = config.root;
   daemon->started_unix_seconds_ = SystemClock().WallNanos() / 1'000'000'000;
   RETURN_IF_ERROR(MakeRoot(config.root));
+  // First of all: a newer version's keeper is not to be replaced by ours either.
+  RETURN_IF_ERROR(Db::CheckVersion(config.root + "/slacker.db"));
   ASSIGN_OR_RETURN(const std::string run_dir, RootRunDir(config.run_dir, config.root));
   ASSIGN_OR_RETURN(const std::string keeper, Sibling(kKeeper));
   ASSIGN_OR_RETURN(

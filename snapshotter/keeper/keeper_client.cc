@@ -158,7 +158,7 @@ absl::Status KeeperClient::Spawn() const {
   return Unavailable(program + " ended with wait status " + std::to_string(status));
 }
 
-// After an upgrade the keeper is still the old program. Should it end over it, because the new one
+// After an upgrade, or a downgrade, the keeper is still the program of before. Should it end over it, because the new one
 // cannot read its state, all that it had is with us, and goes to the next one: also what belongs to a
 // predecessor that is still ending, its lock before all.
 absl::Status KeeperClient::Renew() {
@@ -214,12 +214,13 @@ absl::Status KeeperClient::PutAgain() {
 absl::StatusOr<KeeperClient::Answer> KeeperClient::Call(int verb, const std::string& name, int fd) {
   keeper::Request request;
   request.verb = static_cast<Verb>(verb);
+  request.version = keeper::VersionOf(request.verb);
   if (name.size() >= sizeof request.name) return InvalidArgument("keeper: name too long: " + name);
   std::memcpy(request.name, name.data(), name.size());
   Answer answer;
   int error = keeper::SendPacket(socket_.get(), request, fd);
   if (error == 0) error = keeper::ReceivePacket(socket_.get(), &answer.reply, &answer.fd);
-  if (error == 0 && answer.reply.version != keeper::kVersion) error = EPROTO;
+  if (error == 0 && answer.reply.version != request.version) error = EPROTO;
   if (error != 0) return Unavailable(Message(ErrnoError(error, "talk to the keeper")));
   return answer;
 }

@@ -1,5 +1,7 @@
-// The protocol between slackerd and slackerd-keeper, version 1. The keeper outlives slackerds of
-// other versions, so it changes only by a new version number.
+// The protocol between slackerd and slackerd-keeper, version 1. Each meets the other in older and newer
+// versions (ADR 0033): packets keep their sizes, verbs their meaning; a version adds verbs. A request
+// carries the version that brought its verb, its reply the same. A keeper that does not know the
+// version replies EPROTO, with its own.
 //
 // A SOCK_SEQPACKET Unix socket; every packet is one of the structures below, in native byte order
 // (both ends are on one machine). The client sends a request and waits for its reply. A descriptor
@@ -43,21 +45,27 @@
 
 namespace slacker::keeper {
 
-inline constexpr uint32_t kVersion = 1;
+#ifndef SLACKER_KEEPER_VERSION  // a test builds a newer one
+#define SLACKER_KEEPER_VERSION 1
+#endif
+inline constexpr uint32_t kVersion = SLACKER_KEEPER_VERSION;
 inline constexpr size_t kNameBytes = 32;  // with the final NUL
 inline constexpr size_t kMaxDescriptors = 16;
 inline constexpr std::string_view kUnitMark = "unit\n";
 
 enum class Verb : uint32_t { kAcquire = 1, kPut, kGet, kDrop, kList, kBye, kReplace };
 
+// The version that brought a verb.
+constexpr uint32_t VersionOf(Verb) { return 1; }
+
 struct Request {
-  uint32_t version = kVersion;
+  uint32_t version = 1;
   Verb verb = Verb::kAcquire;
   char name[kNameBytes] = {};
 };
 
 struct Reply {
-  uint32_t version = kVersion;
+  uint32_t version = 1;
   int32_t error = 0;
   int32_t pid = 0;
   uint32_t names_bytes = 0;

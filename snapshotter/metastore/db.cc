@@ -201,6 +201,13 @@ absl::StatusOr<std::unique_ptr<Db>> Db::Open(const std::string& path) {
   return db;
 }
 
+absl::Status Db::CheckVersion(const std::string& path) {
+  if (access(path.c_str(), F_OK) != 0) return absl::OkStatus();  // Open says what else is wrong
+  const Db db(path);
+  ASSIGN_OR_RETURN(const std::unique_ptr<DbConnection> reader, db.Connect(/*write=*/false));
+  return Annotate(CheckMigratable(*reader), path);
+}
+
 absl::StatusOr<std::unique_ptr<Db>> Db::OpenForReading(const std::string& path) {
   if (access(path.c_str(), F_OK) != 0) {
     return errno == ENOENT ? NotFound("there is no " + path) : ErrnoError(errno, "open " + path);

@@ -120,8 +120,11 @@ class Stmt {
 class Db {
  public:
   // Opens or creates the file and brings its schema to the current version (metastore/schema.h).
-  // FAILED_PRECONDITION when the file was written by a newer program.
+  // FAILED_PRECONDITION when it is of a newer version, and not for this program.
   static absl::StatusOr<std::unique_ptr<Db>> Open(const std::string& path);
+  // Whether Open would refuse the version of what is there, if anything is. Changes nothing, and may be
+  // asked while another process has it open.
+  static absl::Status CheckVersion(const std::string& path);
   // For looking into the database of a slackerd that may run. NOT_FOUND: there is none;
   // FAILED_PRECONDITION: it has another version of the schema. REQUIRES: nobody calls Write.
   static absl::StatusOr<std::unique_ptr<Db>> OpenForReading(const std::string& path);

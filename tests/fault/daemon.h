@@ -29,16 +29,17 @@ class Daemon {
  public:
   // Waits until it serves, or has ended (see running()).
   Daemon(const std::string& root, const std::string& socket, const std::string& config,
-         const std::string& log, const std::vector<std::string>& environment) {
-    std::vector<std::string> arguments = {SLACKERD_PATH, "--root",   root,  "--address",
-                                          socket,        "--config", config};
+         const std::string& log, const std::vector<std::string>& environment,
+         const std::string& program = SLACKERD_PATH) {
+    std::vector<std::string> arguments = {program, "--root",   root,  "--address",
+                                          socket,  "--config", config};
     std::vector<std::string> variables = environment;
     for (char** variable = environ; *variable != nullptr; ++variable)
       variables.push_back(*variable);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 2, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-    if (posix_spawn(&pid_, SLACKERD_PATH, &actions, nullptr, Pointers(&arguments).data(),
+    if (posix_spawn(&pid_, program.c_str(), &actions, nullptr, Pointers(&arguments).data(),
                     Pointers(&variables).data()) != 0) {
       pid_ = -1;
     }
@@ -178,6 +179,11 @@ class DaemonFixture : public ::testing::Test {
   std::unique_ptr<Daemon> StartOn(const std::string& root, const std::string& socket,
                                   const std::vector<std::string>& environment = {}) {
     return std::make_unique<Daemon>(root, socket, config_, dir_ / "log", environment);
+  }
+  // Of another build.
+  std::unique_ptr<Daemon> StartProgram(const std::string& program,
+                                       const std::vector<std::string>& environment = {}) {
+    return std::make_unique<Daemon>(root_, sock_, config_, dir_ / "log", environment, program);
   }
   std::string Log() {
     std::ifstream file(dir_ / "log");

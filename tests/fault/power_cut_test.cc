@@ -22,7 +22,7 @@ namespace {
 
 using ::testing::IsEmpty;
 
-constexpr size_t kSampled = 24;  // cuts of each kind
+constexpr size_t kSampled = 16;  // cuts of each kind
 
 class PowerCutTest : public PowerCutFixture {
  protected:

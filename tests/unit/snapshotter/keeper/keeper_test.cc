@@ -196,6 +196,7 @@ TEST_F(KeeperTest, StrangePacketsAreRefusedAndHarmless) {
   EXPECT_EQ(keeper::SendPacket(polite.get(), request, -1), 0);
   EXPECT_EQ(keeper::ReceivePacket(polite.get(), &reply, &fd), 0);
   EXPECT_EQ(reply.error, EPROTO);
+  EXPECT_EQ(reply.version, keeper::kVersion);
   const UniqueFd rude = connect_raw();
   EXPECT_EQ(send(rude.get(), "hello", 5, MSG_NOSIGNAL), 5);
   EXPECT_NE(keeper::ReceivePacket(rude.get(), &reply, &fd), 0);

@@ -77,9 +77,38 @@ TEST_F(DbTest, ADatabaseOfANewerProgramIsRefused) {
     ASSERT_OK_AND_ASSIGN(auto db, Db::Open(dir_ / "x.db"));
     ASSERT_OK_AND_ASSIGN(Txn txn, db->Write());
     ASSERT_OK(Stmt(txn, "PRAGMA user_version=1000").Run());
+    ASSERT_OK(Stmt(txn, "UPDATE compatibility SET oldest=999").Run());
     ASSERT_OK(txn.Commit());
   }
-  EXPECT_THAT(Db::Open(dir_ / "x.db"), StatusIs(absl::StatusCode::kFailedPrecondition, "1000"));
+  constexpr auto kRefused = absl::StatusCode::kFailedPrecondition;
+  EXPECT_THAT(Db::CheckVersion(dir_ / "x.db"), StatusIs(kRefused, "1000"));
+  EXPECT_THAT(Db::Open(dir_ / "x.db"), StatusIs(kRefused, "from 999 on"));
+  EXPECT_THAT(Db::OpenForReading(dir_ / "x.db"), StatusIs(kRefused, "1000"));
+}
+
+TEST_F(DbTest, ADatabaseOfANewerProgramThatOlderOnesMayUseIsUsedAsItIs) {
+  {
+    ASSERT_OK_AND_ASSIGN(auto db, Db::Open(dir_ / "x.db"));
+    ASSERT_OK_AND_ASSIGN(Txn txn, db->Write());
+    ASSERT_OK(Stmt(txn, "PRAGMA user_version=1000").Run());
+    ASSERT_OK(txn.Commit());
+  }
+  EXPECT_OK(Db::CheckVersion(dir_ / "x.db"));
+  {
+    ASSERT_OK_AND_ASSIGN(auto db, Db::Open(dir_ / "x.db"));
+    ASSERT_OK(AddBlob(*db, "a"));
+    ASSERT_OK_AND_ASSIGN(Txn txn, db->Read());
+    Stmt version(txn, "PRAGMA user_version");
+    ASSERT_TRUE(*version.Step());
+    EXPECT_EQ(version.Int(0), 1000);
+  }
+  ASSERT_OK_AND_ASSIGN(auto reader, Db::OpenForReading(dir_ / "x.db"));
+  EXPECT_EQ(CountBlobs(*reader), 1);
+}
+
+TEST_F(DbTest, WhatIsNotThereHasAVersionToStartWith) {
+  EXPECT_OK(Db::CheckVersion(dir_ / "x.db"));
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "x.db"));
 }
 
 TEST_F(DbTest, ADatabaseOfTheFirstVersionIsMigratedWithWhatItHolds) {
@@ -89,6 +118,7 @@ TEST_F(DbTest, ADatabaseOfTheFirstVersionIsMigratedWithWhatItHolds) {
     ASSERT_OK_AND_ASSIGN(Txn txn, db->Write());
     ASSERT_OK(Stmt(txn, "ALTER TABLE images DROP COLUMN to_anybody").Run());
     ASSERT_OK(Stmt(txn, "ALTER TABLE blobs DROP COLUMN proof").Run());
+    ASSERT_OK(Stmt(txn, "DROP TABLE compatibility").Run());
     ASSERT_OK(Stmt(txn, "INSERT INTO images(chain) VALUES (x'01')").Run());
     ASSERT_OK(Stmt(txn, "PRAGMA user_version=1").Run());
     ASSERT_OK(txn.Commit());

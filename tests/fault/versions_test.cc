@@ -1,0 +1,150 @@
+// slackerd is replaced by another version under reading containers: a newer one, the older one again,
+// one whose state the older one cannot use. No read fails, no byte is wrong; what a version may not
+// use it leaves alone, down to the keeper. The newer versions are today's programs with more steps of
+// the schema, and with a keeper of version 2 whose state today's keeper cannot read.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "backend/base/digest.h"
+#include "tests/fault/remote_fixture.h"
+#include "tests/support/erofs_sample.h"
+#include "tests/support/processes.h"
+
+namespace slacker::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+const std::string kNext = "SLACKER_TEST_NEXT_STEPS=1", kFar = "SLACKER_TEST_NEXT_STEPS=2";
+
+class VersionsTest : public RemoteFixture {
+ protected:
+  void SetUp() override {
+    auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
+    ASSERT_OK(store);
+    image_ = Publish(std::shared_ptr<Backend>(*std::move(store)), {MakeBigLayer(2000, 1)});
+    const std::vector<std::string>& chunks = image_.layers.back().chunks;
+    for (size_t i = chunks.size() - 2001; i < chunks.size(); ++i) big_ += chunks[i];
+    std::ofstream(reference_, std::ios::binary) << big_;
+    std::filesystem::create_directories(merged_);
+    Configure("store.url", "loopback:" + (dir_ / "store"));
+    Configure("cache.complete", "off");
+  }
+  void TearDown() override {
+    (void)umount2(merged_.c_str(), MNT_DETACH);
+    DaemonFixture::TearDown();
+  }
+  bool MountContainer(Daemon& daemon) {
+    const std::string top = Pull(daemon, "pull ");
+    if (top.empty() || !daemon.Prepare("container", top).ok()) return false;
+    std::string data;
+    for (const std::string& option : daemon.mounts().front().options()) {
+      data += (data.empty() ? "" : ",") + option;
+    }
+    return ::mount("overlay", merged_.c_str(), "overlay", 0, data.c_str()) == 0;
+  }
+  void StartReaders() {
+    for (int i = 0; i < 4; ++i) {
+      readers_.push_back(std::make_unique<LineProcess>(std::vector<std::string>{
+          RANDOM_READER, merged_ + "/big", reference_, "0", std::to_string(++seed_), "20"}));
+    }
+  }
+  void ExpectReadersRight() {
+    for (const auto& reader : readers_) EXPECT_EQ(reader->Wait(), 0);
+    readers_.clear();
+  }
+  std::vector<std::string> Keepers() {
+    std::vector<std::string> programs;
+    for (const pid_t pid : ProcessesWithText("/keeper.sock")) {
+      const std::string process = "/proc/" + std::to_string(pid);
+      if (ReadWholeFile(process + "/cmdline").find(run_dir_) == std::string::npos) continue;
+      programs.push_back(std::filesystem::read_symlink(process + "/exe"));
+    }
+    return programs;
+  }
+  // What is in the root, byte by byte.
+  std::map<std::string, Digest> Root() {
+    std::map<std::string, Digest> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root_)) {
+      const std::string path = entry.path();
+      if (path.ends_with("-shm") || path.find("/snapshots/i") != std::string::npos) continue;
+      files[path] = entry.is_regular_file() ? Sha256::Of(ReadWholeFile(path)) : Digest();
+    }
+    return files;
+  }
+
+  const std::string merged_ = dir_ / "merged", reference_ = dir_ / "reference";
+  const std::string today_keeper_ = std::filesystem::canonical(KEEPER_PATH);
+  const std::string next_keeper_ = std::filesystem::canonical(NEXT_KEEPER);
+  std::string big_;
+  int seed_ = 0;
+  std::vector<std::unique_ptr<LineProcess>> readers_;
+};
+
+TEST_F(VersionsTest, ReadersNoticeNeitherUpgradeNorDowngrade) {
+  auto daemon = Start();
+  ASSERT_TRUE(MountContainer(*daemon));
+  EXPECT_THAT(Keepers(), ::testing::ElementsAre(today_keeper_));
+  for (int round = 0; round < 3; ++round) {
+    SCOPED_TRACE(round);
+    StartReaders();
+    daemon->End(SIGKILL);
+    daemon = StartProgram(NEXT_SLACKERD, {kNext});
+    ASSERT_TRUE(daemon->running());
+    EXPECT_THAT(Keepers(), ::testing::ElementsAre(next_keeper_));
+    ASSERT_TRUE(daemon->Prepare("of next " + std::to_string(round), "").ok());
+    ExpectReadersRight();
+    // What the next version has, today's goes on with; what its keeper holds, too.
+    StartReaders();
+    daemon->End(SIGKILL);
+    daemon = Start();
+    ASSERT_TRUE(daemon->running());
+    EXPECT_THAT(Keepers(), ::testing::ElementsAre(today_keeper_));
+    ASSERT_TRUE(daemon->Prepare("of today " + std::to_string(round), "").ok());
+    ASSERT_TRUE(daemon->Remove("of next " + std::to_string(round)).ok());
+    ExpectReadersRight();
+  }
+  EXPECT_EQ(daemon->List().size(), 2U + 3U);  // the image's, the container's, and today's
+  EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big_);
+  EXPECT_EQ(umount2(merged_.c_str(), 0), 0);
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
+}
+
+TEST_F(VersionsTest, AVersionThatMayNotUseTheStateLeavesItAloneAndReadersWaitForOneThatMay) {
+  auto daemon = Start();
+  ASSERT_TRUE(MountContainer(*daemon));
+  daemon->End(SIGKILL);
+  daemon = StartProgram(NEXT_SLACKERD, {kFar});
+  ASSERT_TRUE(daemon->running());
+  StartReaders();
+  daemon->End(SIGKILL);
+  const auto before = Root();
+  for (const std::string& older : {std::string(SLACKERD_PATH), std::string(NEXT_SLACKERD)}) {
+    SCOPED_TRACE(older);
+    auto refused = StartProgram(older, {kNext});
+    EXPECT_FALSE(refused->running());
+    EXPECT_EQ(WEXITSTATUS(refused->Wait()), 1);
+    EXPECT_THAT(Keepers(), ::testing::ElementsAre(next_keeper_));
+  }
+  EXPECT_THAT(Log(),
+              HasSubstr("database has schema version 6, this program knows versions up to 4"));
+  EXPECT_THAT(Log(), HasSubstr("from 6 on it can be used"));
+  EXPECT_TRUE(Root() == before);
+  daemon = StartProgram(NEXT_SLACKERD, {kFar});
+  ASSERT_TRUE(daemon->running());
+  ExpectReadersRight();
+  EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big_);
+  EXPECT_EQ(umount2(merged_.c_str(), 0), 0);
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
+}
+
+}  // namespace
+}  // namespace slacker::testing
