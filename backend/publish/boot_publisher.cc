@@ -49,7 +49,7 @@ absl::Status Write(const std::shared_ptr<Backend>& backend, const Digest& chain_
 
 absl::Status PublishBootPack(const std::shared_ptr<Backend>& backend, const Digest& chain_id,
                              const std::vector<Digest>& records, const std::string& config_json,
-                             const SigningKey* key) {
+                             const SigningKey* key, const std::vector<PublicKey>& trusted_keys) {
   const auto ignore = [&chain_id](const absl::Status& status) {
     Log(LogLevel::kWarning, "an image is published without a boot pack, ignoring",
         {{"chain", chain_id.ToString()}, {"error", Message(status)}});
@@ -57,8 +57,13 @@ absl::Status PublishBootPack(const std::shared_ptr<Backend>& backend, const Dige
   };
   const auto command = ParseStartCommand(config_json);
   if (!command.ok()) return ignore(command.status());
+  std::vector<PublicKey> keys;
+  if (key != nullptr) {
+    keys = trusted_keys;
+    keys.push_back(key->public_key());
+  }
   ASSIGN_OR_RETURN(const bool has, HasBootPack(*backend, chain_id, records, BootOrigin::kGuess,
-                                               GuessId(*command), key));
+                                               GuessId(*command), keys));
   if (has) return absl::OkStatus();
   const absl::Status written = Write(backend, chain_id, records, *command, key);
   // What the image's own objects are like was not the question of this publication.

@@ -235,7 +235,7 @@ class Publication {
     for (const ManifestLayer& layer : layers_) records.push_back(layer.record);
     const std::optional<SigningKey>& key = options_.store.key;
     return PublishBootPack(backend_, ChainId(image_.diff_ids), records, image_.config_json,
-                           key.has_value() ? &*key : nullptr);
+                           key.has_value() ? &*key : nullptr, options_.store.trusted_keys);
   }
 
   ImageEntry MakeEntry() const {

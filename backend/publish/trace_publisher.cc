@@ -59,8 +59,10 @@ absl::Status WriteTracedPack(const std::shared_ptr<Backend>& backend,
                              const SigningKey* key) {
   ASSIGN_OR_RETURN(const Pages pages, PagesFor(*backend, trace.chain_id, key));
   ASSIGN_OR_RETURN(const Digest made_of, PlanId(trace, pages, key));
+  std::vector<PublicKey> keys;
+  if (key != nullptr) keys.push_back(key->public_key());
   ASSIGN_OR_RETURN(const bool has, HasBootPack(*backend, trace.chain_id, records,
-                                               BootOrigin::kTrace, made_of, key));
+                                               BootOrigin::kTrace, made_of, keys));
   if (has) return absl::OkStatus();
   const StoreReader reader(backend);
   std::vector<Layer> layers;

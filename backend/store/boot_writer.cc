@@ -1,7 +1,6 @@
 #include "backend/store/boot_writer.h"
 
 #include <algorithm>
-#include <array>
 #include <future>
 #include <iterator>
 #include <semaphore>
@@ -209,7 +208,7 @@ absl::StatusOr<std::vector<std::string>> ChainReader::ReadOnce(const ChunkRun& r
 
 absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
                                  const std::vector<Digest>& records, BootOrigin origin,
-                                 const Digest& made_of, const SigningKey* key) {
+                                 const Digest& made_of, std::span<const PublicKey> keys) {
   const std::string name = BootPackName(chain_id);
   const auto beginning = backend.Read(name, 0, kMaxBootTableBytes);
   if (absl::IsNotFound(beginning.status()) || absl::IsDataLoss(beginning.status())) return false;
@@ -218,10 +217,7 @@ absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
                                                         : DecodeBootTable(*beginning, chain_id);
   if (!table.ok() || table->records.size() != records.size()) return false;
   // Of a flipped bit in there the checksum knows nothing.
-  if (key != nullptr) {
-    const std::array<PublicKey, 1> signer = {key->public_key()};
-    if (!CheckBootSignature(*beginning, signer).ok()) return false;
-  }
+  if (!CheckBootSignature(*beginning, keys).ok()) return false;
   for (size_t i = 0; i < records.size(); ++i) {
     if (table->records[i].record != records[i]) return false;
   }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -54,10 +55,10 @@ struct BootPlan {
 
 // Whether the store has a boot pack of this chain that need not be written: with these records, whole
 // as far as its length tells, made of the same, or seen where ours is a guess, and, if it has pages,
-// signed with `key`. Null: whether it is signed is not looked at.
+// signed with one of `keys`. None: whether it is signed is not looked at.
 absl::StatusOr<bool> HasBootPack(Backend& backend, const Digest& chain_id,
                                  const std::vector<Digest>& records, BootOrigin origin,
-                                 const Digest& made_of, const SigningKey* key);
+                                 const Digest& made_of, std::span<const PublicKey> keys);
 
 // Writes the boot pack of a chain, whatever was there; pages are signed with `key` (null: unsigned). Records beyond 32 MiB in all (the lowest
 // ones) are left out. Compresses on threads of its own. Memory: what is stored of the trace and

@@ -117,7 +117,7 @@ absl::Status Remove(const Arguments& arguments, const Console& console) {
   RETURN_IF_ERROR(RemoveTraces(*image.store, found.chain_id));
   RETURN_IF_ERROR(image.store->Remove(BootPackName(found.chain_id)));
   RETURN_IF_ERROR(
-      PublishBootPack(image.store, found.chain_id, records, found.entry->config_json, nullptr));
+      PublishBootPack(image.store, found.chain_id, records, found.entry->config_json, nullptr, {}));
   if (!arguments.image.common.json) {
     console.out << "removed the traces of " << found.chain_id.ToString() << std::endl;
   }

@@ -29,7 +29,8 @@ class BootPublisherTest : public ::testing::Test {
   }
 
   absl::Status Publish(const std::string& config_json) {
-    return PublishBootPack(faulty_, image_.chain(), {image_.manifest[0].record}, config_json, key_);
+    return PublishBootPack(faulty_, image_.chain(), {image_.manifest[0].record}, config_json, key_,
+                           trusted_);
   }
   std::string Pack() {
     auto pack = store_->ReadWhole(BootPackName(image_.chain()), 64 << 20);
@@ -50,6 +51,7 @@ class BootPublisherTest : public ::testing::Test {
       std::make_shared<testing::FaultyBackend>(store_);
   testing::PublishedImage image_;
   const SigningKey* key_ = nullptr;
+  std::vector<PublicKey> trusted_;
 };
 
 TEST_F(BootPublisherTest, WhatTheConfigurationRunsIsInThePack) {
@@ -119,6 +121,25 @@ TEST_F(BootPublisherTest, APackWithAWrongSignatureIsReplacedByWhatWasSeenOrElseA
   ASSERT_OK(RemoveTraces(*store_, image_.chain()));
   ASSERT_OK(Publish(kRunsBig));
   EXPECT_EQ(ChunksInPack(), 6U) << "the guess";
+}
+
+// Publishers have keys of their own, and nodes trust them all: they do not rewrite each other's packs.
+TEST_F(BootPublisherTest, APackThatATrustedPublisherSignedStays) {
+  const SigningKey others = SigningKey::Generate();
+  const SigningKey own = SigningKey::Generate();
+  const auto manifest = StoreReader(store_).ReadManifest(image_.chain());
+  ASSERT_OK(manifest);
+  const StartTrace start{image_.chain(), {image_.manifest[0].record}, 1, {{0, 1, 2, 1}}};
+  ASSERT_OK(PublishTraces(store_, *manifest, {start}, &others));
+  const std::string seen = Pack();
+  key_ = &own;
+  trusted_ = {others.public_key()};
+  ASSERT_OK(Publish(kRunsBig));
+  EXPECT_TRUE(Pack() == seen);
+  trusted_.clear();
+  ASSERT_OK(Publish(kRunsBig));
+  const std::vector<PublicKey> keys = {own.public_key()};
+  EXPECT_OK(CheckBootSignature(Pack(), keys)) << "made of what was seen, with our key";
 }
 
 TEST_F(BootPublisherTest, EveryFailingCallIsToldOrChangesNothing) {

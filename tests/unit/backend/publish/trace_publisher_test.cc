@@ -85,7 +85,7 @@ class TracePublisherTest : public ::testing::Test {
 };
 
 TEST_F(TracePublisherTest, WhatNodesLeftBecomesTheBootPackInItsOrder) {
-  ASSERT_OK(PublishBootPack(store_, image_.chain(), records_, "{}", nullptr));
+  ASSERT_OK(PublishBootPack(store_, image_.chain(), records_, "{}", nullptr, {}));
   ASSERT_OK(LeaveTrace(*store_, Trace({{1, 3}, {0, 2}, {1, 0}})));
   ASSERT_OK(PublishAll());
   ASSERT_EQ(results_.size(), 1U);
@@ -94,8 +94,8 @@ TEST_F(TracePublisherTest, WhatNodesLeftBecomesTheBootPackInItsOrder) {
   EXPECT_THAT(ChunksInPack(), ElementsAre(std::pair(1U, 3U), std::pair(0U, 2U), std::pair(1U, 0U)));
   EXPECT_THAT(TraceObjects(), ElementsAre(MergedTraceName(image_.chain())));
   // A guess does not take its place.
-  ASSERT_OK(
-      PublishBootPack(store_, image_.chain(), records_, R"({"config": {"Cmd": ["/x"]}})", nullptr));
+  ASSERT_OK(PublishBootPack(store_, image_.chain(), records_, R"({"config": {"Cmd": ["/x"]}})",
+                            nullptr, {}));
   EXPECT_EQ(ChunksInPack().size(), 3U);
 }
 

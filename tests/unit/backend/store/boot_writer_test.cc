@@ -30,8 +30,10 @@ class BootWriterTest : public ::testing::Test {
     return WriteBootPack(*store_, image_.chain(), chain, trace, key);
   }
   bool Has(BootOrigin origin, const std::string& made_of, const SigningKey* key = nullptr) {
+    std::vector<PublicKey> keys;
+    if (key != nullptr) keys.push_back(key->public_key());
     const auto has =
-        HasBootPack(*store_, image_.chain(), records_, origin, Sha256::Of(made_of), key);
+        HasBootPack(*store_, image_.chain(), records_, origin, Sha256::Of(made_of), keys);
     EXPECT_OK(has);
     return has.ok() && *has;
   }
