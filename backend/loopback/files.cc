@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -21,6 +22,15 @@ constexpr uint32_t kBcachefsMagic = 0xca451a4e;
 
 }  // namespace
 
+absl::Status WriteError(int error, const std::string& what, const std::string& path) {
+  absl::Status status = ErrnoError(error, what + " " + path);
+  struct statvfs info {};
+  if (error != ENOSPC || statvfs(DirectoryOf(path).c_str(), &info) != 0) return status;
+  // File systems without a table of inodes say 0 of both.
+  if (info.f_files == 0 || info.f_favail > 0) return status;
+  return Annotate(status, "the file system has no inodes left, whatever space it has");
+}
+
 absl::Status SyncDirectory(const std::string& path) {
   const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid()) return ErrnoError(errno, "open " + path);
@@ -30,7 +40,7 @@ absl::Status SyncDirectory(const std::string& path) {
 
 absl::Status MakeDirectoryDurably(const std::string& path) {
   if (mkdir(path.c_str(), 0755) != 0) {
-    if (errno != EEXIST) return ErrnoError(errno, "mkdir " + path);
+    if (errno != EEXIST) return WriteError(errno, "mkdir", path);
     if (!IsDirectory(path)) return ErrnoError(ENOTDIR, "mkdir " + path);
   }
   // Also when it was there: whoever made it may not have come to its own fsync yet.

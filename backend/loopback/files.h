@@ -11,6 +11,8 @@
 
 namespace slacker::loopback {
 
+// Of a call that writes at `path`: ErrnoError, which says so when no inode is left.
+absl::Status WriteError(int error, const std::string& what, const std::string& path);
 // fsync of a directory.
 absl::Status SyncDirectory(const std::string& path);
 // mkdir (an existing directory is fine), then fsync of the parent.

@@ -17,7 +17,7 @@ namespace slacker::loopback {
 absl::StatusOr<std::unique_ptr<FileWriter>> FileWriter::Open(const std::string& path) {
   std::string temporary = DirectoryOf(path) + "/" + NewTemporaryName();
   UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-  if (!fd.valid()) return ErrnoError(errno, "create " + temporary);
+  if (!fd.valid()) return WriteError(errno, "create", temporary);
   return std::unique_ptr<FileWriter>(new FileWriter(std::move(fd), std::move(temporary), path));
 }
 

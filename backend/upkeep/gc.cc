@@ -47,7 +47,7 @@ class Collector {
       now_ = SystemClock().WallNanos() / 1'000'000'000;
       return absl::OkStatus();
     }
-    ASSIGN_OR_RETURN(now_, StoreNow(*backend_));
+    ASSIGN_OR_RETURN(now_, StoreNowOrBefore(*backend_));
     if (run_->empty()) *run_ = NewMaintenanceId(now_);
     return absl::OkStatus();
   }
@@ -81,7 +81,13 @@ class Collector {
       report_.actions.push_back("set aside " + name);
       if (options_.dry_run) continue;
       const absl::Status moved = backend_->Move(name, QuarantineName(name));
-      if (!absl::IsNotFound(moved)) RETURN_IF_ERROR(moved);
+      if (absl::IsNotFound(moved)) continue;
+      RETURN_IF_ERROR(moved);
+      const auto aside = backend_->Stat(QuarantineName(name));
+      // Written anew at the last moment.
+      if (aside.ok() && now_ - aside->modified_unix_seconds < kDaySeconds) {
+        RETURN_IF_ERROR(CopyObject(*backend_, QuarantineName(name), name));
+      }
     }
     return absl::OkStatus();
   }
@@ -98,13 +104,33 @@ class Collector {
     SLACKER_FAILPOINT("gc.marked");
     std::vector<Condemned> due;
     for (const Condemned& condemned : trash) RETURN_IF_ERROR(Judge(condemned, &due));
+    RETURN_IF_ERROR(ForgetUncondemned(trash));
     RETURN_IF_ERROR(RemoveAll(due));
     return CondemnGarbage();
   }
 
+  // What was removed when there was no room to condemn it. It need not be condemned to be safe to delete, but
+  // to stay for the grace.
+  absl::Status ForgetUncondemned(const std::vector<Condemned>& trash) {
+    if (options_.grace_seconds > 0 || options_.dry_run || !marks_.unreadable.empty()) {
+      return absl::OkStatus();
+    }
+    absl::flat_hash_set<std::string> condemned = trashed_;
+    for (const Condemned& each : trash) condemned.insert(each.name);
+    std::vector<std::string> names;
+    for (const auto& [name, places] : removed_) {
+      const ObjectId id = IdentifyObject(name);
+      if (!IsCondemnable(id.kind) || condemned.contains(name) || marks_.Has(id)) continue;
+      names.push_back(name);
+    }
+    for (const std::string& name : names) RETURN_IF_ERROR(ForgetRemoved(name));
+    return absl::OkStatus();
+  }
+
   bool IsDue(const Condemned& condemned) const {
     if (!IsCondemnable(condemned.id.kind)) return false;
-    if (now_ - condemned.since < options_.grace_seconds) return false;
+    // Without grace also what the store's clock, as far as it is known, has not come to yet.
+    if (options_.grace_seconds > 0 && now_ - condemned.since < options_.grace_seconds) return false;
     return condemned.run.empty() || condemned.run == *run_ ||
            IsAbandoned(condemned, now_, std::min(options_.grace_seconds, kDaySeconds));
   }

@@ -78,6 +78,13 @@ bool IsObjectName(std::string_view name) {
   }
 }
 
+absl::StatusOr<int64_t> StoreNowOrBefore(Backend& backend) {
+  auto now = StoreNow(backend);
+  if (!absl::IsResourceExhausted(now.status())) return now;
+  const auto before = backend.Stat(kClockName);
+  return before.ok() ? before->modified_unix_seconds : now;
+}
+
 absl::StatusOr<int64_t> StoreNow(Backend& backend) {
   RETURN_IF_ERROR(backend.Replace(kClockName, ""));
   ASSIGN_OR_RETURN(const ObjectInfo info, backend.Stat(kClockName));

@@ -47,16 +47,20 @@ absl::StatusOr<std::vector<Condemned>> ObjectsOf(Backend& backend, const std::se
 }
 
 absl::Status RemoveAll(Backend& backend, const std::vector<ImageEntry>& entries,
-                       const std::set<Digest>& all, RemovedImages* removed) {
+                       const std::set<Digest>& all, bool full, RemovedImages* removed) {
   for (const ImageEntry& entry : entries) {
     RETURN_IF_ERROR(backend.Remove(ImageName(entry.name, entry.platform)));
     SLACKER_FAILPOINT("rm.entry_removed");
   }
-  ASSIGN_OR_RETURN(const int64_t now, StoreNow(backend));
+  ASSIGN_OR_RETURN(const int64_t now, StoreNowOrBefore(backend));
   const MarkOptions look = {.now = now, .packs = false, .lenient = true};
   ASSIGN_OR_RETURN(const Marks before, Mark(backend, look));
   ASSIGN_OR_RETURN(const std::vector<Condemned> objects, ObjectsOf(backend, all, before));
-  for (const Condemned& object : objects) RETURN_IF_ERROR(Condemn(backend, object.name));
+  // Where there is no room for more names the next collection does it, and those that there are give
+  // theirs to what is moved.
+  for (const Condemned& object : objects) {
+    RETURN_IF_ERROR(full ? Reprieve(backend, object.name) : Condemn(backend, object.name));
+  }
   SLACKER_FAILPOINT("rm.condemned");
   ASSIGN_OR_RETURN(const Marks marks, Mark(backend, look));
   std::vector<Condemned> gone;
@@ -87,10 +91,13 @@ absl::StatusOr<RemovedImages> RemoveImages(Backend& backend, const std::vector<I
   RemovedImages removed;
   removed.entries = entries.size();
   ASSIGN_OR_RETURN(const std::set<Digest> all, AllPrefixes(backend, chains));
-  absl::Status status = RemoveAll(backend, entries, all, &removed);
+  absl::Status status = RemoveAll(backend, entries, all, /*full=*/false, &removed);
   if (absl::IsResourceExhausted(status)) {
     ASSIGN_OR_RETURN(const bool more_room, UseReserve(backend));
-    if (more_room) status = RemoveAll(backend, entries, all, &removed);
+    if (more_room) status = RemoveAll(backend, entries, all, /*full=*/false, &removed);
+    if (absl::IsResourceExhausted(status)) {
+      status = RemoveAll(backend, entries, all, /*full=*/true, &removed);
+    }
   }
   RETURN_IF_ERROR(status);
   return removed;

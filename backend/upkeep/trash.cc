@@ -66,7 +66,9 @@ absl::Status CondemnRemoved(Backend& backend) {
     if (!IsCondemnable(IdentifyObject(object).kind) || condemned.contains(TrashName(object))) {
       continue;
     }
-    RETURN_IF_ERROR(Condemn(backend, object));
+    const absl::Status done = Condemn(backend, object);
+    if (absl::IsResourceExhausted(done)) return absl::OkStatus();  // when there is room
+    RETURN_IF_ERROR(done);
   }
   return absl::OkStatus();
 }

@@ -36,8 +36,8 @@ absl::StatusOr<std::vector<Condemned>> ListTrash(Backend& backend);
 // Of each object that was removed and can be brought back the names below removed/.
 using Removed = std::map<std::string, std::vector<std::string>>;
 absl::StatusOr<Removed> ListRemoved(Backend& backend);
-// What was removed and is not condemned any more, which runs that died may leave, is condemned from now
-// on.
+// What was removed and is not condemned any more, which runs that died, or had no room, may leave, is
+// condemned from now on, as far as there is room.
 absl::Status CondemnRemoved(Backend& backend);
 
 // From now on. OK also when the object is gone meanwhile.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -33,7 +34,9 @@ using testing::TarBuilder;
 constexpr uint64_t kCapacityBytes = 24 << 20;
 constexpr size_t kLayerBytes = 4 << 20;
 
-enum class Home { kTmpfs, kExt4, kNfs3, kNfs4 };
+constexpr int kInodes = 192;
+
+enum class Home { kTmpfs, kExt4, kNfs3, kNfs4, kFewInodes };
 
 std::string NameOf(Home home) {
   switch (home) {
@@ -45,6 +48,8 @@ std::string NameOf(Home home) {
       return "Nfs3";
     case Home::kNfs4:
       return "Nfs4";
+    case Home::kFewInodes:
+      return "FewInodes";
   }
   return "";
 }
@@ -59,12 +64,14 @@ class SmallHome {
       mount_.emplace("tmpfs", "tmpfs", mount_point,
                      std::vector<std::string>{"size=" + std::to_string(kCapacityBytes)},
                      testing::Access::kWrite);
-    } else if (home == Home::kExt4) {
+    } else if (home == Home::kExt4 || home == Home::kFewInodes) {
       const std::string image = directory_ / "image";
       testing::WriteFileOrDie(image, "");
       std::filesystem::resize_file(image, kCapacityBytes);
       // Nothing kept back for root, who runs this.
-      const std::string make = "mkfs.ext4 -q -b 4096 -m 0 -O ^has_journal " + image;
+      const std::string inodes =
+          home == Home::kFewInodes ? "-N " + std::to_string(kInodes) + " " : "";
+      const std::string make = "mkfs.ext4 -q -b 4096 -m 0 -O ^has_journal " + inodes + image;
       EXPECT_EQ(std::system(make.c_str()), 0);  // NOLINT(cert-env33-c): a test's own file
       loop_.emplace(image, testing::Access::kWrite);
       mount_.emplace("ext4", loop_->path(), mount_point, std::vector<std::string>{},
@@ -93,6 +100,22 @@ class SmallHome {
     }
     ASSERT_EQ(errno, ENOSPC);
     ASSERT_EQ(fsync(file.get()), 0);
+  }
+  // Of blocks there are enough.
+  void FillWithFiles() const {
+    const std::string directory = Root() + "/others.d/";
+    std::filesystem::create_directories(directory);
+    for (int i = 0;; ++i) {
+      const std::string path = directory + std::to_string(i);
+      if (UniqueFd(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)).valid()) continue;
+      ASSERT_EQ(errno, ENOSPC);
+      break;
+    }
+  }
+  uint64_t FreeInodes() const {
+    struct statvfs info {};
+    EXPECT_EQ(statvfs(Root().c_str(), &info), 0);
+    return info.f_favail;
   }
   uint64_t FreeBytes() const { return std::filesystem::space(Root()).available; }
 
@@ -182,6 +205,31 @@ TEST_P(FullStoreTest, DamagedObjectsAreMovedAside) {
   EXPECT_EQ(Slackerctl({"fsck", "--repair"}), 1);  // the layer is lost until it is published again
   EXPECT_EQ(testing::ReadFileOrDie(home_.Store() + "/quarantine/" + records[0]), record);
 }
+
+class NoInodeLeftTest : public FullStoreTest {};
+
+TEST_P(NoInodeLeftTest, ImagesCanBeRemovedUntilThereIsRoomToPublishAgain) {
+  home_.FillWithFiles();
+  ASSERT_EQ(home_.FreeInodes(), 0u);
+  ASSERT_GE(home_.FreeBytes(), kLayerBytes);
+  EXPECT_THAT(testing::OpenStore(home_.Store())->Put("packs/more", ""),
+              testing::StatusIs(absl::StatusCode::kResourceExhausted, "no inodes left"));
+  ASSERT_NE(Publish("v4"), 0);
+  testing::ExpectSoundStore(home_.Store(), 3);
+  ASSERT_EQ(Slackerctl({"fsck", "--repair"}), 0);
+  ASSERT_EQ(Slackerctl({"rm", Image("v2")}), 0);
+  ASSERT_EQ(Slackerctl({"gc", "--grace", "0"}), 0);
+  EXPECT_GT(home_.FreeInodes(), 4u);
+  testing::ExpectSoundStore(home_.Store(), 2);
+  EXPECT_OK(testing::OpenStore(home_.Store())->Stat(kReserveName).status());
+  ASSERT_EQ(Slackerctl({"rm", Image("v3")}), 0);
+  ASSERT_EQ(Slackerctl({"gc", "--grace", "0"}), 0);
+  ASSERT_EQ(Publish("v4"), 0);
+  testing::ExpectSoundStore(home_.Store(), 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Homes, NoInodeLeftTest, ::testing::Values(Home::kFewInodes),
+                         [](const auto& test) { return NameOf(test.param); });
 
 INSTANTIATE_TEST_SUITE_P(Homes, FullStoreTest,
                          ::testing::Values(Home::kTmpfs, Home::kExt4, Home::kNfs3, Home::kNfs4),

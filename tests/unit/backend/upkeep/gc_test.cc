@@ -370,6 +370,19 @@ TEST_F(ClaimTest, AnIntentThatCannotBeReadBringsBackWhatHasJustBeenRemoved) {
   EXPECT_EQ(Names(std::string(kRecordsPrefix)), records);
 }
 
+TEST_F(GcTest, AnUnreadableLeaseThatIsWrittenAnewAtTheLastMomentStays) {
+  const std::string lease = LeaseName(std::string(32, 'a'));
+  ASSERT_OK(Publish("one", {base_, one_}));
+  ASSERT_OK(store_->Replace(lease, "junk"));
+  store_->Advance(kDaySeconds);
+  store_->SetBeforeMove([&](std::string_view from, std::string_view /*to*/) {
+    if (from == lease) WriteLease({base_, one_});
+    return false;
+  });
+  (void)Gc();
+  EXPECT_EQ(store_->ReadWhole(lease, 1 << 20)->substr(0, 4), "SLKI");
+}
+
 TEST_F(GcTest,
        WhileAnIntentCannotBeReadAnImageThatIsRemovedKeepsItsManifestsUntilTheyAreCollected) {
   ASSERT_OK(Publish("one", {base_, one_}));
