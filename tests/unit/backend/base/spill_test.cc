@@ -28,10 +28,10 @@ uint64_t Resident(const std::string& kind) {
   return 0;
 }
 
-class SpillTest : public testing::Test {
+class SpillTest : public ::testing::Test {
  protected:
   SpillTest() {
-    directory_ = testing::TempDir() + "/spill";
+    directory_ = ::testing::TempDir() + "/spill";
     fs::create_directories(directory_);
     setenv("TMPDIR", directory_.c_str(), 1);
   }
