@@ -93,6 +93,8 @@ absl::Status DbConnection::ExecuteKept(std::string_view sql) {
   return status;
 }
 
+absl::Status DbConnection::Error(std::string_view what) const { return SqliteError(handle_, what); }
+
 bool DbConnection::InAutocommit() const { return sqlite3_get_autocommit(handle_) != 0; }
 
 absl::StatusOr<sqlite3_stmt*> DbConnection::Prepared(std::string_view sql) {
@@ -202,10 +204,13 @@ absl::StatusOr<std::unique_ptr<Db>> Db::Open(const std::string& path) {
 }
 
 absl::Status Db::CheckVersion(const std::string& path) {
-  if (access(path.c_str(), F_OK) != 0) return absl::OkStatus();  // Open says what else is wrong
+  if (access(path.c_str(), F_OK) != 0) return absl::OkStatus();
   const Db db(path);
-  ASSIGN_OR_RETURN(const std::unique_ptr<DbConnection> reader, db.Connect(/*write=*/false));
-  return Annotate(CheckMigratable(*reader), path);
+  const auto reader = db.Connect(/*write=*/false);
+  if (!reader.ok()) return absl::OkStatus();
+  // Who only reads can not, for instance, undo what a death amid the very first start has left.
+  const absl::Status status = CheckMigratable(**reader);
+  return absl::IsFailedPrecondition(status) ? Annotate(status, path) : absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Db>> Db::OpenForReading(const std::string& path) {

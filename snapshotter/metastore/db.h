@@ -45,6 +45,8 @@ class DbConnection {
   absl::Status Execute(const char* sql);
   // The same for one statement without rows that comes again and again: kept like those of Prepared.
   absl::Status ExecuteKept(std::string_view sql);
+  // Of the call before; its message begins with `what`.
+  absl::Status Error(std::string_view what) const;
   // No transaction is open.
   bool InAutocommit() const;
   // Prepared on first use and kept. `sql` must be a literal, or otherwise outlive the connection.
@@ -122,8 +124,9 @@ class Db {
   // Opens or creates the file and brings its schema to the current version (metastore/schema.h).
   // FAILED_PRECONDITION when it is of a newer version, and not for this program.
   static absl::StatusOr<std::unique_ptr<Db>> Open(const std::string& path);
-  // Whether Open would refuse the version of what is there, if anything is. Changes nothing, and may be
-  // asked while another process has it open.
+  // FAILED_PRECONDITION: Open would refuse the version of what is there. Everything else that can be
+  // wrong with it is Open's to mend or to report: OK. Changes nothing, and may be asked while another
+  // process has it open.
   static absl::Status CheckVersion(const std::string& path);
   // For looking into the database of a slackerd that may run. NOT_FOUND: there is none;
   // FAILED_PRECONDITION: it has another version of the schema. REQUIRES: nobody calls Write.

@@ -15,10 +15,18 @@ constexpr int64_t kNamesOldest = 4;
 
 absl::StatusOr<int64_t> IntegerOf(DbConnection& connection, const char* sql) {
   ASSIGN_OR_RETURN(sqlite3_stmt * stmt, connection.Prepared(sql));
-  const int stepped = sqlite3_step(stmt);
-  const int64_t value = sqlite3_column_int64(stmt, 0);
-  sqlite3_reset(stmt);
-  if (stepped != SQLITE_ROW) return Internal(std::string(sql) + " yields no row");
+  absl::StatusOr<int64_t> value;
+  switch (sqlite3_step(stmt)) {
+    case SQLITE_ROW:
+      value = sqlite3_column_int64(stmt, 0);
+      break;
+    case SQLITE_DONE:
+      value = Internal(std::string(sql) + " yields no row");
+      break;
+    default:
+      value = connection.Error(sql);
+  }
+  sqlite3_reset(stmt);  // repeats the error of the step
   return value;
 }
 

@@ -1,6 +1,7 @@
 #include "snapshotter/metastore/db.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <filesystem>
 #include <fstream>
@@ -109,6 +110,39 @@ TEST_F(DbTest, ADatabaseOfANewerProgramThatOlderOnesMayUseIsUsedAsItIs) {
 TEST_F(DbTest, WhatIsNotThereHasAVersionToStartWith) {
   EXPECT_OK(Db::CheckVersion(dir_ / "x.db"));
   EXPECT_FALSE(std::filesystem::exists(dir_ / "x.db"));
+}
+
+// The files of a program that died, or whose power was cut, while it made the database: a page is
+// written, and the journal that undoes it is whole and still there.
+void MakeDeadBirth(const std::string& directory, const std::string& path) {
+  const std::string dying = directory + "/dying.db";
+  sqlite3* handle = nullptr;
+  ASSERT_EQ(sqlite3_open(dying.c_str(), &handle), SQLITE_OK);
+  // A cache of one page: SQLite writes to the file before the transaction ends.
+  ASSERT_EQ(sqlite3_exec(handle,
+                         "PRAGMA cache_size=1; PRAGMA cache_spill=1; BEGIN; CREATE TABLE t(x);"
+                         "INSERT INTO t VALUES (zeroblob(100000));",
+                         nullptr, nullptr, nullptr),
+            SQLITE_OK)
+      << sqlite3_errmsg(handle);
+  ASSERT_GT(std::filesystem::file_size(dying + "-journal"), 0U);
+  std::filesystem::copy_file(dying, path);
+  std::filesystem::copy_file(dying + "-journal", path + "-journal");
+  std::filesystem::resize_file(path, 4096);
+  ASSERT_EQ(sqlite3_close(handle), SQLITE_OK);
+}
+
+TEST_F(DbTest, ADatabaseWhoseMakerDiedIsMadeAgain) {
+  const std::string path = dir_ / "x.db";
+  ASSERT_NO_FATAL_FAILURE(MakeDeadBirth(dir_.path(), path));
+  // The journal is one that SQLite would roll back: who only reads is refused.
+  EXPECT_THAT(Db::OpenForReading(path), StatusIs(absl::StatusCode::kPermissionDenied));
+  EXPECT_OK(Db::CheckVersion(path));
+  EXPECT_TRUE(std::filesystem::exists(path + "-journal")) << "checking changes nothing";
+  ASSERT_OK_AND_ASSIGN(auto db, Db::Open(path));
+  EXPECT_FALSE(std::filesystem::exists(path + "-journal"));
+  ASSERT_OK(AddBlob(*db, "a"));
+  EXPECT_EQ(CountBlobs(*db), 1);
 }
 
 TEST_F(DbTest, ADatabaseOfTheFirstVersionIsMigratedWithWhatItHolds) {
