@@ -41,6 +41,7 @@ CoreSnapshotter::CoreSnapshotter(Db* db, FileOps* files, Images* images, const C
       images_(images),
       clock_(clock),
       options_(std::move(options)),
+      content_(files, clock),
       directories_(files, options_.root, options_.spare_directories) {}
 
 absl::StatusOr<std::unique_ptr<CoreSnapshotter>> CoreSnapshotter::Open(Db* db, FileOps* files,
@@ -124,14 +125,6 @@ absl::StatusOr<SnapshotUsage> CoreSnapshotter::Usage(const std::string& key) {
   return SnapshotUsage{.size_bytes = usage->size_bytes, .inodes = usage->inodes};
 }
 
-// One call for all of a layer: thousands of files, synced one by one, would wait for the disk as often.
-// Where there are none, only what the layer says of the directory itself may be new.
-absl::Status CoreSnapshotter::SyncContent(int64_t id, const DiskUsage& usage) {
-  if (!options_.sync_commits) return absl::OkStatus();
-  const std::string fs = directories_.FsOf(id);
-  return usage.inodes <= 1 ? files_->Sync(fs) : files_->SyncFileSystem(fs);
-}
-
 absl::Status CoreSnapshotter::Commit(const std::string& name, const std::string& key,
                                      const Labels& labels, const std::string& parent) {
   RETURN_IF_ERROR(CheckKey(name, "name"));
@@ -140,11 +133,14 @@ absl::Status CoreSnapshotter::Commit(const std::string& name, const std::string&
   ASSIGN_OR_RETURN(const SnapshotRow before, Find(key));
   DiskUsage usage;
   if (before.info.kind == Kind::kActive) {
-    ASSIGN_OR_RETURN(usage, files_->Usage(directories_.FsOf(before.id)));
-    if (const absl::Status synced = SyncContent(before.id, usage); !synced.ok()) {
+    const std::string fs = directories_.FsOf(before.id);
+    ASSIGN_OR_RETURN(usage, files_->Usage(fs));
+    absl::Status synced;
+    if (options_.sync_commits) synced = content_.Sync(before.id, fs, usage);
+    if (!synced.ok()) {
       // Removed meanwhile: that is the answer then.
       RETURN_IF_ERROR(Find(key).status());
-      return synced;
+      return Annotate(synced, "snapshot " + Quoted(key));
     }
   }
   SLACKER_FAILPOINT("commit.measured");
@@ -176,6 +172,7 @@ absl::Status CoreSnapshotter::Commit(const std::string& name, const std::string&
   SLACKER_FAILPOINT("commit.before_commit");
   RETURN_IF_ERROR(txn.Commit());
   SLACKER_FAILPOINT("commit.committed");
+  content_.Forget(row.id);
   return absl::OkStatus();
 }
 
@@ -191,6 +188,7 @@ absl::Status CoreSnapshotter::Remove(const std::string& key) {
   SLACKER_FAILPOINT("remove.before_commit");
   RETURN_IF_ERROR(txn.Commit());
   SLACKER_FAILPOINT("remove.committed");
+  content_.Forget(row.id);
   if (row.HasDirectory()) directories_.AddGarbage(row.id);
   return absl::OkStatus();
 }

@@ -9,8 +9,7 @@
 // write transaction, which then checks again what it relies on. Order within a call and what a
 // crash leaves: directories.h.
 //
-// Content is not synced at Commit, exactly as with containerd's own overlayfs snapshotter: after
-// power loss a layer that was unpacked seconds before may be incomplete on disk.
+// Commit waits until the content is on the disk (content_sync.h), unless told not to.
 #pragma once
 
 #include <functional>
@@ -20,6 +19,7 @@
 
 #include "backend/base/clock.h"
 #include "backend/os/file_ops.h"
+#include "snapshotter/core/content_sync.h"
 #include "snapshotter/core/directories.h"
 #include "snapshotter/core/mounts.h"
 #include "snapshotter/images/images.h"
@@ -104,13 +104,13 @@ class CoreSnapshotter final : public Snapshotter {
                             const Digest& chain);
 
   absl::StatusOr<SnapshotRow> Find(const std::string& key);
-  absl::Status SyncContent(int64_t id, const DiskUsage& usage);
 
   Db* const db_;
   FileOps* const files_;
   Images* const images_;
   const Clock* const clock_;
   const CoreOptions options_;
+  ContentSync content_;
   SnapshotDirectories directories_;
 };
 

@@ -155,8 +155,10 @@ absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::CreateWithDirectory(
     return mounts;
   }
   RETURN_IF_ERROR(directories_.Place(row.id, owner));
+  content_.NoteNew(row.id);
   SLACKER_FAILPOINT("create.made");
   if (absl::Status inserted = InsertNew(row); !inserted.ok()) {
+    content_.Forget(row.id);
     directories_.Discard(row.id);
     return inserted;
   }

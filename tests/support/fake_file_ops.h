@@ -1,8 +1,10 @@
 // Directories in memory, with usage that a test sets. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/base/mutex.h"
@@ -29,6 +31,12 @@ class FakeFileOps final : public FileOps {
     return syncs_;
   }
 
+  // Called with the path by whoever syncs, with no lock held; the call answers what it returns.
+  void OnSync(std::function<absl::Status(const std::string& path)> hook) {
+    MutexLock lock(&mutex_);
+    on_sync_ = std::move(hook);
+  }
+
   absl::Status MakeDirectory(const std::string& path, uint32_t mode, uint32_t uid,
                              uint32_t gid) override {
     MutexLock lock(&mutex_);
@@ -36,10 +44,14 @@ class FakeFileOps final : public FileOps {
     return made ? absl::OkStatus() : FailedPrecondition("the name is taken: " + path);
   }
 
-  absl::Status Sync(const std::string& /*path*/) override {
-    MutexLock lock(&mutex_);
-    ++syncs_;
-    return absl::OkStatus();
+  absl::Status Sync(const std::string& path) override {
+    std::function<absl::Status(const std::string& path)> hook;
+    {
+      MutexLock lock(&mutex_);
+      ++syncs_;
+      hook = on_sync_;
+    }
+    return hook ? hook(path) : absl::OkStatus();
   }
 
   absl::Status SyncFileSystem(const std::string& path) override { return Sync(path); }
@@ -108,6 +120,7 @@ class FakeFileOps final : public FileOps {
   std::map<std::string, Owner> directories_;
   std::map<std::string, DiskUsage> usage_;
   int syncs_ = 0;
+  std::function<absl::Status(const std::string& path)> on_sync_;
 };
 
 }  // namespace slacker::testing

@@ -211,7 +211,46 @@ TEST_F(TroubleTest, WhatTheDiskDoesNotTakeIsNotCommitted) {
   ASSERT_FALSE(core_->Commit("name", "active", {}, "").ok());
   faulty_.FailChanges(0);
   EXPECT_THAT(core_->Stat("name"), StatusIs(StatusCode::kNotFound));
+  // The disk takes everything again, but not what it lost, which may be anybody's of that time.
+  EXPECT_THAT(core_->Commit("name", "active", {}, ""), StatusIs(StatusCode::kDataLoss, "unpack"));
+  EXPECT_THAT(core_->Commit("other", "alone", {}, ""), StatusIs(StatusCode::kDataLoss, "unpack"));
+  EXPECT_OK(core_->Remove("active"));
+  EXPECT_OK(core_->Prepare("active", "base", {}));
   EXPECT_OK(core_->Commit("name", "active", {}, ""));
+}
+
+TEST_F(TroubleTest, WhoWasMadeBeforeALaterFailureIsNotCommittedEither) {
+  faulty_.FailChanges(EIO);
+  ASSERT_FALSE(core_->Commit("name", "active", {}, "").ok());
+  faulty_.FailChanges(0);
+  ASSERT_OK(core_->Prepare("second", "base", {}));
+  ASSERT_OK(core_->Prepare("third", "base", {}));
+  faulty_.FailChanges(EIO);
+  ASSERT_FALSE(core_->Commit("name", "second", {}, "").ok());
+  faulty_.FailChanges(0);
+  EXPECT_THAT(core_->Commit("name", "third", {}, ""), StatusIs(StatusCode::kDataLoss, "unpack"));
+}
+
+TEST_F(TroubleTest, ASnapshotWhoseDirectoryIsGoneCondemnsNoOther) {
+  faulty_.FailChanges(ENOENT);
+  ASSERT_FALSE(core_->Commit("name", "active", {}, "").ok());
+  faulty_.FailChanges(0);
+  EXPECT_OK(core_->Commit("other", "alone", {}, ""));
+}
+
+TEST_F(TroubleTest, ACommitThatWaitsLongForTheDiskIsLogged) {
+  std::chrono::seconds takes{1};
+  files_.OnSync([&](const std::string&) {
+    clock_.Advance(takes);
+    return absl::OkStatus();
+  });
+  ::testing::internal::CaptureStderr();
+  EXPECT_OK(core_->Commit("usual", "active", {}, ""));
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  takes = std::chrono::seconds(61);
+  ::testing::internal::CaptureStderr();
+  EXPECT_OK(core_->Commit("slow", "alone", {}, ""));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr("61000"));
 }
 
 TEST_F(TroubleTest, AStoreThatFailsIsNoErrorOfAnyRpc) {

@@ -50,6 +50,42 @@ TEST_F(ConcurrencyTest, OfEqualPreparesOneWins) {
   ExpectNoLeftovers();
 }
 
+// The kernel says only once that it lost something: to whoever syncs first, even if what is lost is
+// another's.
+TEST_F(ConcurrencyTest, ALossThatOneCommitHearsOfFailsTheOtherThatSyncsAfterIt) {
+  ASSERT_OK(core_->Prepare("first", "", {}));
+  ASSERT_OK(core_->Prepare("second", "", {}));
+  Mutex mutex;
+  CondVar changed;
+  int syncs = 0;
+  bool second_is_back = false;
+  files_.OnSync([&](const std::string&) {
+    MutexLock lock(&mutex);
+    changed.SignalAll();
+    if (++syncs > 1) return absl::OkStatus();
+    while (syncs == 1) changed.Wait(&mutex);
+    // Has been told, and is slow to say so. The other must not come back meanwhile: as long as this
+    // waits it has every opportunity.
+    if (!second_is_back) (void)changed.WaitFor(&mutex, std::chrono::milliseconds(200));
+    return ErrnoError(EIO, "syncfs");
+  });
+  absl::Status first, second;
+  std::thread hears([&] { first = core_->Commit("a", "first", {}, ""); });
+  {
+    MutexLock lock(&mutex);
+    while (syncs == 0) changed.Wait(&mutex);
+  }
+  second = core_->Commit("b", "second", {}, "");
+  {
+    MutexLock lock(&mutex);
+    second_is_back = true;
+    changed.SignalAll();
+  }
+  hears.join();
+  EXPECT_THAT(first, StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(second, StatusIs(absl::StatusCode::kDataLoss, "unpack"));
+}
+
 TEST_F(ConcurrencyTest, OfEqualCommitsOneWins) {
   ASSERT_OK(core_->Prepare("key", "", {}));
   std::atomic<int> won{0};

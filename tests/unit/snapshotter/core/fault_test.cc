@@ -61,8 +61,13 @@ TEST_F(CoreFaultTest, AStrayEexistNeverReadsAsAlreadyThere) {
 
 TEST_F(CoreFaultTest, AFailedCommitKeepsTheActive) {
   ASSERT_OK(core_->Prepare("k", "", {}));
-  FailEachStep(EIO, absl::StatusCode::kDataLoss,
-               [this] { return core_->Commit("n", "k", {}, ""); });
+  for (const auto& [nth, step] : {std::pair(1, "usage"), std::pair(2, "sync")}) {
+    const auto before = ListAll();
+    faulty_.FailCall(nth, EIO);
+    EXPECT_THAT(core_->Commit("n", "k", {}, ""), StatusIs(absl::StatusCode::kDataLoss)) << step;
+    EXPECT_TRUE(faulty_.failed()) << step;
+    EXPECT_EQ(ListAll(), before) << step;
+  }
 }
 
 // A mount below it, an open file of another file system: whatever keeps its directory.
