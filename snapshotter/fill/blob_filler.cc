@@ -165,8 +165,7 @@ void BlobFiller::Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, u
     end = chunk;
     while (end < last && !blob->Covers(end, offset, size)) ++end;
     for (const uint32_t present : engine_->Want(blob, chunk, end, operation)) {
-      const bool read = ReadCached(*blob, present, present + 1, *operation);
-      operation->PartDone(read ? absl::OkStatus() : DataLoss("the disk fails to read"));
+      engine_->ReadPresent(blob, present, operation);
     }
     chunk = end;
   }

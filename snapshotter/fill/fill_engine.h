@@ -75,6 +75,12 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   std::vector<uint32_t> Want(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
                              const std::shared_ptr<ReadOperation>& operation);
 
+  // For a chunk that Want has found in the cache: `operation` gets from there what it needs of it, and
+  // PartDone within this call. When the chunk has been taken out since, or the disk does not give it
+  // back, as for one that Want has not found.
+  void ReadPresent(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
+                   const std::shared_ptr<ReadOperation>& operation);
+
   // What somebody brings unasked (boot_stream.h), chunk by chunk in this order.
   //
   // Announce: of the chunks [first, first + count) those that are neither in the cache nor on their

@@ -11,6 +11,7 @@ namespace slacker {
 namespace {
 
 constexpr uint64_t kPageBytes = PageSums::kPageBytes;
+constexpr int kMaxLooks = 8;  // at what others take out of the cache and bring again
 
 bool IsUnderWay(const LayerBlob& blob, uint32_t chunk, const Fill& fill)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(blob.mutex) {
@@ -35,6 +36,16 @@ bool FillEngine::ReadPart(LayerBlob& blob, uint32_t chunk, ReadOperation& operat
   std::memset(operation.At(from), 0, to - from);
   DropSpoilt(blob, {chunk}, read);
   return false;
+}
+
+void FillEngine::ReadPresent(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
+                             const std::shared_ptr<ReadOperation>& operation) {
+  // Single pages can come, and all of the chunk can leave, between any two looks at it.
+  for (int tries = 0; tries < kMaxLooks; ++tries) {
+    if (ReadPart(*blob, chunk, *operation)) return operation->PartDone(absl::OkStatus());
+    if (Want(blob, chunk, chunk + 1, operation).empty()) return;
+  }
+  operation->PartDone(DataLoss("the disk fails to read"));
 }
 
 std::optional<FillEngine::AnnouncedPages> FillEngine::AnnouncePages(
@@ -118,16 +129,7 @@ void FillEngine::EndPages(const std::shared_ptr<LayerBlob>& blob, const Announce
     }
   }
   const GracePeriod::Use reading = blob->cache().Reading();
-  for (const auto& waiter : waiters) {
-    if (ReadPart(*blob, chunk, *waiter)) {
-      waiter->PartDone(absl::OkStatus());
-      continue;
-    }
-    for (const uint32_t present : Want(blob, chunk, chunk + 1, waiter)) {
-      const bool read = ReadPart(*blob, present, *waiter);
-      waiter->PartDone(read ? absl::OkStatus() : DataLoss("the disk fails to read"));
-    }
-  }
+  for (const auto& waiter : waiters) ReadPresent(blob, chunk, waiter);
 }
 
 }  // namespace slacker

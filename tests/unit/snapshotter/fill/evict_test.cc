@@ -133,6 +133,30 @@ TEST_F(EvictTest, WhatWasEvictedWhileItWasReadIsNoDamage) {
   EXPECT_EQ(filler_->Stats().chunks_spoilt, 1U) << "once for each time that it was found";
 }
 
+// Between what a reader is told and what it reads.
+TEST_F(EvictTest, WhatIsEvictedRightAfterItWasFoundIsFetched) {
+  FillCache();
+  const uint64_t size = PageSums::kPageBytes;
+  for (const bool single_page : {true, false}) {
+    const ChunkExtent extent = blob_->ExtentOf(3);
+    if (single_page) {
+      EXPECT_EQ(Evict({3}), 1U);
+      ASSERT_OK(blob_->cache().WritePages(extent.offset, Content(3).substr(0, size)));
+    }
+    std::promise<ReadResult> read;
+    // Shared: with the engine, until the chunk has come.
+    const auto operation = std::make_shared<ReadOperation>(
+        extent.offset, size, 1, [&read](ReadResult bytes) { read.set_value(std::move(bytes)); });
+    ASSERT_EQ(filler_->engine().Want(blob_, 3, 4, operation), std::vector<uint32_t>{3});
+    EXPECT_EQ(Evict({3}), 1U);
+    filler_->engine().ReadPresent(blob_, 3, operation);
+    ASSERT_OK_AND_ASSIGN(const std::string bytes, read.get_future().get());
+    EXPECT_TRUE(bytes == Content(3).substr(0, size)) << single_page;
+    EXPECT_TRUE(testing::Eventually([&] { return !blob_->HasFills(); }));
+  }
+  EXPECT_EQ(filler_->Stats().chunks_spoilt, 0U);
+}
+
 // The answer to a question that was given up comes when the chunk is here again, and on its way out:
 // were it taken for the chunk's new fill, the map would claim what becomes a hole.
 TEST_F(EvictTest, ALateAnswerDoesNotClaimWhatIsBeingEvicted) {
