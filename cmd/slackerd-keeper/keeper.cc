@@ -128,7 +128,8 @@ int Keeper::MillisecondsLeft() const {
 
 int Keeper::Run() {
   const int status = Loop();
-  (void)!ftruncate(lock_.get(), 0);    // nobody starts what ended by itself again
+  // Nobody starts what ended by itself again; what failed is started.
+  if (status == 0) (void)!ftruncate(lock_.get(), 0);
   (void)unlink(socket_path_.c_str());  // while the lock is held: it cannot be another's
   return status;
 }

@@ -100,11 +100,15 @@ bool GoToBackground() {
   return setsid() >= 0 && chdir("/") == 0;
 }
 
-// Says in the file of the lock whether somebody starts this keeper again should it be killed.
-bool NoteUnit(int lock, bool has_unit) {
-  if (ftruncate(lock, 0) != 0) return false;
+// Says in the file of the lock whether somebody starts this keeper again should it be killed. A keeper
+// that serves and does not say it is better than none. What the one before has said is never taken back
+// first: it is read at any time, and a file system that is full may not take it again.
+void NoteUnit(int lock, bool has_unit) {
   constexpr auto kSize = static_cast<ssize_t>(kUnitMark.size());
-  return !has_unit || pwrite(lock, kUnitMark.data(), kUnitMark.size(), 0) == kSize;
+  const bool noted =
+      (!has_unit || pwrite(lock, kUnitMark.data(), kUnitMark.size(), 0) == kSize) &&
+      ftruncate(lock, has_unit ? kSize : 0) == 0;
+  if (!noted) (void)Fail("note in the lock's file who starts this program, ignoring");
 }
 
 int Serve(const Flags& flags) {
@@ -126,7 +130,7 @@ int Serve(const Flags& flags) {
   }
   StayAlive();
   DescriptorStore store = DescriptorStore::FromEnvironment();
-  if (!NoteUnit(lock.get(), store.is_there())) return Fail("write " + lock_path);
+  NoteUnit(lock.get(), store.is_there());
   store.Ready();
   return Keeper(std::move(listener), std::move(lock), flags.socket,
                 std::chrono::seconds(flags.deadline_seconds), std::move(store),
@@ -148,8 +152,7 @@ int GoOn(const Flags& flags) {
   memory.Reset();
   StayAlive();
   DescriptorStore store = DescriptorStore::FromEnvironment();
-  (void)NoteUnit(state.lock,
-                 store.is_there());  // the program before may not have; what it holds counts
+  NoteUnit(state.lock, store.is_there());  // the program before may not have
   return Keeper(state, flags.socket, std::move(store)).Run();
 }
 

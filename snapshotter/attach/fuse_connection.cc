@@ -197,8 +197,14 @@ absl::StatusOr<std::unique_ptr<fuse::RequestSlots>> FuseConnection::KeepSlots() 
   }
   // Before the first request is read. In the place of one whose requests it has.
   const std::string name = copied.empty() ? prefix + std::to_string(next) : copied.front();
-  RETURN_IF_ERROR(
-      keeper_->Put(name, slots != nullptr ? slots->memory().get() : without_slots.get()));
+  const absl::Status put =
+      keeper_->Put(name, slots != nullptr ? slots->memory().get() : without_slots.get());
+  // Where the kernel resends it only says whom a successor has to wait for, should we be dying slowly.
+  if (!put.ok() && !(kernel_resends_ && absl::IsResourceExhausted(put))) return put;
+  if (!put.ok()) {
+    Log(LogLevel::kWarning, "the keeper is full; the next slackerd may not wait for this one, ignoring",
+        {{"error", Message(put)}});
+  }
   SLACKER_FAILPOINT("attach.slots_kept");
   for (const std::string& other : copied) {
     // A keeper that has just died does not have it either.

@@ -36,7 +36,7 @@
 //
 // Beside the socket, <socket>.lock is locked by the keeper that listens there. It has kUnitMark in it
 // while that is one of a service manager's, which starts it again, with what it has stored, should it
-// be killed: who finds nobody listening then waits before he starts one himself.
+// be killed, or fail: who finds nobody listening then waits before he starts one himself.
 #pragma once
 
 #include <cstddef>

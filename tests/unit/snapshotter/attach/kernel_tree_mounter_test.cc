@@ -6,6 +6,7 @@
 
 #include <future>
 
+#include "backend/base/failpoint.h"
 #include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
 #include "tests/support/erofs_sample.h"
@@ -277,6 +278,30 @@ TEST_F(KernelTreeMounterTest, ReadUnderWayAtACleanStopIsAnsweredByTheSuccessor) 
   Connect();
   EXPECT_EQ(done.get(), 0);
   EXPECT_GT(connection_->counters().resent, 0U);
+}
+
+TEST_F(KernelTreeMounterTest, AKeeperThatIsFullStopsNoStartWhereTheKernelResends) {
+  if (SLACKER_WITHOUT("fuse_resend")) GTEST_SKIP() << "the requests are in what is not kept";
+  ASSERT_OK(mounter_->Attach(Spec()));
+  mounter_.reset();
+  connection_.reset();
+  ASSERT_OK_AND_ASSIGN(const auto names, keeper_->List());
+  for (const std::string& name : names) {
+    if (name.starts_with("slots")) {
+      ASSERT_OK(keeper_->Drop(name));
+    }
+  }
+  std::vector<std::string> others;
+  absl::Status put;
+  while ((put = keeper_->Put("other." + std::to_string(others.size()), 0)).ok()) {
+    others.push_back("other." + std::to_string(others.size()));
+  }
+  EXPECT_THAT(put, StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_FALSE(others.empty());
+  Connect();
+  EXPECT_TRUE(connection_->adopted());
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+  for (const std::string& name : others) ASSERT_OK(keeper_->Drop(name));
 }
 
 // As on kernels before Linux 6.9: nothing can be written through this descriptor.

@@ -1,10 +1,13 @@
 // A keeper that a service manager starts, and starts again with what it has stored.
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
 #include <filesystem>
+#include <fstream>
 #include <future>
 
 #include "tests/support/fake_systemd.h"
+#include "tests/support/mount_namespace.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/snapshotter/keeper/keeper_fixture.h"
 
@@ -115,6 +118,46 @@ TEST_F(KeeperUnderSystemdTest, NobodyWaitsForAUnitThatHasEndedByItself) {
   options.keeper_path = directory_ / "none";
   options.unit_wait = std::chrono::hours(1);
   EXPECT_THAT(KeeperClient::Open(options), StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(KeeperUnderSystemdTest, WhoFindsAKeeperThatHasFailedWaitsForTheNextOneOfTheUnit) {
+  const rlimit none{0, 0};  // it can wait for nothing any more
+  ASSERT_EQ(prlimit(systemd_.pid(), RLIMIT_NOFILE, &none, nullptr), 0);
+  EXPECT_FALSE(KeeperClient::Open({root_, run_dir_, directory_ / "none", 5}).ok());
+  const int status = systemd_.Wait();
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+  KeeperOptions options = Options();
+  options.keeper_path = directory_ / "none";
+  options.unit_wait = std::chrono::minutes(1);
+  auto opening = std::async(std::launch::async, [&] { return KeeperClient::Open(options); });
+  systemd_.Start(run_dir_ + "/keeper.sock");
+  auto opened = opening.get();
+  ASSERT_OK(opened);
+  ASSERT_OK((*opened)->Bye());
+  EXPECT_EQ(systemd_.Wait(), 0);
+}
+
+TEST_F(KeeperTest, OnAFullFileSystemTheUnitsKeeperServes) {
+  std::filesystem::create_directories(run_dir_);
+  testing::EnterOwnMountNamespace();
+  ASSERT_EQ(mount("tmpfs", run_dir_.c_str(), "tmpfs", 0, "size=64k"), 0);
+  {
+    std::ofstream filler(run_dir_ + "/filler");
+    while (filler << std::string(4096, 'x') << std::flush) {
+    }
+  }
+  testing::FakeSystemd systemd(directory_ / "notify", KEEPER_PATH);
+  systemd.Start(run_dir_ + "/keeper.sock");
+  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options()));
+  ASSERT_OK(client->Put("pipe", 0));
+  client.reset();
+  systemd.Kill();
+  systemd.Start(run_dir_ + "/keeper.sock");
+  ASSERT_OK_AND_ASSIGN(client, KeeperClient::Open(Options()));
+  EXPECT_EQ(*client->List(), (std::vector<std::string>{"lock", "pipe"}));
+  ASSERT_OK(client->Bye());
+  EXPECT_EQ(systemd.Wait(), 0);
+  EXPECT_EQ(umount2(run_dir_.c_str(), 0), 0);
 }
 
 }  // namespace
