@@ -146,7 +146,22 @@ absl::Status Intent::CheckPacks() {
 }
 
 absl::Status Intent::Check() {
+  const std::set<Digest> before = checked_;
   RETURN_IF_ERROR(CheckPacks());
+  // Those may be condemned by now, by somebody who sees the declaration; but not gone.
+  absl::Status gone;
+  for (const Digest& pack : before) {
+    const absl::Status there = backend_->Stat(PackName(pack)).status();
+    if (!absl::IsNotFound(there)) {
+      RETURN_IF_ERROR(there);
+      continue;
+    }
+    gone_.insert(pack);
+    checked_.erase(pack);
+    declared_.packs.erase(pack);
+    gone.Update(Gone(PackName(pack)));
+  }
+  RETURN_IF_ERROR(gone);
   for (const Digest& record : declared_.records) {
     for (const std::string& name : {RecordName(record), TarName(record), LocationsName(record)}) {
       absl::Status there = backend_->Stat(name).status();

@@ -49,12 +49,12 @@ class Intent {
 
   // Adds to what is declared, durably.
   absl::Status Declare(const StoreReferences& more);
-  // Looks at every pack and record declared; at packs once, as long as the declaration counts: whoever
-  // condemns one later sees it. ABORTED when maintenance is removing, or has removed, one of them:
+  // Looks at every pack and record declared, before something refers to them. ABORTED when maintenance is removing, or has removed, one of them:
   // storing it anew, or finding it elsewhere, and declaring that helps. Tar part and locations of a
   // record count as the record; what has just been removed is brought back.
   absl::Status Check();
-  // Only the packs: before records are written.
+  // Only the packs, before records are written; each once, as long as the declaration counts: whoever condemns
+  // one later sees it.
   absl::Status CheckPacks();
   // The packs that were declared and cannot be relied on; they are not declared any more.
   const std::set<Digest>& gone() const { return gone_; }

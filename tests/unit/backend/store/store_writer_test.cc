@@ -203,6 +203,16 @@ TEST_F(StoreWriterTest, InvalidArgumentsAreRefused) {
   EXPECT_THAT(writer->CommitManifests({}, SamplePlatform(), SampleImage(), ""), StatusIs(kInvalid));
 }
 
+TEST_F(StoreWriterTest, APackThatGoesBetweenItsLayerAndTheCommitKeepsTheImageFromBeingSeen) {
+  ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
+  ASSERT_OK_AND_ASSIGN(const Digest record, AddSample(*writer, samples_[0]));
+  ASSERT_OK(backend_->Remove(PackNames(*backend_).front()));
+  EXPECT_THAT(writer->CommitManifests({{samples_[0].layer.diff_id, record}}, SamplePlatform(),
+                                      SampleImage(), ""),
+              StatusIs(absl::StatusCode::kAborted));
+  EXPECT_TRUE(backend_->List("manifests/").value().empty());
+}
+
 TEST_F(StoreWriterTest, NothingIsVisibleBeforeCommitManifests) {
   ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
   ASSERT_OK(AddSample(*writer, samples_[0]));
