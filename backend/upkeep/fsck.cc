@@ -99,7 +99,7 @@ absl::Status CheckOthers(Backend& backend, FsckReport* report) {
     }
     const ObjectId id = IdentifyObject(name);
     absl::Status status;
-    if (id.kind == ObjectKind::kForeign) report->foreign.push_back(name);
+    if (IsForeign(name)) report->foreign.push_back(name);
     if (id.kind != ObjectKind::kForeign && id.kind != ObjectKind::kQuarantine) {
       ASSIGN_OR_RETURN(const bool stray, IsStray(backend, name));
       if (stray) status = DataLoss("a link, a pipe or the like, and no object");

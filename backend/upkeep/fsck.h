@@ -4,7 +4,7 @@
 // records, tar parts, locations, packs, their indexes, image entries; every chunk against its digest, every layer's tar
 // against its diff ID), and beside that merged indexes, leases, intents, tar parts and locations without a record.
 //
-// Repair never deletes what is referred to. It moves aside (a copy below quarantine/, then the name is
+// Repair never deletes what is referred to. It moves aside (to quarantine/, so that the name is
 // free for a sound object) manifests, grants, image entries, records, tar parts, leases and intents that
 // are damaged, and makes anew, from what else is there:
 //   the index of a pack       from the records and locations that lead into the pack
@@ -14,7 +14,8 @@
 //   merged indexes            from the indexes of the packs
 //
 // Leases and intents that were written within the last day are left where they are: they may keep what
-// garbage collection would remove. So is what has been written since it was found damaged.
+// garbage collection would remove. So is what has been written since the
+// check began, or up to ten seconds before: it may be another one than was found damaged.
 #pragma once
 
 #include <cstdint>

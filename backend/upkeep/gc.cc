@@ -80,13 +80,13 @@ class Collector {
       if (now_ - info->modified_unix_seconds < kDaySeconds) continue;
       report_.actions.push_back("set aside " + name);
       if (options_.dry_run) continue;
-      const absl::Status moved = backend_->Move(name, QuarantineName(name));
-      if (absl::IsNotFound(moved)) continue;
-      RETURN_IF_ERROR(moved);
-      const auto aside = backend_->Stat(QuarantineName(name));
+      const auto place = MoveToQuarantine(*backend_, name);
+      if (absl::IsNotFound(place.status())) continue;
+      RETURN_IF_ERROR(place.status());
+      const auto aside = backend_->Stat(*place);
       // Written anew at the last moment.
       if (aside.ok() && now_ - aside->modified_unix_seconds < kDaySeconds) {
-        RETURN_IF_ERROR(CopyObject(*backend_, QuarantineName(name), name));
+        RETURN_IF_ERROR(CopyObject(*backend_, *place, name));
       }
     }
     return absl::OkStatus();
@@ -99,14 +99,28 @@ class Collector {
     // away, when all references were looked at.
     ASSIGN_OR_RETURN(std::vector<Condemned> trash, ListTrash(*backend_));
     ASSIGN_OR_RETURN(removed_, ListRemoved(*backend_));
-    RETURN_IF_ERROR(ClaimDue(&trash));
-    RETURN_IF_ERROR(LookAtReferences());
-    SLACKER_FAILPOINT("gc.marked");
     std::vector<Condemned> due;
-    for (const Condemned& condemned : trash) RETURN_IF_ERROR(Judge(condemned, &due));
+    const absl::Status judged = JudgeAll(&trash, &due);
+    if (!judged.ok()) Unclaim(trash);
+    RETURN_IF_ERROR(judged);
     RETURN_IF_ERROR(ForgetUncondemned(trash));
     RETURN_IF_ERROR(RemoveAll(due));
     return CondemnGarbage();
+  }
+
+  absl::Status JudgeAll(std::vector<Condemned>* trash, std::vector<Condemned>* due) {
+    RETURN_IF_ERROR(ClaimDue(trash));
+    RETURN_IF_ERROR(LookAtReferences());
+    SLACKER_FAILPOINT("gc.marked");
+    for (const Condemned& condemned : *trash) RETURN_IF_ERROR(Judge(condemned, due));
+    return absl::OkStatus();
+  }
+
+  // Nothing is removed after all: others need not wait until the claims are old. Best effort.
+  void Unclaim(const std::vector<Condemned>& trash) {
+    for (const Condemned& condemned : trash) {
+      if (!Keep(condemned).ok()) return;
+    }
   }
 
   // What was removed when there was no room to condemn it. It need not be condemned to be safe to delete, but
@@ -120,7 +134,7 @@ class Collector {
     std::vector<std::string> names;
     for (const auto& [name, places] : removed_) {
       const ObjectId id = IdentifyObject(name);
-      if (!IsCondemnable(id.kind) || condemned.contains(name) || marks_.Has(id)) continue;
+      if (condemned.contains(name) || marks_.Has(id)) continue;
       names.push_back(name);
     }
     for (const std::string& name : names) RETURN_IF_ERROR(ForgetRemoved(name));
@@ -128,27 +142,24 @@ class Collector {
   }
 
   bool IsDue(const Condemned& condemned) const {
-    if (!IsCondemnable(condemned.id.kind)) return false;
     // Without grace also what the store's clock, as far as it is known, has not come to yet.
     if (options_.grace_seconds > 0 && now_ - condemned.since < options_.grace_seconds) return false;
     return condemned.run.empty() || condemned.run == *run_ ||
            IsAbandoned(condemned, now_, std::min(options_.grace_seconds, kDaySeconds));
   }
 
-  // Without those that another run was faster with.
+  // Leaves those out that another run was faster with.
   absl::Status ClaimDue(std::vector<Condemned>* trash) {
     trashed_.clear();
-    std::vector<Condemned> left;
     for (Condemned& condemned : *trash) {
-      bool claimed = true;
-      if (!options_.dry_run && IsDue(condemned)) {
-        ASSIGN_OR_RETURN(claimed, Claim(*backend_, *run_, &condemned));
-        SLACKER_FAILPOINT("gc.claimed");
-      }
-      if (!claimed) trashed_.insert(condemned.name);
-      if (claimed) left.push_back(std::move(condemned));
+      if (options_.dry_run || !IsDue(condemned)) continue;
+      ASSIGN_OR_RETURN(const bool claimed, Claim(*backend_, *run_, &condemned));
+      SLACKER_FAILPOINT("gc.claimed");
+      if (claimed) continue;
+      trashed_.insert(condemned.name);
+      condemned.mark.clear();
     }
-    *trash = std::move(left);
+    std::erase_if(*trash, [](const Condemned& condemned) { return condemned.mark.empty(); });
     return absl::OkStatus();
   }
 
@@ -172,13 +183,13 @@ class Collector {
 
   absl::Status Judge(const Condemned& condemned, std::vector<Condemned>* due) {
     const std::string& name = condemned.name;
-    if (!IsCondemnable(condemned.id.kind)) {
-      report_.foreign.push_back(condemned.mark);
-      return absl::OkStatus();
-    }
     const auto info = backend_->Stat(name);
     if (!info.ok() && !absl::IsNotFound(info.status())) return info.status();
     const bool is_others = !condemned.run.empty() && !IsDue(condemned);
+    // Its run has removed it, and may have died before it looked again.
+    if (is_others && !info.ok() && InUse(condemned.id, info) && marks_.IsPublished(condemned.id)) {
+      return Restore(name);
+    }
     if (!is_others && InUse(condemned.id, info)) {
       // A chain that only nodes have: its image was removed, but this tells what they need.
       if (!info.ok() && !marks_.IsPublished(condemned.id)) return Keep(condemned);
@@ -302,8 +313,7 @@ class Collector {
     ASSIGN_OR_RETURN(const auto names, backend_->List(""));
     for (const std::string& name : names) {
       const ObjectId id = IdentifyObject(name);
-      const bool is_foreign =
-          id.kind == ObjectKind::kForeign || (IsCondemnable(id.kind) && !IsObjectName(name));
+      const bool is_foreign = IsForeign(name);
       if (is_foreign) report_.foreign.push_back(name);
       if (is_foreign || id.kind == ObjectKind::kTrash || id.kind == ObjectKind::kQuarantine ||
           trashed_.contains(name)) {

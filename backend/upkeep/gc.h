@@ -3,7 +3,7 @@
 // One run: what is in use is marked (mark.h). What is not, and was not written within the last day,
 // is condemned (trash.h). What was condemned before this run began, for at least the grace, and is
 // still not in use, is removed; then everything that has come into use meanwhile is looked at again,
-// and brought back from its copy. What is condemned but in use is reprieved. So an object goes when
+// and brought back from where it was moved. What is condemned but in use is reprieved. So an object goes when
 // two runs, the grace apart, have found it unused.
 //
 // A publication at the same time never ends with a reference to something that is removed: see

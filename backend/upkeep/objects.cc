@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backend/base/random.h"
 #include "backend/base/status.h"
 #include "backend/store/names.h"
 #include "backend/store/start_trace.h"
@@ -15,6 +16,7 @@ struct Prefix {
 };
 
 constexpr size_t kHexDigits = 64;
+constexpr size_t kIdDigits = 32;
 // Followed by a digest, and maybe by more components.
 constexpr Prefix kOfChains[] = {{kManifestsPrefix, ObjectKind::kManifest},
                                 {kGrantsPrefix, ObjectKind::kGrant},
@@ -29,6 +31,14 @@ constexpr Prefix kOthers[] = {
     {kIntentsPrefix, ObjectKind::kIntent}, {kLeasesPrefix, ObjectKind::kLease},
     {"requests/", ObjectKind::kFromNodes}, {kTrashPrefix, ObjectKind::kTrash},
     {kRemovedPrefix, ObjectKind::kTrash},  {kQuarantinePrefix, ObjectKind::kQuarantine}};
+
+// Below trash/ and removed/ a name could be too long, or that of another object: with a "_", or with what
+// looks like the ID of a collection.
+bool SurvivesRemoval(std::string_view name) {
+  const FlatName condemned = ParseFlatName(TrashName(name));
+  return condemned.object == name && condemned.id.empty() && ValidateObjectName(name).ok() &&
+         ValidateObjectName(RemovedName(name, std::string(kIdDigits, '0'))).ok();
+}
 
 }  // namespace
 
@@ -56,10 +66,38 @@ ObjectId IdentifyObject(std::string_view name) {
   return {};
 }
 
+bool IsCondemnable(ObjectKind kind) {
+  switch (kind) {
+    case ObjectKind::kManifest:
+    case ObjectKind::kGrant:
+    case ObjectKind::kBootPack:
+    case ObjectKind::kTrace:
+    case ObjectKind::kLayerChain:
+    case ObjectKind::kRecord:
+    case ObjectKind::kTar:
+    case ObjectKind::kLocations:
+    case ObjectKind::kPack:
+    case ObjectKind::kPackIndex:
+    case ObjectKind::kLease:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool IsForeign(std::string_view name) {
+  const ObjectKind kind = IdentifyObject(name).kind;
+  if (kind == ObjectKind::kTrash) {
+    if (name == kClockName || name == kReserveName) return false;
+    const std::string object = ParseFlatName(name).object;
+    return !IsCondemnable(IdentifyObject(object).kind) || !IsObjectName(object);
+  }
+  return kind == ObjectKind::kForeign || (IsCondemnable(kind) && !IsObjectName(name));
+}
+
 bool IsObjectName(std::string_view name) {
   const ObjectKind kind = IdentifyObject(name).kind;
-  // Below trash/ a name with one could be that of another object.
-  if (kind != ObjectKind::kTrash && name.find('_') != name.npos) return false;
+  if (kind != ObjectKind::kTrash && !SurvivesRemoval(name)) return false;
   const auto slashes = std::count(name.begin(), name.end(), '/');
   switch (kind) {
     case ObjectKind::kManifest:
@@ -76,6 +114,24 @@ bool IsObjectName(std::string_view name) {
     default:
       return slashes == 1;
   }
+}
+
+absl::StatusOr<std::string> MoveToQuarantine(Backend& backend, const std::string& name) {
+  std::string place = QuarantineName(name);
+  std::string another = place + "." + RandomHex();
+  // Too long a name has another one there.
+  if (!ValidateObjectName(another).ok()) place = another = QuarantineName(RandomHex());
+  absl::Status moved;
+  if (backend.Stat(place).ok()) {
+    place = another;
+    moved = backend.Move(name, place);
+  } else {
+    moved = backend.Move(name, place);
+    // A directory has that name, which cannot be looked at.
+    if (absl::IsInternal(moved)) moved = backend.Move(name, place = another);
+  }
+  RETURN_IF_ERROR(moved);
+  return place;
 }
 
 absl::StatusOr<int64_t> StoreNowOrBefore(Backend& backend) {

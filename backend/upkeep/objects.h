@@ -40,7 +40,16 @@ struct ObjectId {
 
 ObjectId IdentifyObject(std::string_view name);
 // Whether an object of the store is called exactly so: what has the name as a directory is in its way.
+// Such a name can be condemned, claimed and removed, and comes back from these names (names.h) as it was.
 bool IsObjectName(std::string_view name);
+// Whether objects of this kind are ever condemned.
+bool IsCondemnable(ObjectKind kind);
+// Whether the store has no object of this name: reported, left alone, and never brought back from removed/.
+bool IsForeign(std::string_view name);
+
+// Moves what has the name, object or not, to quarantine/; its name there. What is there already stays there.
+// NOT_FOUND: nothing has the name.
+absl::StatusOr<std::string> MoveToQuarantine(Backend& backend, const std::string& name);
 
 // Seconds since 1970 by the clock that also dates the store's objects. Writes trash/clock.
 // FAILED_PRECONDITION when the store does not date them.

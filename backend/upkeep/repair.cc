@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "backend/base/failpoint.h"
-#include "backend/base/random.h"
 #include "backend/base/status.h"
 #include "backend/record/zstd_codec.h"
 #include "backend/store/index_file.h"
@@ -21,24 +20,11 @@
 namespace slacker {
 namespace {
 
+constexpr std::string_view kMadeAnew = "made anew";
+// An object is dated when its last byte is written, and has its name some time later, when it is on the disk;
+// and clocks have seconds.
+constexpr int64_t kWritingSeconds = 10;
 constexpr std::string_view kChunkOf = " of records/";  // "chunk sha256:… of records/…"
-
-// Where it is then. What is there already stays there.
-absl::StatusOr<std::string> MoveToQuarantine(Backend& backend, const std::string& name) {
-  std::string place = QuarantineName(name);
-  const std::string another = place + "." + RandomHex();
-  absl::Status moved;
-  if (backend.Stat(place).ok()) {
-    place = another;
-    moved = backend.Move(name, place);
-  } else {
-    moved = backend.Move(name, place);
-    // A directory has that name, which cannot be looked at.
-    if (absl::IsInternal(moved)) moved = backend.Move(name, place = another);
-  }
-  RETURN_IF_ERROR(moved);
-  return place;
-}
 
 bool IsDamaged(const absl::Status& status) {
   return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsResourceExhausted(status);
@@ -136,22 +122,30 @@ absl::StatusOr<bool> Repairer::IsYoung(const std::string& name) {
   return true;
 }
 
-absl::StatusOr<bool> Repairer::IsAnew(const std::string& place) {
+absl::StatusOr<bool> Repairer::IsAnew(const std::string& place, const std::string& name) {
+  const bool own = std::any_of(
+      report_->repaired.begin(), report_->repaired.end(), [&name](const Damage& repaired) {
+        return repaired.object == name && repaired.what.starts_with(kMadeAnew);
+      });
+  if (own) return false;
   const auto info = backend_->Stat(place);
   if (absl::IsNotFound(info.status())) return false;
   RETURN_IF_ERROR(info.status());
-  return info->modified_unix_seconds > began_;
+  return info->modified_unix_seconds >= began_ - kWritingSeconds;
 }
 
 absl::Status Repairer::MoveAside(const std::string& name, const std::string& why) {
-  ASSIGN_OR_RETURN(bool sound, IsAnew(name));
+  ASSIGN_OR_RETURN(bool sound, IsAnew(name, name));
   met_others_ = met_others_ || sound;
-  if (sound) return absl::OkStatus();
+  if (sound) {
+    report_->left.push_back({name, "written a moment ago: check again"});
+    return absl::OkStatus();
+  }
   const auto place = MoveToQuarantine(*backend_, name);
   SLACKER_FAILPOINT("fsck.moved");
   if (place.ok()) {
     // What was moved may be another one than was looked at.
-    ASSIGN_OR_RETURN(sound, IsAnew(*place));
+    ASSIGN_OR_RETURN(sound, IsAnew(*place, name));
     if (!sound && IdentifyObject(name).kind == ObjectKind::kImage) {
       ASSIGN_OR_RETURN(sound, RestoreManifest(*place, name));
     }
@@ -274,6 +268,9 @@ absl::Status Repairer::RebuildLocations(const Digest& record) {
 
 absl::Status Repairer::MakeLocations(const Digest& record, const TableVector<Chunk>& chunks,
                                      std::set<Digest>* gone) {
+  const std::string name = LocationsName(record);
+  const auto before = backend_->ReadWhole(name, kMaxLocationsBytes);
+  if (!before.ok() && !IsDamaged(before.status())) return before.status();
   ASSIGN_OR_RETURN(const Found places, PlacesOf(record, chunks, *gone));
   Locations locations;
   absl::flat_hash_map<Digest, uint32_t> numbers;
@@ -295,23 +292,28 @@ absl::Status Repairer::MakeLocations(const Digest& record, const TableVector<Chu
                                      : ChunkLocation{number->second, 8, chunk.size_bytes, false});
   }
   ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(locations, record));
-  const auto before = backend_->ReadWhole(LocationsName(record), bytes.size());
   if (before.ok() && *before == bytes) return absl::OkStatus();
   Intent intent(backend_.get());
   RETURN_IF_ERROR(intent.Declare(relied_on));
-  for (const Digest& pack : relied_on.packs) {
-    RETURN_IF_ERROR(Reprieve(*backend_, PackIndexName(pack)));
-    RETURN_IF_ERROR(Reprieve(*backend_, PackName(pack)));
-  }
+  // Also from a collection that has died: there may be no other copy.
+  std::set<std::string> needed;
+  for (const Digest& pack : relied_on.packs) needed.insert({PackIndexName(pack), PackName(pack)});
+  RETURN_IF_ERROR(ReprieveClaimed(*backend_, needed));
   const absl::Status reliable = intent.CheckPacks();
   gone->insert(intent.gone().begin(), intent.gone().end());
   RETURN_IF_ERROR(reliable);
-  RETURN_IF_ERROR(backend_->Replace(LocationsName(record), bytes));
+  const auto now = backend_->ReadWhole(name, kMaxLocationsBytes);
+  if (!now.ok() && !IsDamaged(now.status())) return now.status();
+  if (before.ok() != now.ok() || (now.ok() && *now != *before)) {
+    met_others_ = true;  // a publisher has mended them, or compaction has moved what they lead to
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(backend_->Replace(name, bytes));
   SLACKER_FAILPOINT("fsck.locations_replaced");
-  Note(LocationsName(record), "made anew" + (lost == 0 ? ""
-                                                       : "; " + std::to_string(lost) +
-                                                             " chunks are lost: publish its "
-                                                             "images again"));
+  Note(name,
+       std::string(kMadeAnew) + (lost == 0 ? ""
+                                           : "; " + std::to_string(lost) +
+                                                 " chunks are lost: publish its images again"));
   return absl::OkStatus();
 }
 
@@ -358,7 +360,7 @@ absl::Status Repairer::RebuildPackIndex(const Digest& pack) {
   if (bytes.ok() && *bytes == content) return absl::OkStatus();
   RETURN_IF_ERROR(backend_->Replace(PackIndexName(pack), content));
   SLACKER_FAILPOINT("fsck.index_replaced");
-  Note(PackIndexName(pack), "made anew with " + std::to_string(count) + " chunks");
+  Note(PackIndexName(pack), std::string(kMadeAnew) + " with " + std::to_string(count) + " chunks");
   return absl::OkStatus();
 }
 

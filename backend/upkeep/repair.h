@@ -37,8 +37,9 @@ class Repairer {
   absl::Status MoveAside(const std::string& name, const std::string& why);
   // What was moved aside by mistake.
   absl::Status PutBack(const std::string& place, const std::string& name);
-  // Whether it has been written since the damages were looked for.
-  absl::StatusOr<bool> IsAnew(const std::string& place);
+  // Whether the object `name`, which is at `place`, may have got there since the damages were looked for,
+  // and not by this repair.
+  absl::StatusOr<bool> IsAnew(const std::string& place, const std::string& name);
   // Of leases and intents: whether it has to be left.
   absl::StatusOr<bool> IsYoung(const std::string& name);
   // Of an image entry without a manifest, which is at `place`: whether that is there, or had been

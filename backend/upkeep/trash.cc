@@ -1,6 +1,5 @@
 #include "backend/upkeep/trash.h"
 
-#include <set>
 #include <utility>
 
 #include "backend/base/status.h"
@@ -15,30 +14,11 @@ bool IsPack(ObjectKind kind) { return kind == ObjectKind::kPack || kind == Objec
 
 }  // namespace
 
-bool IsCondemnable(ObjectKind kind) {
-  switch (kind) {
-    case ObjectKind::kManifest:
-    case ObjectKind::kGrant:
-    case ObjectKind::kBootPack:
-    case ObjectKind::kTrace:
-    case ObjectKind::kLayerChain:
-    case ObjectKind::kRecord:
-    case ObjectKind::kTar:
-    case ObjectKind::kLocations:
-    case ObjectKind::kPack:
-    case ObjectKind::kPackIndex:
-    case ObjectKind::kLease:
-      return true;
-    default:
-      return false;
-  }
-}
-
 absl::StatusOr<std::vector<Condemned>> ListTrash(Backend& backend) {
   ASSIGN_OR_RETURN(const auto names, backend.List(kTrashPrefix));
   std::vector<Condemned> condemned;
   for (const std::string& name : names) {
-    if (name == kClockName || name == kReserveName) continue;
+    if (name == kClockName || name == kReserveName || IsForeign(name)) continue;
     const auto info = backend.Stat(name);
     if (absl::IsNotFound(info.status())) continue;
     RETURN_IF_ERROR(info.status());
@@ -53,7 +33,9 @@ absl::StatusOr<std::vector<Condemned>> ListTrash(Backend& backend) {
 absl::StatusOr<Removed> ListRemoved(Backend& backend) {
   ASSIGN_OR_RETURN(const auto names, backend.List(kRemovedPrefix));
   Removed removed;
-  for (const std::string& name : names) removed[ParseFlatName(name).object].push_back(name);
+  for (const std::string& name : names) {
+    if (!IsForeign(name)) removed[ParseFlatName(name).object].push_back(name);
+  }
   return removed;
 }
 
@@ -63,9 +45,7 @@ absl::Status CondemnRemoved(Backend& backend) {
   if (removed.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto condemned, CondemnedNames(backend));
   for (const auto& [object, names] : removed) {
-    if (!IsCondemnable(IdentifyObject(object).kind) || condemned.contains(TrashName(object))) {
-      continue;
-    }
+    if (condemned.contains(TrashName(object))) continue;
     const absl::Status done = Condemn(backend, object);
     if (absl::IsResourceExhausted(done)) return absl::OkStatus();  // when there is room
     RETURN_IF_ERROR(done);
@@ -79,6 +59,14 @@ absl::Status Condemn(Backend& backend, const std::string& name) {
 
 absl::Status Reprieve(Backend& backend, const std::string& name) {
   return backend.Remove(TrashName(name));
+}
+
+absl::Status ReprieveClaimed(Backend& backend, const std::set<std::string>& names) {
+  ASSIGN_OR_RETURN(const auto trash, backend.List(kTrashPrefix));
+  for (const std::string& mark : trash) {
+    if (names.contains(ParseFlatName(mark).object)) RETURN_IF_ERROR(backend.Remove(mark));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> Claim(Backend& backend, const std::string& run, Condemned* condemned) {

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,7 @@ struct Condemned {
   std::string run = {};   // that has claimed it, or empty
 };
 
-// Whether objects of this kind are ever condemned.
-bool IsCondemnable(ObjectKind kind);
-
+// Both lists without what is foreign (objects.h).
 absl::StatusOr<std::vector<Condemned>> ListTrash(Backend& backend);
 // Of each object that was removed and can be brought back the names below removed/.
 using Removed = std::map<std::string, std::vector<std::string>>;
@@ -46,6 +45,10 @@ absl::Status Condemn(Backend& backend, const std::string& name);
 // Not any more, unless a collection has claimed it. REQUIRES: whoever needs it has declared that
 // (references.h), and looks once more afterwards.
 absl::Status Reprieve(Backend& backend, const std::string& name);
+
+// The same for packs and their indexes that a collection may have claimed: one that lives, and finds its
+// claim gone after the removal, puts them back.
+absl::Status ReprieveClaimed(Backend& backend, const std::set<std::string>& names);
 
 // Takes the mark for this run, whoever had it; false when it has gone. Nothing that was seen in the
 // store before says anything about what may be removed.

@@ -195,6 +195,7 @@ TEST_P(FullStoreTest, DamagedObjectsAreMovedAside) {
   std::string record = testing::ReadFileOrDie(home_.Store() + "/" + records[0]);
   record[record.size() / 2] = static_cast<char>(record[record.size() / 2] ^ 1);
   testing::WriteFileOrDie(home_.Store() + "/" + records[0], record);
+  testing::Backdate(home_.Store());
   ASSERT_OK_AND_ASSIGN(const auto packs, store->List(kPacksPrefix));
   for (const std::string& name : packs) {
     if (!name.ends_with(".idx")) continue;

@@ -29,6 +29,8 @@ using ::testing::SizeIs;
 using testing::StagedBackend;
 using testing::StatusIs;
 
+constexpr int64_t kMinuteSeconds = 60;
+
 bool IsMovedAside(ObjectKind kind) {
   return kind == ObjectKind::kManifest || kind == ObjectKind::kGrant ||
          kind == ObjectKind::kImage || kind == ObjectKind::kRecord || kind == ObjectKind::kTar ||
@@ -56,7 +58,11 @@ class FsckTest : public ::testing::Test {
     for (const std::string& name : names) ASSERT_OK(store_->Remove(name));
     for (const auto& [name, content] : sound_) ASSERT_OK(store_->Replace(name, content));
   }
-  FsckReport Check(bool repair) { return CheckStore(store_, {}, repair).value(); }
+  // Of what is in the store by now: what was written a moment ago may be of somebody who mends it.
+  FsckReport Check(bool repair) {
+    store_->Advance(kMinuteSeconds);
+    return CheckStore(store_, {}, repair).value();
+  }
 
   const testing::TempDir dir_;
   testing::OciLayout layout_{dir_ / "layout"};
@@ -235,6 +241,7 @@ TEST_F(FsckTest, ACopyThatACollectionIsRemovingDoesNotKeepTheRestFromBeingMended
   for (Condemned& condemned : trash) {
     ASSERT_OK(Claim(*store_, NewMaintenanceId(0), &condemned));
   }
+  const auto claims = store_->List(kTrashPrefix).value();
   for (const auto& [name, content] : sound_) {
     if (IdentifyObject(name).kind == ObjectKind::kLocations) {
       ASSERT_OK(store_->Replace(name, "damaged"));
@@ -247,10 +254,101 @@ TEST_F(FsckTest, ACopyThatACollectionIsRemovingDoesNotKeepTheRestFromBeingMended
     bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
     ASSERT_OK(store_->Replace(name, bytes));
   }
-  // One chunk, as long as nobody publishes it again.
+  // Whatever becomes of its claims. One chunk, as long as nobody publishes it again.
+  store_->SetHook([&](uint64_t) {
+    for (const std::string& claim : claims) ASSERT_OK(store_->Replace(claim, ""));
+  });
   EXPECT_THAT(Check(/*repair=*/true).verified.damages, SizeIs(1));
+  store_->SetHook(nullptr);
+  for (const std::string& claim : claims) ASSERT_OK(store_->Remove(claim));
   ASSERT_OK(testing::PublishLayout(layout_, store_));
   EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
+}
+
+// Nobody else takes its claims away for a day.
+TEST_F(FsckTest, ACopyThatACollectionHadClaimedWhenItDiedIsFoundAndKept) {
+  ASSERT_OK(Compact(*store_, {}).status());
+  ASSERT_OK_AND_ASSIGN(auto trash, ListTrash(*store_));
+  ASSERT_OK_AND_ASSIGN(const int64_t now, StoreNow(*store_));
+  const std::string run = NewMaintenanceId(now);
+  for (Condemned& condemned : trash) ASSERT_OK(Claim(*store_, run, &condemned));
+  const std::vector<std::string> packs = store_->List("packs/").value();
+  for (const std::string& name : packs) {
+    if (sound_.contains(name) || name.ends_with(".idx")) continue;
+    std::string bytes = Content(name);
+    bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+    ASSERT_OK(store_->Replace(name, bytes));
+  }
+  EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
+  ASSERT_OK(CollectGarbage(*store_, {.grace_seconds = 0}));
+  EXPECT_THAT(Check(false).verified.damages, IsEmpty());
+}
+
+// One that lives goes on meanwhile.
+TEST_F(FsckTest, ACollectionPutsBackACopyThatARepairHasComeToNeed) {
+  ASSERT_OK(Compact(*store_, {}).status());
+  const std::vector<std::string> packs = store_->List("packs/").value();
+  for (const std::string& name : packs) {
+    if (sound_.contains(name) || name.ends_with(".idx")) continue;
+    std::string bytes = Content(name);
+    bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+    ASSERT_OK(store_->Replace(name, bytes));
+  }
+  int repairs = 0;
+  store_->SetBeforeMove([&](std::string_view from, std::string_view to) {
+    if (!from.starts_with(kPacksPrefix) || !to.starts_with(kRemovedPrefix)) return false;
+    store_->SetBeforeMove(nullptr);
+    EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
+    ++repairs;
+    return false;
+  });
+  ASSERT_OK(CollectGarbage(*store_, {.grace_seconds = 0}));
+  EXPECT_EQ(repairs, 1);
+  EXPECT_THAT(Check(false).verified.damages, IsEmpty());
+}
+
+TEST_F(FsckTest, LocationsThatAPublisherHasMadeMeanwhileAreNotReplacedByThoseOfARepair) {
+  for (const auto& [name, content] : sound_) {
+    const ObjectKind kind = IdentifyObject(name).kind;
+    if (kind == ObjectKind::kPack || kind == ObjectKind::kPackIndex) {
+      ASSERT_OK(store_->Remove(name));
+    } else if (kind == ObjectKind::kLocations) {
+      ASSERT_OK(store_->Replace(name, "damaged"));
+    }
+  }
+  bool published = false;
+  store_->SetHook([&](uint64_t) {
+    // It knows where the chunks are, or are not, and is about to say so.
+    if (!published && !store_->List(kIntentsPrefix)->empty()) {
+      published = true;
+      EXPECT_OK(testing::PublishLayout(layout_, store_));
+    }
+    if (published) {
+      EXPECT_THAT(VerifyChain(store_, image_.chain_id)->damages, IsEmpty());
+    }
+  });
+  const FsckReport report = Check(/*repair=*/true);
+  store_->SetHook(nullptr);
+  EXPECT_TRUE(published);
+  EXPECT_THAT(report.verified.damages, IsEmpty());
+}
+
+TEST_F(FsckTest, WhatWasPublishedInTheSecondInWhichARepairBeganStays) {
+  const std::string record = (*store_->List(kRecordsPrefix))[0];
+  ASSERT_OK(store_->Replace(record, "damaged"));
+  bool verified = false;
+  store_->SetBeforeMove([&](std::string_view from, std::string_view) {
+    if (from == record && !verified) {
+      verified = true;
+      EXPECT_OK(store_->Replace(record, sound_.at(record)));
+    }
+    return false;
+  });
+  const FsckReport report = Check(/*repair=*/true);
+  EXPECT_TRUE(verified);
+  EXPECT_EQ(Content(record), sound_.at(record));
+  EXPECT_THAT(report.verified.damages, IsEmpty());
+  EXPECT_THAT(report.repaired, IsEmpty());
 }
 
 // The object that is moved may be another one than was looked at.
@@ -265,11 +363,11 @@ TEST_F(FsckTest, WhatIsPublishedAnewDuringARepairStaysWhereverThatHappens) {
       if (kind == ObjectKind::kLease || !damaged.insert(kind).second) continue;
       ASSERT_OK(store_->Replace(name, Damaged(name)));
     }
+    store_->Advance(kMinuteSeconds);
     more = false;
     store_->SetHook([&](uint64_t call) {
       if (call != n) return;
       more = true;
-      store_->Advance(1);
       EXPECT_OK(testing::PublishLayout(layout_, store_));
     });
     const auto report = CheckStore(store_, {}, /*repair=*/true);
@@ -292,7 +390,7 @@ TEST_F(FsckTest, AnUnreadableLeaseOrIntentIsLeftForADay) {
   ASSERT_OK(RemoveImages(*store_, *ListImages(*store_), {image_.chain_id}));
   const auto records = *store_->List("records/");
   for (const std::string& name : {lease, intent}) ASSERT_OK(store_->Replace(name, "junk"));
-  store_->Advance(kDaySeconds - 1);
+  store_->Advance(kDaySeconds - kMinuteSeconds - 1);
   const FsckReport left = Check(/*repair=*/true);
   EXPECT_THAT(left.left, SizeIs(2));
   EXPECT_THAT(left.repaired, IsEmpty());

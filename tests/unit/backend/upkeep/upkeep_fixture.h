@@ -14,7 +14,9 @@
 #include "backend/store/reserve.h"
 #include "backend/store/store.h"
 #include "backend/upkeep/gc.h"
+#include "backend/upkeep/mark.h"
 #include "backend/upkeep/remove_image.h"
+#include "backend/upkeep/trash.h"
 #include "tests/support/staged_backend.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/store/store_test_util.h"
@@ -50,6 +52,27 @@ class UpkeepTest : public ::testing::Test {
 
   GcReport Gc(int64_t grace = kDefaultGraceSeconds) {
     return CollectGarbage(*store_, {.grace_seconds = grace}).value();
+  }
+
+  // What garbage becomes: two runs, the grace apart.
+  void CollectAll() {
+    store_->Advance(kDaySeconds);
+    (void)Gc();
+    store_->Advance(kDefaultGraceSeconds);
+    (void)Gc();
+  }
+  void CondemnAllGarbage() {
+    const Marks marks = Mark(*store_, {}).value();
+    for (const std::string& name : Names()) {
+      const ObjectId id = IdentifyObject(name);
+      if (!IsCondemnable(id.kind) || marks.Has(id)) continue;
+      ASSERT_OK(Condemn(*store_, name));
+    }
+  }
+  void WriteLease(const std::vector<SampleLayer>& layers) {
+    StoreReferences lease;
+    lease.chains.insert(SampleChain(layers));
+    ASSERT_OK(store_->Replace(LeaseName(std::string(32, 'a')), EncodeReferences(lease)));
   }
 
   // Every image that is visible is complete and right.
