@@ -20,6 +20,7 @@
 #include "snapshotter/fill/blob_map.h"
 #include "snapshotter/fill/page_sums.h"
 #include "tests/fault/remote_fixture.h"
+#include "tests/support/disk_tree.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/logging_disk.h"
 #include "tests/support/loop_mount.h"
@@ -54,8 +55,13 @@ class PowerCutFixture : public RemoteFixture, public ::testing::WithParamInterfa
  protected:
   static constexpr uint32_t kChunks = 24;  // of the file "big" of the image's top layer
   static constexpr size_t kChunkBytes = 64 << 10;
+  static constexpr uintmax_t kNeededBytes = 1 << 30;
 
   void SetUp() override {
+    const std::filesystem::space_info space = std::filesystem::space(dir_.path());
+    ASSERT_GE(space.available, kNeededBytes)
+        << "TMPDIR has too little space for disks, their logs and what is cut off them: "
+        << dir_.path();
     auto opened = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
     ASSERT_OK(opened);
     const std::shared_ptr<Backend> store = *std::move(opened);
@@ -96,6 +102,11 @@ class PowerCutFixture : public RemoteFixture, public ::testing::WithParamInterfa
       TestLoop loop(disk_->path(), Access::kWrite);
       const TestMount mount(GetParam().name, loop.path(), root_, {}, Access::kWrite);
       work();
+      // A slackerd that has died leaves mounts on the disk, which would keep it, and its server.
+      if (HasFailure()) {
+        (void)umount2(merged_.c_str(), MNT_DETACH);
+        EndLeftovers(dir_.path());
+      }
     }
     EXPECT_TRUE(Eventually([this] { return LoopsBelow(dir_ / "logging") == 0; }));
     disk_.reset();
@@ -115,11 +126,12 @@ class PowerCutFixture : public RemoteFixture, public ::testing::WithParamInterfa
   // As containerd unpacks a layer.
   void Unpack(Daemon& daemon, const std::string& name, const std::string& parent) {
     Do(daemon, grpc::OK, [&] { return daemon.Prepare("extract " + name, parent); });
+    const std::string upper = UpperOf(daemon.mounts());
     for (int i = 0; i < 3; ++i) {
-      const std::string file = name + std::to_string(i);
-      contents_[name][file] = RandomText(20'000);
-      WriteWholeFile(UpperOf(daemon.mounts()) + "/" + file, contents_[name][file]);
+      WriteWholeFile(upper + "/" + name + std::to_string(i), RandomText(20'000));
     }
+    AddOddEntries(upper, RandomText(5'000));
+    contents_[name] = DiskTreeOf(upper);
     Do(daemon, grpc::OK, [&] { return daemon.Commit(name, "extract " + name); });
   }
   std::string PullAll(Daemon& daemon) {
@@ -240,8 +252,7 @@ class PowerCutFixture : public RemoteFixture, public ::testing::WithParamInterfa
   const std::string blank_ = dir_ / "blank", merged_ = dir_ / "merged";
   std::unique_ptr<LoggingDisk> disk_;
   std::string big_, top_;
-  std::map<std::string, std::map<std::string, std::string>>
-      contents_;  // files of what was committed
+  std::map<std::string, DiskTree> contents_;  // of what was committed
   std::vector<Moment> moments_;
 
  private:
