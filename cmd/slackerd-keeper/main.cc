@@ -105,9 +105,8 @@ bool GoToBackground() {
 // first: it is read at any time, and a file system that is full may not take it again.
 void NoteUnit(int lock, bool has_unit) {
   constexpr auto kSize = static_cast<ssize_t>(kUnitMark.size());
-  const bool noted =
-      (!has_unit || pwrite(lock, kUnitMark.data(), kUnitMark.size(), 0) == kSize) &&
-      ftruncate(lock, has_unit ? kSize : 0) == 0;
+  const bool noted = (!has_unit || pwrite(lock, kUnitMark.data(), kUnitMark.size(), 0) == kSize) &&
+                     ftruncate(lock, has_unit ? kSize : 0) == 0;
   if (!noted) (void)Fail("note in the lock's file who starts this program, ignoring");
 }
 

@@ -69,8 +69,8 @@ auto Duration(int64_t Config::*field, int64_t min, int64_t max) {
     if (!text.has_value()) return InvalidArgument("must be a string, as in \"5m\"");
     ASSIGN_OR_RETURN(const int64_t value, ParseDuration(*text));
     if (value < min || value > max) {
-      return InvalidArgument("must be from " + std::to_string(min) + "s to " +
-                             std::to_string(max) + "s");
+      return InvalidArgument("must be from " + std::to_string(min) + "s to " + std::to_string(max) +
+                             "s");
     }
     config->*field = value;
     return absl::OkStatus();

@@ -18,8 +18,9 @@ struct Config {
   std::string address = "/run/slacker/slackerd.sock";
   std::string root = "/var/lib/containerd/io.containerd.snapshotter.v1.slacker";
   std::string log_level = "info";
-  std::string store_url;                  // "" = no store: every pull is ordinary
-  std::vector<std::string> store_replicas;  // other places of the same, asked in this order after it
+  std::string store_url;  // "" = no store: every pull is ordinary
+  std::vector<std::string>
+      store_replicas;                     // other places of the same, asked in this order after it
   StoreAccess store_access;               // files that a network store is asked with
   int64_t store_budget_ms = 500;          // what a Prepare may wait for the store
   int64_t store_stall_seconds = 300;      // what a read of missing data may wait for it

@@ -202,7 +202,8 @@ absl::StatusOr<std::unique_ptr<fuse::RequestSlots>> FuseConnection::KeepSlots() 
   // Where the kernel resends it only says whom a successor has to wait for, should we be dying slowly.
   if (!put.ok() && !(kernel_resends_ && absl::IsResourceExhausted(put))) return put;
   if (!put.ok()) {
-    Log(LogLevel::kWarning, "the keeper is full; the next slackerd may not wait for this one, ignoring",
+    Log(LogLevel::kWarning,
+        "the keeper is full; the next slackerd may not wait for this one, ignoring",
         {{"error", Message(put)}});
   }
   SLACKER_FAILPOINT("attach.slots_kept");

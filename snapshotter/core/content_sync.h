@@ -43,7 +43,7 @@ class ContentSync {
   uint64_t next_ ABSL_GUARDED_BY(mutex_) = 0;
   std::set<uint64_t> under_way_ ABSL_GUARDED_BY(mutex_);  // in the order in which they began
   bool failed_ ABSL_GUARDED_BY(mutex_) = false;           // some sync, since the start
-  std::set<int64_t> new_ ABSL_GUARDED_BY(mutex_);         // since the last failure; empty before any
+  std::set<int64_t> new_ ABSL_GUARDED_BY(mutex_);  // since the last failure; empty before any
 };
 
 }  // namespace slacker

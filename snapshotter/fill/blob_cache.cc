@@ -198,8 +198,8 @@ bool BlobCache::Drop(const ChunkExtent& extent) {
   MutexLock lock(&dropping_);
   const uint64_t bit = uint64_t{1} << (extent.chunk % 64);
   const uint64_t word = words_[extent.chunk / 64].fetch_and(~bit, std::memory_order_release);
-  const bool had_pages = sums_.Forget(extent.offset / PageSums::kPageBytes,
-                                      extent.size_bytes / PageSums::kPageBytes);
+  const bool had_pages =
+      sums_.Forget(extent.offset / PageSums::kPageBytes, extent.size_bytes / PageSums::kPageBytes);
   reused_.store(true, std::memory_order_release);  // its bytes are still there
   dirty_.store(true, std::memory_order_release);
   return (word & bit) != 0 || had_pages;

@@ -304,9 +304,8 @@ void FillEngine::DropSpoilt(LayerBlob& blob, std::vector<uint32_t> chunks,
                             const absl::Status& status) {
   // What somebody else took out while it was read had nothing to be compared with: no damage, or that
   // one has told.
-  std::erase_if(chunks, [&blob](uint32_t chunk) {
-    return !blob.cache().Drop(blob.ExtentOf(chunk));
-  });
+  std::erase_if(chunks,
+                [&blob](uint32_t chunk) { return !blob.cache().Drop(blob.ExtentOf(chunk)); });
   if (chunks.empty()) return;
   counters_.chunks_spoilt += chunks.size();
   {

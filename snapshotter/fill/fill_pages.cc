@@ -91,7 +91,8 @@ void FillEngine::BringPages(const std::shared_ptr<LayerBlob>& blob, const Announ
       if (!blob->ClaimIfWhole(chunk)) RefuseFalsePages(*blob, chunk);
       MutexLock lock(&blob->mutex);
       // The chunk itself has come meanwhile, and may have been compared before these pages were there.
-      if (!IsUnderWay(*blob, chunk, *announced.fill)) (void)blob->cache().Drop(blob->ExtentOf(chunk));
+      if (!IsUnderWay(*blob, chunk, *announced.fill))
+        (void)blob->cache().Drop(blob->ExtentOf(chunk));
     }
   }
   EndPages(blob, announced);

@@ -14,6 +14,7 @@ import types
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "deploy"))
 
 import debian_layers  # noqa: E402
+from harness.process import run  # noqa: E402
 from harness.registry import ADDRESS  # noqa: E402
 from oci_image import Layer, Pusher, chain_id  # noqa: E402
 
@@ -149,13 +150,33 @@ def push(cache):
     mark = f"{cache}/registry/starts.json"
     if _read(mark) != described:
         for name, layers in images.items():
-            Pusher("%s:%d" % ADDRESS).push(f"e2e/{name}", "v1", layers,
-                                           {"Env": _PATH, "Cmd": list(TASKS[name][0])})
+            push_image(name, layers, TASKS[name][0])
         _write(mark, described)
     return {name: types.SimpleNamespace(
-        name=name, reference="%s:%d/e2e/%s:v1" % (*ADDRESS, name), layers=layers,
+        name=name, reference=reference(name), layers=layers,
         chain_id=chain_id([layer.diff_id for layer in layers]),
         compressed_bytes=sum(layer.size for layer in layers)) for name, layers in images.items()}
+
+
+def push_image(name, layers, command):
+    Pusher("%s:%d" % ADDRESS).push(f"e2e/{name}", "v1", layers, {"Env": _PATH, "Cmd": list(command)})
+
+
+def reference(name):
+    return "%s:%d/e2e/%s:v1" % (*ADDRESS, name)
+
+
+def task_of(name):
+    """TASKS' name of an image, or of a variant ("python-2") of it."""
+    return name.split("-")[0]
+
+
+def publish(bench, image):
+    """With a boot pack of a traced start."""
+    bench.publish(image)
+    run(bench.tools.ours("slackerctl"), "trace", "record", image.reference, "--store", bench.store,
+        "--state-dir", f"{bench.directory}/trace", *bench.home.publish_options, "--seconds", "20", "--",
+        *TASKS[task_of(image.name)][0])
 
 
 def _read(path):

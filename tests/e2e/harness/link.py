@@ -11,6 +11,7 @@ from harness.process import run
 from harness.relay import Relay
 
 SERVER, _NODE = "10.77.0.1", "10.77.0.2"
+_PREFIX_BITS = 16
 _NUMBERS = itertools.count()
 
 
@@ -26,16 +27,9 @@ class Link:
 
     def attach(self, pid, network):
         """Connects the namespace of the process; it goes with the namespace."""
-        self._name = f"link{next(_NUMBERS)}"
-        run("ip", "link", "add", self._name, "type", "veth", "peer", "name", "wire", "netns", pid)
-        run("ip", "address", "add", f"{SERVER}/24", "dev", self._name)
-        run("ip", "link", "set", self._name, "up")
-        for command in (("address", "add", f"{_NODE}/24", "dev", "wire"),
-                        ("link", "set", "wire", "up")):
-            run("nsenter", f"--net={network}", "ip", *command)
-        if self._mbit:
-            run("tc", "qdisc", "add", "dev", self._name, "root", "tbf", "rate", f"{self._mbit}mbit",
-                "burst", "128kb", "latency", "50ms")
+        self._name = _connect(pid, network, _NODE)
+        run("ip", "address", "add", f"{SERVER}/{_PREFIX_BITS}", "dev", self._name)
+        _limit(self._name, self._mbit)
         if self._delay:
             self._relays = [_delay(network, port, self._delay) for port in self._ports]
 
@@ -47,8 +41,67 @@ class Link:
 
     def received(self):
         """Bytes that the node has received, headers and all."""
-        (link,) = json.loads(run("ip", "-json", "-statistics", "link", "show", "dev", self._name))
-        return link["stats64"]["tx"]["bytes"]
+        return _sent(self._name)
+
+
+class Switch:
+    """The servers' one wire to any number of nodes; `mbit` limits what they send to all of these together
+    (0: no limit). Gives each node a port, which stands in for its Link."""
+
+    def __init__(self, mbit=0):
+        self._name = f"switch{next(_NUMBERS)}"
+        run("ip", "link", "add", self._name, "type", "bridge")
+        run("ip", "address", "add", f"{SERVER}/{_PREFIX_BITS}", "dev", self._name)
+        run("ip", "link", "set", self._name, "up")
+        _limit(self._name, mbit)
+
+    def port(self):
+        return _Port(self._name)
+
+    def sent(self):
+        """Bytes to all nodes, headers and all."""
+        return _sent(self._name)
+
+    def remove(self):
+        run("ip", "link", "delete", self._name)
+
+
+class _Port:
+    server = SERVER
+
+    def __init__(self, switch):
+        self._switch = switch
+        self._name = None
+
+    def attach(self, pid, network):
+        number = next(_NUMBERS)
+        self._name = _connect(pid, network, f"10.77.{1 + number // 200}.{1 + number % 200}")
+        run("ip", "link", "set", self._name, "master", self._switch)
+
+    def detach(self):
+        run("ip", "link", "delete", self._name)
+
+
+def _connect(pid, network, address):
+    """A wire to the namespace of the process, which has this address there; our end's name."""
+    name = f"link{next(_NUMBERS)}"
+    run("ip", "link", "add", name, "type", "veth", "peer", "name", "wire", "netns", pid)
+    run("ip", "link", "set", name, "up")
+    for command in (("address", "add", f"{address}/{_PREFIX_BITS}", "dev", "wire"),
+                    ("link", "set", "wire", "up")):
+        run("nsenter", f"--net={network}", "ip", *command)
+    return name
+
+
+def _limit(device, mbit):
+    if mbit:
+        run("tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{mbit}mbit", "burst", "128kb",
+            "latency", "50ms")
+
+
+def _sent(device):
+    (link,) = json.loads(run("ip", "-json", "-statistics", "link", "show", "dev", device))
+    return link["stats64"]["tx"]["bytes"]
 
 
 def _delay(network, port, seconds):

@@ -20,7 +20,8 @@ TEST(ConfigTest, EveryKeyIsRead) {
   ASSERT_OK(ApplyToml(
       "address = '/a'\nroot = '/r'\nlog_level = 'debug'\n"
       "[store]\nurl = 'loopback:/s'\nca_file = '/c'\nclient_certificate = '/cc'\n"
-      "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\nstall_timeout = '2m'\ntrusted_keys = ['/k', '/l']\n"
+      "client_key = '/ck'\ntoken_file = '/t'\nbudget_ms = 7\nstall_timeout = '2m'\ntrusted_keys = "
+      "['/k', '/l']\n"
       "insecure = true\nprivate = 'cri-annotations'\n[publish]\nrequest = true\nauto = true\n"
       "key = '/p'\ncontainerd = '/c.sock'\n[node]\nrun_dir = '/n'\nsync_commits = false\n"
       "[cache]\ncomplete = 'off'\ncomplete_rate = 70000\nmax_bytes = 5000\nmin_free = '10%'\n",
