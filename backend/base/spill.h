@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -52,6 +54,16 @@ class SpillAllocator {
       ::operator delete(block);
     } else {
       FreeSpilled(block, bytes);
+    }
+  }
+  // Rows that have something to give back are touched once more at their end: they are let go, too.
+  template <typename U>
+  void destroy(U* row) {
+    row->~U();
+    constexpr uintptr_t kBytesPerPage = uintptr_t{64} << 10;
+    if (!std::is_trivially_destructible_v<U> &&
+        reinterpret_cast<uintptr_t>(row) % kBytesPerPage < sizeof(U)) {
+      TrimSpilled();
     }
   }
   friend bool operator==(const SpillAllocator&, const SpillAllocator&) { return true; }
