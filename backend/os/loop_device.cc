@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <memory>
+#include <random>
 #include <string_view>
 #include <utility>
 
@@ -23,6 +25,8 @@ constexpr uint32_t kBlockSize = 4096;
 // Others take devices between our question for a free one and our use of it; each lost race is one
 // attempt.
 constexpr int kAttempts = 64;
+// Everybody who asks for a free device is told the same one. Who has lost so often chooses among all.
+constexpr int kSharedAttempts = 8;
 
 std::string DevicePath(uint32_t number) { return "/dev/loop" + std::to_string(number); }
 
@@ -66,33 +70,82 @@ int Configure(const UniqueFd& device, const UniqueFd& backing, const std::string
   return ioctl(device.get(), LOOP_CONFIGURE, &config) == 0 ? 0 : errno;
 }
 
+// Whether an attempt failed because the device is another's by now, was removed since, or is not
+// yet there.
+bool IsLostRace(const absl::Status& status) {
+  const int error = ErrnoOf(status);
+  return error == EBUSY || error == ENXIO || error == ENOENT;
+}
+
+absl::StatusOr<std::vector<uint32_t>> ListNumbers() {
+  constexpr std::string_view kPrefix = "loop";
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir("/sys/block"), closedir);
+  if (directory == nullptr) return ErrnoError(errno, "open /sys/block");
+  std::vector<uint32_t> numbers;
+  while (const dirent* entry = readdir(directory.get())) {
+    const std::string_view name = entry->d_name;
+    if (!name.starts_with(kPrefix)) continue;
+    uint32_t number = 0;
+    const char* end = name.data() + name.size();
+    const auto [stop, failure] = std::from_chars(name.data() + kPrefix.size(), end, number);
+    if (failure == std::errc() && stop == end) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+// The attribute is there only while the device is configured.
+bool IsConfigured(uint32_t number) {
+  return access(SysfsPath(number, "loop/backing_file").c_str(), F_OK) == 0;
+}
+
+// One that is free now, any of them; a new one if there is none.
+absl::StatusOr<uint32_t> ChooseFree(const UniqueFd& control) {
+  ASSIGN_OR_RETURN(std::vector<uint32_t> numbers, ListNumbers());
+  std::erase_if(numbers, IsConfigured);
+  if (!numbers.empty()) return numbers[std::random_device()() % numbers.size()];
+  const int number = ioctl(control.get(), LOOP_CTL_ADD, -1);
+  if (number < 0) return ErrnoError(errno, "LOOP_CTL_ADD");
+  return static_cast<uint32_t>(number);
+}
+
+absl::StatusOr<uint32_t> FindFree(const UniqueFd& control, int attempt) {
+  if (attempt >= kSharedAttempts) return ChooseFree(control);
+  const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
+  if (number < 0) return ErrnoError(errno, "LOOP_CTL_GET_FREE");
+  return static_cast<uint32_t>(number);
+}
+
+// One attempt to put a device on the file.
+absl::StatusOr<UniqueFd> Take(uint32_t number, const UniqueFd& backing,
+                              const std::string& backing_path) {
+  ASSIGN_OR_RETURN(UniqueFd device, OpenFile(DevicePath(number), O_RDONLY));
+  SLACKER_FAILPOINT("attach.loop_opened");
+  if (const int error = Configure(device, backing, backing_path); error != 0) {
+    return ErrnoError(error, "LOOP_CONFIGURE of " + DevicePath(number) + " with " + backing_path);
+  }
+  SLACKER_FAILPOINT("attach.loop_configured");
+  return device;
+}
+
 }  // namespace
 
 absl::StatusOr<LoopDevice> LoopDevice::Attach(const std::string& backing_path, DirectIo direct_io) {
   ASSIGN_OR_RETURN(const UniqueFd backing, OpenFile(backing_path, O_RDONLY));
   SLACKER_FAILPOINT("attach.backing_opened");
   ASSIGN_OR_RETURN(const UniqueFd control, OpenFile("/dev/loop-control", O_RDWR));
-  int error = EBUSY;
+  absl::Status lost;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    const int free_number = ioctl(control.get(), LOOP_CTL_GET_FREE);
-    if (free_number < 0) return ErrnoError(errno, "LOOP_CTL_GET_FREE");
-    const auto number = static_cast<uint32_t>(free_number);
-    absl::StatusOr<UniqueFd> device = OpenFile(DevicePath(number), O_RDONLY);
-    if (!device.ok()) {
-      error = ErrnoOf(device.status());
-      // Removed by another since, or not yet there.
-      if (error == ENXIO || error == ENOENT || error == EBUSY) continue;
-      return device.status();
+    ASSIGN_OR_RETURN(const uint32_t number, FindFree(control, attempt));
+    absl::StatusOr<UniqueFd> device = Take(number, backing, backing_path);
+    if (!device.ok() && IsLostRace(device.status())) {
+      lost = device.status();
+      continue;
     }
-    SLACKER_FAILPOINT("attach.loop_opened");
-    error = Configure(*device, backing, backing_path);
-    if (error == EBUSY) continue;
-    if (error != 0) return ErrnoError(error, "LOOP_CONFIGURE with " + backing_path);
-    SLACKER_FAILPOINT("attach.loop_configured");
+    RETURN_IF_ERROR(device.status());
     RETURN_IF_ERROR(CheckDirectIo(number, direct_io));
     return LoopDevice(number, *std::move(device));
   }
-  return Unavailable("no free loop device: " + Message(ErrnoError(error, "last attempt")));
+  return Unavailable("no free loop device: " + Message(lost));
 }
 
 std::string LoopDevice::path() const { return DevicePath(number_); }
@@ -106,18 +159,9 @@ absl::Status SetReadAhead(uint32_t number, uint32_t kib) {
 }
 
 absl::StatusOr<std::vector<LoopBacking>> ListLoopDevices() {
-  constexpr std::string_view kPrefix = "loop";
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir("/sys/block"), closedir);
-  if (directory == nullptr) return ErrnoError(errno, "open /sys/block");
+  ASSIGN_OR_RETURN(const std::vector<uint32_t> numbers, ListNumbers());
   std::vector<LoopBacking> devices;
-  while (const dirent* entry = readdir(directory.get())) {
-    const std::string_view name = entry->d_name;
-    if (!name.starts_with(kPrefix)) continue;
-    uint32_t number = 0;
-    const char* end = name.data() + name.size();
-    const auto [stop, failure] = std::from_chars(name.data() + kPrefix.size(), end, number);
-    if (failure != std::errc() || stop != end) continue;
-    // The attribute is there only while the device is configured.
+  for (const uint32_t number : numbers) {
     absl::StatusOr<std::string> path = ReadAttribute(SysfsPath(number, "loop/backing_file"));
     if (path.ok() && !path->empty()) devices.push_back({number, *std::move(path)});
   }

@@ -1,9 +1,13 @@
 #include "backend/os/loop_device.h"
 
 #include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -37,6 +41,43 @@ class LoopDeviceTest : public ::testing::Test {
   testing::KernelLeakCheck leaks_{directory_.path()};
 };
 
+// What others do on a busy machine: take whatever device is free, and give it back at once.
+class Racers {
+ public:
+  Racers(int count, const std::string& file) {
+    for (int i = 0; i < count; ++i) {
+      threads_.emplace_back([this, file] {
+        while (!stop_) taken_ += TakeAny(file);
+      });
+    }
+  }
+  ~Racers() {
+    stop_ = true;
+    for (std::thread& thread : threads_) thread.join();
+  }
+  Racers(const Racers&) = delete;
+  Racers& operator=(const Racers&) = delete;
+  long taken() const { return taken_; }
+
+ private:
+  static bool TakeAny(const std::string& file) {
+    const UniqueFd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) return false;
+    const UniqueFd device(
+        open(("/dev/loop" + std::to_string(number)).c_str(), O_RDONLY | O_CLOEXEC));
+    const UniqueFd backing(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    loop_config config{};
+    config.fd = static_cast<uint32_t>(backing.get());
+    config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+    return ioctl(device.get(), LOOP_CONFIGURE, &config) == 0;
+  }
+
+  std::atomic<bool> stop_ = false;
+  std::atomic<long> taken_ = 0;
+  std::vector<std::thread> threads_;
+};
+
 TEST_F(LoopDeviceTest, ShowsItsFileAndGoesWhenClosed) {
   const std::string file = File("a", 8192, 'a');
   {
@@ -67,6 +108,37 @@ TEST_F(LoopDeviceTest, ManyAtOnceEachGetTheirOwn) {
   }
   std::sort(numbers.begin(), numbers.end());
   EXPECT_EQ(std::unique(numbers.begin(), numbers.end()), numbers.end());
+}
+
+TEST_F(LoopDeviceTest, HundredsAreToBeHadWhileOthersTakeDevicesToo) {
+  constexpr size_t kThreads = 64, kEach = 5;
+  const std::string ours = File("ours", 8192, 'a'), theirs = File("theirs", 8192, 'b');
+  std::vector<std::vector<LoopDevice>> devices(kThreads);
+  std::vector<absl::Status> ends(kThreads);
+  {
+    const Racers others(8, theirs);
+    ASSERT_TRUE(Eventually([&] { return others.taken() > 0; }));
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        while (devices[i].size() < kEach && ends[i].ok()) {
+          auto device = LoopDevice::Attach(ours, DirectIo::kPreferred);
+          ends[i] = device.status();
+          if (device.ok()) devices[i].push_back(*std::move(device));
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+  std::set<uint32_t> numbers;
+  for (size_t i = 0; i < kThreads; ++i) {
+    EXPECT_OK(ends[i]);
+    for (const LoopDevice& device : devices[i]) {
+      numbers.insert(device.number());
+      EXPECT_EQ(FirstByte(device), 'a');
+    }
+  }
+  EXPECT_EQ(numbers.size(), kThreads * kEach);
 }
 
 TEST_F(LoopDeviceTest, AnotherFileOfTheSameSizeTakesOver) {
