@@ -22,9 +22,9 @@
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
+#include "backend/base/platform.h"
 #include "backend/layer/tar_reader.h"
 #include "backend/source/oci_documents.h"
-#include "backend/store/store.h"
 
 namespace slacker {
 

@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
-#include "backend/store/store.h"
+#include "backend/base/platform.h"
 
 namespace slacker {
 

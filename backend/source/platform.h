@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "backend/store/store.h"
+#include "backend/base/platform.h"
 
 namespace slacker {
 

@@ -25,16 +25,13 @@
 #include "absl/status/statusor.h"
 #include "backend/backend.h"
 #include "backend/base/digest.h"
+#include "backend/base/platform.h"
 #include "backend/base/signature.h"
 #include "backend/base/spill.h"
 #include "backend/record/layer.h"
 #include "backend/record/layer_codec.h"
 
 namespace slacker {
-
-struct Platform {
-  std::string os, architecture, variant;  // as in the OCI image spec
-};
 
 struct ManifestLayer {
   Digest diff_id;
@@ -226,5 +223,8 @@ struct DamagedEntry {
 };
 absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend,
                                                    std::vector<DamagedEntry>* damaged = nullptr);
+// The same without the OCI documents: of thousands of names these are large.
+absl::StatusOr<std::vector<ImageEntry>> ListBareImages(
+    Backend& backend, std::vector<DamagedEntry>* damaged = nullptr);
 
 }  // namespace slacker

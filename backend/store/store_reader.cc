@@ -237,7 +237,9 @@ absl::StatusOr<Layer> DecodeRecordObject(std::string_view stored, const Digest& 
   return std::move(decoded.layer);
 }
 
-absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend,
+namespace {
+
+absl::StatusOr<std::vector<ImageEntry>> ReadImages(Backend& backend, bool documents,
                                                    std::vector<DamagedEntry>* damaged) {
   ASSIGN_OR_RETURN(const auto names, backend.List(kImagesPrefix));
   std::vector<ImageEntry> images;
@@ -253,6 +255,10 @@ absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend,
           {{"object", name}, {"error", Message(image.status())}});
     }
     if (!image.ok()) continue;
+    if (!documents) {
+      std::string().swap(image->config_json);  // an assignment would keep its memory
+      std::string().swap(image->manifest_json);
+    }
     images.push_back(*std::move(image));
   }
   std::sort(images.begin(), images.end(), [](const ImageEntry& a, const ImageEntry& b) {
@@ -260,6 +266,18 @@ absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend,
            std::tie(b.name, b.platform.os, b.platform.architecture, b.platform.variant);
   });
   return images;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<ImageEntry>> ListImages(Backend& backend,
+                                                   std::vector<DamagedEntry>* damaged) {
+  return ReadImages(backend, true, damaged);
+}
+
+absl::StatusOr<std::vector<ImageEntry>> ListBareImages(Backend& backend,
+                                                       std::vector<DamagedEntry>* damaged) {
+  return ReadImages(backend, false, damaged);
 }
 
 }  // namespace slacker

@@ -7,7 +7,9 @@
 #include "backend/store/index_file.h"
 #include "backend/store/names.h"
 #include "backend/store/references.h"
+#include "backend/store/requests.h"
 #include "backend/store/reserve.h"
+#include "backend/store/start_trace.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/objects.h"
 #include "backend/upkeep/repair.h"
@@ -39,6 +41,20 @@ absl::Status CheckMergedIndex(Backend& backend, const std::string& name, const D
 absl::Status CheckReferences(Backend& backend, const std::string& name) {
   ASSIGN_OR_RETURN(const std::string bytes, backend.ReadWhole(name, kMaxReferencesBytes));
   return DecodeReferences(bytes).status();
+}
+
+// What nodes have left, and who serves it.
+absl::Status CheckRequest(Backend& backend, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string bytes, backend.ReadWhole(name, kMaxRequestBytes));
+  const std::string request = name.substr(0, name.find('.'));
+  if (name == RequestFailureName(request)) return DecodeRequestFailure(bytes).status();
+  if (name == RequestClaimName(request)) return DecodeRequestClaim(bytes).status();
+  return DecodeRequest(bytes, name).status();
+}
+
+absl::Status CheckTrace(Backend& backend, const std::string& name, const Digest& chain) {
+  ASSIGN_OR_RETURN(const std::string bytes, backend.ReadWhole(name, kMaxTraceBytes));
+  return DecodeTrace(bytes, chain).status();
 }
 
 void AddDamage(const std::string& object, const std::string& what, FsckReport* report) {
@@ -109,6 +125,10 @@ absl::Status CheckOthers(Backend& backend, FsckReport* report) {
     }
     if (status.ok() && (id.kind == ObjectKind::kIntent || id.kind == ObjectKind::kLease)) {
       status = CheckReferences(backend, name);
+    }
+    if (status.ok() && id.kind == ObjectKind::kFromNodes) status = CheckRequest(backend, name);
+    if (status.ok() && id.kind == ObjectKind::kTrace && IsObjectName(name)) {
+      status = CheckTrace(backend, name, id.digest);
     }
     if (absl::IsNotFound(status)) continue;  // removed meanwhile
     if (absl::IsDataLoss(status) || absl::IsResourceExhausted(status)) {

@@ -32,7 +32,7 @@ class UserMap {
   UserMap(Backend* backend, bool packs) : backend_(backend), packs_(packs) {}
 
   absl::Status Read() {
-    ASSIGN_OR_RETURN(const std::vector<ImageEntry> images, ListImages(*backend_));
+    ASSIGN_OR_RETURN(const std::vector<ImageEntry> images, ListBareImages(*backend_));
     for (const ImageEntry& image : images) RETURN_IF_ERROR(Add(image));
     return absl::OkStatus();
   }

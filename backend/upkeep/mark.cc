@@ -83,11 +83,11 @@ class Marker {
     for (const Digest& chain : intents_)
       RETURN_IF_ERROR(MarkChain(chain, Place::kPublished).status());
     std::vector<DamagedEntry> damaged;
-    ASSIGN_OR_RETURN(marks_.images, ListImages(*backend_, &damaged));
+    ASSIGN_OR_RETURN(const auto images, ListBareImages(*backend_, &damaged));
     if (!damaged.empty() && !options_.lenient) {
       return DataLoss(damaged[0].object + ": " + Message(damaged[0].status));
     }
-    for (const ImageEntry& image : marks_.images) {
+    for (const ImageEntry& image : images) {
       marks_.chains.insert(image.chain_id);
       ASSIGN_OR_RETURN(const bool found, MarkChain(image.chain_id, Place::kPublished));
       if (!found && !options_.lenient) {

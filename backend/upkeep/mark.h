@@ -20,7 +20,6 @@ namespace slacker {
 inline constexpr int64_t kLeaseSeconds = 30 * kDaySeconds;
 
 struct Marks {
-  std::vector<ImageEntry> images;             // in the order of their names
   absl::flat_hash_set<Digest> chains;         // of images and intents, with their prefixes
   absl::flat_hash_set<Digest> leased_chains;  // that nodes have, with their prefixes
   absl::flat_hash_set<Digest> records;

@@ -67,7 +67,6 @@ absl::Status Repairer::Run() {
         merged.insert(damage.object);
         break;
       case ObjectKind::kForeign:
-      case ObjectKind::kFromNodes:
       case ObjectKind::kTrash:
       case ObjectKind::kQuarantine:
         break;

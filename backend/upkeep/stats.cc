@@ -26,7 +26,7 @@ class Measurement {
   absl::StatusOr<StoreStats> Run() {
     RETURN_IF_ERROR(MeasureObjects());
     std::vector<DamagedEntry> damaged;
-    ASSIGN_OR_RETURN(const auto images, ListImages(*backend_, &damaged));
+    ASSIGN_OR_RETURN(const auto images, ListBareImages(*backend_, &damaged));
     if (!damaged.empty()) return Annotate(damaged[0].status, damaged[0].object);
     for (const ImageEntry& image : images) RETURN_IF_ERROR(AddImage(image));
     for (const Digest& record : record_order_) {

@@ -2,10 +2,11 @@
 // file, with true packs, indexes, locations, manifests and image entries; then, each in a process of
 // its own, so that its memory can be told:
 //
-//   upkeep_bench make DIR CHUNKS      in packs of 1,300 chunks, images of 20,000 (half of them shared)
+//   upkeep_bench make DIR CHUNKS      in packs of 1,300 chunks, images of 20,000 (half of them shared); the
+//                                     first has 5,000 names, each with a configuration of 20 KB
 //   upkeep_bench open DIR             opens a writer, and publishes an image that is known
 //   upkeep_bench lookup DIR COUNT     asks for chunks, half of which the store has
-//   upkeep_bench gc DIR               a collection: everything is in use
+//   upkeep_bench gc DIR [MIB]         a collection: everything is in use; fails above so many MiB of memory
 //   upkeep_bench compact DIR          all packs become one, all locations are replaced; works once
 //
 // Prints seconds and the peak of resident memory.
@@ -36,6 +37,8 @@ namespace {
 constexpr uint32_t kChunksInPack = 1300;
 constexpr uint32_t kChunkBytes = 16;
 constexpr uint32_t kChunksInLayer = 10'000;
+constexpr uint64_t kNames = 5000;  // of the first image
+constexpr size_t kConfigBytes = 20'000;
 
 using Clock = std::chrono::steady_clock;
 
@@ -141,7 +144,12 @@ ImageEntry EntryOf(const std::vector<ManifestLayer>& layers, uint64_t number) {
   entry.name = "docker://registry.example/image:" + std::to_string(number);
   entry.platform = {"linux", "amd64", ""};
   entry.chain_id = ChainId(diff_ids);
+  entry.config_json.assign(kConfigBytes, 'c');
   return entry;
+}
+
+void WriteEntry(const std::string& root, const ImageEntry& entry) {
+  WriteFile(root + "/" + ImageName(entry.name, entry.platform), EncodeImageEntry(entry));
 }
 
 void MakeImage(const std::string& root, const std::vector<ManifestLayer>& layers, uint64_t number) {
@@ -157,15 +165,17 @@ void MakeImage(const std::string& root, const std::vector<ManifestLayer>& layers
     const std::string granted = EncodeGrant(grant, nullptr);
     WriteFile(root + "/" + GrantName(grant, std::nullopt), granted);
   }
-  const std::string bytes = EncodeImageEntry(entry);
-  WriteFile(root + "/" + ImageName(entry.name, entry.platform), bytes);
+  WriteEntry(root, entry);
 }
 
 void Make(const std::string& root, uint64_t chunks) {
   for (uint64_t pack = 0; pack * kChunksInPack < chunks; ++pack) MakePack(root, pack, chunks);
   const ManifestLayer base = MakeLayer(root, 0);
   for (uint64_t layer = 1; (layer + 1) * kChunksInLayer <= chunks; ++layer) {
-    MakeImage(root, {base, MakeLayer(root, layer)}, layer);
+    const std::vector<ManifestLayer> layers = {base, MakeLayer(root, layer)};
+    MakeImage(root, layers, layer);
+    if (layer > 1) continue;
+    for (uint64_t i = 0; i < kNames; ++i) WriteEntry(root, EntryOf(layers, chunks + i));
   }
 }
 
@@ -210,12 +220,15 @@ void Lookup(const std::string& root, uint64_t count) {
   Report(std::to_string(count) + " lookups, " + std::to_string(found) + " found", start);
 }
 
-void Gc(const std::string& root) {
+void Gc(const std::string& root, uint64_t limit_mib) {
   const auto store = OpenStore(root);
   const Clock::time_point start = Clock::now();
   const auto report = CollectGarbage(*store, {});
   Check(report.status());
   Report("gc of " + std::to_string(report->in_use.objects) + " objects in use", start);
+  if (limit_mib > 0 && PeakMiB() > static_cast<double>(limit_mib)) {
+    Check(absl::ResourceExhaustedError("that is more than it may be"));
+  }
 }
 
 void CompactAll(const std::string& root) {
@@ -242,7 +255,7 @@ int main(int argc, char** argv) {
   if (arguments[0] == "make") slacker::Make(arguments[1], number);
   if (arguments[0] == "open") slacker::Open(arguments[1]);
   if (arguments[0] == "lookup") slacker::Lookup(arguments[1], number);
-  if (arguments[0] == "gc") slacker::Gc(arguments[1]);
+  if (arguments[0] == "gc") slacker::Gc(arguments[1], number);
   if (arguments[0] == "compact") slacker::CompactAll(arguments[1]);
   return 0;
 }

@@ -41,7 +41,7 @@ class LintTest(unittest.TestCase):
         self.assert_passes("backend/base/a.h", HEADER)
         self.assert_passes("backend/memory/a.cc", '#include "backend/memory/a.h"\n')
         self.assert_passes("backend/os/a.cc", "#include <sys/mount.h>\n")
-        self.assert_passes("snapshotter/core/a.cc", '#include "backend/store/store.h"\n')
+        self.assert_passes("snapshotter/boot/a.cc", '#include "backend/store/store.h"\n')
         self.assert_passes("cmd/slackerd/a.cc", '#include "backend/memory/a.h"\n')
         self.assert_passes("tests/unit/a.cc", '#include "backend/memory/a.h"\n#include <archive.h>')
         self.assert_passes("build/x/CMakeLists.txt", "file(GLOB x *.cc)\n")
@@ -68,16 +68,24 @@ class LintTest(unittest.TestCase):
     def test_proto_imports_ours(self):
         self.assert_breaks("layering", "proto/a.proto", 'import "backend/record/record.proto";\n')
 
+    def test_room_includes_one_above_it(self):
+        self.assert_breaks("layering", "backend/source/a.h",
+                           HEADER + '#include "backend/store/store.h"\n')
+
+    def test_room_that_nobody_described(self):
+        self.assert_breaks("layering", "backend/attic/a.h",
+                           HEADER + '#include "backend/base/digest.h"\n')
+
     def test_snapshotter_includes_concrete_backend(self):
-        self.assert_breaks("concrete-backend", "snapshotter/a.cc",
+        self.assert_breaks("layering", "snapshotter/a.cc",
                            '#include "backend/loopback/loopback.h"\n')
 
     def test_backend_includes_another_backend(self):
-        self.assert_breaks("concrete-backend", "backend/memory/a.cc",
+        self.assert_breaks("layering", "backend/memory/a.cc",
                            '#include "backend/loopback/loopback.h"\n')
 
     def test_store_includes_concrete_backend(self):
-        self.assert_breaks("concrete-backend", "backend/store/a.cc",
+        self.assert_breaks("layering", "backend/store/a.cc",
                            '#include "backend/memory/memory.h"\n')
 
     def test_json_away_from_home(self):

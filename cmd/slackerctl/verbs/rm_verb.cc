@@ -21,7 +21,7 @@ struct Arguments {
 absl::StatusOr<RemovedImages> Remove(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
                    OpenExistingBackend(arguments.common.store));
-  ASSIGN_OR_RETURN(const std::vector<ImageEntry> images, ListImages(*store));
+  ASSIGN_OR_RETURN(const std::vector<ImageEntry> images, ListBareImages(*store));
   std::vector<ImageEntry> entries;
   std::vector<Digest> chains;
   for (const std::string& text : arguments.images) {

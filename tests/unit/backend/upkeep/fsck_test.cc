@@ -9,6 +9,8 @@
 #include "backend/store/index_file.h"
 #include "backend/store/names.h"
 #include "backend/store/references.h"
+#include "backend/store/requests.h"
+#include "backend/store/start_trace.h"
 #include "backend/upkeep/compact.h"
 #include "backend/upkeep/gc.h"
 #include "backend/upkeep/objects.h"
@@ -402,6 +404,36 @@ TEST_F(FsckTest, AnUnreadableLeaseOrIntentIsLeftForADay) {
   EXPECT_THAT(aside.left, IsEmpty());
   EXPECT_THAT(aside.repaired, SizeIs(2));
   EXPECT_THAT(aside.verified.damages, IsEmpty());
+}
+
+TEST_F(FsckTest, DamagedTracesAndRequestsAreMovedAsideAndSoundOnesStay) {
+  StartTrace trace;
+  trace.chain_id = image_.chain_id;
+  trace.records.resize(testing::SampleLayers().size());
+  trace.ranges = {{.layer = 0, .first = 1, .count = 2}};
+  ASSERT_OK(LeaveTrace(*store_, trace));
+  ASSERT_OK(store_->Put(MergedTraceName(trace.chain_id), *EncodeTrace(trace)));
+  const PublishRequest request{
+      "registry.example.com/app:1", trace.chain_id, {"linux", "amd64", ""}};
+  ASSERT_OK(WriteRequest(*store_, request));
+  const std::string asked = store_->List("requests/")->front();
+  ASSERT_OK(store_->Put(RequestFailureName(asked), EncodeRequestFailure({1, false, 1, "no"})));
+  ASSERT_OK(store_->Put(RequestClaimName(asked), EncodeRequestClaim({"somebody", 1})));
+  ASSERT_OK_AND_ASSIGN(auto names, store_->List("requests/"));
+  ASSERT_OK_AND_ASSIGN(const auto traces, store_->List(TracesPrefix(trace.chain_id)));
+  names.insert(names.end(), traces.begin(), traces.end());
+  ASSERT_THAT(names, SizeIs(5));
+  EXPECT_THAT(Check(/*repair=*/true).repaired, IsEmpty());
+  for (const std::string& name : names) {
+    std::string bytes = Content(name);
+    bytes[0] = static_cast<char>(bytes[0] ^ 1);
+    ASSERT_OK(store_->Replace(name, bytes));
+    EXPECT_THAT(Check(/*repair=*/false).verified.damages, SizeIs(1)) << name;
+    const FsckReport repaired = Check(/*repair=*/true);
+    EXPECT_THAT(repaired.verified.damages, IsEmpty()) << name;
+    EXPECT_THAT(repaired.repaired, SizeIs(1)) << name;
+  }
+  EXPECT_THAT(*store_->List("requests/"), IsEmpty());
 }
 
 TEST_F(FsckTest, ADamagedMergedIndexIsMergedAgain) {
