@@ -16,6 +16,8 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 #include <sstream>
 #include <vector>
 
@@ -93,17 +95,30 @@ TEST_F(DaemonTest, ItUsesMoreDescriptorsThanItsShellWouldGiveIt) {
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
-// Libraries would write text of their own between the lines.
-TEST_F(DaemonTest, EveryLineOfTheLogIsJson) {
+// So that one reader serves containerd's log and ours. Libraries would write text of their own between
+// the lines.
+TEST_F(DaemonTest, EveryLineOfTheLogIsInTheShapeOfLogrusAtEveryLevel) {
+  Configure("log_level", "debug");
   {
     const auto daemon = Start();
     EXPECT_FALSE(daemon->Prepare("no UTF-8: \xff", "").ok());
+    EXPECT_TRUE(daemon->Prepare("twice", "").ok());
+    EXPECT_FALSE(daemon->Prepare("twice", "").ok());
+    EXPECT_EQ(WEXITSTATUS(StartOn(root_, dir_ / "other")->Wait()), 1);
   }
   EXPECT_THAT(Log(), ::testing::HasSubstr("invalid UTF-8"));
+  const std::regex nanoseconds_utc(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z)");
+  std::set<std::string> levels;
   std::istringstream lines(Log());
   for (std::string line; std::getline(lines, line);) {
-    EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+    const auto parsed = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    ASSERT_TRUE(parsed.is_object()) << line;
+    for (const auto& [key, value] : parsed.items()) EXPECT_TRUE(value.is_string()) << line;
+    levels.insert(parsed.value("level", ""));
+    EXPECT_NE(parsed.value("msg", ""), "") << line;
+    EXPECT_TRUE(std::regex_match(parsed.value("time", ""), nanoseconds_utc)) << line;
   }
+  EXPECT_EQ(levels, (std::set<std::string>{"debug", "error", "info", "warning"}));
 }
 
 TEST_F(DaemonTest, AnUnusableRootIsAClearError) {

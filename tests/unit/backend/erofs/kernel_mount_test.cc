@@ -265,6 +265,24 @@ TEST(KernelMountTest, HardLinksAreOneInode) {
   ExpectImageMatches({&lower, &upper});
 }
 
+// More than 16 bits hold, in which inodes without 32 would count them.
+TEST(KernelMountTest, SeventyThousandLinksAndSubdirectoriesAreCounted) {
+  constexpr uint32_t kCount = 70'000;
+  LayerBuilder builder;
+  builder.File("linked", "content").Dir("links").Dir("directories");
+  for (uint32_t i = 1; i < kCount; ++i) builder.Link("links/" + std::to_string(i), "linked");
+  for (uint32_t i = 0; i < kCount; ++i) builder.Dir("directories/" + std::to_string(i));
+  const BuiltLayer layer = builder.Build("links");
+  const MountedImage mounted({&layer});
+  struct stat st {};
+  for (const char* name : {"/linked", "/links/1", "/links/69999"}) {
+    ASSERT_EQ(stat((mounted.root() + name).c_str(), &st), 0) << name;
+    EXPECT_EQ(st.st_nlink, kCount) << name;
+  }
+  ASSERT_EQ(stat((mounted.root() + "/directories").c_str(), &st), 0);
+  EXPECT_EQ(st.st_nlink, kCount + 2);
+}
+
 TEST(KernelMountTest, SixtyLayersAreMerged) {
   std::vector<BuiltLayer> layers;
   for (int i = 0; i < 60; ++i) {

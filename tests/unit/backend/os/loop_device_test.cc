@@ -15,6 +15,7 @@
 #include "tests/support/erofs_sample.h"
 #include "tests/support/eventually.h"
 #include "tests/support/kernel_leak_check.h"
+#include "tests/support/loop_mount.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -37,8 +38,24 @@ class LoopDeviceTest : public ::testing::Test {
     EXPECT_EQ(pread(fd.get(), block, sizeof block, 0), 4096);
     return block[0];
   }
+  static std::string Attribute(const LoopDevice& device, const std::string& name) {
+    return testing::ReadWholeFile("/sys/block/loop" + std::to_string(device.number()) + "/" + name);
+  }
+  // A file of a file system without direct I/O.
+  std::string FileWithoutDirectIo(const std::string& name, size_t size, char fill) {
+    const std::string mounted = directory_ / "ramfs";
+    if (ramfs_ == nullptr) {
+      std::filesystem::create_directory(mounted);
+      ramfs_ = std::make_unique<testing::TestMount>(
+          "ramfs", "none", mounted, std::vector<std::string>{}, testing::Access::kWrite);
+    }
+    testing::WriteWholeFile(mounted + "/" + name, std::string(size, fill));
+    return mounted + "/" + name;
+  }
+
   testing::TempDir directory_;
   testing::KernelLeakCheck leaks_{directory_.path()};
+  std::unique_ptr<testing::TestMount> ramfs_;
 };
 
 // What others do on a busy machine: take whatever device is free, and give it back at once.
@@ -163,6 +180,37 @@ TEST_F(LoopDeviceTest, AnotherSizeIsRefused) {
   EXPECT_THAT(ChangeBackingFile({device.number(), a}, File("b", 4096, 'b'), DirectIo::kPreferred),
               StatusIs(absl::StatusCode::kInternal, "LOOP_CHANGE_FD"));
   EXPECT_EQ(FirstByte(device), 'a');
+}
+
+TEST_F(LoopDeviceTest, RequiredDirectIoIsDoneInBlocksOfFourKiB) {
+  const std::string a = File("a", 8192, 'a');
+  ASSERT_OK_AND_ASSIGN(const LoopDevice device, LoopDevice::Attach(a, DirectIo::kRequired));
+  EXPECT_EQ(Attribute(device, "loop/dio"), "1\n");
+  EXPECT_EQ(Attribute(device, "queue/logical_block_size"), "4096\n");
+  EXPECT_EQ(Attribute(device, "ro"), "1\n");
+  EXPECT_OK(ChangeBackingFile({device.number(), a}, File("b", 8192, 'b'), DirectIo::kRequired));
+  EXPECT_EQ(Attribute(device, "loop/dio"), "1\n");
+  EXPECT_EQ(Attribute(device, "queue/logical_block_size"), "4096\n");
+}
+
+TEST_F(LoopDeviceTest, AFileWithoutDirectIoIsRefusedWhereItIsRequiredAndLeavesNoDevice) {
+  const std::string file = FileWithoutDirectIo("a", 8192, 'a');
+  {
+    ASSERT_OK_AND_ASSIGN(const LoopDevice device, LoopDevice::Attach(file, DirectIo::kPreferred));
+    ASSERT_EQ(Attribute(device, "loop/dio"), "0\n");
+    EXPECT_EQ(FirstByte(device), 'a');
+  }
+  EXPECT_THAT(LoopDevice::Attach(file, DirectIo::kRequired),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "does not do direct I/O"));
+}
+
+TEST_F(LoopDeviceTest, AChangeToAFileWithoutDirectIoIsToldWhereItIsRequired) {
+  const std::string a = File("a", 8192, 'a');
+  ASSERT_OK_AND_ASSIGN(const LoopDevice device, LoopDevice::Attach(a, DirectIo::kRequired));
+  EXPECT_THAT(ChangeBackingFile({device.number(), a}, FileWithoutDirectIo("b", 8192, 'b'),
+                                DirectIo::kRequired),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "does not do direct I/O"));
+  EXPECT_EQ(Attribute(device, "loop/dio"), "0\n");
 }
 
 TEST_F(LoopDeviceTest, MissingFileIsInternal) {

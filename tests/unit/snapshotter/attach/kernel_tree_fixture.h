@@ -66,6 +66,19 @@ class KernelTreeMounterTest : public ::testing::Test {
     }
     return "";
   }
+  // How the blobs' loop devices read their files: what /sys says, for each.
+  std::vector<std::string> BlobDevices() {
+    std::vector<std::string> devices;
+    const auto loops = ListLoopDevices();
+    for (const LoopBacking& loop : *loops) {
+      if (!loop.backing_path.starts_with(directory_.path())) continue;
+      if (loop.backing_path == sample_.metadata) continue;
+      const std::string device = "/sys/block/loop" + std::to_string(loop.number);
+      devices.push_back("direct " + ReadWholeFile(device + "/loop/dio") + "block " +
+                        ReadWholeFile(device + "/queue/logical_block_size"));
+    }
+    return devices;
+  }
   TreeSpec Spec() { return {sample_.metadata, tree_, {{kBlobId, sample_.blob_bytes()}}}; }
 
   TempDir directory_;

@@ -2,23 +2,29 @@
 #include "snapshotter/attach/kernel_tree_mounter.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 
 #include <future>
 
 #include "backend/base/failpoint.h"
 #include "backend/os/mount.h"
+#include "tests/support/loop_mount.h"
 #include "tests/support/processes.h"
 #include "tests/unit/snapshotter/attach/kernel_tree_fixture.h"
 
 namespace slacker {
 namespace {
 
+using ::testing::ElementsAre;
 using testing::FakeBlobSource;
 using testing::kBlobId;
 using testing::KernelTreeMounterTest;
 using testing::kFiles;
 using testing::Shell;
 using testing::StatusIs;
+
+// Of a blob's device: nothing buffered, which could end a short read with zeros.
+constexpr char kDirect[] = "direct 1\nblock 4096\n";
 
 TEST_F(KernelTreeMounterTest, AttachedTreeReadsAsItsSource) {
   ASSERT_OK(mounter_->Attach(Spec()));
@@ -39,8 +45,10 @@ TEST_F(KernelTreeMounterTest, AttachTwiceMountsOnce) {
 TEST_F(KernelTreeMounterTest, ASwitchedBlobIsReadFromItsCacheAndBack) {
   ASSERT_OK(mounter_->Attach(Spec()));
   EXPECT_EQ(ReadAhead(), "16\n");
+  EXPECT_THAT(BlobDevices(), ElementsAre(kDirect));
   MakeCache();
   ASSERT_OK(mounter_->Switch(Blob(BlobFile::kCache)));
+  EXPECT_THAT(BlobDevices(), ElementsAre(kDirect));
   ASSERT_OK(mounter_->SetLocal(tree_, true));
   EXPECT_EQ(ReadAhead(), "1024\n");
   ASSERT_OK_AND_ASSIGN(const BlobsInUse local, mounter_->FindBlobsInUse());
@@ -52,6 +60,7 @@ TEST_F(KernelTreeMounterTest, ASwitchedBlobIsReadFromItsCacheAndBack) {
   EXPECT_OK(mounter_->Switch(Blob(BlobFile::kCache))) << "a second time";
 
   ASSERT_OK(mounter_->Switch(Blob(BlobFile::kFuse)));
+  EXPECT_THAT(BlobDevices(), ElementsAre(kDirect));
   ASSERT_OK_AND_ASSIGN(const BlobsInUse back, mounter_->FindBlobsInUse());
   EXPECT_EQ(back.on_fuse, std::set<uint64_t>{kBlobId});
   EXPECT_TRUE(back.on_cache.empty());
@@ -94,6 +103,18 @@ TEST_F(KernelTreeMounterTest, ACacheOfAnotherSizeIsNotSwitchedTo) {
   ASSERT_OK(mounter_->Attach(Spec()));
   testing::WriteWholeFile(caches_ + "/1.data", std::string(4096, 'x'));
   EXPECT_THAT(mounter_->Switch(Blob(BlobFile::kCache)), StatusIs(absl::StatusCode::kInternal));
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+}
+
+TEST_F(KernelTreeMounterTest, ACacheWithoutDirectIoIsNotSwitchedTo) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  const testing::TestMount ramfs("ramfs", "none", caches_, {}, testing::Access::kWrite);
+  MakeCache();
+  EXPECT_THAT(mounter_->Switch(Blob(BlobFile::kCache)),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "cannot be read directly"));
+  EXPECT_THAT(BlobDevices(), ElementsAre(kDirect));
+  ASSERT_OK_AND_ASSIGN(const BlobsInUse blobs, mounter_->FindBlobsInUse());
+  EXPECT_EQ(blobs.on_fuse, std::set<uint64_t>{kBlobId});
   EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
 }
 
