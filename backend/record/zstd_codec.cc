@@ -50,15 +50,20 @@ bool CompressOrStore(std::string_view data, int level, std::string* out) {
   return compressed;
 }
 
-absl::Status DecompressExactly(std::string_view stored, size_t size, std::string* out) {
-  out->resize(size);
+absl::Status DecompressUpTo(std::string_view stored, size_t limit, std::string* out) {
+  out->resize(limit);
   const size_t result =
-      ZSTD_decompressDCtx(Decompressor(), out->data(), size, stored.data(), stored.size());
+      ZSTD_decompressDCtx(Decompressor(), out->data(), limit, stored.data(), stored.size());
   if (ZSTD_isError(result) != 0) {
     return DataLoss(std::string("zstd: ") + ZSTD_getErrorName(result));
   }
-  if (result != size) return DataLoss("zstd: fewer bytes than expected");
+  out->resize(result);
   return absl::OkStatus();
+}
+
+absl::Status DecompressExactly(std::string_view stored, size_t size, std::string* out) {
+  RETURN_IF_ERROR(DecompressUpTo(stored, size, out));
+  return out->size() == size ? absl::OkStatus() : DataLoss("zstd: fewer bytes than expected");
 }
 
 }  // namespace slacker

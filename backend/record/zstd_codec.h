@@ -19,5 +19,7 @@ bool CompressOrStore(std::string_view data, int level, std::string* out);
 // Decompresses one frame that must yield exactly `size` bytes, and hands them over in `out`.
 // Nothing beyond `size` bytes is ever allocated or written. DATA_LOSS otherwise.
 absl::Status DecompressExactly(std::string_view stored, size_t size, std::string* out);
+// The same for one that yields at most `limit` bytes; `out` is those that it yields.
+absl::Status DecompressUpTo(std::string_view stored, size_t limit, std::string* out);
 
 }  // namespace slacker

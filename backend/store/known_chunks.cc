@@ -22,7 +22,7 @@ struct KnownChunks::Loaded {
 
 KnownChunks::KnownChunks(Backend* backend, absl::flat_hash_set<std::string> condemned,
                          uint64_t max_loose_chunks)
-    : backend_(backend), condemned_(std::move(condemned)), max_loose_chunks_(max_loose_chunks) {}
+    : backend_(backend), max_loose_chunks_(max_loose_chunks), condemned_(std::move(condemned)) {}
 
 KnownChunks::~KnownChunks() = default;
 
@@ -31,7 +31,15 @@ void KnownChunks::Forget() {
   loaded_ = nullptr;
 }
 
+void KnownChunks::Renew(absl::flat_hash_set<std::string> condemned) {
+  MutexLock lock(&mutex_);
+  condemned_ = std::move(condemned);
+  loaded_ = nullptr;
+  pack_bytes_.clear();
+}
+
 bool KnownChunks::IsCondemned(const std::string& name) const {
+  MutexLock lock(&mutex_);
   return condemned_.contains(TrashName(name));
 }
 
@@ -60,6 +68,7 @@ absl::StatusOr<std::shared_ptr<const KnownChunks::Loaded>> KnownChunks::Load() {
     auto loaded = std::make_shared<Loaded>();
     bool too_many = false;
     for (const Digest& pack : catalog.loose) {
+      if (IsCondemned(PackName(pack))) continue;  // another pack may have what it has
       const std::string name = PackIndexName(pack);
       const auto bytes = backend_->ReadWhole(name, kMaxPackIndexBytes);
       if (absl::IsNotFound(bytes.status())) continue;  // removed meanwhile

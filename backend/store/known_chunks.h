@@ -50,6 +50,9 @@ class KnownChunks {
 
   // Frees what was read; a question reads it again.
   void Forget();
+  // The same, for what maintenance has condemned, moved and removed until now. REQUIRES: no question is
+  // under way.
+  void Renew(absl::flat_hash_set<std::string> condemned);
 
   // Whether a pack is there with at least so many bytes, and not condemned: what a look at it can
   // tell. Each pack is looked at once.
@@ -67,10 +70,10 @@ class KnownChunks {
   void WarnOnce(const std::string& index, const absl::Status& status);
 
   Backend* const backend_;
-  const absl::flat_hash_set<std::string> condemned_;
   const uint64_t max_loose_chunks_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar changed_;
+  absl::flat_hash_set<std::string> condemned_ ABSL_GUARDED_BY(mutex_);
   bool loading_ ABSL_GUARDED_BY(mutex_) = false;
   // Shared with the questions under way: a merge by somebody else makes us load again.
   std::shared_ptr<const Loaded> loaded_ ABSL_GUARDED_BY(mutex_);

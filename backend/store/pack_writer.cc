@@ -57,6 +57,14 @@ PackWriter::PackWriter(Backend* backend, KnownChunks* known, const StoreWriter::
 }
 
 absl::Status PackWriter::Add(const Digest& digest, std::string_view content) {
+  return Add(digest, content, false);
+}
+
+absl::Status PackWriter::AddAgain(const Digest& digest, std::string_view content) {
+  return Add(digest, content, true);
+}
+
+absl::Status PackWriter::Add(const Digest& digest, std::string_view content, bool again) {
   if (content.empty() || content.size() > kMaxChunkSize) {
     return InvalidArgument("chunk of " + std::to_string(content.size()) + " bytes");
   }
@@ -65,7 +73,7 @@ absl::Status PackWriter::Add(const Digest& digest, std::string_view content) {
     MutexLock lock(&mutex_);
     while (queued_bytes_ > kMaxQueuedBytes && failure_.ok()) changed_.Wait(&mutex_);
     RETURN_IF_ERROR(failure_);
-    if (!added_.Insert(digest)) return absl::OkStatus();
+    if (!added_.Insert(digest) && !again) return absl::OkStatus();
     queued_bytes_ += content.size() + kQueuedOverhead;
     number = first_slot_ + slots_.size();
     Slot& slot = slots_.emplace_back();
@@ -116,14 +124,7 @@ void PackWriter::Drain() {
 }
 
 void PackWriter::Place(Slot slot) {
-  if (slot.known.has_value()) {
-    const auto [number, is_new] =
-        numbers_.try_emplace(slot.known->pack, static_cast<uint32_t>(packs_.size()));
-    if (is_new) packs_.push_back(slot.known->pack);
-    added_.SetLocation(slot.digest, {number->second, slot.known->offset, slot.known->stored_bytes,
-                                     slot.known->compressed});
-    return;
-  }
+  if (slot.known.has_value()) return SetPlaceLocked(slot.digest, *slot.known);
   const PackedChunk chunk{.digest = slot.digest,
                           .offset = open_.bytes.size(),
                           .stored_bytes = static_cast<uint32_t>(slot.stored.size()),
@@ -133,6 +134,18 @@ void PackWriter::Place(Slot slot) {
                      {open_.number, chunk.offset, chunk.stored_bytes, chunk.compressed});
   open_.bytes += slot.stored;
   open_.chunks.push_back(chunk);
+}
+
+void PackWriter::SetPlace(const Digest& digest, const KnownChunk& place) {
+  MutexLock lock(&mutex_);
+  SetPlaceLocked(digest, place);
+}
+
+void PackWriter::SetPlaceLocked(const Digest& digest, const KnownChunk& place) {
+  const auto [number, is_new] =
+      numbers_.try_emplace(place.pack, static_cast<uint32_t>(packs_.size()));
+  if (is_new) packs_.push_back(place.pack);
+  added_.SetLocation(digest, {number->second, place.offset, place.stored_bytes, place.compressed});
 }
 
 bool PackWriter::IsFull() const {

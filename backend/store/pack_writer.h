@@ -41,6 +41,11 @@ class PackWriter {
   // whether the store has the chunk, come back from any later call.
   absl::Status Add(const Digest& digest, std::string_view content);
 
+  // The same for a chunk that was added before, but must not be relied on where it is.
+  absl::Status AddAgain(const Digest& digest, std::string_view content);
+  // Of a chunk that was added before: it is to be relied on there instead.
+  void SetPlace(const Digest& digest, const KnownChunk& place);
+
   // Waits until everything added is in the store, durably. The packs of failed writes are not.
   absl::Status Flush();
 
@@ -69,6 +74,9 @@ class PackWriter {
     std::string stored;
   };
 
+  absl::Status Add(const Digest& digest, std::string_view content, bool again);
+  void SetPlaceLocked(const Digest& digest, const KnownChunk& place)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Asks the store, or compresses.
   void Prepare(uint64_t number, const Digest& digest, const std::string& content);
   // Moves what is ready to its place, and writes what is full; releases the lock meanwhile.

@@ -194,8 +194,8 @@ class StoreWriter {
 
   // Writes the record, its tar part and its locations, without ever having a whole object in
   // memory; every chunk of it must have been added (INTERNAL). Returns the record's name. Chunks
-  // reach the store before the record that needs them. ABORTED: maintenance is removing chunks that the
-  // store had, and they are nowhere else; another StoreWriter stores them anew.
+  // reach the store before the record that needs them. Those that maintenance is removing are copied
+  // while they are there. ABORTED: they are nowhere any more; another StoreWriter stores them anew.
   virtual absl::StatusOr<Digest> AddLayer(const LayerTables& layer) = 0;
 
   // Frees what chunks and layers took. REQUIRES: none of either is added from now on.

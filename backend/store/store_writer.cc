@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
@@ -19,6 +18,7 @@
 #include "backend/store/object_stream.h"
 #include "backend/store/pack_writer.h"
 #include "backend/store/references.h"
+#include "backend/store/rescue.h"
 #include "backend/store/reserve.h"
 #include "backend/store/store.h"
 
@@ -77,8 +77,6 @@ class Writer final : public StoreWriter {
   absl::Status WriteGrant(const Grant& grant);
   // Keeps maintenance from removing a layer that is about to be written, and what its locations lead to.
   absl::Status DeclareLayer(const Digest& record, const Locations& locations);
-  // Of chunks in packs that maintenance is removing: where else they are. ABORTED: nowhere.
-  absl::Status Relocate(const PagedBytes& digests, Locations* locations);
   // Keeps maintenance from removing what the manifests are going to lead to (references.h).
   absl::Status DeclareImage(const std::vector<ManifestLayer>& layers);
 
@@ -137,7 +135,9 @@ absl::StatusOr<Digest> Writer::AddLayer(const LayerTables& layer) {
   absl::Status reliable = DeclareLayer(record, locations);
   // Each time fewer packs are left that maintenance could take.
   for (int moves = 0; absl::IsAborted(reliable) && moves < kMaxMoves; ++moves) {
-    RETURN_IF_ERROR(Relocate(layer.digests, &locations));
+    RETURN_IF_ERROR(
+        RescueChunks(*backend_, intent_->gone(), layer.digests, locations, &known_, &packs_));
+    ASSIGN_OR_RETURN(locations, packs_.Locate(layer.digests));
     reliable = DeclareLayer(record, locations);
   }
   RETURN_IF_ERROR(reliable);
@@ -168,35 +168,6 @@ absl::Status Writer::DeclareLayer(const Digest& record, const Locations& locatio
   }
   RETURN_IF_ERROR(intent_->Declare(relied_on));
   return intent_->CheckPacks();
-}
-
-absl::Status Writer::Relocate(const PagedBytes& digests, Locations* locations) {
-  std::set<std::string> gone;
-  for (const Digest& pack : intent_->gone()) gone.insert(PackName(pack));
-  ASSIGN_OR_RETURN(auto condemned, CondemnedNames(*backend_));
-  KnownChunks known(backend_.get(), std::move(condemned));
-  Locations moved;
-  absl::flat_hash_map<std::string, uint32_t> numbers;
-  PagedBytesReader rows(digests);
-  for (ChunkLocation at : locations->chunks) {
-    const Digest digest = Decoder(rows.Next(sizeof(Digest::bytes))).Hash();
-    std::string pack = locations->packs[at.pack];
-    if (gone.contains(pack)) {
-      ASSIGN_OR_RETURN(const auto found, known.Find(digest));
-      if (!found.has_value()) {
-        return Aborted("maintenance of the store is removing " + pack + ", which a chunk is in");
-      }
-      pack = PackName(found->pack);
-      at = {0, found->offset, found->stored_bytes, found->compressed};
-    }
-    const auto [number, is_new] =
-        numbers.try_emplace(pack, static_cast<uint32_t>(moved.packs.size()));
-    if (is_new) moved.packs.push_back(pack);
-    at.pack = number->second;
-    moved.chunks.push_back(at);
-  }
-  *locations = std::move(moved);
-  return absl::OkStatus();
 }
 
 absl::Status Writer::DeclareImage(const std::vector<ManifestLayer>& layers) {

@@ -43,7 +43,7 @@ std::vector<std::string> PackNames(Backend& backend) {
 class StoreWriterTest : public ::testing::Test {
  protected:
   const std::shared_ptr<FakeBackend> backend_ = std::make_shared<FakeBackend>();
-  const std::vector<SampleLayer> samples_ = {MakeSampleLayer(1), MakeSampleLayer(2)};
+  std::vector<SampleLayer> samples_ = {MakeSampleLayer(1), MakeSampleLayer(2)};
 };
 
 TEST_F(StoreWriterTest, PublishedImageReadsBack) {
@@ -211,6 +211,68 @@ TEST_F(StoreWriterTest, APackThatGoesBetweenItsLayerAndTheCommitKeepsTheImageFro
                                       SampleImage(), ""),
               StatusIs(absl::StatusCode::kAborted));
   EXPECT_TRUE(backend_->List("manifests/").value().empty());
+}
+
+class CondemnedPackTest : public StoreWriterTest {
+ protected:
+  // A publication of what the store has, whose only pack has gone into the trash meanwhile.
+  void SetUp() override {
+    ASSERT_OK(PublishSamples(backend_, {samples_[0]}));
+    pack_ = PackNames(*backend_).front();
+    ASSERT_OK_AND_ASSIGN(writer_, StoreWriter::Open(backend_, {}));
+    for (size_t i = 0; i < samples_[0].chunks.size(); ++i) {
+      ASSERT_OK(writer_->AddChunk(samples_[0].layer.chunks[i].digest, samples_[0].chunks[i]));
+    }
+    // What was added has been found in the store: nothing of it is written.
+    ASSERT_OK(AddSample(*writer_, samples_[1]));
+    ASSERT_OK(backend_->Put(TrashName(pack_), ""));
+  }
+  absl::StatusOr<Digest> AddLayer() {
+    ASSIGN_OR_RETURN(const LayerTables tables, testing::EncodeTables(samples_[0].layer));
+    return writer_->AddLayer(tables);
+  }
+
+  std::string pack_;
+  std::unique_ptr<StoreWriter> writer_;
+};
+
+// The copy would have the very bytes of the condemned pack, and so its name.
+TEST_F(CondemnedPackTest, WhatItHasIsStoredOnceMoreUnderAnotherName) {
+  const uint64_t before = writer_->stored_bytes();
+  ASSERT_OK_AND_ASSIGN(const Digest record, AddLayer());
+  EXPECT_GT(writer_->stored_bytes(), before);
+  const StoreReader reader(backend_);
+  ASSERT_OK_AND_ASSIGN(const Locations locations,
+                       reader.ReadLocations(record, samples_[0].chunks.size()));
+  EXPECT_THAT(locations.packs, ::testing::SizeIs(1));
+  EXPECT_NE(locations.packs.front(), pack_);
+  ASSERT_OK(backend_->Remove(pack_));
+  ASSERT_OK(writer_->CommitManifests({{samples_[0].layer.diff_id, record}}, SamplePlatform(),
+                                     SampleImage(), ""));
+  EXPECT_OK(CheckSamples(backend_, {samples_[0]}));
+}
+
+TEST_F(CondemnedPackTest, TheNextLayerWithTheSameChunksFindsTheCopy) {
+  ASSERT_OK(AddLayer());
+  const size_t packs = PackNames(*backend_).size();
+  samples_[0].layer.diff_id = Sha256::Of("another layer of the same files");
+  ASSERT_OK_AND_ASSIGN(const Digest record, AddLayer());
+  EXPECT_THAT(PackNames(*backend_), ::testing::SizeIs(packs));
+  ASSERT_OK(backend_->Remove(pack_));
+  ASSERT_OK(writer_->CommitManifests({{samples_[0].layer.diff_id, record}}, SamplePlatform(),
+                                     SampleImage(), ""));
+  EXPECT_OK(CheckSamples(backend_, {samples_[0]}));
+}
+
+TEST_F(CondemnedPackTest, WhatIsDamagedThereIsNotCopied) {
+  ASSERT_OK_AND_ASSIGN(std::string bytes, backend_->ReadWhole(pack_, 64 << 20));
+  for (const bool cut : {false, true}) {
+    if (cut) bytes.resize(bytes.size() / 2);
+    bytes[bytes.size() / 2 - 1] ^= 1;
+    ASSERT_OK(backend_->Replace(pack_, bytes));
+    EXPECT_THAT(AddLayer(), StatusIs(absl::StatusCode::kAborted));
+  }
+  EXPECT_THAT(backend_->List("records/").value(), ::testing::SizeIs(2));  // those of before
 }
 
 TEST_F(StoreWriterTest, NothingIsVisibleBeforeCommitManifests) {

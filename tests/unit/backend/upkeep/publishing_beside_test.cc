@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
+#include <map>
 
 #include "backend/publish/verifier.h"
 #include "backend/store/names.h"
@@ -21,21 +23,52 @@ using ::testing::Not;
 using testing::PublishLayout;
 using testing::StagedBackend;
 
+// Counts how often each blob of an image was opened.
+class CountingSource final : public ImageSource {
+ public:
+  explicit CountingSource(std::unique_ptr<ImageSource> inner) : inner_(std::move(inner)) {}
+  int most_opened() const {
+    int most = 0;
+    for (const auto& [blob, times] : opened_) most = std::max(most, times);
+    return most;
+  }
+
+  std::string Name() const override { return inner_->Name(); }
+  absl::StatusOr<Document> Root() override { return inner_->Root(); }
+  absl::StatusOr<Document> ReadManifest(const Descriptor& descriptor) override {
+    return inner_->ReadManifest(descriptor);
+  }
+  absl::StatusOr<std::string> ReadConfig(const Descriptor& descriptor) override {
+    return inner_->ReadConfig(descriptor);
+  }
+  absl::StatusOr<std::unique_ptr<ByteSource>> OpenBlob(const Descriptor& descriptor) override {
+    ++opened_[descriptor.digest];
+    return inner_->OpenBlob(descriptor);
+  }
+
+ private:
+  const std::unique_ptr<ImageSource> inner_;
+  std::map<Digest, int> opened_;
+};
+
 // Two images with much in common, so that there is something to be found in the store, and moved.
 class PublishingBesideTest : public ::testing::Test {
  protected:
   PublishingBesideTest() {
     const testing::ImageLayer base = testing::GzipLayer(
         testing::TarBuilder().File("base", testing::RandomBytes(200'000, 1)).End());
-    const auto top = [](const char* name) {
+    const std::string rest = testing::RandomBytes(100'000, 3);
+    const auto top = [&rest](const char* name) {
       return testing::GzipLayer(testing::TarBuilder()
                                     .File("same", testing::RandomBytes(300'000, 2))
+                                    .File("rest", rest)
                                     .File(name, name)
                                     .End());
     };
     layout_.AddImage({base, top("one")}, "one");
     layout_.AddImage({base, top("two")}, "two");
     layout_.AddImage({base}, "base");
+    layout_.AddImage({testing::GzipLayer(testing::TarBuilder().File("rest", rest).End())}, "rest");
   }
 
   // Publishes "one" once for each of its calls, with `beside` right before that call.
@@ -106,6 +139,57 @@ TEST_F(PublishingBesideTest, ACollectionThatRemovesLayersAndChunksThatItHasFound
         EXPECT_OK(CollectGarbage(store, {.grace_seconds = 0}).status());
       });
 }
+
+// What the publication has found goes into the trash, and stays there for the grace: whenever that
+// happens, no layer is read twice for it, and what it had is stored once more.
+class PublishingBesideCondemningTest : public PublishingBesideTest,
+                                       public ::testing::WithParamInterface<bool> {
+ protected:
+  // A pack of which little is in use is taken by compaction, one of which nothing is by a collection.
+  static bool ByCompaction() { return GetParam(); }
+  static absl::Status Condemn(StagedBackend& store) {
+    return ByCompaction() ? Compact(store, {}).status() : CollectGarbage(store, {}).status();
+  }
+};
+
+TEST_P(PublishingBesideCondemningTest, NoLayerIsReadASecondTime) {
+  uint64_t undisturbed_bytes = 0;
+  int rescues = 0;
+  bool more = true;
+  for (uint64_t n = 0; more; ++n) {
+    SCOPED_TRACE(n);
+    const auto store = std::make_shared<StagedBackend>();
+    MustPublish(store, "two");
+    // The chunks of its layers are found from now on, the layers are not.
+    ASSERT_OK_AND_ASSIGN(const auto images, ListImages(*store));
+    if (ByCompaction()) MustPublish(store, "rest");
+    ASSERT_OK(RemoveImages(*store, images, {images.front().chain_id}).status());
+    store->Advance(2 * kDaySeconds);
+    more = n == 0;
+    store->SetHook([&](uint64_t call) {
+      if (call != n) return;
+      more = true;
+      EXPECT_OK(Condemn(*store));
+    });
+    CountingSource source(OpenLayoutSource(layout_.directory(), "one").value());
+    PublishOptions options;
+    options.platform = testing::kTestPlatform;
+    ASSERT_OK_AND_ASSIGN(const PublishedImage published, Publish(source, store, options, nullptr));
+    store->SetHook(nullptr);
+    EXPECT_EQ(source.most_opened(), 1);
+    if (n == 0) undisturbed_bytes = published.totals.stored_bytes;
+    // The file that the upper layers of both images have.
+    if (published.totals.stored_bytes > undisturbed_bytes + 250'000) ++rescues;
+    ExpectSound(store);
+    for (int i = 0; i < 2; ++i) EXPECT_OK(CollectGarbage(*store, {.grace_seconds = 0}));
+    ExpectSound(store);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(rescues, 0);  // or the test has not met what it is about
+}
+
+INSTANTIATE_TEST_SUITE_P(By, PublishingBesideCondemningTest, ::testing::Bool(),
+                         [](const auto& test) { return test.param ? "Compaction" : "Collection"; });
 
 // Something is always being removed: it ends all the same, and says so.
 TEST_F(PublishingBesideTest, CollectionsWithoutEndEndAPublicationThatLeavesNoIntent) {
