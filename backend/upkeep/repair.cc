@@ -256,17 +256,29 @@ absl::Status Repairer::RebuildLocations(const Digest& record) {
   if (IsDamaged(object.status())) return absl::OkStatus();  // without it nobody reads them
   RETURN_IF_ERROR(object.status());
   std::set<Digest> gone;
-  absl::Status made = MakeLocations(record, object->layer.chunks, &gone);
-  // A collection is removing a pack: each time there is one less to look in.
-  for (size_t before = 0; absl::IsAborted(made) && gone.size() > before;) {
-    before = gone.size();
-    made = MakeLocations(record, object->layer.chunks, &gone);
+  bool replaced = false;
+  for (;;) {
+    const size_t gone_before = gone.size();
+    const auto made = MakeLocations(record, object->layer.chunks, &gone);
+    // A collection is removing a pack: each time there is one less to look in.
+    if (absl::IsAborted(made.status()) && gone.size() > gone_before) continue;
+    RETURN_IF_ERROR(made.status());
+    replaced |= made->replaced;
+    // Those that were replaced may have been a publisher's, who knew more. What its chunks are in was there,
+    // with the indexes, before its locations: a look from now on finds it.
+    if (made->replaced && made->lost > 0) continue;
+    if (!replaced) return absl::OkStatus();
+    const std::string lost = std::to_string(made->lost) + " chunks are lost";
+    Note(LocationsName(record),
+         std::string(kMadeAnew) +
+             (made->lost == 0 ? "" : "; " + lost + ": publish its images again"));
+    return absl::OkStatus();
   }
-  return made;
 }
 
-absl::Status Repairer::MakeLocations(const Digest& record, const TableVector<Chunk>& chunks,
-                                     std::set<Digest>* gone) {
+absl::StatusOr<Repairer::Made> Repairer::MakeLocations(const Digest& record,
+                                                       const TableVector<Chunk>& chunks,
+                                                       std::set<Digest>* gone) {
   const std::string name = LocationsName(record);
   const auto before = backend_->ReadWhole(name, kMaxLocationsBytes);
   if (!before.ok() && !IsDamaged(before.status())) return before.status();
@@ -291,7 +303,7 @@ absl::Status Repairer::MakeLocations(const Digest& record, const TableVector<Chu
                                      : ChunkLocation{number->second, 8, chunk.size_bytes, false});
   }
   ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(locations, record));
-  if (before.ok() && *before == bytes) return absl::OkStatus();
+  if (before.ok() && *before == bytes) return Made{false, lost};
   Intent intent(backend_.get());
   RETURN_IF_ERROR(intent.Declare(relied_on));
   // Also from a collection that has died: there may be no other copy.
@@ -305,15 +317,11 @@ absl::Status Repairer::MakeLocations(const Digest& record, const TableVector<Chu
   if (!now.ok() && !IsDamaged(now.status())) return now.status();
   if (before.ok() != now.ok() || (now.ok() && *now != *before)) {
     met_others_ = true;  // a publisher has mended them, or compaction has moved what they lead to
-    return absl::OkStatus();
+    return Made{false, 0};
   }
   RETURN_IF_ERROR(backend_->Replace(name, bytes));
   SLACKER_FAILPOINT("fsck.locations_replaced");
-  Note(name,
-       std::string(kMadeAnew) + (lost == 0 ? ""
-                                           : "; " + std::to_string(lost) +
-                                                 " chunks are lost: publish its images again"));
-  return absl::OkStatus();
+  return Made{true, lost};
 }
 
 absl::Status Repairer::RebuildPackIndex(const Digest& pack) {

@@ -47,9 +47,15 @@ class Repairer {
   absl::StatusOr<bool> RestoreManifest(const std::string& place, const std::string& image);
   // Locations that lead to sound chunks only, or nowhere.
   absl::Status RebuildLocations(const Digest& record);
-  // ABORTED: a collection is removing packs that had the chunks; they are added to `gone`.
-  absl::Status MakeLocations(const Digest& record, const TableVector<Chunk>& chunks,
-                             std::set<Digest>* gone);
+  // One turn. Nothing is replaced where there is nothing to mend, or others have just written. No backend
+  // can compare and replace in one step: what others write right before us is replaced. ABORTED: a
+  // collection is removing packs that had the chunks; they are added to `gone`.
+  struct Made {
+    bool replaced = false;
+    uint64_t lost = 0;  // chunks that the locations lead nowhere for
+  };
+  absl::StatusOr<Made> MakeLocations(const Digest& record, const TableVector<Chunk>& chunks,
+                                     std::set<Digest>* gone);
   // Sound copies: in packs that are condemned only when there is no other, in those that are `gone`
   // never.
   absl::StatusOr<Found> PlacesOf(const Digest& record, const TableVector<Chunk>& chunks,

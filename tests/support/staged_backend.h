@@ -30,6 +30,10 @@ class StagedBackend final : public Backend {
     calls_ = 0;
   }
   uint64_t calls() const { return calls_; }
+  // Called before each Replace, in the place of the hook.
+  void SetBeforeReplace(std::function<void(std::string_view name)> before) {
+    before_replace_ = std::move(before);
+  }
   // Called before each Move; true: it is carried out, and its answer lost.
   void SetBeforeMove(std::function<bool(std::string_view from, std::string_view to)> before) {
     before_move_ = std::move(before);
@@ -57,7 +61,12 @@ class StagedBackend final : public Backend {
     return std::make_unique<Writer>(this, std::string(name), *std::move(writer));
   }
   absl::Status Replace(std::string_view name, std::string_view content) override {
-    Pass();
+    const auto before = before_replace_;  // which may set another one
+    if (before) {
+      before(name);
+    } else {
+      Pass();
+    }
     const absl::Status status = memory_.Replace(name, content);
     if (status.ok()) Note(std::string(name));
     return status;
@@ -114,6 +123,7 @@ class StagedBackend final : public Backend {
 
   std::function<void(uint64_t)> hook_;
   std::function<bool(std::string_view, std::string_view)> before_move_;
+  std::function<void(std::string_view)> before_replace_;
   std::atomic<bool> in_hook_ = false;
   std::atomic<uint64_t> calls_ = 0;
   std::atomic<int64_t> now_ = 1'700'000'000;

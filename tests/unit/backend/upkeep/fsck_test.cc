@@ -25,6 +25,7 @@ namespace slacker {
 namespace {
 
 using testing::FaultyBackend;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
@@ -333,6 +334,32 @@ TEST_F(FsckTest, LocationsThatAPublisherHasMadeMeanwhileAreNotReplacedByThoseOfA
   store_->SetHook(nullptr);
   EXPECT_TRUE(published);
   EXPECT_THAT(report.verified.damages, IsEmpty());
+}
+
+// Between its last look at them and its own writing nothing can be seen: it looks again afterwards.
+TEST_F(FsckTest, LocationsThatAPublisherWritesRightBeforeThoseOfARepairAreNotLost) {
+  for (const auto& [name, content] : sound_) {
+    const ObjectKind kind = IdentifyObject(name).kind;
+    if (kind == ObjectKind::kPack || kind == ObjectKind::kPackIndex) {
+      ASSERT_OK(store_->Remove(name));
+    }
+  }
+  int publications = 0;
+  store_->SetBeforeReplace([&](std::string_view name) {
+    if (!name.starts_with(kLocationsPrefix)) return;
+    store_->SetBeforeReplace(nullptr);
+    ++publications;
+    EXPECT_OK(testing::PublishLayout(layout_, store_));
+    EXPECT_THAT(VerifyChain(store_, image_.chain_id)->damages, IsEmpty());
+  });
+  const FsckReport report = Check(/*repair=*/true);
+  store_->SetBeforeReplace(nullptr);
+  EXPECT_EQ(publications, 1);
+  EXPECT_THAT(report.verified.damages, IsEmpty());
+  for (const Damage& repaired : report.repaired) {
+    EXPECT_THAT(repaired.what, Not(HasSubstr("lost"))) << repaired.object;
+  }
+  EXPECT_THAT(VerifyChain(store_, image_.chain_id)->damages, IsEmpty());
 }
 
 TEST_F(FsckTest, WhatWasPublishedInTheSecondInWhichARepairBeganStays) {
