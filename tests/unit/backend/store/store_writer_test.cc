@@ -1,14 +1,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "backend/loopback/loopback_backend.h"
 #include "backend/store/names.h"
+#include "backend/store/pack_index.h"
 #include "backend/store/store.h"
 #include "tests/support/fake_backend.h"
 #include "tests/support/faulty_backend.h"
@@ -152,6 +155,45 @@ TEST_F(StoreWriterTest, FullPackIsFollowedByAnother) {
   ASSERT_OK(PublishSamples(backend_, samples_, options));
   EXPECT_GT(PackNames(*backend_).size(), 4u);
   EXPECT_OK(CheckSamples(backend_, samples_));
+}
+
+// What the index of the only pack says of a chunk.
+std::optional<PackedChunk> InOnlyPack(Backend& backend, std::string_view content) {
+  const std::vector<std::string> packs = PackNames(backend);
+  if (packs.size() != 1) return std::nullopt;
+  const auto bytes = backend.ReadWhole(packs[0] + ".idx", 1 << 20);
+  const auto index = DecodePackIndex(*bytes, *ParsePackName(packs[0]));
+  for (const PackedChunk& chunk : index->chunks) {
+    if (chunk.digest == Sha256::Of(content)) return chunk;
+  }
+  return std::nullopt;
+}
+
+TEST_F(StoreWriterTest, WhatDoesNotCompressIsStoredPlainAndAHigherLevelStoresTheRestSmaller) {
+  std::string text;  // words in an order that each level finds more in
+  for (uint32_t i = 0; text.size() < kMinChunkSize - 16; ++i) {
+    text += "word " + std::to_string(i * i % 997) + " ";
+  }
+  SampleLayer sample = samples_[0];
+  AddSampleFile(&sample, 0, "text", text);
+  const std::string noise = *std::find_if(sample.chunks.begin(), sample.chunks.end(),
+                                          [](const std::string& c) { return c.size() > 2000; });
+  std::map<int, uint32_t> stored;
+  for (const int level : {1, 19}) {
+    const auto backend = std::make_shared<FakeBackend>();
+    StoreWriter::Options options;
+    options.zstd_level = level;
+    ASSERT_OK(PublishSamples(backend, {sample}, options));
+    const auto plain = InOnlyPack(*backend, noise), packed = InOnlyPack(*backend, text);
+    ASSERT_TRUE(plain.has_value() && packed.has_value());
+    EXPECT_FALSE(plain->compressed);
+    EXPECT_EQ(plain->stored_bytes, noise.size());
+    EXPECT_TRUE(packed->compressed);
+    EXPECT_LT(packed->stored_bytes, text.size());
+    stored[level] = packed->stored_bytes;
+    EXPECT_OK(CheckSamples(backend, {sample}));
+  }
+  EXPECT_LT(stored[19], stored[1]);
 }
 
 TEST_F(StoreWriterTest, RecordIsFoundThroughAnyChainThatEndsInIt) {
