@@ -11,6 +11,8 @@
 namespace slacker {
 namespace {
 
+constexpr std::chrono::milliseconds kSlice{100};
+
 int64_t WallSeconds(const Clock& clock) { return clock.WallNanos() / 1'000'000'000; }
 
 std::string NewClaim(const std::string& claimant, const Clock& clock) {
@@ -33,7 +35,10 @@ RequestClaimHolder::RequestClaimHolder(std::shared_ptr<Backend> backend, std::st
       name_(std::move(name)),
       claimant_(std::move(claimant)),
       clock_(clock),
-      renewed_(clock->Monotonic()) {}
+      renewed_(clock->Monotonic()),
+      thread_([this] { Run(); }) {}
+
+RequestClaimHolder::~RequestClaimHolder() { EndThread(); }
 
 absl::StatusOr<std::unique_ptr<RequestClaimHolder>> RequestClaimHolder::Take(
     std::shared_ptr<Backend> backend, const std::string& request_name, const std::string& claimant,
@@ -60,13 +65,49 @@ absl::StatusOr<std::unique_ptr<RequestClaimHolder>> RequestClaimHolder::Take(
   return nullptr;
 }
 
-void RequestClaimHolder::Renew() {
-  const auto now = clock_->Monotonic();
-  if (now - renewed_ < std::chrono::seconds(kRenewSeconds)) return;
-  renewed_ = now;
-  (void)backend_->Replace(name_, NewClaim(claimant_, *clock_));  // see the header
+void RequestClaimHolder::Run() {
+  for (;;) {
+    {
+      MutexLock lock(&mutex_);
+      while (!ended_ && clock_->Monotonic() - renewed_ < std::chrono::seconds(kRenewSeconds)) {
+        (void)changed_.WaitFor(&mutex_, kSlice);  // the loop looks at the clock itself
+      }
+      if (ended_) return;
+    }
+    renewed_ = clock_->Monotonic();
+    if (!Renew()) return;
+  }
 }
 
-absl::Status RequestClaimHolder::Release() { return backend_->Remove(name_); }
+bool RequestClaimHolder::Renew() {
+  const absl::StatusOr<bool> ours = IsOurs();
+  if (!ours.ok()) return true;  // next time: see the header
+  if (!*ours) return false;
+  (void)backend_->Replace(name_, NewClaim(claimant_, *clock_));
+  return true;
+}
+
+absl::StatusOr<bool> RequestClaimHolder::IsOurs() {
+  const absl::StatusOr<std::string> bytes = backend_->ReadWhole(name_, kMaxRequestBytes);
+  if (absl::IsNotFound(bytes.status()) || absl::IsResourceExhausted(bytes.status())) return false;
+  RETURN_IF_ERROR(bytes.status());
+  const absl::StatusOr<RequestClaim> claim = DecodeRequestClaim(*bytes);
+  return claim.ok() && claim->claimant == claimant_;
+}
+
+absl::Status RequestClaimHolder::Release() {
+  EndThread();
+  ASSIGN_OR_RETURN(const bool ours, IsOurs());
+  return ours ? backend_->Remove(name_) : absl::OkStatus();
+}
+
+void RequestClaimHolder::EndThread() {
+  {
+    MutexLock lock(&mutex_);
+    ended_ = true;
+    changed_.SignalAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
 
 }  // namespace slacker

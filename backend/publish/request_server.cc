@@ -39,15 +39,14 @@ absl::Status RequestServer::Serve(const StoredRequest& stored) {
       const std::unique_ptr<RequestClaimHolder> claim,
       RequestClaimHolder::Take(options_.requests, stored.name, claimant_, options_.clock));
   if (claim == nullptr) return absl::OkStatus();
-  const absl::StatusOr<ServedRequest> done = PublishAsRequested(*stored.request, claim.get());
+  const absl::StatusOr<ServedRequest> done = PublishAsRequested(*stored.request);
   RETURN_IF_ERROR(done.ok() ? Forget(stored) : RecordFailure(stored, done.status()));
   RETURN_IF_ERROR(claim->Release());
   options_.on_result(stored, done);
   return absl::OkStatus();
 }
 
-absl::StatusOr<ServedRequest> RequestServer::PublishAsRequested(const PublishRequest& request,
-                                                                RequestClaimHolder* claim) {
+absl::StatusOr<ServedRequest> RequestServer::PublishAsRequested(const PublishRequest& request) {
   ASSIGN_OR_RETURN(const bool published, IsPublished(request));
   if (published) return ServedRequest::kWasThere;
   ASSIGN_OR_RETURN(const std::unique_ptr<ImageSource> source, options_.open(request));
@@ -58,9 +57,7 @@ absl::StatusOr<ServedRequest> RequestServer::PublishAsRequested(const PublishReq
   PublishOptions options = options_.publish;
   options.platform = request.platform;
   options.name = "docker://" + request.reference;
-  ASSIGN_OR_RETURN(const PublishedImage done,
-                   Publish(*source, options_.store, options,
-                           [claim](const PublishProgress&) { claim->Renew(); }));
+  ASSIGN_OR_RETURN(const PublishedImage done, Publish(*source, options_.store, options, nullptr));
   if (done.entry.chain_id != request.chain_id) {
     return FailedPrecondition(request.reference + " has become another image meanwhile");
   }

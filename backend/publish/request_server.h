@@ -57,8 +57,7 @@ class RequestServer {
 
  private:
   absl::Status Serve(const StoredRequest& stored);
-  absl::StatusOr<ServedRequest> PublishAsRequested(const PublishRequest& request,
-                                                   RequestClaimHolder* claim);
+  absl::StatusOr<ServedRequest> PublishAsRequested(const PublishRequest& request);
   absl::StatusOr<bool> IsPublished(const PublishRequest& request) const;
   absl::Status RecordFailure(const StoredRequest& stored, const absl::Status& why);
   absl::Status Forget(const StoredRequest& stored);

@@ -6,7 +6,10 @@
 #include <thread>
 
 #include "backend/base/status.h"
+#include "tests/support/eventually.h"
+#include "tests/support/fake_backend.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/faulty_backend.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
 
@@ -225,12 +228,38 @@ TEST_F(RequestServerTest, ManyServersAtOncePullAnImageOnce) {
   EXPECT_OK(StoreReader(store_).ReadManifest(chain));
 }
 
+// As a registry does that stalls, or asks to be left alone for a minute: nothing is heard of it.
+TEST_F(RequestServerTest, AnImageWhoseSourceKeepsSilentIsPulledOnceAllTheSame) {
+  const Digest chain = layout_.AddImage(testing::SampleLayers(), "v1").chain_id;
+  ASSERT_OK(WriteRequest(*store_, Request(chain)));
+  const std::string claim = RequestClaimName(OnlyRequest().name);
+  std::atomic<int> pulls = 0;
+  auto options = Options();
+  options.open = [&](const PublishRequest&) -> absl::StatusOr<std::unique_ptr<ImageSource>> {
+    if (++pulls > 1) return OpenLayoutSource(layout_.directory(), "v1");
+    for (int i = 0; i < 3; ++i) {
+      clock_.Advance(std::chrono::seconds(RequestClaimHolder::kClaimSeconds - 1));
+      const int64_t until = clock_.WallNanos() / 1'000'000'000 + RequestClaimHolder::kClaimSeconds;
+      EXPECT_TRUE(testing::Eventually([&] {
+        return DecodeRequestClaim(*store_->ReadWhole(claim, kMaxRequestBytes))
+                   ->until_unix_seconds == until;
+      }));
+      EXPECT_EQ(*RequestServer(options).ServeOnce(), 1u);
+    }
+    return OpenLayoutSource(layout_.directory(), "v1");
+  };
+  EXPECT_OK(RequestServer(options).ServeOnce());
+  EXPECT_EQ(pulls, 1);
+  EXPECT_THAT(*store_->List("requests/"), IsEmpty());
+}
+
 TEST_F(RequestServerTest, TheClaimOfAServerThatDiedIsSoonOver) {
   const Digest chain = layout_.AddImage(testing::SampleLayers(), "v1").chain_id;
   ASSERT_OK(WriteRequest(*store_, Request(chain)));
-  ASSERT_OK_AND_ASSIGN(const auto dead,
+  ASSERT_OK_AND_ASSIGN(auto dead,
                        RequestClaimHolder::Take(store_, OnlyRequest().name, "another", &clock_));
   ASSERT_NE(dead, nullptr);
+  dead.reset();
   ASSERT_OK(RequestServer(Options()).ServeOnce());
   EXPECT_EQ(opened_, 0);
   EXPECT_FALSE(OnlyRequest().failure.has_value());
@@ -251,12 +280,27 @@ TEST_F(RequestServerTest, AFailureEndsTheClaim) {
 
 class RequestClaimTest : public ::testing::Test {
  protected:
+  static constexpr char kClaim[] = "requests/a.claim";
+
   absl::StatusOr<std::unique_ptr<RequestClaimHolder>> Take(const std::string& claimant) {
     return RequestClaimHolder::Take(store_, "requests/a", claimant, &clock_);
   }
   bool IsFree() { return *Take("somebody") != nullptr; }
+  std::string Claim() { return store_->ReadWhole(kClaim, kMaxRequestBytes).value_or("none"); }
+  // By this claimant just now.
+  std::string ClaimOf(const std::string& claimant) const {
+    return EncodeRequestClaim({.claimant = claimant,
+                               .until_unix_seconds = clock_.WallNanos() / 1'000'000'000 +
+                                                     RequestClaimHolder::kClaimSeconds});
+  }
+  // Until the time has come to say so again, and whoever is to has looked.
+  void LetTheHolderLook() {
+    const uint64_t reads = store_->ReadsOf(kClaim);
+    clock_.Advance(std::chrono::seconds(RequestClaimHolder::kRenewSeconds));
+    ASSERT_TRUE(testing::Eventually([&] { return store_->ReadsOf(kClaim) > reads; }));
+  }
 
-  const std::shared_ptr<Backend> store_ = std::make_shared<MemoryBackend>();
+  const std::shared_ptr<testing::FakeBackend> store_ = std::make_shared<testing::FakeBackend>();
   testing::FakeClock clock_;
 };
 
@@ -269,14 +313,46 @@ TEST_F(RequestClaimTest, OneClaimantHasIt) {
 }
 
 TEST_F(RequestClaimTest, WhoGoesOnSayingSoKeepsIt) {
-  ASSERT_OK_AND_ASSIGN(const auto mine, Take("me"));
-  for (int i = 0; i < 10; ++i) {
+  ASSERT_OK_AND_ASSIGN(auto mine, Take("me"));
+  for (int i = 0; i < 5; ++i) {
     clock_.Advance(std::chrono::seconds(RequestClaimHolder::kRenewSeconds));
-    mine->Renew();
+    EXPECT_TRUE(testing::Eventually([this] { return Claim() == ClaimOf("me"); }));
     EXPECT_FALSE(IsFree());
   }
+  mine.reset();
   clock_.Advance(std::chrono::seconds(RequestClaimHolder::kClaimSeconds));
   EXPECT_TRUE(IsFree());
+}
+
+// Who has it by now was right to take it: the holder had not said so for too long.
+TEST_F(RequestClaimTest, WhatNamesSomebodyElseByNowIsLeftAlone) {
+  ASSERT_OK_AND_ASSIGN(const auto mine, Take("me"));
+  ASSERT_OK(store_->Replace(kClaim, ClaimOf("another")));
+  const std::string theirs = Claim();
+  LetTheHolderLook();
+  EXPECT_OK(mine->Release());
+  EXPECT_EQ(Claim(), theirs);
+}
+
+TEST_F(RequestClaimTest, WhatIsGoneIsNotMadeAgain) {
+  ASSERT_OK_AND_ASSIGN(const auto mine, Take("me"));
+  ASSERT_OK(store_->Remove(kClaim));
+  LetTheHolderLook();
+  EXPECT_OK(mine->Release());
+  EXPECT_EQ(Claim(), "none");
+}
+
+TEST_F(RequestClaimTest, AStoreThatFailsIsToldTheNextTime) {
+  const auto faulty = std::make_shared<testing::FaultyBackend>(store_);
+  ASSERT_OK_AND_ASSIGN(const auto mine,
+                       RequestClaimHolder::Take(faulty, "requests/a", "me", &clock_));
+  faulty->FailFrom(1, Unavailable("away"));
+  clock_.Advance(std::chrono::seconds(RequestClaimHolder::kRenewSeconds));
+  ASSERT_TRUE(testing::Eventually([&] { return faulty->calls() > 0; }));
+  faulty->Heal();
+  clock_.Advance(std::chrono::seconds(RequestClaimHolder::kRenewSeconds));
+  EXPECT_TRUE(testing::Eventually([this] { return Claim() == ClaimOf("me"); }));
+  EXPECT_OK(mine->Release());
 }
 
 TEST_F(RequestClaimTest, WhatIsNoClaimOrGoesTooFarDoesNotCount) {
