@@ -75,13 +75,8 @@ bool IsDirectory(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-bool IsOnNetwork(std::string path) {
-  struct statfs info {};
-  while (statfs(path.c_str(), &info) != 0) {
-    if ((errno != ENOENT && errno != ENOTDIR) || path == "/") return true;  // nobody can tell
-    path = DirectoryOf(path);
-  }
-  switch (static_cast<uint32_t>(info.f_type)) {
+bool IsOfThisMachine(uint32_t type) {
+  switch (type) {
     case EXT4_SUPER_MAGIC:  // ext2 and ext3, too
     case XFS_SUPER_MAGIC:
     case BTRFS_SUPER_MAGIC:
@@ -95,10 +90,19 @@ bool IsOnNetwork(std::string path) {
     case MSDOS_SUPER_MAGIC:
     case kZfsMagic:
     case kBcachefsMagic:
-      return false;
-    default:
       return true;
+    default:
+      return false;
   }
+}
+
+bool IsOnNetwork(std::string path) {
+  struct statfs info {};
+  while (statfs(path.c_str(), &info) != 0) {
+    if ((errno != ENOENT && errno != ENOTDIR) || path == "/") return true;  // nobody can tell
+    path = DirectoryOf(path);
+  }
+  return !IsOfThisMachine(static_cast<uint32_t>(info.f_type));
 }
 
 }  // namespace slacker::loopback

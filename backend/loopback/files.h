@@ -25,8 +25,10 @@ std::string DirectoryOf(const std::string& path);
 void SweepTemporaries(const std::string& directory, int64_t modified_before);
 // True for a directory (a symbolic link to one counts).
 bool IsDirectory(const std::string& path);
-// Whether a path, or its nearest parent that exists, is on a file system of another type than those
-// known to be of this machine alone.
+// Whether file systems of a type (statfs(2), f_type) are known to be of this machine alone.
+bool IsOfThisMachine(uint32_t type);
+// Whether a path, or its nearest parent that exists, is on a file system that may be of others, too;
+// also when nobody can tell.
 bool IsOnNetwork(std::string path);
 
 }  // namespace slacker::loopback

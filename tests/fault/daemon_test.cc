@@ -129,6 +129,30 @@ TEST_F(DaemonTest, AnUnusableRootIsAClearError) {
   EXPECT_THAT(Log(), ::testing::HasSubstr(root_));
 }
 
+// Each on a network, or perhaps; none is asked for anything at the start.
+class UntrustedStoreTest : public DaemonTest, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(UntrustedStoreTest, WithoutKeysItIsRefusedUnlessThatIsAskedFor) {
+  Configure("store.url", GetParam());
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("cannot serve"));
+  EXPECT_THAT(Log(), ::testing::HasSubstr("set store.trusted_keys, or store.insecure to true"));
+  EXPECT_THAT(Log(), ::testing::Not(::testing::HasSubstr(R"("msg":"serving")")));
+  ConfigureRaw("store.insecure", "true");
+  const auto daemon = Start();
+  EXPECT_TRUE(daemon->running()) << Log();
+  EXPECT_TRUE(daemon->Prepare("k", "").ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, UntrustedStoreTest,
+                         ::testing::Values("https://127.0.0.1:1/store",
+                                           "nfs://127.0.0.1/export/store",
+                                           "loopback:/proc/sys/store"),
+                         [](const auto& test) {
+                           const std::string url = test.param;
+                           return url.substr(0, url.find(':'));
+                         });
+
 // What systemd's socket for notifications receives.
 class NotifySocket {
  public:
