@@ -14,9 +14,11 @@ namespace slacker::nfs {
 // libnfs' rpc_cb.
 using RpcCallback = void (*)(rpc_context* rpc, int status, void* data, void* cookie);
 
-// How long the server may be silent while a call waits for its answer.
+// How long the server may be silent while a call waits for its answer. Servers stand still for some
+// ten seconds when their disk hangs, their virtual machine is moved, or another one takes over:
+// nobody who reads, least of all a verb that would fail, is to notice that.
 struct Patience {
-  std::chrono::nanoseconds reading = std::chrono::seconds(10);
+  std::chrono::nanoseconds reading = std::chrono::seconds(20);
   std::chrono::nanoseconds writing = std::chrono::seconds(60);
 };
 

@@ -9,8 +9,11 @@
 #include <future>
 
 #include "backend/https/https_backend.h"
+#include "tests/support/eventually.h"
 #include "tests/support/nginx_process.h"
+#include "tests/support/pending_reads.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/tcp_relay.h"
 #include "tests/support/temp_dir.h"
 
 namespace slacker::testing {
@@ -24,6 +27,13 @@ constexpr size_t kOtherBytes = 48 << 10;  // need a second
 // Many reads of an object, of which the first is answered when the others are under way.
 class HttpsFaultTest : public ::testing::TestWithParam<bool> {
  protected:
+  HttpsFaultTest() : HttpsFaultTest("limit_rate 40k;\nlimit_rate_after 10k;") {}
+  explicit HttpsFaultTest(std::string directives)
+      : nginx_({.directory = directory_ / "nginx",
+                .root = directory_ / "store",
+                .certificates = &certificates_,
+                .http2 = GetParam(),
+                .directives = std::move(directives)}) {}
   void SetUp() override {
     object_.resize(kReads * kOtherBytes);
     for (size_t i = 0; i < object_.size(); ++i) object_[i] = static_cast<char>(i * 37 >> 8);
@@ -34,11 +44,14 @@ class HttpsFaultTest : public ::testing::TestWithParam<bool> {
     std::ofstream(directory_ / ("store/" + name)) << content;
   }
   std::unique_ptr<HttpsBackend> Open(std::chrono::milliseconds deadline) {
+    return OpenAt(nginx_.Url(), deadline);
+  }
+  std::unique_ptr<HttpsBackend> OpenAt(const std::string& url, std::chrono::milliseconds deadline) {
     HttpsOptions options;
     options.ca_file = certificates_.ca();
     options.deadline = deadline;
     options.min_bytes_per_second = 1 << 30;
-    return HttpsBackend::Open(nginx_.Url(), options).value();
+    return HttpsBackend::Open(url, options).value();
   }
   static size_t SizeOf(size_t read) { return read == 0 ? kFirstBytes : kOtherBytes; }
 
@@ -83,11 +96,7 @@ class HttpsFaultTest : public ::testing::TestWithParam<bool> {
   TempDir directory_;
   std::string object_;
   TestCertificates certificates_{directory_ / "certificates"};
-  NginxProcess nginx_{{.directory = directory_ / "nginx",
-                       .root = directory_ / "store",
-                       .certificates = &certificates_,
-                       .http2 = GetParam(),
-                       .directives = "limit_rate 40k;\nlimit_rate_after 10k;"}};
+  NginxProcess nginx_;
 };
 
 TEST_P(HttpsFaultTest, ReadsUnderWayOfAServerThatIsKilledAreUnavailable) {
@@ -107,16 +116,59 @@ TEST_P(HttpsFaultTest, AServerThatIsRestartedAtOnceIsAskedAgain) {
   EXPECT_TRUE(BecomesWell(*backend));
 }
 
-TEST_P(HttpsFaultTest, AServerThatHangsForLessThanTheDeadlineIsWaitedFor) {
-  const auto backend = Open(std::chrono::seconds(60));
-  EXPECT_EQ(ReadAll(*backend, kUnavailable,
-                    [this] {
-                      nginx_.Suspend();
-                      nginx_.Resume();
-                    }),
-            0u);
+// All reads are under way at once, for several seconds, by way of a relay.
+class HttpsResetTest : public HttpsFaultTest {
+ protected:
+  static constexpr size_t kBytes = 12 << 10;
+  HttpsResetTest() : HttpsFaultTest("limit_rate 2k;\nlimit_rate_after 1;") {}
+
+  void StartReads(PendingReads* reads) {
+    for (size_t i = 0; i < kReads; ++i) {
+      reads->Add(backend_.get(), "packs/a", i * kOtherBytes, kBytes);
+    }
+    ASSERT_TRUE(Eventually([this] { return nginx_.UnderWay() == kReads; }));
+  }
+  // Each is right or UNAVAILABLE; returns how many are that.
+  size_t Failed(PendingReads* reads) const {
+    size_t failed = 0;
+    for (size_t i = 0; i < kReads; ++i) {
+      const absl::StatusOr<std::string> bytes = reads->Get(i);
+      if (bytes.ok()) {
+        EXPECT_TRUE(*bytes == object_.substr(i * kOtherBytes, kBytes)) << i;
+      } else {
+        EXPECT_THAT(bytes, StatusIs(kUnavailable));
+        ++failed;
+      }
+    }
+    return failed;
+  }
+
+  TcpRelay relay_{static_cast<uint16_t>(nginx_.port())};
+  const std::unique_ptr<HttpsBackend> backend_ =
+      OpenAt("https://127.0.0.1:" + std::to_string(relay_.port()), std::chrono::seconds(60));
+};
+
+TEST_P(HttpsResetTest, ConnectionsThatAreResetOnceAreNotNoticed) {
+  PendingReads reads;
+  StartReads(&reads);
+  relay_.ResetAll();
+  EXPECT_EQ(Failed(&reads), 0u);
 }
 
+TEST_P(HttpsResetTest, ConnectionsThatAreResetOverAndOverAreUnavailableAndWorkResumes) {
+  PendingReads reads;
+  StartReads(&reads);
+  EXPECT_TRUE(Eventually([&] {
+    relay_.ResetAll();
+    return reads.Ended();
+  }));
+  EXPECT_EQ(Failed(&reads), kReads);
+  PendingReads again;
+  StartReads(&again);
+  EXPECT_EQ(Failed(&again), 0u);
+}
+
+// One that hangs for less: paused_servers_test.
 TEST_P(HttpsFaultTest, AServerThatHangsBeyondTheDeadlineIsUnavailable) {
   const auto backend = Open(std::chrono::seconds(3));
   nginx_.Suspend();
@@ -155,9 +207,9 @@ TEST_P(HttpsFaultTest, AFileThatIsCutShortUnderAReadGivesNoWrongByte) {
   EXPECT_EQ(backend->Read("packs/a", 0, 10).value(), object_.substr(0, 1));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, HttpsFaultTest, ::testing::Bool(), [](const auto& test) {
-  return std::string(test.param ? "Http2" : "Http1");
-});
+const auto kNameOf = [](const auto& test) { return std::string(test.param ? "Http2" : "Http1"); };
+INSTANTIATE_TEST_SUITE_P(All, HttpsFaultTest, ::testing::Bool(), kNameOf);
+INSTANTIATE_TEST_SUITE_P(All, HttpsResetTest, ::testing::Bool(), kNameOf);
 
 }  // namespace
 }  // namespace slacker::testing

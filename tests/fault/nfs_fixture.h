@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "backend/nfs/nfs_backend.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/nfs_server.h"
+#include "tests/support/pending_reads.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/tcp_relay.h"
 #include "tests/support/temp_dir.h"
@@ -26,6 +26,22 @@ inline std::string ContentOf(const std::string& name, size_t size) {
   }
   content.resize(size);
   return content;
+}
+
+// What a client sends for a read of so many bytes at an offset, in both versions.
+inline std::string ReadCall(uint64_t offset, uint32_t size) {
+  std::string bytes;
+  for (int shift = 56; shift >= 0; shift -= 8) bytes += static_cast<char>(offset >> shift);
+  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(size >> shift);
+  return bytes;
+}
+
+// Whether reads of `size` bytes, one behind the other, have all been sent through `relay`.
+inline bool AllReadsSent(TcpRelay& relay, size_t reads, uint32_t size) {
+  for (size_t i = 0; i < reads; ++i) {
+    if (relay.Seen(ReadCall(i * size, size)) == 0) return false;
+  }
+  return true;
 }
 
 // The parameter is the protocol's version.
@@ -63,22 +79,6 @@ class NfsFaultTest : public ::testing::TestWithParam<int> {
 
   TempDir directory_;
   NfsServer server_;
-};
-
-// Reads that have begun and whose answers are wanted later.
-class PendingReads {
- public:
-  void Add(Backend* backend, const std::string& name, uint64_t offset, uint64_t size) {
-    auto promise = std::make_shared<std::promise<absl::StatusOr<std::string>>>();
-    answers_.push_back(promise->get_future());
-    backend->ReadAsync(name, offset, size, [promise](absl::StatusOr<std::string> answer) {
-      promise->set_value(std::move(answer));
-    });
-  }
-  absl::StatusOr<std::string> Get(size_t index) { return answers_[index].get(); }
-
- private:
-  std::vector<std::future<absl::StatusOr<std::string>>> answers_;
 };
 
 }  // namespace slacker::testing

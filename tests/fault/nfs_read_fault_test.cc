@@ -17,7 +17,7 @@ using ::testing::AnyOf;
 using ::testing::SizeIs;
 
 constexpr size_t kReads = 64;
-constexpr size_t kReadBytes = 128 << 10;
+constexpr uint32_t kReadBytes = 128 << 10;
 constexpr nfs::Patience kLong = {seconds(60), seconds(60)};
 constexpr nfs::Patience kShort = {seconds(2), seconds(3)};
 
@@ -26,6 +26,9 @@ std::string CallOf(int version, char procedure) {
   return std::string("\x00\x01\x86\xa3\x00\x00\x00", 7) + static_cast<char>(version) +
          std::string("\x00\x00\x00", 3) + procedure;
 }
+
+// A server's answer to OPEN: NFS4ERR_GRACE.
+const std::string kOpenInGrace("\x00\x00\x00\x12\x00\x00\x27\x1d", 8);
 
 class NfsReadFaultTest : public NfsFaultTest {
  protected:
@@ -45,12 +48,14 @@ class NfsReadFaultTest : public NfsFaultTest {
 };
 
 TEST_P(NfsReadFaultTest, ReadsInFlightSurviveTheDeathOfTheServer) {
-  auto backend = Open("", kLong);
-  ASSERT_OK(backend->Put("packs/a", content_));
+  ASSERT_OK(Open()->Put("packs/a", content_));
+  TcpRelay relay(NfsServer::kPort);
+  auto backend = OpenThrough(relay, kLong);
   ASSERT_OK(backend->Read("packs/a", 0, 1));
   PendingReads reads;
   server_.Pause();  // so that all of them are in flight
   StartReads(backend.get(), &reads);
+  ASSERT_TRUE(Eventually([&] { return AllReadsSent(relay, kReads, kReadBytes); }));
   server_.Kill();
   server_.Start();
   ExpectAllRight(&reads);
@@ -103,19 +108,17 @@ TEST_P(NfsReadFaultTest, SilentServerIsUnavailableAndWorkResumes) {
   EXPECT_OK(backend->Put("packs/b", "x"));
 }
 
-TEST_P(NfsReadFaultTest, PauseShorterThanThePatienceIsNotNoticed) {
-  auto backend = Open("", kLong);
-  ASSERT_OK(backend->Put("packs/a", content_));
+// How long a server that is paused is waited for: paused_servers_test.
+TEST_P(NfsReadFaultTest, ReadsAreOnTheirWayAtOnceByAllConnections) {
+  ASSERT_OK(Open()->Put("packs/a", content_));
   TcpRelay relay(NfsServer::kPort);
-  auto through = OpenThrough(relay, kLong);
-  ASSERT_OK(through->Read("packs/a", 0, 1));
-  const std::string call = GetParam() == 3 ? CallOf(3, 6) : CallOf(4, 1);
-  const size_t before = relay.Seen(call);
+  auto backend = OpenThrough(relay, kLong);
+  ASSERT_OK(backend->Read("packs/a", 0, 1));
   PendingReads reads;
   server_.Pause();
-  StartReads(through.get(), &reads);
-  // All of them are on their way at once.
-  EXPECT_TRUE(Eventually([&] { return relay.Seen(call) - before >= kReads; }));
+  StartReads(backend.get(), &reads);
+  EXPECT_TRUE(Eventually([&] { return AllReadsSent(relay, kReads, kReadBytes); }));
+  EXPECT_EQ(relay.ConnectionsWith(GetParam() == 3 ? CallOf(3, 6) : CallOf(4, 1)), 4u);
   server_.Resume();
   ExpectAllRight(&reads);
 }
@@ -255,12 +258,37 @@ TEST_P(NfsLeaseTest, IdleForTwiceTheLeaseReadsAndWritesAtOnce) {
 }
 
 TEST_P(NfsLeaseTest, GracePeriodOfARestartedServerIsWaitedFor) {
-  auto backend = Open("", kLong);
+  TcpRelay relay(NfsServer::kPort);
+  auto backend = OpenThrough(relay, kLong);
   ASSERT_OK(backend->Put("packs/a", content_));
   server_.Kill();
   server_.Start();
-  EXPECT_TRUE(backend->ReadWhole("packs/a", content_.size()).value() == content_);
   EXPECT_OK(backend->Put("packs/b", "x"));
+  // Version 3 has no state that a server could wait for.
+  if (GetParam() == 4) {
+    EXPECT_GE(relay.Answered(kOpenInGrace), 1u);
+  }
+  EXPECT_TRUE(backend->ReadWhole("packs/a", content_.size()).value() == content_);
+}
+
+class NfsSmallReadsTest : public NfsReadFaultTest {
+ protected:
+  static constexpr uint32_t kMost = 16 << 10;
+  NfsSmallReadsTest() : NfsReadFaultTest(NfsServer::Options{.max_read_bytes = kMost}) {}
+};
+
+TEST_P(NfsSmallReadsTest, NoReadIsLargerThanTheServerAllows) {
+  ASSERT_OK(Open()->Put("packs/a", content_));
+  TcpRelay relay(NfsServer::kPort);
+  auto backend = OpenThrough(relay);
+  EXPECT_EQ(backend->Read("packs/a", kReadBytes, kReadBytes).value(),
+            content_.substr(kReadBytes, kReadBytes));
+  for (uint32_t at = 0; at < kReadBytes; at += kMost) {
+    EXPECT_EQ(relay.Seen(ReadCall(kReadBytes + at, kMost)), 1u) << at;
+  }
+  PendingReads reads;
+  StartReads(backend.get(), &reads);
+  ExpectAllRight(&reads);
 }
 
 std::string NameOfVersion(const ::testing::TestParamInfo<int>& info) {
@@ -268,6 +296,7 @@ std::string NameOfVersion(const ::testing::TestParamInfo<int>& info) {
 }
 INSTANTIATE_TEST_SUITE_P(Versions, NfsReadFaultTest, ::testing::Values(3, 4), NameOfVersion);
 INSTANTIATE_TEST_SUITE_P(Versions, NfsLeaseTest, ::testing::Values(3, 4), NameOfVersion);
+INSTANTIATE_TEST_SUITE_P(Versions, NfsSmallReadsTest, ::testing::Values(3, 4), NameOfVersion);
 
 }  // namespace
 }  // namespace slacker::testing

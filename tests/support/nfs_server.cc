@@ -110,6 +110,9 @@ std::string NfsServer::Url(int version, const std::string& path, const std::stri
 }
 
 void NfsServer::WriteConfiguration() {
+  const std::string most = std::to_string(options_.max_read_bytes);
+  const std::string read_sizes =
+      options_.max_read_bytes > 0 ? "  MaxRead = " + most + "; PrefRead = " + most + ";\n" : "";
   const std::string text =
       "NFS_CORE_PARAM {\n"
       "  NFS_Port = " +
@@ -144,7 +147,8 @@ void NfsServer::WriteConfiguration() {
       "  Squash = " +
       (options_.squash_root ? "Root_Squash" : "No_Root_Squash") +
       ";\n"
-      "  SecType = sys; Protocols = 3, 4; Transports = TCP;\n"
+      "  SecType = sys; Protocols = 3, 4; Transports = TCP;\n" +
+      read_sizes +
       // What is done to the directory beside the server is to be seen.
       "  Attr_Expiration_Time = 0;\n"
       "  FSAL { Name = VFS; }\n"

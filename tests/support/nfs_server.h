@@ -26,6 +26,8 @@ class NfsServer {
     bool squash_root = false;
     // Of a tmpfs that is made for the export; 0: a plain directory.
     uint64_t capacity_bytes = 0;
+    // What it allows in one read; 0: its own default.
+    uint32_t max_read_bytes = 0;
   };
 
   // Serves `directory`/export as /store; its own files are in `directory`, too.

@@ -5,9 +5,11 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -116,6 +118,7 @@ NginxProcess::NginxProcess(Options options) : options_(std::move(options)) {
 NginxProcess::~NginxProcess() { Kill(); }
 
 void NginxProcess::Start() {
+  std::filesystem::remove(StatusSocket());  // of one that was killed
   pid_ = Spawn(
       {"nginx", "-e", "stderr", "-p", options_.directory, "-c", options_.directory + "/nginx.conf"},
       options_.directory + "/error.log");
@@ -148,6 +151,25 @@ std::vector<std::string> NginxProcess::Requests(size_t at_least) const {
   }
 }
 
+size_t NginxProcess::UnderWay() const {
+  const UniqueFd client(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  StatusSocket().copy(address.sun_path, sizeof address.sun_path - 1);
+  std::string answer = "GET /under-way HTTP/1.0\r\n\r\n";
+  SLACKER_CHECK(
+      connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+          send(client.get(), answer.data(), answer.size(), MSG_NOSIGNAL) > 0,
+      "nginx runs");
+  answer.resize(4096);
+  answer.resize(static_cast<size_t>(
+      std::max<ssize_t>(0, recv(client.get(), answer.data(), 4096, MSG_WAITALL))));
+  const std::string word = "Writing: ";
+  const size_t at = answer.find(word);
+  SLACKER_CHECK(at != std::string::npos, "nginx has its module for that");
+  return std::stoul(answer.substr(at + word.size())) - 1;  // without this one
+}
+
 void NginxProcess::WriteConfiguration() const {
   std::ofstream file(options_.directory + "/nginx.conf");
   // One process, so that a signal means all of it.
@@ -169,7 +191,8 @@ void NginxProcess::WriteConfiguration() const {
   if (!options_.token.empty()) {
     file << "if ($http_authorization != \"Bearer " << options_.token << "\") { return 401; }\n";
   }
-  file << options_.directives << "\nlocation / { root " << options_.root << "; }\n}\n}\n";
+  file << options_.directives << "\nlocation / { root " << options_.root << "; }\n}\n"
+       << "server {\nlisten unix:" << StatusSocket() << ";\naccess_log off;\nstub_status;\n}\n}\n";
 }
 
 }  // namespace slacker::testing

@@ -52,12 +52,16 @@ class NginxProcess {
   void Suspend();  // SIGSTOP: connections are accepted, nothing is answered
   void Resume();
 
+  int port() const { return port_; }
+  // How many requests it has and has not answered to the end yet.
+  size_t UnderWay() const;
   // Its log, a line a request, once it has `at_least` so many lines (they are written after the
   // answers) or half a minute has gone:
   // METHOD PATH STATUS PROTOCOL connection=N authorization="…" cache-control="…"
   std::vector<std::string> Requests(size_t at_least) const;
 
  private:
+  std::string StatusSocket() const { return options_.directory + "/status"; }
   void WriteConfiguration() const;
 
   const Options options_;

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "backend/base/check.h"
@@ -102,7 +104,7 @@ void TcpRelay::Accept() {
 
 void TcpRelay::Look(Pair* pair, const std::string& bytes) {
   MutexLock lock(&mutex_);
-  sent_ += bytes;
+  pair->sent += bytes;
   if (armed_.empty() || bytes.find(armed_) == std::string::npos) return;
   armed_.clear();
   pair->lose = true;
@@ -123,6 +125,10 @@ void TcpRelay::PumpDown(Pair* pair) {
   for (;;) {
     const std::string bytes = Receive(pair->server.get());
     if (bytes.empty()) break;
+    {
+      MutexLock lock(&mutex_);
+      pair->answered += bytes;
+    }
     if (pair->lose) {
       lost_ = true;
       break;
@@ -147,18 +153,40 @@ void TcpRelay::LoseAnswerTo(const std::string& pattern) {
   armed_ = pattern;
 }
 
-size_t TcpRelay::Seen(const std::string& pattern) {
+std::vector<size_t> TcpRelay::Count(std::string Pair::*bytes, const std::string& pattern) {
   MutexLock lock(&mutex_);
-  size_t count = 0;
-  for (size_t at = sent_.find(pattern); at != std::string::npos; at = sent_.find(pattern, at + 1)) {
-    ++count;
+  std::vector<size_t> counts;
+  for (const auto& pair : pairs_) {
+    const std::string& all = (*pair).*bytes;
+    size_t count = 0;
+    for (size_t at = all.find(pattern); at != std::string::npos; at = all.find(pattern, at + 1)) {
+      ++count;
+    }
+    counts.push_back(count);
   }
-  return count;
+  return counts;
+}
+
+size_t TcpRelay::Seen(const std::string& pattern) {
+  const std::vector<size_t> counts = Count(&Pair::sent, pattern);
+  return std::accumulate(counts.begin(), counts.end(), size_t{0});
+}
+
+size_t TcpRelay::ConnectionsWith(const std::string& pattern) {
+  const std::vector<size_t> counts = Count(&Pair::sent, pattern);
+  return counts.size() - static_cast<size_t>(std::ranges::count(counts, 0u));
+}
+
+size_t TcpRelay::Answered(const std::string& pattern) {
+  const std::vector<size_t> counts = Count(&Pair::answered, pattern);
+  return std::accumulate(counts.begin(), counts.end(), size_t{0});
 }
 
 size_t TcpRelay::SentBytes() {
   MutexLock lock(&mutex_);
-  return sent_.size();
+  size_t bytes = 0;
+  for (const auto& pair : pairs_) bytes += pair->sent.size();
+  return bytes;
 }
 
 }  // namespace slacker::testing

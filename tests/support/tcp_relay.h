@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "backend/base/mutex.h"
 #include "backend/base/unique_fd.h"
@@ -31,21 +32,28 @@ class TcpRelay {
   void LoseAnswerTo(const std::string& pattern);
   // Whether that has happened.
   bool AnswerLost() const { return lost_; }
-  // How often `pattern` has been sent to the server so far.
+  // How often `pattern` has been sent to the server so far, and by how many connections.
   size_t Seen(const std::string& pattern);
+  size_t ConnectionsWith(const std::string& pattern);
   size_t SentBytes();
+  // How often the server has answered it so far.
+  size_t Answered(const std::string& pattern);
 
  private:
   struct Pair {
     UniqueFd client;
     UniqueFd server;
     std::atomic<bool> lose = false;
+    std::string sent;  // under mutex_, as `answered`
+    std::string answered;
     std::thread up;
     std::thread down;
   };
   void Accept();
   void PumpUp(Pair* pair);
   void PumpDown(Pair* pair);
+  // Of each connection so far, the occurrences of a pattern in what it has sent or been answered.
+  std::vector<size_t> Count(std::string Pair::*bytes, const std::string& pattern);
   // What a request of one client does to the relay; before it is passed on.
   void Look(Pair* pair, const std::string& bytes);
 
@@ -56,7 +64,6 @@ class TcpRelay {
   Mutex mutex_;
   std::list<std::unique_ptr<Pair>> pairs_ ABSL_GUARDED_BY(mutex_);
   std::string armed_ ABSL_GUARDED_BY(mutex_);
-  std::string sent_ ABSL_GUARDED_BY(mutex_);
   std::thread accept_;
 };
 

@@ -28,14 +28,14 @@ _TOKEN = "a-token-of-the-tests"
 
 _NFS, _MOUNT = ("127.0.0.1", 2049), ("127.0.0.1", 20048)
 _GANESHA = """NFS_CORE_PARAM {{
-  NFS_Port = {nfs}; MNT_Port = {mount}; Protocols = 3; mount_path_pseudo = true;
+  NFS_Port = {nfs}; MNT_Port = {mount}; Protocols = 3, 4; mount_path_pseudo = true;
   Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false;
   Plugins_Dir = "/usr/lib/x86_64-linux-gnu/ganesha";
 }}
-NFSv4 {{ RecoveryRoot = "{directory}/recovery"; RecoveryBackend = fs; }}
+NFSv4 {{ RecoveryRoot = "{directory}/recovery"; RecoveryBackend = fs; Minor_Versions = 0; }}
 EXPORT {{
   Export_Id = 1; Path = "{directory}/export"; Pseudo = /export; Access_Type = RW;
-  Squash = No_Root_Squash; SecType = sys; Protocols = 3; Transports = TCP;
+  Squash = No_Root_Squash; SecType = sys; Protocols = 3, 4; Transports = TCP;
   FSAL {{ Name = VFS; }}
 }}
 """
@@ -112,11 +112,12 @@ token_file = "{self._place}/token"
 class Nfs:
     """nfs-ganesha, with the portmapper that it registers with; signed, as on any network."""
 
+    _OPTIONS = f"mountport={_MOUNT[1]}"
+
     def __init__(self, tools, directory):
         own = f"{directory}/nfs"
         self.directory = f"{own}/export/store"
-        self.url = self.node_url = (f"nfs://127.0.0.1:{_NFS[1]}/export/store"
-                                    f"?mountport={_MOUNT[1]}")
+        self.url = self.node_url = f"nfs://127.0.0.1:{_NFS[1]}/export/store?{self._OPTIONS}"
         self.ports = (_NFS[1], _MOUNT[1])
         key = f"{own}/publisher.pem"
         self.settings = f'[store]\ntrusted_keys = ["{key}.pub"]\n'
@@ -147,6 +148,12 @@ class Nfs:
         self._portmapper.stop()
 
 
+class Nfs4(Nfs):
+    """The same, read and written with version 4, which needs no other port."""
+
+    _OPTIONS = "version=4"
+
+
 def _accepts(address):
     try:
         socket.create_connection(address, 5).close()
@@ -155,4 +162,4 @@ def _accepts(address):
         return False
 
 
-STORES = {"loopback": Loopback, "https": Nginx, "nfs": Nfs}
+STORES = {"loopback": Loopback, "https": Nginx, "nfs": Nfs, "nfs4": Nfs4}
