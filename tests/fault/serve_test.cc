@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <iterator>
+#include <sstream>
+
 #include "backend/export/image_export.h"
 #include "backend/loopback/loopback_backend.h"
 #include "backend/memory/memory_backend.h"
@@ -133,6 +137,30 @@ TEST_F(ServeTest, SeveralAtOnceDownloadAnImageOnce) {
     EXPECT_EQ(relay.Seen("GET /v2/app/blobs/" + layer.ToString()), 1u);
   }
   EXPECT_THAT(*store_->List("requests/"), IsEmpty());
+}
+
+// With the program and the key of this test in place of those of the machine.
+TEST_F(ServeTest, TheCommandOfItsUnitServesTheStoreOfItsEnvironment) {
+  std::string unit =
+      testing::ReadWholeFile(SLACKER_SOURCE_DIR "/deploy/systemd/slacker-publisher.service");
+  const std::string before = "\nExecStart=";
+  const size_t begin = unit.find(before) + before.size();
+  std::istringstream command(unit.substr(begin, unit.find('\n', begin) - begin));
+  std::vector<std::string> words{std::istream_iterator<std::string>(command), {}};
+  ASSERT_FALSE(words.empty());
+  ASSERT_EQ(words[0], "/usr/bin/slackerctl");
+  words[0] = SLACKERCTL;
+  const std::string key = dir_ / "publisher.pem";
+  LineProcess keygen({SLACKERCTL, "keygen", key});
+  ExpectCleanEnd(keygen);
+  ASSERT_EQ(std::ranges::count(words, "/etc/slacker/publisher.pem"), 1);
+  std::ranges::replace(words, "/etc/slacker/publisher.pem", key);
+
+  ASSERT_OK(store_->Put("requests/junk", "junk"));
+  LineProcess server(words, {"SLACKER_STORE=loopback:" + store_path_});
+  EXPECT_TRUE(testing::Eventually([this] { return store_->List("requests/")->empty(); }));
+  ASSERT_EQ(kill(server.pid(), SIGTERM), 0);
+  ExpectCleanEnd(server);
 }
 
 TEST_F(ServeTest, ANodeWithNothingToPublishIsDone) {

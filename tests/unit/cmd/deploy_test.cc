@@ -1,9 +1,13 @@
-// The configurations that are shipped for containerd agree with slackerd's own, and name the plugin
+// The configurations that are shipped for containerd and systemd agree with slackerd's own, and name the plugin
 // so that no client takes it for something else.
 #include <gmock/gmock.h>
 #include <toml++/toml.h>
 
+#include <filesystem>
+#include <sstream>
+
 #include "backend/base/digest.h"
+#include "cmd/common/store_url.h"
 #include "cmd/slackerd/config.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/status_matchers.h"
@@ -11,6 +15,7 @@
 namespace slacker::testing {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -82,6 +87,61 @@ TEST(KeeperUnitTest, ItsSocketIsWhereSlackerdWithTheDefaultsLooks) {
   const std::string unit = ReadWholeFile(std::string(kDeploy) + "systemd/slackerd-keeper.service");
   EXPECT_THAT(unit, HasSubstr("--socket " + config.run_dir + "/" + hash + "/keeper.sock\n"));
   EXPECT_THAT(unit, HasSubstr("RuntimeDirectory=slacker slacker/" + hash + "\n"));
+}
+
+std::vector<std::string> LinesThatBeginWith(const std::string& text, const std::string& begin) {
+  std::vector<std::string> lines;
+  std::istringstream all(text);
+  for (std::string line; std::getline(all, line);) {
+    if (line.starts_with(begin)) lines.push_back(line.substr(begin.size()));
+  }
+  return lines;
+}
+
+// That its command works is shown by serve_test.
+class PublisherUnitTest : public ::testing::Test {
+ protected:
+  std::vector<std::string> Setting(const std::string& name) const {
+    return LinesThatBeginWith(unit_, name + "=");
+  }
+  const std::string unit_ =
+      ReadWholeFile(std::string(kDeploy) + "systemd/slacker-publisher.service");
+  const std::string environment_ = ReadWholeFile(std::string(kDeploy) + "publisher.env");
+};
+
+TEST_F(PublisherUnitTest, ItsEnvironmentNamesAStore) {
+  EXPECT_THAT(Setting("EnvironmentFile"), ElementsAre("/etc/slacker/publisher.env"));
+  const std::vector<std::string> stores = LinesThatBeginWith(environment_, "SLACKER_STORE=");
+  ASSERT_EQ(stores.size(), 1u);
+  EXPECT_OK(ValidateStoreUrl(stores[0]));
+}
+
+TEST_F(PublisherUnitTest, ItsKeyIsTheOneThatTheEnvironmentSpeaksOf) {
+  ASSERT_EQ(Setting("ExecStart").size(), 1u);
+  EXPECT_THAT(Setting("ExecStart")[0], HasSubstr(" --key /etc/slacker/publisher.pem"));
+  EXPECT_THAT(environment_, HasSubstr("/etc/slacker/publisher.pem"));
+}
+
+// A store may be any directory, written by root or not, and NFS servers want ports below 1024.
+TEST_F(PublisherUnitTest, WhatItMayNotDoIsNotWhatItHasToDo) {
+  EXPECT_THAT(Setting("ProtectSystem"), ElementsAre("full"));
+  EXPECT_THAT(Setting("CapabilityBoundingSet"),
+              ElementsAre("CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE"));
+  EXPECT_THAT(Setting("NoNewPrivileges"), ElementsAre("yes"));
+  EXPECT_THAT(Setting("RestrictAddressFamilies"),
+              ElementsAre("AF_INET AF_INET6 AF_NETLINK AF_UNIX"));
+  EXPECT_THAT(Setting("Restart"), ElementsAre("always"));
+}
+
+// Each unit that is there is installed.
+TEST(UnitsTest, AllAreInstalled) {
+  const std::string list = ReadWholeFile(std::string(kDeploy) + "CMakeLists.txt");
+  int units = 0;
+  for (const auto& unit : std::filesystem::directory_iterator(std::string(kDeploy) + "systemd")) {
+    EXPECT_THAT(list, HasSubstr("systemd/" + unit.path().filename().string()));
+    ++units;
+  }
+  EXPECT_GE(units, 3);
 }
 
 }  // namespace
