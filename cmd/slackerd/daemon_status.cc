@@ -94,6 +94,7 @@ std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
           {"fill_store_bytes", fill.store_bytes},
           {"chunks_filled", fill.chunks_filled},
           {"chunks_recovered", fill.chunks_recovered},
+          {"chunks_copied", fill.chunks_copied},
           {"chunks_damaged", fill.chunks_damaged},
           {"chunks_spoilt", fill.chunks_spoilt},
           {"fill_retries", fill.retries},

@@ -42,6 +42,8 @@ absl::StatusOr<std::unique_ptr<BlobFiller>> BlobFiller::Open(Options options) {
     (void)pthread_setname_np(pthread_self(), "slk-flush");  // only a label
     raw->FlushLoop();
   });
+  filler->scan_.emplace(filler->options_.db, &filler->records_, filler->options_.root + "/blobs",
+                        &filler->engine_->local_chunks());
   return filler;
 }
 
@@ -55,6 +57,9 @@ BlobFiller::BlobFiller(Options options)
   }
   FillEngine::Options fill = options_.fill;
   fill.name_images = [db = options_.db](uint64_t blob_id) { return NamesForLog(*db, blob_id); };
+  fill.find_blob = [this](uint64_t blob_id) {  // the engine's threads end before this does
+    return Load(blob_id).value_or(nullptr);
+  };
   engine_ = FillEngine::Start(std::move(counted), &records_, options_.clock, fill);
 }
 
@@ -69,6 +74,7 @@ void BlobFiller::Stop() {
     if (std::exchange(stopping_, true)) return;
     changed_.SignalAll();
   }
+  scan_.reset();
   flusher_.join();
   engine_->Stop();
   if (absl::Status flushed = Flush(); !flushed.ok()) {
@@ -106,6 +112,7 @@ absl::StatusOr<std::shared_ptr<LayerBlob>> BlobFiller::Load(uint64_t blob_id) {
   ASSIGN_OR_RETURN(const BlobRow row, FindRow(blob_id));
   ASSIGN_OR_RETURN(std::shared_ptr<LayerBlob> blob,
                    LayerBlob::Open(row, StemOf(blob_id), records_));
+  engine_->NoteLocal(*blob);
   MutexLock lock(&mutex_);
   sealed_on_disk_.erase(blob_id);
   return blobs_.emplace(blob_id, std::move(blob)).first->second;
@@ -362,6 +369,7 @@ FillStats BlobFiller::Stats() const {
   stats.store_bytes = transfers_->bytes;
   stats.chunks_filled = fills.chunks_filled;
   stats.chunks_recovered = fills.chunks_recovered;
+  stats.chunks_copied = fills.chunks_copied;
   stats.chunks_damaged = fills.chunks_damaged;
   stats.chunks_spoilt = fills.chunks_spoilt;
   stats.false_pages = fills.false_pages;

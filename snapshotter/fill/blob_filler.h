@@ -8,7 +8,8 @@
 // store did not answer within the stall timeout, or none is configured), NOT_FOUND (no such blob),
 // CANCELLED (this filler stops: whoever asked should leave the question to the next daemon).
 //
-// Threads: those of the FillEngine, and one that flushes the caches' maps. Thread-safe.
+// Threads: those of the FillEngine, one that flushes the caches' maps, and at the start CacheScan's.
+// Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -25,6 +26,7 @@
 #include "backend/base/clock.h"
 #include "backend/base/mutex.h"
 #include "snapshotter/files/record_files.h"
+#include "snapshotter/fill/cache_scan.h"
 #include "snapshotter/fill/counting_backend.h"
 #include "snapshotter/fill/fill_engine.h"
 #include "snapshotter/fuse/blob_source.h"
@@ -43,7 +45,7 @@ class ReadObserver {
 // Since the start.
 struct FillStats {
   uint64_t store_requests = 0, store_bytes = 0;  // of chunks and their locations; as stored
-  uint64_t chunks_filled = 0, chunks_recovered = 0, chunks_damaged = 0;
+  uint64_t chunks_filled = 0, chunks_recovered = 0, chunks_copied = 0, chunks_damaged = 0;
   uint64_t chunks_spoilt = 0;  // that the node's disk did not give back as they were
   uint64_t false_pages = 0;    // chunks of which a boot pack had other pages
   uint64_t retries = 0, stalled = 0, failed_writes = 0;
@@ -176,6 +178,7 @@ class BlobFiller final : public BlobSource {
   std::unordered_map<uint64_t, bool> sealed_on_disk_ ABSL_GUARDED_BY(mutex_);  // not loaded ones
   std::map<uint64_t, int> file_holds_ ABSL_GUARDED_BY(mutex_);  // how many; -1 = TakeFile
   std::thread flusher_;
+  std::optional<CacheScan> scan_;
 };
 
 }  // namespace slacker

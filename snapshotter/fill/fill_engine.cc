@@ -198,7 +198,7 @@ void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
     const std::shared_ptr<Fill> fill = FindOpen(blob, chunk);
     if (fill == nullptr || Recover(*run, chunk, *fill)) {
       Release(ChunkSize(blob, chunk));
-    } else {
+    } else if (!CopyFromNode(*run, chunk, *fill)) {
       needed.push_back(chunk);
     }
   }
@@ -253,7 +253,10 @@ bool FillEngine::Recover(const Run& run, uint32_t chunk, const Fill& fill) {
   const auto content = std::make_shared<const std::string>(std::move(bytes));
   if (SettleFill(blob, chunk, content, &fill)) {
     ++counters_.chunks_recovered;
-    if (ours) blob.cache().MarkFilled(chunk, wanted.blob_offset, *content);
+    if (ours) {
+      blob.cache().MarkFilled(chunk, wanted.blob_offset, *content);
+      local_.Note(wanted.digest, blob.id(), chunk);
+    }
     ForgetFill(blob, chunk);
   }
   return true;
@@ -341,8 +344,10 @@ void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t ch
         // Pages that lie go first, whatever becomes of the bytes that say so.
         if (blob->HasOtherPages(chunk, *bytes)) self->RefuseFalsePages(*blob, chunk);
         if (self->caching_) {  // without: who asked has his answer
-          self->NoteWrite(
-              *blob, blob->cache().Write(chunk, blob->layer().chunks[chunk].blob_offset, *bytes));
+          const Chunk& written = blob->layer().chunks[chunk];
+          const absl::Status status = blob->cache().Write(chunk, written.blob_offset, *bytes);
+          self->NoteWrite(*blob, status);
+          if (status.ok()) self->local_.Note(written.digest, blob->id(), chunk);
         }
         ForgetFill(*blob, chunk);
         self->Written(size, brought);

@@ -1,5 +1,5 @@
-// Brings missing chunks onto the node: from what a crash left in the cache file if it verifies,
-// else from the store. One fetch per chunk, however many wait for it; neighbours are fetched
+// Brings missing chunks onto the node: from what a crash left in the cache file if it verifies, from
+// the cache of another layer that has the same chunk (local_chunks.h, docs/adr/0035), else from the store. One fetch per chunk, however many wait for it; neighbours are fetched
 // together; waiters get their bytes from memory as soon as they are verified, the cache file is
 // written behind.
 //
@@ -36,6 +36,7 @@
 #include "backend/base/thread_pool.h"
 #include "backend/store/store.h"
 #include "snapshotter/fill/layer_blob.h"
+#include "snapshotter/fill/local_chunks.h"
 #include "snapshotter/fill/store_outage.h"
 
 namespace slacker {
@@ -43,6 +44,7 @@ namespace slacker {
 struct FillCounters {
   std::atomic<uint64_t> chunks_filled = 0;     // from the store
   std::atomic<uint64_t> chunks_recovered = 0;  // from what a crash left in the cache file
+  std::atomic<uint64_t> chunks_copied = 0;     // from the caches of other layers
   std::atomic<uint64_t> chunks_damaged = 0;    // given up with DATA_LOSS
   std::atomic<uint64_t> retries = 0;           // because the store did not answer
   std::atomic<uint64_t> stalled = 0;           // given up with UNAVAILABLE
@@ -59,6 +61,10 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
     std::chrono::nanoseconds retry_max = std::chrono::seconds(5);
     uint64_t max_bytes_in_flight = 64ULL << 20;
     int fetch_threads = 4;
+    // A blob of this node by its ID; null if there is none, or it cannot be read. Called without locks.
+    std::function<std::shared_ptr<LayerBlob>(uint64_t blob_id)> find_blob = [](uint64_t) {
+      return nullptr;
+    };
     // What the log calls the images that stand on a blob. Called without locks.
     std::function<std::string(uint64_t blob_id)> name_images = [](uint64_t) { return ""; };
   };
@@ -135,6 +141,10 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   // stopped.
   void FetchRecord(const Digest& record, std::function<void(const absl::Status&)> done);
 
+  // Which chunks the caches have; of a blob that was just loaded all that it has.
+  LocalChunks& local_chunks() { return local_; }
+  void NoteLocal(const LayerBlob& blob);
+
   // Answers everything that waits with CANCELLED and ends the threads, after what they are at; but
   // those that ask the store, which may hang, go on.
   void Stop();
@@ -189,6 +199,8 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void Release(uint64_t bytes);
   void Fetch(const std::shared_ptr<Run>& run);
   bool Recover(const Run& run, uint32_t chunk, const Fill& fill);
+  // The bytes are in flight until they are written, as with a chunk that has come from the store.
+  bool CopyFromNode(const Run& run, uint32_t chunk, const Fill& fill);
   void Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk,
                absl::StatusOr<std::string> bytes);
   // Decides chunk by chunk whether to try again; their bytes are no longer in flight.
@@ -207,6 +219,7 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   const Options options_;
   const std::unique_ptr<StoreReader> reader_;  // null without a store
   FillCounters counters_;
+  LocalChunks local_;
   StoreOutage outage_;
   std::atomic<bool> caching_ = true;
   std::atomic<bool> cache_failing_ = false;  // logged once

@@ -1,0 +1,34 @@
+// Looks through the blob caches of a node once, when slackerd starts, for what LocalChunks is to know of
+// those that nobody reads: their records and the claims of their maps, nothing of their content. What it
+// cannot read it passes over.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+#include "snapshotter/files/record_files.h"
+#include "snapshotter/fill/local_chunks.h"
+#include "snapshotter/metastore/db.h"
+
+namespace slacker {
+
+class CacheScan {
+ public:
+  // `directory`: of the caches. All outlive it. A thread of the lowest priority (slk-index) begins at once,
+  // and ends by itself.
+  CacheScan(Db* db, const RecordFiles* records, std::string directory, LocalChunks* local);
+  ~CacheScan();  // waits for the record that it is at
+
+ private:
+  void Run();
+
+  Db* const db_;
+  const RecordFiles* const records_;
+  const std::string directory_;
+  LocalChunks* const local_;
+  std::atomic<bool> stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace slacker
