@@ -274,12 +274,16 @@ class Node:
 
     def counters(self):
         """What the living slackerd has counted since its start, by name."""
-        before = self.slackerd.log().count(_COUNTERS)
+        before = len(self._counter_lines())
         self.slackerd.process.send_signal(signal.SIGUSR1)  # nsenter became it
-        wait_for(lambda: self.slackerd.log().count(_COUNTERS) > before, "slackerd's counters")
-        line = next(line for line in reversed(self.slackerd.log().splitlines())
-                    if _COUNTERS in line)
+        wait_for(lambda: len(self._counter_lines()) > before, "slackerd's counters")
+        line = self._counter_lines()[-1]
         return {name: int(value) for name, value in json.loads(line).items() if value.isdigit()}
+
+    def _counter_lines(self):
+        """The last line of the log may still be on its way."""
+        whole = self.slackerd.log().rpartition("\n")[0]
+        return [line for line in whole.splitlines() if _COUNTERS in line]
 
     def bytes_from_store(self):
         """What slackerd read from the store, for pulls and for reads, as stored."""

@@ -50,6 +50,11 @@ class World:
         node.start()
         return node
 
+    def empty_registry(self):
+        """In the place of the one with the catalog, for images of the test's own."""
+        self.registry.stop()
+        self.registry = Registry(f"{self.directory}/registry", self.directory)
+
     def image(self, name):
         return self.catalog.image(name)
 
