@@ -308,10 +308,14 @@ class Node:
             self.ctr("images", "rm", "--sync", name)
         wait_for(lambda: not self.snapshots(), "containerd to forget the snapshots")
         if self.snapshotter == PLUGIN:
-            wait_for(lambda: not self._kept(), "slackerd to remove what nobody needs", 30,
-                     self._kept)
+            wait_for(lambda: not self.kept(), "slackerd to remove what nobody needs", 30, self.kept)
 
-    def _kept(self):
+    def collect_garbage(self):
+        """Has containerd look at its snapshotter, which it does when something of it was removed."""
+        self._snapshots("prepare", "collected")
+        self._snapshots("rm", "collected")
+
+    def kept(self):
         """What slackerd has of images and snapshots: files, directories, mounts, descriptors, loops."""
         kept = [f"{self.root}/{name}/{child}" for name in _COLLECTED
                 for child in os.listdir(f"{self.root}/{name}") if not child.startswith(".new-")]  # spares

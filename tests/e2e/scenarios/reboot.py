@@ -1,7 +1,22 @@
-"""A reboot: mounts and /run are gone; containers start again from local state, store or not."""
-import os
+"""A reboot: mounts and /run are gone; containers start again from local state, store or not.
 
-from harness.process import check
+And a containerd that has lost its root: what slackerd has for it is collected.
+"""
+import os
+import shutil
+
+from harness.process import check, wait_for
+
+
+def _lose_containerds_root(node, image):
+    node.containerd.stop()
+    shutil.rmtree(f"{node.directory}/root")
+    check(node.kept(), "slackerd has nothing that could be collected")
+    node.start_containerd()
+    node.collect_garbage()
+    wait_for(lambda: not node.kept(), "slackerd to remove what nobody knows", 30, node.kept)
+    result = node.hello(image, "python3", "-c", "print('hello')")
+    check(result["output"] == "hello\n", f"with a containerd that knows nothing: {result}")
 
 
 def run(world):
@@ -21,3 +36,4 @@ def run(world):
     check(result["output"] == "hello from layer 2\n", f"after the reboot: {result}")
     for line in node.ctr("containers", "ls", "--quiet").splitlines():
         node.ctr("containers", "rm", line)
+    _lose_containerds_root(node, published)
