@@ -206,20 +206,25 @@ class Publication {
     return absl::OkStatus();
   }
 
-  // Whether nodes can build the image's tree. Only an image near the limit is merged to find out:
-  // for any other, sums over its layers tell.
+  // Whether nodes can build the tree of every prefix: each gets a manifest, and may have containers.
+  // Only those near the limit are merged to find out: for any other, sums over the layers tell.
   absl::Status CheckMerge() const {
     if (ErofsBound(totals_).ok()) return absl::OkStatus();
     const StoreReader reader(backend_);
     std::vector<Layer> layers;
     std::vector<const Layer*> pointers;
+    std::vector<LayerTotals> totals;
     layers.reserve(layers_.size());
-    for (const ManifestLayer& layer : layers_) {
-      ASSIGN_OR_RETURN(DecodedRecord record, reader.ReadLayer(layer.record));
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      ASSIGN_OR_RETURN(DecodedRecord record, reader.ReadLayer(layers_[i].record));
       layers.push_back(std::move(record.layer));
       pointers.push_back(&layers.back());
+      totals.push_back(totals_[i]);
+      if (ErofsBound(totals).ok()) continue;
+      RETURN_IF_ERROR(
+          Annotate(CheckErofsImage(pointers), "merging the layers up to " + DescribeLayer(i)));
     }
-    return Annotate(CheckErofsImage(pointers), "merging the layers");
+    return absl::OkStatus();
   }
 
   absl::Status WriteBootPack() {

@@ -199,6 +199,38 @@ TEST_F(PublisherTest, AnImageOfTooManyFilesToGuessIsSoundWithoutABootPack) {
   EXPECT_EQ(store_->List("boot/")->size(), 1u);
 }
 
+// Sums over the layers do not tell of these whether nodes can build their trees: they are merged.
+std::string TarWithXattrs(int count, size_t bytes) {
+  testing::PaxList records;
+  for (int i = 0; i < count; ++i) {
+    records.emplace_back("SCHILY.xattr.user." + std::to_string(i), std::string(bytes, 'v'));
+  }
+  return TarBuilder().File("kept", "k").Pax(records).File("attributes", "a").End();
+}
+
+TEST_F(PublisherTest, AnImageThatOnlyMergingShowsToBeBuildableIsPublished) {
+  const WrittenImage image = layout_.AddImage(
+      {GzipLayer(TarWithXattrs(5, 60'000)), GzipLayer(TarBuilder().File("upper", "u").End())});
+  ASSERT_OK(PublishLayout(layout_, store_));
+  EXPECT_THAT(VerifyChain(store_, image.chain_id)->damages, IsEmpty());
+}
+
+TEST_F(PublisherTest, AnImageThatNoNodeCouldBuildPublishesNothing) {
+  layout_.AddImage({GzipLayer(TarWithXattrs(1, 65'536))});
+  EXPECT_THAT(PublishLayout(layout_, store_),
+              StatusIs(absl::StatusCode::kResourceExhausted, "longer than EROFS can store"));
+  ExpectNothingVisible();
+}
+
+// A prefix gets a manifest, too, and containers.
+TEST_F(PublisherTest, AnImageWithAPrefixThatNoNodeCouldBuildPublishesNothing) {
+  layout_.AddImage({GzipLayer(TarWithXattrs(1, 65'536)),
+                    GzipLayer(TarBuilder().File(".wh.attributes", "").End())});
+  EXPECT_THAT(PublishLayout(layout_, store_),
+              StatusIs(absl::StatusCode::kResourceExhausted, "layer 1 of 2"));
+  ExpectNothingVisible();
+}
+
 TEST_F(PublisherTest, TheWrongMediaTypeOfALayerDoesNotMatter) {
   std::vector<ImageLayer> layers = testing::SampleLayers();
   std::swap(layers[0].media_type, layers[2].media_type);
