@@ -22,11 +22,13 @@ absl::StatusOr<ErofsImage> BuildErofsImage(const std::vector<const Layer*>& laye
                     .inodes = tree.inodes.size()};
 }
 
-absl::Status CheckErofsImage(const std::vector<const Layer*>& layers) {
+absl::StatusOr<uint64_t> CheckErofsImage(const std::vector<const Layer*>& layers) {
   const erofs::ImageTree tree = erofs::MergeLayers(layers);
   ASSIGN_OR_RETURN(const erofs::DeviceTable devices, erofs::AssignDevices(layers, tree));
   ASSIGN_OR_RETURN(const erofs::XattrTable xattrs, erofs::XattrTable::Build(tree));
-  return erofs::ImageWriter(layers, tree, devices, xattrs).LayOut();
+  erofs::ImageWriter writer(layers, tree, devices, xattrs);
+  RETURN_IF_ERROR(writer.LayOut());
+  return writer.size_bytes();
 }
 
 }  // namespace slacker

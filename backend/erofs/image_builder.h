@@ -36,7 +36,7 @@ using ImageSink = std::function<absl::Status(std::string_view bytes)>;
 absl::StatusOr<ErofsImage> BuildErofsImage(const std::vector<const Layer*>& layers,
                                            const ImageSink& sink);
 
-// Whether BuildErofsImage can: the same errors, in less memory.
-absl::Status CheckErofsImage(const std::vector<const Layer*>& layers);
+// The size that BuildErofsImage would give: the same errors, in less memory.
+absl::StatusOr<uint64_t> CheckErofsImage(const std::vector<const Layer*>& layers);
 
 }  // namespace slacker

@@ -25,8 +25,10 @@ constexpr uint32_t kBlockSize = 4096;
 // Others take devices between our question for a free one and our use of it; each lost race is one
 // attempt.
 constexpr int kAttempts = 64;
-// Everybody who asks for a free device is told the same one. Who has lost so often chooses among all.
+// Everybody who asks for a free device is told the same one. Who has lost so often chooses among all;
 constexpr int kSharedAttempts = 8;
+// and who has lost so often adds one: somebody may hold all that look free.
+constexpr int kFoundAttempts = 56;
 
 std::string DevicePath(uint32_t number) { return "/dev/loop" + std::to_string(number); }
 
@@ -98,18 +100,18 @@ bool IsConfigured(uint32_t number) {
   return access(SysfsPath(number, "loop/backing_file").c_str(), F_OK) == 0;
 }
 
-// One that is free now, any of them; a new one if there is none.
-absl::StatusOr<uint32_t> ChooseFree(const UniqueFd& control) {
+// One that is free now, any of them; a new one if there is none, or `add`.
+absl::StatusOr<uint32_t> ChooseFree(const UniqueFd& control, bool add) {
   ASSIGN_OR_RETURN(std::vector<uint32_t> numbers, ListNumbers());
   std::erase_if(numbers, IsConfigured);
-  if (!numbers.empty()) return numbers[std::random_device()() % numbers.size()];
+  if (!add && !numbers.empty()) return numbers[std::random_device()() % numbers.size()];
   const int number = ioctl(control.get(), LOOP_CTL_ADD, -1);
   if (number < 0) return ErrnoError(errno, "LOOP_CTL_ADD");
   return static_cast<uint32_t>(number);
 }
 
 absl::StatusOr<uint32_t> FindFree(const UniqueFd& control, int attempt) {
-  if (attempt >= kSharedAttempts) return ChooseFree(control);
+  if (attempt >= kSharedAttempts) return ChooseFree(control, attempt >= kFoundAttempts);
   const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
   if (number < 0) return ErrnoError(errno, "LOOP_CTL_GET_FREE");
   return static_cast<uint32_t>(number);

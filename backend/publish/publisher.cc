@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "backend/base/status.h"
 #include "backend/erofs/image_bound.h"
 #include "backend/erofs/image_builder.h"
+#include "backend/erofs/image_writer.h"
 #include "backend/publish/boot_publisher.h"
 #include "backend/source/decompress.h"
 #include "backend/source/read_ahead.h"
@@ -215,14 +217,22 @@ class Publication {
     std::vector<const Layer*> pointers;
     std::vector<LayerTotals> totals;
     layers.reserve(layers_.size());
+    std::optional<uint64_t> merged;  // the most that the tree so far can have, once it was merged
     for (size_t i = 0; i < layers_.size(); ++i) {
       ASSIGN_OR_RETURN(DecodedRecord record, reader.ReadLayer(layers_[i].record));
       layers.push_back(std::move(record.layer));
       pointers.push_back(&layers.back());
       totals.push_back(totals_[i]);
       if (ErofsBound(totals).ok()) continue;
-      RETURN_IF_ERROR(
-          Annotate(CheckErofsImage(pointers), "merging the layers up to " + DescribeLayer(i)));
+      // A layer adds no more than it has: an image of many small ones is not merged for each.
+      const absl::StatusOr<uint64_t> more = ErofsBound({totals_[i]});
+      if (merged.has_value() && more.ok() && *merged + *more <= erofs::kMaxImageBytes) {
+        *merged += *more;
+        continue;
+      }
+      const absl::StatusOr<uint64_t> size = CheckErofsImage(pointers);
+      RETURN_IF_ERROR(Annotate(size.status(), "merging the layers up to " + DescribeLayer(i)));
+      merged = *size;
     }
     return absl::OkStatus();
   }

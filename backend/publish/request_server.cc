@@ -41,9 +41,8 @@ absl::Status RequestServer::Serve(const StoredRequest& stored) {
   if (claim == nullptr) return absl::OkStatus();
   const absl::StatusOr<ServedRequest> done = PublishAsRequested(*stored.request);
   RETURN_IF_ERROR(done.ok() ? Forget(stored) : RecordFailure(stored, done.status()));
-  RETURN_IF_ERROR(claim->Release());
   options_.on_result(stored, done);
-  return absl::OkStatus();
+  return claim->Release();
 }
 
 absl::StatusOr<ServedRequest> RequestServer::PublishAsRequested(const PublishRequest& request) {

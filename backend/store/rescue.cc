@@ -78,8 +78,10 @@ class ChunkCopier {
 
 }  // namespace
 
-absl::Status RescueChunks(Backend& backend, const std::set<Digest>& gone, const PagedBytes& digests,
-                          const Locations& locations, KnownChunks* known, PackWriter* packs) {
+namespace {
+
+absl::Status PlaceAgain(Backend& backend, const std::set<Digest>& gone, const PagedBytes& digests,
+                        const Locations& locations, KnownChunks* known, PackWriter* packs) {
   std::vector<bool> is_gone;
   for (const std::string& name : locations.packs) {
     ASSIGN_OR_RETURN(const Digest pack, ParsePackName(name));
@@ -100,8 +102,18 @@ absl::Status RescueChunks(Backend& backend, const std::set<Digest>& gone, const 
       RETURN_IF_ERROR(copier.Add(digest, locations.packs[at.pack], at));
     }
   }
-  RETURN_IF_ERROR(copier.Copy());
-  return packs->Flush();
+  return copier.Copy();
+}
+
+}  // namespace
+
+absl::Status RescueChunks(Backend& backend, const std::set<Digest>& gone, const PagedBytes& digests,
+                          const Locations& locations, KnownChunks* known, PackWriter* packs) {
+  const absl::Status placed = PlaceAgain(backend, gone, digests, locations, known, packs);
+  // Whatever came of it: nothing is on its way when this returns.
+  const absl::Status flushed = packs->Flush();
+  RETURN_IF_ERROR(placed);
+  return flushed;
 }
 
 }  // namespace slacker

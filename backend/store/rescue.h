@@ -18,7 +18,8 @@ namespace slacker {
 // Of the chunks `digests`, which are at `locations`, those in `gone` packs get another place in
 // `packs`: where the store has them besides, as compaction leaves it, else in a pack of the publication,
 // copied there after a look at their digests. They are in the store, durably, afterwards; `known` knows
-// what is condemned by now. Memory: one read of at most 4 MiB, beside what `packs` queues. ABORTED: a
+// what is condemned by now. Memory: one read of at most 4 MiB and
+// some 50 bytes for each chunk in a gone pack, beside what `packs` queues. ABORTED: a
 // chunk is nowhere else, and cannot be copied, because its pack is gone or damaged; whoever has its
 // content must add it to another publication. REQUIRES: all were added to `packs`, which has nothing on its way.
 absl::Status RescueChunks(Backend& backend, const std::set<Digest>& gone, const PagedBytes& digests,

@@ -75,6 +75,8 @@ absl::Status Repairer::Run() {
         if (!restored) RETURN_IF_ERROR(MoveAside(damage.object, damage.what));
         break;
       }
+      case ObjectKind::kFromNodes:
+      case ObjectKind::kTrace:
       case ObjectKind::kIntent:
       case ObjectKind::kLease: {
         ASSIGN_OR_RETURN(const bool young, IsYoung(damage.object));
@@ -111,7 +113,7 @@ absl::Status Repairer::PutBack(const std::string& place, const std::string& name
   return backend_->Remove(place);
 }
 
-// Nobody can tell what it keeps: the next collection would remove that.
+// Nobody can tell what it keeps, and the next collection would remove that; or it is of a newer version.
 absl::StatusOr<bool> Repairer::IsYoung(const std::string& name) {
   const auto info = backend_->Stat(name);
   if (absl::IsNotFound(info.status())) return true;  // it has gone

@@ -58,7 +58,7 @@ BlobFiller::BlobFiller(Options options)
   FillEngine::Options fill = options_.fill;
   fill.name_images = [db = options_.db](uint64_t blob_id) { return NamesForLog(*db, blob_id); };
   fill.find_blob = [this](uint64_t blob_id) {  // the engine's threads end before this does
-    return Load(blob_id).value_or(nullptr);
+    return FindForCopy(blob_id);
   };
   engine_ = FillEngine::Start(std::move(counted), &records_, options_.clock, fill);
 }
@@ -116,6 +116,24 @@ absl::StatusOr<std::shared_ptr<LayerBlob>> BlobFiller::Load(uint64_t blob_id) {
   MutexLock lock(&mutex_);
   sealed_on_disk_.erase(blob_id);
   return blobs_.emplace(blob_id, std::move(blob)).first->second;
+}
+
+// What cannot be loaded is not tried again for each of its chunks. IDs are never used twice.
+std::shared_ptr<LayerBlob> BlobFiller::FindForCopy(uint64_t blob_id) {
+  if (auto blob = FindLoaded(blob_id); blob != nullptr) return blob;
+  {
+    MutexLock lock(&mutex_);
+    if (unusable_.contains(blob_id)) return nullptr;
+  }
+  auto blob = Load(blob_id);
+  if (blob.ok()) return *std::move(blob);
+  if (!absl::IsNotFound(blob.status())) {
+    Log(LogLevel::kWarning, "nothing is copied from the cache of a layer, ignoring",
+        {{"blob", std::to_string(blob_id)}, {"error", Message(blob.status())}});
+  }
+  MutexLock lock(&mutex_);
+  unusable_.insert(blob_id);
+  return nullptr;
 }
 
 void BlobFiller::ReadAsync(uint64_t blob_id, uint64_t offset, uint32_t size, ReadCallback done) {

@@ -20,6 +20,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -153,6 +154,7 @@ class BlobFiller final : public BlobSource {
   void EndHold(uint64_t blob_id, int hold);
   absl::StatusOr<BlobRow> FindRow(uint64_t blob_id);
   std::shared_ptr<LayerBlob> FindLoaded(uint64_t blob_id);
+  std::shared_ptr<LayerBlob> FindForCopy(uint64_t blob_id);
   absl::StatusOr<std::shared_ptr<LayerBlob>> Load(uint64_t blob_id);
   // Loads the blob on a disk thread and reads; a record that is damaged on the node is fetched
   // again, once.
@@ -176,7 +178,8 @@ class BlobFiller final : public BlobSource {
   // Shared: reads under way keep a blob that is forgotten.
   std::unordered_map<uint64_t, std::shared_ptr<LayerBlob>> blobs_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<uint64_t, bool> sealed_on_disk_ ABSL_GUARDED_BY(mutex_);  // not loaded ones
-  std::map<uint64_t, int> file_holds_ ABSL_GUARDED_BY(mutex_);  // how many; -1 = TakeFile
+  std::map<uint64_t, int> file_holds_ ABSL_GUARDED_BY(mutex_);     // how many; -1 = TakeFile
+  std::unordered_set<uint64_t> unusable_ ABSL_GUARDED_BY(mutex_);  // nothing is copied from them
   std::thread flusher_;
   std::optional<CacheScan> scan_;
 };

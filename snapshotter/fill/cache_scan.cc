@@ -15,6 +15,11 @@
 namespace slacker {
 namespace {
 
+// Of one thread, for Linux; without it everything works, less politely.
+void SetPriority(int thread_id, int nice) {
+  if (thread_id != 0) (void)setpriority(PRIO_PROCESS, static_cast<id_t>(thread_id), nice);
+}
+
 absl::StatusOr<std::vector<BlobRow>> ListBlobs(Db& db) {
   ASSIGN_OR_RETURN(Txn txn, db.Read());
   return AllBlobs(txn);
@@ -25,20 +30,20 @@ absl::StatusOr<std::vector<BlobRow>> ListBlobs(Db& db) {
 CacheScan::CacheScan(Db* db, const RecordFiles* records, std::string directory, LocalChunks* local)
     : db_(db), records_(records), directory_(std::move(directory)), local_(local), thread_([this] {
         (void)pthread_setname_np(pthread_self(), "slk-index");  // only a label
-        // Of this thread alone, for Linux; without it everything works, less politely.
-        (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19);
+        thread_id_ = gettid();
         Run();
       }) {}
 
 CacheScan::~CacheScan() {
   stopping_ = true;
+  SetPriority(thread_id_, 0);  // who stops waits for the record that it is at
   thread_.join();
 }
 
 void CacheScan::Run() {
   const auto blobs = ListBlobs(*db_);
   if (!blobs.ok()) {
-    Log(LogLevel::kWarning, "cannot tell which chunks the caches have; none is copied, ignoring",
+    Log(LogLevel::kWarning, "cannot tell which chunks the caches have; few are copied, ignoring",
         {{"error", Message(blobs.status())}});
     return;
   }
@@ -46,9 +51,11 @@ void CacheScan::Run() {
     if (stopping_) return;
     const auto map = ReadBlobClaims(directory_ + "/" + std::to_string(row.id) + ".map");
     if (!map.ok() || map->record != row.record) continue;
+    SetPriority(thread_id_, 19);
     const auto layer = records_->Load(row.record);
+    SetPriority(thread_id_, 0);  // fills take the same lock
     if (!layer.ok() || layer->chunks.size() != map->chunks) continue;
-    for (uint32_t chunk = 0; chunk < map->chunks; ++chunk) {
+    for (uint32_t chunk = 0; chunk < map->chunks && !stopping_; ++chunk) {
       if (map->Has(chunk)) local_->Note(layer->chunks[chunk].digest, row.id, chunk);
     }
   }

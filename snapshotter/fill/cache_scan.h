@@ -15,8 +15,8 @@ namespace slacker {
 
 class CacheScan {
  public:
-  // `directory`: of the caches. All outlive it. A thread of the lowest priority (slk-index) begins at once,
-  // and ends by itself.
+  // `directory`: of the caches. All outlive it. A thread (slk-index) begins at once, and ends by itself; it reads
+  // records at the lowest priority.
   CacheScan(Db* db, const RecordFiles* records, std::string directory, LocalChunks* local);
   ~CacheScan();  // waits for the record that it is at
 
@@ -28,6 +28,7 @@ class CacheScan {
   const std::string directory_;
   LocalChunks* const local_;
   std::atomic<bool> stopping_ = false;
+  std::atomic<int> thread_id_ = 0;  // the kernel's; 0 = has not begun
   std::thread thread_;
 };
 

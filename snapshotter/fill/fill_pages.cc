@@ -89,6 +89,9 @@ void FillEngine::BringPages(const std::shared_ptr<LayerBlob>& blob, const Announ
     NoteWrite(*blob, written);
     if (written.ok()) {
       if (!blob->ClaimIfWhole(chunk)) RefuseFalsePages(*blob, chunk);
+      if (blob->cache().Has(chunk)) {
+        local_.Note(blob->layer().chunks[chunk].digest, blob->id(), chunk);
+      }
       MutexLock lock(&blob->mutex);
       // The chunk itself has come meanwhile, and may have been compared before these pages were there.
       if (!IsUnderWay(*blob, chunk, *announced.fill))

@@ -119,7 +119,7 @@ TEST_P(HttpsFaultTest, AServerThatIsRestartedAtOnceIsAskedAgain) {
 // All reads are under way at once, for several seconds, by way of a relay.
 class HttpsResetTest : public HttpsFaultTest {
  protected:
-  static constexpr size_t kBytes = 12 << 10;
+  static constexpr size_t kBytes = 20 << 10;
   HttpsResetTest() : HttpsFaultTest("limit_rate 2k;\nlimit_rate_after 1;") {}
 
   void StartReads(PendingReads* reads) {

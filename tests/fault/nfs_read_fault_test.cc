@@ -239,7 +239,7 @@ TEST_P(NfsReadFaultTest, ForbiddenReadIsPermissionDenied) {
 class NfsLeaseTest : public NfsReadFaultTest {
  protected:
   static constexpr int kLeaseSeconds = 3;
-  NfsLeaseTest() : NfsReadFaultTest(NfsServer::Options{kLeaseSeconds, /*grace_seconds=*/3}) {}
+  NfsLeaseTest() : NfsReadFaultTest(NfsServer::Options{kLeaseSeconds, /*grace_seconds=*/6}) {}
 };
 
 TEST_P(NfsLeaseTest, IdleForTwiceTheLeaseReadsAndWritesAtOnce) {

@@ -56,7 +56,7 @@ class PausedServersTest : public ::testing::Test {
   NginxProcess nginx_{{.directory = directory_ / "nginx",
                        .root = nfs_.export_directory() + "/store",
                        .certificates = &certificates_,
-                       .directives = "limit_rate 2k;\nlimit_rate_after 1;"}};
+                       .directives = "limit_rate 1k;\nlimit_rate_after 1;"}};
   std::vector<std::unique_ptr<ReadBackend>> stores_;
 };
 

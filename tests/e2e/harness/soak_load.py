@@ -22,7 +22,7 @@ class Running:
     """One container, as the host sees it. Readers enter it; closing it waits for them."""
 
     def __init__(self, image, started, pid):
-        self.image, self.started, self.pid = image, started, pid
+        self.image, self.started, self.pid, self.killed = image, started, pid, False
         self._changed, self._readers, self._closed = threading.Condition(), 0, False
 
     def read(self, path):
@@ -33,7 +33,13 @@ class Running:
                 return None
             self._readers += 1
         try:
-            with open(f"/proc/{self.pid}/root/{path}", "rb") as file:
+            try:
+                file = open(f"/proc/{self.pid}/root/{path}", "rb")
+            except (FileNotFoundError, ProcessLookupError):
+                if self.killed:
+                    return None
+                raise
+            with file:
                 found = hashlib.sha256(file.read()).hexdigest()
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 return found
@@ -113,6 +119,7 @@ class Load:
             self.running = [running for running in self.running if running not in chosen]
         for running in chosen:
             if kill:
+                running.killed = True
                 os.kill(running.pid, 9)
             running.close()
         with concurrent.futures.ThreadPoolExecutor(max(1, len(chosen))) as pool:

@@ -26,7 +26,9 @@ _SEED = int(os.environ.get("SLACKER_SOAK_SEED") or int.from_bytes(os.urandom(4),
 _MOST_RUNNING = 6
 _ORDINARY = 2  # of the images: never published
 _WARM_UP = 1 / 2  # of the half in which slackerd lives
-_GROWTH = 1.05
+_LEAST_STEPS = 10
+# What the allocator comes to hold in the first minutes is no leak; the long run tells.
+_GROWTH, _SETTLING_KIB = 0.05, 0 if _SECONDS >= 600 else 6 << 10
 # All images together have some 40 MiB: eviction and completion are at work all the time.
 _SETTINGS = "[cache]\nmax_bytes = 25165824\n"
 
@@ -131,7 +133,9 @@ class _Soak:
         time.sleep(self.choice.uniform(0, 1.0))  # anywhere in their lives, the seed says where
         self._come_back(self.node.kill_slackerd)
         starts.join()
-        self.met += len(errors)  # they say so, and may be asked for again
+        # They say so, and may be asked for again; but none that came to run was wrong, or hung.
+        check(not [error for error in errors if "it wrote:" in error], "\n".join(errors))
+        self.met += len(errors)
 
     def upgrade(self):
         self._come_back(self.node.slackerd.stop)
@@ -152,7 +156,9 @@ class _Soak:
                 self.collect: 1, self.upkeep: 1, self.scrub: 1}
         deaths = {self.die: 1, self.die_in_the_midst: 2, self.upgrade: 1, self.kill_keeper: 1}
         weights = {**calm, **deaths} if deadly else calm
-        while time.monotonic() < until:
+        made = 0
+        while time.monotonic() < until or made < _LEAST_STEPS:
+            made += 1
             (step,) = self.choice.choices(list(weights), list(weights.values()))
             self.done[step.__name__] += 1
             try:
@@ -210,7 +216,9 @@ def _run(soak):
     for program, memory in warm.items():
         now = soak.figures.memory(program)
         print(f"{program}: KiB after the warm-up {memory}, in the end {now}")
-        check(now["VmRSS"] <= _GROWTH * memory["VmRSS"], f"{program} has grown: {memory}, {now}")
+        check(now["VmRSS"] - memory["VmRSS"] <= max(_GROWTH * memory["VmRSS"], _SETTLING_KIB),
+              f"{program} has grown: {memory}, {now}")
+    check(soak.load.reads > 100, f"only {soak.load.reads} files were read beside the containers")
 
 
 def run(world):

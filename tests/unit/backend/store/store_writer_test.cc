@@ -315,6 +315,7 @@ TEST_F(CondemnedPackTest, WhatIsDamagedThereIsNotCopied) {
     EXPECT_THAT(AddLayer(), StatusIs(absl::StatusCode::kAborted));
   }
   EXPECT_THAT(backend_->List("records/").value(), ::testing::SizeIs(2));  // those of before
+  writer_->EndLayers();  // what was copied before the damage was met is on its way no more
 }
 
 TEST_F(StoreWriterTest, NothingIsVisibleBeforeCommitManifests) {

@@ -455,7 +455,9 @@ TEST_F(FsckTest, DamagedTracesAndRequestsAreMovedAsideAndSoundOnesStay) {
     std::string bytes = Content(name);
     bytes[0] = static_cast<char>(bytes[0] ^ 1);
     ASSERT_OK(store_->Replace(name, bytes));
+    EXPECT_THAT(Check(/*repair=*/true).left, SizeIs(1)) << name;  // of today
     EXPECT_THAT(Check(/*repair=*/false).verified.damages, SizeIs(1)) << name;
+    store_->Advance(kDaySeconds);
     const FsckReport repaired = Check(/*repair=*/true);
     EXPECT_THAT(repaired.verified.damages, IsEmpty()) << name;
     EXPECT_THAT(repaired.repaired, SizeIs(1)) << name;
