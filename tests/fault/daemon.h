@@ -56,6 +56,12 @@ class Daemon {
     while (running() && !channel_->WaitForConnected(std::chrono::system_clock::now() +
                                                     std::chrono::milliseconds(20))) {
     }
+    // gRPC 1.51 loses the socket of a channel that goes while it connects.
+    while (!running() && channel_->GetState(false) == GRPC_CHANNEL_CONNECTING) {
+      (void)channel_->WaitForStateChange(
+          GRPC_CHANNEL_CONNECTING,
+          std::chrono::system_clock::now() + std::chrono::milliseconds(20));
+    }
   }
   // Stops it cleanly, which ends its keeper.
   ~Daemon() {

@@ -81,8 +81,6 @@ class KernelLeakCheck {
     EXPECT_TRUE(Eventually([this] { return Leftovers(directory_).empty(); }))
         << ::testing::PrintToString(Leftovers(directory_));
     EndLeftovers(directory_);
-    // gRPC closes the sockets of channels that are gone on threads of its own.
-    EXPECT_TRUE(Eventually([this] { return OpenDescriptors() == descriptors_; }));
     EXPECT_EQ(OpenDescriptors(), descriptors_);
   }
   KernelLeakCheck(const KernelLeakCheck&) = delete;
