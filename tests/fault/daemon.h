@@ -56,12 +56,16 @@ class Daemon {
     while (running() && !channel_->WaitForConnected(std::chrono::system_clock::now() +
                                                     std::chrono::milliseconds(20))) {
     }
-    // gRPC 1.51 loses the socket of a channel that goes while it connects.
-    while (!running() && channel_->GetState(false) == GRPC_CHANNEL_CONNECTING) {
+    if (running()) return;
+    // gRPC 1.51 loses the socket of a channel that goes while it connects, which this one would try
+    // again and again, also to a successor.
+    while (channel_->GetState(false) == GRPC_CHANNEL_CONNECTING) {
       (void)channel_->WaitForStateChange(
           GRPC_CHANNEL_CONNECTING,
           std::chrono::system_clock::now() + std::chrono::milliseconds(20));
     }
+    channel_ = grpc::CreateChannel("unix:/", grpc::InsecureChannelCredentials());
+    stub_ = api::Snapshots::NewStub(channel_);
   }
   // Stops it cleanly, which ends its keeper.
   ~Daemon() {
