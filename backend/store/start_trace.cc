@@ -102,15 +102,15 @@ absl::StatusOr<StartTrace> DecodeBody(Decoder in) {
   return trace;
 }
 
-absl::StatusOr<StartTrace> DecodeNamed(std::string_view bytes, const std::string& name,
-                                       const Digest& chain_id) {
+}  // namespace
+
+absl::StatusOr<StartTrace> DecodeNamedTrace(std::string_view bytes, std::string_view name,
+                                            const Digest& chain_id) {
   if (name != TracesPrefix(chain_id) + Sha256::Of(bytes).ToHex()) {
     return Malformed("not what its name says");
   }
   return DecodeTrace(bytes, chain_id);
 }
-
-}  // namespace
 
 uint64_t PagesOf(const StartTrace& trace) {
   uint64_t pages = 0;
@@ -174,7 +174,7 @@ absl::StatusOr<std::vector<StoredTrace>> ListTraces(Backend& backend, const Dige
     if (absl::IsNotFound(bytes.status())) continue;
     if (!bytes.ok() && !absl::IsResourceExhausted(bytes.status())) return bytes.status();
     traces.push_back(
-        {name, bytes.ok() ? DecodeNamed(*bytes, name, chain_id) : Malformed("too large")});
+        {name, bytes.ok() ? DecodeNamedTrace(*bytes, name, chain_id) : Malformed("too large")});
   }
   return traces;
 }

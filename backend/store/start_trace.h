@@ -53,6 +53,9 @@ absl::StatusOr<std::string> EncodeTrace(const StartTrace& trace);
 // DATA_LOSS unless the bytes are an undamaged trace of this chain. Whether the layers have the pages
 // is not checked.
 absl::StatusOr<StartTrace> DecodeTrace(std::string_view bytes, const Digest& chain_id);
+// The same, of one that a node has left under `name`.
+absl::StatusOr<StartTrace> DecodeNamedTrace(std::string_view bytes, std::string_view name,
+                                            const Digest& chain_id);
 
 std::string TracesPrefix(const Digest& chain_id);     // traces/<hex>/
 std::string MergedTraceName(const Digest& chain_id);  // traces/<hex>/merged

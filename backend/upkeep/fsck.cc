@@ -54,9 +54,8 @@ absl::Status CheckRequest(Backend& backend, const std::string& name) {
 
 absl::Status CheckTrace(Backend& backend, const std::string& name, const Digest& chain) {
   ASSIGN_OR_RETURN(const std::string bytes, backend.ReadWhole(name, kMaxTraceBytes));
-  const std::string content = TracesPrefix(chain) + Sha256::Of(bytes).ToHex();
-  if (name != MergedTraceName(chain) && name != content) return DataLoss("not what its name says");
-  return DecodeTrace(bytes, chain).status();
+  if (name == MergedTraceName(chain)) return DecodeTrace(bytes, chain).status();
+  return DecodeNamedTrace(bytes, name, chain).status();
 }
 
 void AddDamage(const std::string& object, const std::string& what, FsckReport* report) {
