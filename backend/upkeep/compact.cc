@@ -14,6 +14,7 @@
 #include "backend/store/store.h"
 #include "backend/upkeep/chunk_mover.h"
 #include "backend/upkeep/mark.h"
+#include "backend/upkeep/objects.h"
 #include "backend/upkeep/pack_use.h"
 #include "backend/upkeep/trash.h"
 
@@ -23,10 +24,6 @@ namespace {
 // Rows of MeasurePackUse for each chunk of a round: smaller ones, and at another time.
 constexpr size_t kRowsForChunk = 10;
 constexpr int kMaxAttempts = 8;
-
-bool IsLost(const absl::Status& status) {
-  return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsResourceExhausted(status);
-}
 
 class Compaction {
  public:

@@ -47,12 +47,6 @@ class UserMap {
   }
 
  private:
-  // Whether what was looked for can be passed over: it is damaged, or gone.
-  static bool IsLost(const absl::Status& status) {
-    return absl::IsDataLoss(status) || absl::IsNotFound(status) ||
-           absl::IsResourceExhausted(status);  // larger than it may be
-  }
-
   absl::Status Add(const ImageEntry& image) {
     users_[image.chain_id].push_back(image.name);
     ASSIGN_OR_RETURN(const auto names,

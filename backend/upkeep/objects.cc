@@ -116,6 +116,10 @@ bool IsObjectName(std::string_view name) {
   }
 }
 
+bool IsLost(const absl::Status& status) {
+  return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsResourceExhausted(status);
+}
+
 absl::StatusOr<std::string> MoveToQuarantine(Backend& backend, const std::string& name) {
   std::string place = QuarantineName(name);
   std::string another = place + "." + RandomHex();

@@ -47,6 +47,10 @@ bool IsCondemnable(ObjectKind kind);
 // Whether the store has no object of this name: reported, left alone, and never brought back from removed/.
 bool IsForeign(std::string_view name);
 
+// Whether an object, of which this came back, is damaged, larger than it may be, or gone: asking again would
+// not change that. Everything else means that we could not look.
+bool IsLost(const absl::Status& status);
+
 // Moves what has the name, object or not, to quarantine/; its name there. What is there already stays there.
 // NOT_FOUND: nothing has the name.
 absl::StatusOr<std::string> MoveToQuarantine(Backend& backend, const std::string& name);

@@ -2,18 +2,17 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "backend/backend.h"
-#include "backend/store/pack_index.h"
-#include "backend/store/store.h"
 #include "backend/upkeep/fsck.h"
+#include "backend/upkeep/repair_locations.h"
+#include "backend/upkeep/repair_packs.h"
+#include "backend/upkeep/set_aside.h"
 
 namespace slacker {
 
@@ -21,60 +20,30 @@ class Repairer {
  public:
   // `began`: by the store's clock, before the damages of `report` were looked for. The report gets what
   // was done, and what was left.
-  Repairer(std::shared_ptr<Backend> backend, int64_t began, FsckReport* report);
+  Repairer(const std::shared_ptr<Backend>& backend, int64_t began, FsckReport* report)
+      : damages_(report->verified.damages),
+        aside_(backend.get(), began, report),
+        locations_(backend, &aside_),
+        packs_(backend, &aside_) {}
 
   // Mends what can be mended of these damages.
   absl::Status Run();
   // Whether something that was damaged has been written anew meanwhile, and so was left as it is.
-  bool met_others() const { return met_others_; }
+  bool met_others() const { return aside_.met_others(); }
 
  private:
-  using Found = absl::flat_hash_map<Digest, std::pair<Digest, PackedChunk>>;  // pack, row
-
-  // Moves aside what has the name of an object and is none: a link, a pipe, a directory.
-  absl::Status MakeWay(const std::string& name);
-  // Unless it has been written since: it is looked at before, and again where it is then.
-  absl::Status MoveAside(const std::string& name, const std::string& why);
-  // What was moved aside by mistake.
-  absl::Status PutBack(const std::string& place, const std::string& name);
-  // Whether the object `name`, which is at `place`, may have got there since the damages were looked for,
-  // and not by this repair.
-  absl::StatusOr<bool> IsAnew(const std::string& place, const std::string& name);
-  // Of leases and intents: whether it has to be left.
-  absl::StatusOr<bool> IsYoung(const std::string& name);
-  // Of an image entry without a manifest, which is at `place`: whether that is there, or had been
-  // removed and is back.
-  absl::StatusOr<bool> RestoreManifest(const std::string& place, const std::string& image);
-  // Locations that lead to sound chunks only, or nowhere.
-  absl::Status RebuildLocations(const Digest& record);
-  // One turn. Nothing is replaced where there is nothing to mend, or others have just written. No backend
-  // can compare and replace in one step: what others write right before us is replaced. ABORTED: a
-  // collection is removing packs that had the chunks; they are added to `gone`.
-  struct Made {
-    bool replaced = false;
-    uint64_t lost = 0;  // chunks that the locations lead nowhere for
+  // What is made anew from other objects, after all those are out of the way that cannot be.
+  struct Work {
+    std::set<Digest> locations;  // of these records
+    std::set<Digest> indexes, packs;
+    std::set<std::string> merged;
   };
-  absl::StatusOr<Made> MakeLocations(const Digest& record, const TableVector<Chunk>& chunks,
-                                     std::set<Digest>* gone);
-  // Sound copies: in packs that are condemned only when there is no other, in those that are `gone`
-  // never.
-  absl::StatusOr<Found> PlacesOf(const Digest& record, const TableVector<Chunk>& chunks,
-                                 const std::set<Digest>& gone);
-  absl::Status RebuildPackIndex(const Digest& pack);
-  // Everything referred to goes into another pack.
-  absl::Status EmptyPack(const Digest& pack);
-  absl::Status RebuildMergedIndexes(const std::set<std::string>& damaged);
-  // Adds sound copies of the chunks that are not found yet, by the indexes of packs.
-  absl::Status FindChunks(std::set<Digest> wanted,
-                          const std::function<bool(const Digest& pack)>& may_be_in, Found* found);
-  absl::StatusOr<bool> IsSound(const std::string& pack, const PackedChunk& chunk);
-  void Note(const std::string& object, const std::string& what);
+  absl::Status Sort(const Damage& damage, Work* work);
 
-  const std::shared_ptr<Backend> backend_;
-  const int64_t began_;
-  const StoreReader reader_;
-  FsckReport* const report_;
-  bool met_others_ = false;
+  const std::vector<Damage>& damages_;
+  SetAside aside_;
+  LocationsRepair locations_;
+  PackRepair packs_;
 };
 
 }  // namespace slacker
