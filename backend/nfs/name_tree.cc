@@ -4,15 +4,9 @@
 #include <utility>
 
 #include "backend/base/status.h"
+#include "backend/nfs/session.h"
 
 namespace slacker::nfs {
-namespace {
-
-bool IsMissing(const absl::Status& status) {
-  return ErrnoOf(status) == ENOENT || ErrnoOf(status) == ENOTDIR;
-}
-
-}  // namespace
 
 void NameTree::Find(const std::string& name, Done<Found> done) {
   if (const Found* found = Cached(name); found != nullptr) {

@@ -14,12 +14,12 @@ constexpr std::string_view kNewMagic = "glibc-ld.so.cache1.1";
 constexpr size_t kOldHeaderBytes = 16, kOldRowBytes = 12;
 constexpr size_t kNewHeaderBytes = 48, kNewRowBytes = 24;
 constexpr size_t kAlignment = 8;
-constexpr size_t kMaxStringBytes = 4096;
+constexpr size_t kMaxNameBytes = 4096;
 
 // What begins at `offset` and ends with a NUL; empty where there is no such thing.
 std::string_view StringAt(std::string_view bytes, uint64_t offset) {
   if (offset >= bytes.size()) return {};
-  const std::string_view rest = bytes.substr(offset, kMaxStringBytes);
+  const std::string_view rest = bytes.substr(offset, kMaxNameBytes);
   const size_t end = rest.find('\0');
   return end == std::string_view::npos ? std::string_view() : rest.substr(0, end);
 }

@@ -12,12 +12,12 @@
 namespace slacker {
 namespace {
 
-constexpr std::string_view kMagic = "SLKB";
-constexpr uint32_t kVersion = 1;
+constexpr std::string_view kBootMagic = "SLKB";
+constexpr uint32_t kBootVersion = 1;
 constexpr uint32_t kVersionWithPages = 2;
 constexpr std::string_view kPurpose = "slacker boot pack v2";
 constexpr uint64_t kSignatureSlotBytes = 32 + kSignatureBytes;  // of a pack with pages
-constexpr size_t kDigestBytes = 32;
+constexpr size_t kBootDigestBytes = 32;
 constexpr uint64_t kMaxPackBytes = uint64_t{1} << 34;
 
 uint64_t ZigZag(int64_t value) {
@@ -118,7 +118,7 @@ absl::StatusOr<BootTable> DecodeTable(std::string_view bytes, uint64_t offset, b
     return Malformed("unknown origin");
   }
   const uint64_t layers = in.VarintUpTo(kMaxLayers);
-  if (layers == 0 || layers > in.remaining() / kDigestBytes) return Malformed("bad layers");
+  if (layers == 0 || layers > in.remaining() / kBootDigestBytes) return Malformed("bad layers");
   table.records.resize(layers);
   for (auto record = table.records.rbegin(); record != table.records.rend(); ++record) {
     record->record = in.Hash();
@@ -157,11 +157,11 @@ absl::StatusOr<BootTable> DecodeTable(std::string_view bytes, uint64_t offset, b
 
 // What the checksum is of, and the signature. REQUIRES: a beginning of at least the length it says.
 std::string_view BodyOf(std::string_view beginning) {
-  Decoder in(beginning.substr(kMagic.size() + 4));
+  Decoder in(beginning.substr(kBootMagic.size() + 4));
   return beginning.substr(0, kBootHeadBytes + size_t{in.U32()});
 }
 bool MayHavePages(std::string_view beginning) {
-  Decoder in(beginning.substr(kMagic.size()));
+  Decoder in(beginning.substr(kBootMagic.size()));
   return in.U32() == kVersionWithPages;
 }
 
@@ -175,7 +175,7 @@ bool BootTable::HasPages() const {
 absl::StatusOr<std::string> EncodeBootPack(NewBootPack pack, const SigningKey* key) {
   const bool with_pages = HasPages(pack);
   const std::string table = EncodeTable(pack, with_pages);
-  uint64_t size = kBootHeadBytes + table.size() + kDigestBytes;
+  uint64_t size = kBootHeadBytes + table.size() + kBootDigestBytes;
   if (with_pages) size += kSignatureSlotBytes;
   if (size > kMaxBootTableBytes) {
     return ResourceExhausted("the table of a boot pack is too large");
@@ -185,8 +185,8 @@ absl::StatusOr<std::string> EncodeBootPack(NewBootPack pack, const SigningKey* k
   std::string bytes;
   bytes.reserve(size);
   Encoder out(&bytes);
-  out.Raw(kMagic);
-  out.U32(with_pages ? kVersionWithPages : kVersion);
+  out.Raw(kBootMagic);
+  out.U32(with_pages ? kVersionWithPages : kBootVersion);
   out.U32(static_cast<uint32_t>(table.size()));
   out.Raw(table);
   const std::string signature = key == nullptr ? "" : key->Sign(kPurpose, bytes);
@@ -204,12 +204,12 @@ absl::StatusOr<std::string> EncodeBootPack(NewBootPack pack, const SigningKey* k
 
 absl::StatusOr<size_t> BootTableBytes(std::string_view beginning) {
   Decoder in(beginning);
-  if (in.Raw(kMagic.size()) != kMagic) return Malformed("not one");
+  if (in.Raw(kBootMagic.size()) != kBootMagic) return Malformed("not one");
   const uint32_t version = in.U32();
-  if (version != kVersion && version != kVersionWithPages) {
+  if (version != kBootVersion && version != kVersionWithPages) {
     return Malformed("of a version that is not known here");
   }
-  const size_t bytes = kBootHeadBytes + size_t{in.U32()} + kDigestBytes +
+  const size_t bytes = kBootHeadBytes + size_t{in.U32()} + kBootDigestBytes +
                        (version == kVersionWithPages ? kSignatureSlotBytes : 0);
   if (!in.ok() || bytes > kMaxBootTableBytes) return Malformed("table too large");
   return bytes;
@@ -220,7 +220,7 @@ absl::StatusOr<BootTable> DecodeBootTable(std::string_view beginning, const Dige
   if (beginning.size() < bytes) return Malformed("ends within its table");
   const std::string_view body = BodyOf(beginning);
   const Digest checksum = Sha256::Of(body);
-  if (AsText(checksum.bytes) != beginning.substr(body.size(), kDigestBytes)) {
+  if (AsText(checksum.bytes) != beginning.substr(body.size(), kBootDigestBytes)) {
     return Malformed("its table fails its checksum");
   }
   ASSIGN_OR_RETURN(BootTable table,
@@ -233,7 +233,7 @@ absl::StatusOr<BootTable> DecodeBootTable(std::string_view beginning, const Dige
 absl::Status CheckBootSignature(std::string_view beginning, std::span<const PublicKey> keys) {
   if (keys.empty() || !MayHavePages(beginning)) return absl::OkStatus();
   const std::string_view body = BodyOf(beginning);
-  Decoder in(beginning.substr(body.size() + kDigestBytes));
+  Decoder in(beginning.substr(body.size() + kBootDigestBytes));
   const Digest key_id = in.Hash();
   const std::string_view signature = in.Raw(kSignatureBytes);
   for (const PublicKey& key : keys) {
@@ -251,7 +251,7 @@ void SignBootPack(const SigningKey& key, std::string* pack) {
   Encoder out(&slot);
   out.Hash(key.public_key().id());
   out.Raw(key.Sign(kPurpose, body));
-  pack->replace(body.size() + kDigestBytes, slot.size(), slot);
+  pack->replace(body.size() + kBootDigestBytes, slot.size(), slot);
 }
 
 absl::StatusOr<std::vector<BootChunk>> UnpackBootWindow(

@@ -11,7 +11,7 @@
 namespace slacker {
 namespace {
 
-constexpr uint64_t kMaxReadBytes = 1 << 20;  // of merged neighbours
+constexpr uint64_t kMaxRunBytes = 1 << 20;   // of merged neighbours
 constexpr uint64_t kMaxGapBytes = 16 << 10;  // read and thrown away between neighbours
 
 // One ReadChunksAsync; shared by its reads, and gone with the last of them.
@@ -32,7 +32,7 @@ struct Extent {
 
 uint64_t EndOf(const ChunkLocation& location) { return location.offset + location.stored_bytes; }
 
-std::vector<Extent> Merge(const Locations& locations, uint32_t first, uint32_t count) {
+std::vector<Extent> MergeNeighbours(const Locations& locations, uint32_t first, uint32_t count) {
   std::vector<uint32_t> order;
   for (uint32_t i = 0; i < count; ++i) order.push_back(first + i);
   std::sort(order.begin(), order.end(), [&locations](uint32_t a, uint32_t b) {
@@ -45,7 +45,7 @@ std::vector<Extent> Merge(const Locations& locations, uint32_t first, uint32_t c
     const ChunkLocation& at = locations.chunks[chunk];
     const bool fits = !extents.empty() && extents.back().pack == at.pack &&
                       at.offset <= extents.back().end + kMaxGapBytes &&
-                      EndOf(at) - extents.back().begin <= kMaxReadBytes;
+                      EndOf(at) - extents.back().begin <= kMaxRunBytes;
     if (!fits) extents.push_back({at.pack, at.offset, at.offset, {}});
     extents.back().end = std::max(extents.back().end, EndOf(at));
     extents.back().chunks.push_back(chunk);
@@ -134,7 +134,7 @@ void StoreReader::ReadChunksAsync(const Layer& layer, const Locations& locations
     Extent extent;
   };
   std::vector<Planned> plan;
-  for (Extent& extent : Merge(locations, first, count)) {
+  for (Extent& extent : MergeNeighbours(locations, first, count)) {
     plan.push_back({locations.packs[extent.pack], std::move(extent)});
   }
   for (Planned& planned : plan) {

@@ -9,21 +9,23 @@
 namespace slacker {
 namespace {
 
-constexpr std::string_view kMagic = "SLKL";
-constexpr uint32_t kVersion = 1;
-constexpr size_t kDigestBytes = sizeof(Digest::bytes);
+constexpr std::string_view kLocationsMagic = "SLKL";
+constexpr uint32_t kLocationsVersion = 1;
+constexpr size_t kLocationsDigestBytes = sizeof(Digest::bytes);
 constexpr uint64_t kMaxOffset = uint64_t{1} << 48;
 // Bits of a row's first number, above them its stored length.
 constexpr uint64_t kFollows = 1;  // begins where the row before it ends
-constexpr uint64_t kCompressed = 2;
+constexpr uint64_t kLocationsCompressed = 2;
 constexpr int kLengthShift = 2;
 // A number of 64 bits, one of 32 bits, an offset of 48 bits, and its pack's digest.
-constexpr uint64_t kMaxRowBytes = 10 + 5 + 7 + kDigestBytes;
-constexpr uint64_t kFixedBytes = kMagic.size() + 3 * sizeof(uint32_t) + 2 * kDigestBytes;
+constexpr uint64_t kMaxRowBytes = 10 + 5 + 7 + kLocationsDigestBytes;
+constexpr uint64_t kFixedBytes =
+    kLocationsMagic.size() + 3 * sizeof(uint32_t) + 2 * kLocationsDigestBytes;
 
 absl::StatusOr<std::vector<Digest>> DecodePacks(Decoder& in) {
   const uint32_t count = in.U32();
-  if (!in.ok() || count > in.remaining() / kDigestBytes) return DataLoss("wrong number of packs");
+  if (!in.ok() || count > in.remaining() / kLocationsDigestBytes)
+    return DataLoss("wrong number of packs");
   std::vector<Digest> packs;
   for (uint32_t i = 0; i < count; ++i) packs.push_back(in.Hash());
   return packs;
@@ -48,7 +50,7 @@ absl::Status DecodeRows(Decoder& in, size_t chunk_count, Locations* locations) {
     row.pack = pack;
     row.offset = end;
     row.stored_bytes = static_cast<uint32_t>(length);
-    row.compressed = (code & kCompressed) != 0;
+    row.compressed = (code & kLocationsCompressed) != 0;
     end += length;
   }
   return absl::OkStatus();
@@ -56,14 +58,14 @@ absl::Status DecodeRows(Decoder& in, size_t chunk_count, Locations* locations) {
 
 // Up to the number of rows: a decoder of what follows.
 absl::StatusOr<Decoder> Open(std::string_view bytes, const Digest& record) {
-  if (bytes.size() < kDigestBytes) return DataLoss("truncated");
-  const std::string_view content = bytes.substr(0, bytes.size() - kDigestBytes);
+  if (bytes.size() < kLocationsDigestBytes) return DataLoss("truncated");
+  const std::string_view content = bytes.substr(0, bytes.size() - kLocationsDigestBytes);
   if (Sha256::Of(content) != Decoder(bytes.substr(content.size())).Hash()) {
     return DataLoss("damaged");
   }
   Decoder in(content);
-  if (in.Raw(kMagic.size()) != kMagic) return DataLoss("wrong magic");
-  if (const uint32_t version = in.U32(); version != kVersion) {
+  if (in.Raw(kLocationsMagic.size()) != kLocationsMagic) return DataLoss("wrong magic");
+  if (const uint32_t version = in.U32(); version != kLocationsVersion) {
     return DataLoss("unknown version " + std::to_string(version));
   }
   if (in.Hash() != record) return DataLoss("of another record");
@@ -94,8 +96,8 @@ uint64_t MaxLocationsBytes(uint64_t chunk_count) {
 absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Digest& record) {
   std::string bytes;
   Encoder out(&bytes);
-  out.Raw(kMagic);
-  out.U32(kVersion);
+  out.Raw(kLocationsMagic);
+  out.U32(kLocationsVersion);
   out.Hash(record);
   out.U32(static_cast<uint32_t>(locations.chunks.size()));
   out.U32(static_cast<uint32_t>(locations.packs.size()));
@@ -107,8 +109,8 @@ absl::StatusOr<std::string> EncodeLocations(const Locations& locations, const Di
   for (const ChunkLocation& row : locations.chunks) {
     const bool follows = previous != nullptr && previous->pack == row.pack &&
                          previous->offset + previous->stored_bytes == row.offset;
-    out.Varint(uint64_t{row.stored_bytes} << kLengthShift | (row.compressed ? kCompressed : 0) |
-               (follows ? kFollows : 0));
+    out.Varint(uint64_t{row.stored_bytes} << kLengthShift |
+               (row.compressed ? kLocationsCompressed : 0) | (follows ? kFollows : 0));
     if (!follows) {
       out.Varint(row.pack);
       out.Varint(row.offset);

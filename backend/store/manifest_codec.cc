@@ -10,7 +10,7 @@
 namespace slacker {
 namespace {
 
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kManifestVersion = 1;
 constexpr uint32_t kImageVersion = 2;  // of image entries with a manifest
 constexpr std::string_view kManifestPurpose = "slacker manifest v1";
 constexpr std::string_view kGrantPurpose = "slacker grant v1";
@@ -32,7 +32,7 @@ struct Signed {
 
 std::string Wrap(std::string body, const Signed& by) {
   store::v1::Envelope envelope;
-  envelope.set_version(kVersion);
+  envelope.set_version(kManifestVersion);
   envelope.set_key_id(by.key_id);
   envelope.set_signature(by.signature);
   envelope.set_body_sha256(ToBytes(Sha256::Of(body)));
@@ -45,7 +45,7 @@ absl::StatusOr<std::string> Unwrap(std::string_view bytes, Signed* by) {
   if (!envelope.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return DataLoss("damaged envelope");
   }
-  if (envelope.version() != kVersion) {
+  if (envelope.version() != kManifestVersion) {
     return DataLoss("envelope of unknown version " + std::to_string(envelope.version()));
   }
   ASSIGN_OR_RETURN(const Digest digest, ToDigest(envelope.body_sha256()));
@@ -67,7 +67,7 @@ Platform GetPlatform(const store::v1::Platform& platform) {
 absl::StatusOr<Manifest> ParseManifest(const std::string& encoded) {
   store::v1::ManifestBody body;
   if (!body.ParseFromString(encoded)) return DataLoss("damaged body");
-  if (body.version() != kVersion) {
+  if (body.version() != kManifestVersion) {
     return DataLoss("body of unknown version " + std::to_string(body.version()));
   }
   if (body.layers_size() == 0 || static_cast<size_t>(body.layers_size()) > kMaxLayers) {
@@ -89,7 +89,7 @@ absl::StatusOr<ImageEntry> ParseImageEntry(std::string_view bytes) {
   ASSIGN_OR_RETURN(const std::string encoded, Unwrap(bytes, &by));
   store::v1::Image body;
   if (!body.ParseFromString(encoded)) return DataLoss("damaged body");
-  if (body.version() != kVersion && body.version() != kImageVersion) {
+  if (body.version() != kManifestVersion && body.version() != kImageVersion) {
     return DataLoss("body of unknown version " + std::to_string(body.version()));
   }
   ImageEntry image;
@@ -107,7 +107,7 @@ absl::StatusOr<ImageEntry> ParseImageEntry(std::string_view bytes) {
 
 std::string EncodeBody(const Manifest& manifest) {
   store::v1::ManifestBody body;
-  body.set_version(kVersion);
+  body.set_version(kManifestVersion);
   body.set_chain_id(ToBytes(manifest.chain_id));
   SetPlatform(manifest.platform, body.mutable_platform());
   for (const ManifestLayer& layer : manifest.layers) {
@@ -120,7 +120,7 @@ std::string EncodeBody(const Manifest& manifest) {
 
 std::string EncodeBody(const Grant& grant) {
   store::v1::GrantBody body;
-  body.set_version(kVersion);
+  body.set_version(kManifestVersion);
   body.set_chain_id(ToBytes(grant.chain_id));
   body.set_repository(grant.repository);
   return body.SerializeAsString();
@@ -189,7 +189,7 @@ absl::StatusOr<UnprovedGrant> DecodeUnprovedGrant(std::string_view bytes) {
   Signed by;
   ASSIGN_OR_RETURN(const std::string encoded, Unwrap(bytes, &by));
   store::v1::GrantBody body;
-  if (!body.ParseFromString(encoded) || body.version() != kVersion) {
+  if (!body.ParseFromString(encoded) || body.version() != kManifestVersion) {
     return DataLoss("grant: damaged, or of an unknown version");
   }
   UnprovedGrant found;
@@ -231,7 +231,7 @@ absl::StatusOr<Manifest> DecodeManifestOfUnknownKey(std::string_view bytes, cons
 
 std::string EncodeImageEntry(const ImageEntry& image) {
   store::v1::Image body;
-  body.set_version(image.manifest_json.empty() ? kVersion : kImageVersion);
+  body.set_version(image.manifest_json.empty() ? kManifestVersion : kImageVersion);
   body.set_name(image.name);
   SetPlatform(image.platform, body.mutable_platform());
   body.set_chain_id(ToBytes(image.chain_id));

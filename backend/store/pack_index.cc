@@ -14,14 +14,14 @@ namespace {
 
 constexpr std::string_view kPackMagic = "SLKP";
 constexpr std::string_view kIndexMagic = "SLKX";
-constexpr uint32_t kVersion = 1;
-constexpr size_t kDigestBytes = sizeof(Digest::bytes);
-constexpr size_t kRowBytes = kDigestBytes + 4 + 8 + 4 + 4;
+constexpr uint32_t kIndexVersion = 1;
+constexpr size_t kIndexDigestBytes = sizeof(Digest::bytes);
+constexpr size_t kRowBytes = kIndexDigestBytes + 4 + 8 + 4 + 4;
 constexpr size_t kChecksumBytes = 16;  // of a bucket
 constexpr uint32_t kMaxBits = 22;
-constexpr uint64_t kRowsInBucket = 64;               // at most, on average
-constexpr uint64_t kIndexHeaderBytes = 8;            // magic and version
-constexpr uint32_t kCompressed = uint32_t{1} << 31;  // in a row's stored length
+constexpr uint64_t kRowsInBucket = 64;                    // at most, on average
+constexpr uint64_t kIndexHeaderBytes = 8;                 // magic and version
+constexpr uint32_t kIndexCompressed = uint32_t{1} << 31;  // in a row's stored length
 constexpr uint64_t kMaxRows = uint64_t{1} << 31;
 
 uint32_t FirstBits(const Digest& digest, uint32_t bits) {
@@ -70,7 +70,7 @@ absl::StatusOr<PackIndex> Parse(std::string_view bytes, const Digest& pack) {
     return DataLoss("of another pack");
   }
   Decoder in(bytes);
-  if (in.Raw(kIndexMagic.size()) != kIndexMagic || in.U32() != kVersion) {
+  if (in.Raw(kIndexMagic.size()) != kIndexMagic || in.U32() != kIndexVersion) {
     return DataLoss("wrong magic");
   }
   PackIndex index{pack, directory.packs[0].bytes, {}};
@@ -90,7 +90,7 @@ std::string PackHeader() {
   std::string bytes;
   Encoder out(&bytes);
   out.Raw(kPackMagic);
-  out.U32(kVersion);
+  out.U32(kIndexVersion);
   return bytes;
 }
 
@@ -130,15 +130,15 @@ absl::StatusOr<uint64_t> IndexDirectoryBytes(std::string_view end) {
 
 absl::StatusOr<IndexDirectory> DecodeIndexDirectory(std::string_view bytes, const Digest& id,
                                                     uint64_t index_bytes) {
-  if (bytes.size() < kDigestBytes + kIndexTailBytes) return DataLoss("truncated");
+  if (bytes.size() < kIndexDigestBytes + kIndexTailBytes) return DataLoss("truncated");
   bytes.remove_suffix(kIndexTailBytes);
-  const std::string_view content = bytes.substr(0, bytes.size() - kDigestBytes);
+  const std::string_view content = bytes.substr(0, bytes.size() - kIndexDigestBytes);
   if (DirectoryChecksum(id, content) != Decoder(bytes.substr(content.size())).Hash()) {
     return DataLoss("damaged");
   }
   Decoder in(content);
   if (in.Raw(kIndexMagic.size()) != kIndexMagic) return DataLoss("wrong magic");
-  if (const uint32_t version = in.U32(); version != kVersion) {
+  if (const uint32_t version = in.U32(); version != kIndexVersion) {
     return DataLoss("unknown version " + std::to_string(version));
   }
   IndexDirectory directory;
@@ -146,7 +146,8 @@ absl::StatusOr<IndexDirectory> DecodeIndexDirectory(std::string_view bytes, cons
   const uint32_t packs = in.U32();
   directory.bits = in.U32();
   if (!in.ok() || directory.bits > kMaxBits ||
-      in.remaining() != uint64_t{packs} * (kDigestBytes + 8) + (uint64_t{4} << directory.bits)) {
+      in.remaining() !=
+          uint64_t{packs} * (kIndexDigestBytes + 8) + (uint64_t{4} << directory.bits)) {
     return DataLoss("wrong length of the directory");
   }
   for (uint32_t i = 0; i < packs; ++i) {
@@ -187,8 +188,8 @@ absl::StatusOr<std::vector<PackedChunk>> DecodeIndexBucket(std::string_view byte
     chunk.pack = in.U32();
     chunk.offset = in.U64();
     const uint32_t stored = in.U32();
-    chunk.stored_bytes = stored & ~kCompressed;
-    chunk.compressed = (stored & kCompressed) != 0;
+    chunk.stored_bytes = stored & ~kIndexCompressed;
+    chunk.compressed = (stored & kIndexCompressed) != 0;
     chunk.size_bytes = in.U32();
     if (directory.BucketOf(chunk.digest) != bucket) return DataLoss("row in the wrong bucket");
     if (previous != nullptr && previous->digest >= chunk.digest) return DataLoss("not sorted");
@@ -205,7 +206,7 @@ IndexEncoder::IndexEncoder(const Digest& id, std::vector<IndexedPack> packs, uin
   while (directory_.bits < kMaxBits && rows >> directory_.bits > kRowsInBucket) ++directory_.bits;
   Encoder out(&bytes_);
   out.Raw(kIndexMagic);
-  out.U32(kVersion);
+  out.U32(kIndexVersion);
 }
 
 void IndexEncoder::EndBucketsBelow(uint32_t bucket) {
@@ -226,7 +227,7 @@ void IndexEncoder::Add(std::span<const PackedChunk> rows) {
     out.Hash(chunk.digest);
     out.U32(chunk.pack);
     out.U64(chunk.offset);
-    out.U32(chunk.stored_bytes | (chunk.compressed ? kCompressed : 0));
+    out.U32(chunk.stored_bytes | (chunk.compressed ? kIndexCompressed : 0));
     out.U32(chunk.size_bytes);
     ++rows_;
   }
@@ -239,7 +240,7 @@ std::string IndexEncoder::Finish() {
   std::string content;
   Encoder out(&content);
   out.Raw(kIndexMagic);
-  out.U32(kVersion);
+  out.U32(kIndexVersion);
   out.U32(static_cast<uint32_t>(directory_.packs.size()));
   out.U32(directory_.bits);
   for (const IndexedPack& pack : directory_.packs) {

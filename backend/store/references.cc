@@ -13,16 +13,17 @@
 namespace slacker {
 namespace {
 
-constexpr std::string_view kMagic = "SLKI";
-constexpr uint32_t kVersion = 1;
-constexpr size_t kDigestBytes = sizeof(Digest::bytes);
+constexpr std::string_view kReferencesMagic = "SLKI";
+constexpr uint32_t kReferencesVersion = 1;
+constexpr size_t kReferencesDigestBytes = sizeof(Digest::bytes);
 constexpr uint64_t kStepBytes = 4 << 20;
 // Maintenance believes an intent for a day.
 constexpr int64_t kRenewNanos = 12LL * 3600 * 1'000'000'000;
 
 absl::Status DecodeSet(Decoder& in, std::set<Digest>* digests) {
   const uint32_t count = in.U32();
-  if (!in.ok() || count > in.remaining() / kDigestBytes) return DataLoss("wrong number of digests");
+  if (!in.ok() || count > in.remaining() / kReferencesDigestBytes)
+    return DataLoss("wrong number of digests");
   for (uint32_t i = 0; i < count; ++i) {
     const Digest digest = in.Hash();
     if (!digests->empty() && *digests->rbegin() >= digest) return DataLoss("not sorted");
@@ -58,8 +59,8 @@ absl::Status Gone(const std::string& name) {
 std::string EncodeReferences(const StoreReferences& references) {
   std::string bytes;
   Encoder out(&bytes);
-  out.Raw(kMagic);
-  out.U32(kVersion);
+  out.Raw(kReferencesMagic);
+  out.U32(kReferencesVersion);
   for (const auto* digests : {&references.chains, &references.records, &references.packs}) {
     out.U32(static_cast<uint32_t>(digests->size()));
     for (const Digest& digest : *digests) out.Hash(digest);
@@ -69,14 +70,14 @@ std::string EncodeReferences(const StoreReferences& references) {
 }
 
 absl::StatusOr<StoreReferences> DecodeReferences(std::string_view bytes) {
-  if (bytes.size() < kDigestBytes) return DataLoss("truncated");
-  const std::string_view content = bytes.substr(0, bytes.size() - kDigestBytes);
+  if (bytes.size() < kReferencesDigestBytes) return DataLoss("truncated");
+  const std::string_view content = bytes.substr(0, bytes.size() - kReferencesDigestBytes);
   if (Sha256::Of(content) != Decoder(bytes.substr(content.size())).Hash()) {
     return DataLoss("damaged");
   }
   Decoder in(content);
-  if (in.Raw(kMagic.size()) != kMagic) return DataLoss("wrong magic");
-  if (const uint32_t version = in.U32(); version != kVersion) {
+  if (in.Raw(kReferencesMagic.size()) != kReferencesMagic) return DataLoss("wrong magic");
+  if (const uint32_t version = in.U32(); version != kReferencesVersion) {
     return DataLoss("unknown version " + std::to_string(version));
   }
   StoreReferences references;

@@ -63,7 +63,7 @@ struct Replicas::State : public std::enable_shared_from_this<Replicas::State> {
   CondVar changed;
   bool stopping ABSL_GUARDED_BY(mutex) = false;
   std::vector<Place> places ABSL_GUARDED_BY(mutex);
-  std::deque<Waiting> waiting ABSL_GUARDED_BY(mutex);  // by deadline
+  std::deque<Waiting> waiting ABSL_GUARDED_BY(mutex);        // by deadline
   std::vector<ReadCallback> refused ABSL_GUARDED_BY(mutex);  // to be told so by the watch
   CondVar none_open;
   size_t open ABSL_GUARDED_BY(mutex) = 0;  // calls of places
@@ -126,7 +126,8 @@ void Replicas::State::Note(size_t index, const absl::Status& status) {
     }
   }
   if (!before.aside) {
-    Log(LogLevel::kWarning, "a replica of the store does not answer; the next one is asked, ignoring",
+    Log(LogLevel::kWarning,
+        "a replica of the store does not answer; the next one is asked, ignoring",
         {{"url", before.url}, {"error", Message(status)}});
     return;
   }
@@ -142,13 +143,13 @@ void Replicas::State::Ask(size_t place, std::string_view name, uint64_t offset, 
     MutexLock lock(&mutex);
     ++open;
   }
-  backends[place]->ReadAsync(
-      name, offset, size, [self = shared_from_this(), done = std::move(done)](auto bytes) {
-        done(std::move(bytes));
-        // After this the places may be destroyed; that of this callback waits for its end.
-        MutexLock lock(&self->mutex);
-        if (--self->open == 0) self->none_open.SignalAll();
-      });
+  backends[place]->ReadAsync(name, offset, size,
+                             [self = shared_from_this(), done = std::move(done)](auto bytes) {
+                               done(std::move(bytes));
+                               // After this the places may be destroyed; that of this callback waits for its end.
+                               MutexLock lock(&self->mutex);
+                               if (--self->open == 0) self->none_open.SignalAll();
+                             });
 }
 
 void Replicas::State::AskNext(const std::shared_ptr<Operation>& operation) {
@@ -178,9 +179,8 @@ void Replicas::State::Arrived(const std::shared_ptr<Operation>& operation, size_
   }
   // That it comes at all does not bring back a place that was set aside for being slow.
   if (!late || !IsAnswer(status)) Note(place, status);
-  const bool may_be_elsewhere =
-      !IsAnswer(status) || absl::IsDataLoss(status) ||
-      (absl::IsNotFound(status) && IsContent(operation->name));
+  const bool may_be_elsewhere = !IsAnswer(status) || absl::IsDataLoss(status) ||
+                                (absl::IsNotFound(status) && IsContent(operation->name));
   bool stops = false;
   {
     MutexLock own(&mutex);
@@ -192,8 +192,8 @@ void Replicas::State::Arrived(const std::shared_ptr<Operation>& operation, size_
     --operation->pending;
     if (operation->done == nullptr) return;
     (IsAnswer(status) ? operation->lacking : operation->failed).Update(status);
-    const bool last = operation->pending == 0 &&
-                      (stops || operation->next == operation->order.size());
+    const bool last =
+        operation->pending == 0 && (stops || operation->next == operation->order.size());
     if (!may_be_elsewhere || last) {
       done = std::exchange(operation->done, nullptr);
       if (may_be_elsewhere) {

@@ -15,7 +15,7 @@ constexpr std::string_view kClaimSuffix = ".claim";
 constexpr std::string_view kRequestMagic = "SLKQ";
 constexpr std::string_view kFailureMagic = "SLKF";
 constexpr std::string_view kClaimMagic = "SLKC";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kRequestVersion = 1;
 constexpr uint32_t kVersionWithNamespace = 2;  // of requests
 constexpr size_t kMaxReferenceBytes = 1024;
 constexpr size_t kMaxPlatformBytes = 64;   // each part
@@ -57,7 +57,7 @@ absl::StatusOr<std::string> EncodeRequest(const PublishRequest& request) {
   RETURN_IF_ERROR(Check(request));
   std::string encoded(kRequestMagic);
   Encoder out(&encoded);
-  out.U32(request.name_space.empty() ? kVersion : kVersionWithNamespace);
+  out.U32(request.name_space.empty() ? kRequestVersion : kVersionWithNamespace);
   out.Hash(request.chain_id);
   out.Bytes(request.platform.os);
   out.Bytes(request.platform.architecture);
@@ -94,7 +94,7 @@ std::string RequestName(std::string_view encoded) {
 std::string EncodeRequestFailure(const RequestFailure& failure) {
   std::string encoded(kFailureMagic);
   Encoder out(&encoded);
-  out.U32(kVersion);
+  out.U32(kRequestVersion);
   out.U32(failure.attempts);
   out.U8(failure.given_up ? 1 : 0);
   out.I64(failure.until_unix_seconds);
@@ -105,7 +105,7 @@ std::string EncodeRequestFailure(const RequestFailure& failure) {
 absl::StatusOr<RequestFailure> DecodeRequestFailure(std::string_view bytes) {
   if (bytes.size() > kMaxRequestBytes) return DataLoss("larger than a failure may be");
   Decoder in(bytes);
-  RETURN_IF_ERROR(ReadHead(kFailureMagic, kVersion, &in).status());
+  RETURN_IF_ERROR(ReadHead(kFailureMagic, kRequestVersion, &in).status());
   RequestFailure failure;
   failure.attempts = in.U32();
   failure.given_up = in.U8() != 0;
@@ -122,7 +122,7 @@ std::string RequestFailureName(std::string_view request_name) {
 std::string EncodeRequestClaim(const RequestClaim& claim) {
   std::string encoded(kClaimMagic);
   Encoder out(&encoded);
-  out.U32(kVersion);
+  out.U32(kRequestVersion);
   out.I64(claim.until_unix_seconds);
   out.Bytes(std::string_view(claim.claimant).substr(0, kMaxClaimantBytes));
   return encoded;
@@ -131,7 +131,7 @@ std::string EncodeRequestClaim(const RequestClaim& claim) {
 absl::StatusOr<RequestClaim> DecodeRequestClaim(std::string_view bytes) {
   if (bytes.size() > kMaxRequestBytes) return DataLoss("larger than a claim may be");
   Decoder in(bytes);
-  RETURN_IF_ERROR(ReadHead(kClaimMagic, kVersion, &in).status());
+  RETURN_IF_ERROR(ReadHead(kClaimMagic, kRequestVersion, &in).status());
   RequestClaim claim;
   claim.until_unix_seconds = in.I64();
   claim.claimant = in.Bytes();

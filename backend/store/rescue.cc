@@ -16,7 +16,7 @@
 namespace slacker {
 namespace {
 
-constexpr uint64_t kMaxReadBytes = 4 << 20;
+constexpr uint64_t kMaxRescueBytes = 4 << 20;
 constexpr uint64_t kMaxGapBytes = 64 << 10;
 
 // Copies chunks out of condemned packs, in the order in which they are given; neighbours in one read.
@@ -64,7 +64,7 @@ class ChunkCopier {
   bool Follows(const std::string& pack, const ChunkLocation& at) const {
     const uint64_t end = run_.back().End();
     return pack == pack_ && at.offset >= end && at.offset - end <= kMaxGapBytes &&
-           at.offset + at.stored_bytes - run_.front().at.offset <= kMaxReadBytes;
+           at.offset + at.stored_bytes - run_.front().at.offset <= kMaxRescueBytes;
   }
   absl::Status Lost() const {
     return Aborted("maintenance of the store is removing " + pack_ + ", which a chunk is in");

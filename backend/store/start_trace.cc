@@ -13,9 +13,9 @@
 namespace slacker {
 namespace {
 
-constexpr std::string_view kMagic = "SLKS";
-constexpr uint32_t kVersion = 1;
-constexpr size_t kDigestBytes = 32;
+constexpr std::string_view kTraceMagic = "SLKS";
+constexpr uint32_t kTraceVersion = 1;
+constexpr size_t kTraceDigestBytes = 32;
 constexpr size_t kHexDigits = 64;
 constexpr uint64_t kMaxStep = uint64_t{1} << 33;  // between two pages, zigzag
 constexpr std::string_view kMerged = "merged";
@@ -49,9 +49,9 @@ class SeenPages {
 };
 
 std::string Encode(const StartTrace& trace) {
-  std::string bytes(kMagic);
+  std::string bytes(kTraceMagic);
   Encoder out(&bytes);
-  out.U32(kVersion);
+  out.U32(kTraceVersion);
   out.Hash(trace.chain_id);
   out.Varint(trace.starts);
   out.Varint(trace.records.size());
@@ -74,7 +74,7 @@ absl::StatusOr<StartTrace> DecodeBody(Decoder in) {
   trace.chain_id = in.Hash();
   trace.starts = static_cast<uint32_t>(in.VarintUpTo(kMaxTraceStarts));
   const uint64_t layers = in.VarintUpTo(kMaxLayers);
-  if (!in.ok() || trace.starts == 0 || layers == 0 || layers > in.remaining() / kDigestBytes) {
+  if (!in.ok() || trace.starts == 0 || layers == 0 || layers > in.remaining() / kTraceDigestBytes) {
     return Malformed("bad layers");
   }
   for (uint64_t i = 0; i < layers; ++i) trace.records.push_back(in.Hash());
@@ -127,11 +127,12 @@ absl::StatusOr<std::string> EncodeTrace(const StartTrace& trace) {
 
 absl::StatusOr<StartTrace> DecodeTrace(std::string_view bytes, const Digest& chain_id) {
   if (bytes.size() > kMaxTraceBytes) return Malformed("too large");
-  if (bytes.size() < kMagic.size() + sizeof(uint32_t) + kDigestBytes) return Malformed("too short");
-  const std::string_view body = bytes.substr(0, bytes.size() - kDigestBytes);
+  if (bytes.size() < kTraceMagic.size() + sizeof(uint32_t) + kTraceDigestBytes)
+    return Malformed("too short");
+  const std::string_view body = bytes.substr(0, bytes.size() - kTraceDigestBytes);
   Decoder in(body);
-  if (in.Raw(kMagic.size()) != kMagic) return Malformed("not one");
-  if (in.U32() != kVersion) return Malformed("of a version that is not known here");
+  if (in.Raw(kTraceMagic.size()) != kTraceMagic) return Malformed("not one");
+  if (in.U32() != kTraceVersion) return Malformed("of a version that is not known here");
   if (AsText(Sha256::Of(body).bytes) != bytes.substr(body.size())) {
     return Malformed("fails its checksum");
   }

@@ -12,7 +12,7 @@ namespace slacker {
 namespace {
 
 // How late an end may be noticed; a clock that is not the system's is looked at as often.
-constexpr std::chrono::milliseconds kSlice{100};
+constexpr std::chrono::milliseconds kLookEvery{100};
 
 }  // namespace
 
@@ -86,7 +86,7 @@ void StartTraces::Watch() {
       MutexLock lock(&mutex_);
       while (!stopping_ && starts_.empty()) changed_.Wait(&mutex_);
       if (stopping_) return;
-      (void)changed_.WaitFor(&mutex_, kSlice);  // whatever woke us, the starts are looked at
+      (void)changed_.WaitFor(&mutex_, kLookEvery);  // whatever woke us, the starts are looked at
       ended = TakeEnded();
     }
     for (const StartTrace& trace : ended) Keep(trace);

@@ -15,7 +15,7 @@ absl::StatusOr<CompactReport> CompactStore(const CommonArguments& common) {
   return Compact(*store, {});
 }
 
-void PrintReport(const CompactReport& report, const Console& console) {
+void PrintCompact(const CompactReport& report, const Console& console) {
   for (const std::string& chunk : report.damaged) {
     console.err << "damaged, left where it is: " << Printable(chunk) << '\n';
   }
@@ -31,7 +31,7 @@ void PrintReport(const CompactReport& report, const Console& console) {
   }
 }
 
-nlohmann::json ReportJson(const CompactReport& report) {
+nlohmann::json CompactJson(const CompactReport& report) {
   return {{"packs_before", report.packs_before},
           {"packs_after", report.packs_after},
           {"packs_written", report.packs_written},
@@ -47,7 +47,7 @@ nlohmann::json ReportJson(const CompactReport& report) {
 
 int RunCompact(const CommonArguments& common, const Console& console) {
   const absl::StatusOr<CompactReport> report = CompactStore(common);
-  const int shown = ShowReport(report, common.json, console, ReportJson, PrintReport);
+  const int shown = ShowReport(report, common.json, console, CompactJson, PrintCompact);
   return shown == kExitOk && !report->damaged.empty() ? kExitFailed : shown;
 }
 

@@ -12,7 +12,7 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct DiffArguments {
   ImageArguments before;  // with everything but the second image's name
   std::string after;
   std::string path = "/";
@@ -123,7 +123,7 @@ class Report {
   JsonList list_;
 };
 
-absl::Status Compare(const Arguments& arguments, const Console& console) {
+absl::Status Compare(const DiffArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const Side before, OpenSide(arguments.before));
   ImageArguments second = arguments.before;
   second.image = arguments.after;
@@ -137,7 +137,7 @@ absl::Status Compare(const Arguments& arguments, const Console& console) {
 }
 
 Action DeclareDiff(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<DiffArguments>();
   command->Add("IMAGE1", &arguments->before.image, "Image name or chain ID").Required();
   command->Add("IMAGE2", &arguments->after, "Image name or chain ID").Required();
   command->Add("PATH", &arguments->path, "Only this, and what is below").ShowDefault();

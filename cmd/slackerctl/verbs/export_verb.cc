@@ -18,7 +18,7 @@ constexpr std::string_view kDocker = "docker://";
 constexpr std::string_view kLayout = "oci:";
 constexpr std::string_view kArchive = "oci-archive:";
 
-struct Arguments {
+struct ExportArguments {
   ImageArguments image;
   std::string target;
   RegistryOptions registry;
@@ -72,7 +72,7 @@ absl::StatusOr<std::unique_ptr<ImageSink>> OpenSink(std::string_view target,
   return InvalidArgument(CheckTarget(std::string(target)));
 }
 
-absl::StatusOr<ExportedImage> Export(const Arguments& arguments, const Console& console) {
+absl::StatusOr<ExportedImage> Export(const ExportArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const ReadableImage opened, OpenForReading(arguments.image));
   if (!opened.found.entry.has_value()) {
     return NotFound(opened.found.chain_id.ToString() +
@@ -118,7 +118,7 @@ nlohmann::json ToJson(const ExportedImage& image) {
           {"layers", layers}};
 }
 
-int RunExport(const Arguments& arguments, const Console& console) {
+int RunExport(const ExportArguments& arguments, const Console& console) {
   const absl::StatusOr<ExportedImage> image = Export(arguments, console);
   if (!image.ok()) {
     PrintError(console.err, image.status());
@@ -133,7 +133,7 @@ int RunExport(const Arguments& arguments, const Console& console) {
 }
 
 Action DeclareExport(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ExportArguments>();
   AddImageOptions(command, &arguments->image);
   command
       ->Add("TARGET", &arguments->target,

@@ -13,13 +13,13 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct FsckArguments {
   CommonArguments common;
   bool repair = false;
   std::vector<std::string> trusted_keys;  // files
 };
 
-absl::StatusOr<FsckReport> Check(const Arguments& arguments) {
+absl::StatusOr<FsckReport> Check(const FsckArguments& arguments) {
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
@@ -29,7 +29,7 @@ absl::StatusOr<FsckReport> Check(const Arguments& arguments) {
   return report;
 }
 
-nlohmann::json ReportJson(const FsckReport& report) {
+nlohmann::json FsckJson(const FsckReport& report) {
   return {{"manifests", report.verified.manifests},
           {"layers", report.verified.layers},
           {"chunks", report.verified.chunks},
@@ -42,7 +42,7 @@ nlohmann::json ReportJson(const FsckReport& report) {
           {"foreign", report.foreign}};
 }
 
-void PrintReport(const FsckReport& report, const Console& console) {
+void PrintFsck(const FsckReport& report, const Console& console) {
   PrintDamages(console.out, "repaired", report.repaired);
   PrintDamages(console.out, "left as it is", report.left);
   PrintDamages(console.err, "damaged", report.verified.damages);
@@ -61,14 +61,14 @@ void PrintReport(const FsckReport& report, const Console& console) {
   PrintVerdict(report.verified, console);
 }
 
-int RunFsck(const Arguments& arguments, const Console& console) {
+int RunFsck(const FsckArguments& arguments, const Console& console) {
   const absl::StatusOr<FsckReport> report = Check(arguments);
-  const int shown = ShowReport(report, arguments.common.json, console, ReportJson, PrintReport);
+  const int shown = ShowReport(report, arguments.common.json, console, FsckJson, PrintFsck);
   return shown == kExitOk ? ExitCodeOf(report->verified) : shown;
 }
 
 Action DeclareFsck(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<FsckArguments>();
   AddCommon(command, &arguments->common);
   command->Flag("--repair", &arguments->repair,
                 "Make anew what can be, move aside what is damaged");

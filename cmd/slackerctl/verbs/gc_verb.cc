@@ -11,13 +11,13 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct GcArguments {
   CommonArguments common;
   std::string grace = "30d";
   bool dry_run = false;
 };
 
-absl::StatusOr<GcReport> Collect(const Arguments& arguments, int64_t grace_seconds) {
+absl::StatusOr<GcReport> Collect(const GcArguments& arguments, int64_t grace_seconds) {
   const GcOptions options{.grace_seconds = grace_seconds, .dry_run = arguments.dry_run};
   RETURN_IF_ERROR(OpenExistingBackend(arguments.common.store).status());
   // As for publishing: that sweeps what dead writers left unfinished.
@@ -25,13 +25,13 @@ absl::StatusOr<GcReport> Collect(const Arguments& arguments, int64_t grace_secon
   return CollectGarbage(*store, options);
 }
 
-struct Row {
+struct GcTotal {
   const char* what;
   const char* key;
   const GcReport::Total* total;
 };
 
-std::vector<Row> Rows(const GcReport& report) {
+std::vector<GcTotal> Totals(const GcReport& report) {
   return {{"in use", "in_use", &report.in_use},
           {"not used, written within a day", "young", &report.young},
           {"condemned, waiting for the grace", "waiting", &report.waiting},
@@ -39,14 +39,14 @@ std::vector<Row> Rows(const GcReport& report) {
           {"removed", "removed", &report.removed}};
 }
 
-void PrintReport(const Arguments& arguments, const GcReport& report, const Console& console) {
+void PrintGc(const GcArguments& arguments, const GcReport& report, const Console& console) {
   if (arguments.dry_run) {
     for (const std::string& action : report.actions) {
       console.out << "would " << Printable(action) << '\n';
     }
   }
   std::vector<std::vector<Cell>> rows;
-  for (const Row& row : Rows(report)) {
+  for (const GcTotal& row : Totals(report)) {
     rows.push_back({TextCell(row.what), CountCell(row.total->objects), SizeCell(row.total->bytes)});
   }
   PrintRows(console, {"WHAT", "OBJECTS", "SIZE"}, rows);
@@ -62,17 +62,17 @@ void PrintReport(const Arguments& arguments, const GcReport& report, const Conso
   }
 }
 
-nlohmann::json ReportJson(const Arguments& arguments, const GcReport& report) {
+nlohmann::json GcJson(const GcArguments& arguments, const GcReport& report) {
   nlohmann::json json = {{"dry_run", arguments.dry_run},    {"reprieved", report.reprieved},
                          {"restored", report.restored},     {"actions", report.actions},
                          {"unreadable", report.unreadable}, {"foreign", report.foreign}};
-  for (const Row& row : Rows(report)) {
+  for (const GcTotal& row : Totals(report)) {
     json[row.key] = {{"objects", row.total->objects}, {"bytes", row.total->bytes}};
   }
   return json;
 }
 
-int RunGc(const Arguments& arguments, const Console& console) {
+int RunGc(const GcArguments& arguments, const Console& console) {
   const absl::StatusOr<int64_t> grace_seconds = ParseDuration(arguments.grace);
   if (!grace_seconds.ok()) {
     PrintError(console.err, grace_seconds.status());
@@ -80,12 +80,12 @@ int RunGc(const Arguments& arguments, const Console& console) {
   }
   return ShowReport(
       Collect(arguments, *grace_seconds), arguments.common.json, console,
-      [&](const GcReport& report) { return ReportJson(arguments, report); },
-      [&](const GcReport& report, const Console& to) { PrintReport(arguments, report, to); });
+      [&](const GcReport& report) { return GcJson(arguments, report); },
+      [&](const GcReport& report, const Console& to) { PrintGc(arguments, report, to); });
 }
 
 Action DeclareGc(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<GcArguments>();
   AddCommon(command, &arguments->common);
   command
       ->Add("--grace", &arguments->grace,

@@ -14,7 +14,7 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct ImagesArguments {
   CommonArguments common;
   std::string platform;  // empty: all
   bool node = false;
@@ -28,7 +28,7 @@ struct ListedImage {
   absl::StatusOr<ImageUsage> usage = absl::UnknownError("not measured");
 };
 
-absl::StatusOr<std::vector<ListedImage>> ReadImages(const Arguments& arguments,
+absl::StatusOr<std::vector<ListedImage>> ReadImages(const ImagesArguments& arguments,
                                                     std::vector<DamagedEntry>* damaged) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
                    OpenExistingBackend(arguments.common.store));
@@ -106,7 +106,7 @@ nlohmann::json ToJson(const ListedImage& image) {
   return json;
 }
 
-int RunImages(const Arguments& arguments, const Console& console) {
+int RunImages(const ImagesArguments& arguments, const Console& console) {
   std::vector<DamagedEntry> damaged;
   const absl::StatusOr<std::vector<ListedImage>> images = ReadImages(arguments, &damaged);
   if (!images.ok()) {
@@ -142,7 +142,7 @@ int RunImages(const Arguments& arguments, const Console& console) {
 }
 
 Action DeclareImages(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ImagesArguments>();
   AddCommon(command, &arguments->common);
   command->Add("--platform", &arguments->platform,
                "Only images for os/arch[/variant] (default: all)");

@@ -22,7 +22,7 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct MountArguments {
   ImageArguments image;
   MountOptions mount;
   int64_t timeout_seconds = 30;
@@ -86,7 +86,7 @@ absl::Status End(LazyMount& mount, Events& events, const Console& console) {
   }
 }
 
-absl::Status Mount(Arguments& arguments, const Console& console) {
+absl::Status Mount(MountArguments& arguments, const Console& console) {
   arguments.mount.stall_timeout = std::chrono::seconds(arguments.timeout_seconds);
   ASSIGN_OR_RETURN(arguments.mount.programs, ProgramDirectory());
   ASSIGN_OR_RETURN(Events events, Events::Open());
@@ -115,7 +115,7 @@ absl::Status Mount(Arguments& arguments, const Console& console) {
 }
 
 Action DeclareMount(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<MountArguments>();
   AddImageOptions(command, &arguments->image);
   command->Add("DIRECTORY", &arguments->mount.directory, "Where: an existing directory").Required();
   command

@@ -16,7 +16,7 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct NodeArguments {
   std::string action;
   std::string image;
   bool all = false;
@@ -75,7 +75,7 @@ class Release {
   const StoreReader reader_;
 };
 
-absl::StatusOr<std::vector<std::string>> NamesOf(const Arguments& arguments,
+absl::StatusOr<std::vector<std::string>> NamesOf(const NodeArguments& arguments,
                                                  ContainerdClient* client) {
   if (!arguments.all) return std::vector<std::string>{arguments.image};
   ASSIGN_OR_RETURN(const auto images, client->ListImages());
@@ -108,7 +108,7 @@ nlohmann::json ToJson(const Released& image, const absl::Status& status) {
   return json;
 }
 
-absl::StatusOr<int> RunRelease(const Arguments& arguments, const Console& console) {
+absl::StatusOr<int> RunRelease(const NodeArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const auto client, ContainerdClient::Open(arguments.containerd));
   ASSIGN_OR_RETURN(auto store, OpenReadBackend(arguments.common.store, arguments.common.access));
   Trust trust;
@@ -140,7 +140,7 @@ absl::StatusOr<int> RunRelease(const Arguments& arguments, const Console& consol
 }
 
 Action DeclareNode(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<NodeArguments>();
   command->Add("ACTION", &arguments->action, "release").Required().OneOf({"release"});
   const Option image = command->Add("IMAGE", &arguments->image, "Its name in containerd");
   command->Flag("--all", &arguments->all, "Every image of the namespace").Excludes(image);

@@ -17,7 +17,7 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct PublishArguments {
   CommonArguments common;
   std::vector<std::string> sources;
   bool serve = false;
@@ -34,7 +34,7 @@ struct Arguments {
   std::vector<std::string> trusted_keys;  // files
 };
 
-absl::StatusOr<PublishOptions> MakeOptions(const Arguments& arguments) {
+absl::StatusOr<PublishOptions> MakeOptions(const PublishArguments& arguments) {
   PublishOptions options;
   options.for_everybody = arguments.for_everybody;
   options.chunk_size = static_cast<uint32_t>(arguments.chunk_size);
@@ -68,7 +68,7 @@ struct Setting {
   std::shared_ptr<Backend> store;
 };
 
-absl::StatusOr<Setting> MakeSetting(const Arguments& arguments) {
+absl::StatusOr<Setting> MakeSetting(const PublishArguments& arguments) {
   Setting setting;
   setting.source.registry.credential_files = DefaultCredentialFiles();
   setting.source.registry.hosts_directory = arguments.hosts_directory;
@@ -139,7 +139,7 @@ nlohmann::json PublishedJson(const PublishedImage& image) {
 }
 
 // One after the other; a source that fails does not keep the others from being published.
-int RunPublish(const Arguments& arguments, const Console& console) {
+int RunPublish(const PublishArguments& arguments, const Console& console) {
   absl::StatusOr<Setting> setting = MakeSetting(arguments);
   if (!setting.ok()) {
     PrintError(console.err, setting.status());
@@ -190,7 +190,7 @@ std::string CheckChunkSize(const std::string& text) {
 }
 
 // Who may have the images.
-void AddReaders(Command* command, Arguments* arguments) {
+void AddReaders(Command* command, PublishArguments* arguments) {
   const Option readers =
       command->Add("--private", &arguments->private_repository,
                    "Repository whose readers alone may have the images (default: as its "
@@ -201,7 +201,7 @@ void AddReaders(Command* command, Arguments* arguments) {
       .Excludes(readers);
 }
 
-void AddPlatforms(Command* command, Arguments* arguments) {
+void AddPlatforms(Command* command, PublishArguments* arguments) {
   const Option platform =
       command
           ->Add("--platform", &arguments->platforms,
@@ -212,7 +212,7 @@ void AddPlatforms(Command* command, Arguments* arguments) {
 }
 
 // How sources are reached.
-void AddSources(Command* command, Arguments* arguments) {
+void AddSources(Command* command, PublishArguments* arguments) {
   command
       ->Add("--hosts-dir", &arguments->hosts_directory,
             "Directory of containerd's hosts.toml files: mirrors and certificates")
@@ -228,7 +228,7 @@ void AddSources(Command* command, Arguments* arguments) {
 }
 
 Action DeclarePublish(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<PublishArguments>();
   command
       ->Add("SOURCE", &arguments->sources,
             "docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], "

@@ -11,14 +11,14 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct RmArguments {
   CommonArguments common;
   std::vector<std::string> images;
   std::string platform;
 };
 
 // By name: that entry. By chain ID: every entry of the chain, and what is left of it.
-absl::StatusOr<RemovedImages> Remove(const Arguments& arguments) {
+absl::StatusOr<RemovedImages> Remove(const RmArguments& arguments) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
                    OpenExistingBackend(arguments.common.store));
   ASSIGN_OR_RETURN(const std::vector<ImageEntry> images, ListBareImages(*store));
@@ -36,7 +36,7 @@ absl::StatusOr<RemovedImages> Remove(const Arguments& arguments) {
   return RemoveImages(*store, entries, chains);
 }
 
-int RunRm(const Arguments& arguments, const Console& console) {
+int RunRm(const RmArguments& arguments, const Console& console) {
   const absl::StatusOr<RemovedImages> removed = Remove(arguments);
   if (!removed.ok()) {
     PrintError(console.err, removed.status());
@@ -60,7 +60,7 @@ int RunRm(const Arguments& arguments, const Console& console) {
 }
 
 Action DeclareRm(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RmArguments>();
   command->Add("IMAGE", &arguments->images, "Image names or chain IDs").Required();
   AddCommon(command, &arguments->common);
   AddPlatform(command, &arguments->platform);

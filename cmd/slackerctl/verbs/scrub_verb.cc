@@ -12,7 +12,7 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct ScrubArguments {
   std::string address, image;
   bool json = false;
 };
@@ -55,7 +55,7 @@ nlohmann::json ToJson(const node_v1::ScrubbedLayer& layer) {
 }
 
 // Whether all is right in the end.
-absl::StatusOr<bool> Scrub(const Arguments& arguments, const Console& console) {
+absl::StatusOr<bool> Scrub(const ScrubArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const std::unique_ptr<NodeClient> client, NodeClient::Open(arguments.address));
   node_v1::ScrubRequest request;
   if (!arguments.image.empty()) {
@@ -81,14 +81,14 @@ absl::StatusOr<bool> Scrub(const Arguments& arguments, const Console& console) {
   return right;
 }
 
-int RunScrub(const Arguments& arguments, const Console& console) {
+int RunScrub(const ScrubArguments& arguments, const Console& console) {
   const absl::StatusOr<bool> right = Scrub(arguments, console);
   if (!right.ok()) PrintError(console.err, right.status());
   return right.ok() && *right ? kExitOk : kExitFailed;
 }
 
 Action DeclareScrub(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ScrubArguments>();
   command->Add("IMAGE", &arguments->image,
                "The name by which it was pulled, or its chain ID (default: all)");
   AddAddress(command, &arguments->address);

@@ -38,7 +38,7 @@ absl::StatusOr<SignReport> Sign(const SignArguments& arguments) {
   return SignManifests(store, chain, key, trust);
 }
 
-nlohmann::json ReportJson(const SignReport& report) {
+nlohmann::json SignJson(const SignReport& report) {
   return {{"manifests", report.manifests},
           {"signed_already", report.signed_already},
           {"boot_packs", report.boot_packs},
@@ -46,7 +46,7 @@ nlohmann::json ReportJson(const SignReport& report) {
           {"damages", DamagesJson(report.damages)}};
 }
 
-void PrintReport(const SignReport& report, const Console& console) {
+void PrintSign(const SignReport& report, const Console& console) {
   PrintDamages(console.err, "damaged", report.damages);
   if (!report.damages.empty()) {
     console.out << "nothing was signed: " << Counted(report.damages.size(), "damage") << '\n';
@@ -74,7 +74,7 @@ int RunKeygen(const std::string& path, const Console& console) {
 
 int RunSign(const SignArguments& arguments, const Console& console) {
   const absl::StatusOr<SignReport> report = Sign(arguments);
-  const int shown = ShowReport(report, arguments.common.json, console, ReportJson, PrintReport);
+  const int shown = ShowReport(report, arguments.common.json, console, SignJson, PrintSign);
   return shown == kExitOk && !report->damages.empty() ? kExitFailed : shown;
 }
 

@@ -12,7 +12,7 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct StatusArguments {
   std::string address;
   bool json = false;
 };
@@ -149,7 +149,7 @@ nlohmann::json StatusJson(const NodeView& view) {
   return json;
 }
 
-int RunStatus(const Arguments& arguments, const Console& console) {
+int RunStatus(const StatusArguments& arguments, const Console& console) {
   const absl::StatusOr<NodeView> view = Look(arguments.address);
   if (!view.ok()) {
     PrintError(console.err, view.status());
@@ -164,7 +164,7 @@ int RunStatus(const Arguments& arguments, const Console& console) {
 }
 
 Action DeclareStatus(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<StatusArguments>();
   AddAddress(command, &arguments->address);
   command->Flag("--json", &arguments->json, "Write JSON");
   return [arguments](const Console& console) { return RunStatus(*arguments, console); };

@@ -20,7 +20,7 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct TraceArguments {
   std::string action;
   ImageArguments image;
   RecordOptions record;
@@ -46,7 +46,7 @@ absl::StatusOr<WritableImage> OpenForWriting(const ImageArguments& arguments) {
   return image;
 }
 
-absl::Status Record(Arguments& arguments, const Console& console) {
+absl::Status Record(TraceArguments& arguments, const Console& console) {
   // First of all: there are no threads yet.
   ASSIGN_OR_RETURN(ImageProcess process, ImageProcess::Fork());
   ASSIGN_OR_RETURN(const UniqueFd interrupts, BlockInterrupts());
@@ -78,7 +78,7 @@ absl::Status Record(Arguments& arguments, const Console& console) {
 }
 
 // The trace that is shown: a node's, or what is merged in the store with what waits there.
-absl::StatusOr<StartTrace> ReadTrace(const Arguments& arguments, const Digest& chain_id,
+absl::StatusOr<StartTrace> ReadTrace(const TraceArguments& arguments, const Digest& chain_id,
                                      ReadBackend& store) {
   absl::StatusOr<StartTrace> trace = arguments.root.empty()
                                          ? ReadMergedTrace(store, chain_id)
@@ -89,7 +89,7 @@ absl::StatusOr<StartTrace> ReadTrace(const Arguments& arguments, const Digest& c
   return trace;
 }
 
-absl::Status Show(const Arguments& arguments, const Console& console) {
+absl::Status Show(const TraceArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const ReadableImage image, OpenForReading(arguments.image));
   ASSIGN_OR_RETURN(const StartTrace trace,
                    ReadTrace(arguments, image.found.chain_id, *image.store));
@@ -105,7 +105,7 @@ absl::Status Show(const Arguments& arguments, const Console& console) {
 }
 
 // Without traces the boot pack is made of a guess again.
-absl::Status Remove(const Arguments& arguments, const Console& console) {
+absl::Status Remove(const TraceArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const WritableImage image, OpenForWriting(arguments.image));
   const FoundImage& found = image.readable.found;
   if (!found.entry.has_value()) {
@@ -124,14 +124,14 @@ absl::Status Remove(const Arguments& arguments, const Console& console) {
   return absl::OkStatus();
 }
 
-absl::Status RunTrace(Arguments& arguments, const Console& console) {
+absl::Status RunTrace(TraceArguments& arguments, const Console& console) {
   if (arguments.action == "record") return Record(arguments, console);
   if (arguments.action == "show") return Show(arguments, console);
   return Remove(arguments, console);
 }
 
 Action DeclareTrace(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TraceArguments>();
   command->Add("ACTION", &arguments->action, "record, show or rm")
       .Required()
       .OneOf({"record", "show", "rm"});

@@ -14,7 +14,7 @@
 namespace slacker::ctl {
 namespace {
 
-struct Arguments {
+struct VerifyArguments {
   CommonArguments common;
   std::vector<std::string> images;  // empty: the whole store
   std::string platform;
@@ -33,7 +33,7 @@ void Add(const VerifyReport& report, VerifyReport* all) {
   all->untrusted.insert(all->untrusted.end(), report.untrusted.begin(), report.untrusted.end());
 }
 
-absl::StatusOr<VerifyReport> Verify(const Arguments& arguments) {
+absl::StatusOr<VerifyReport> Verify(const VerifyArguments& arguments) {
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
   if (arguments.images.empty()) {
@@ -55,7 +55,7 @@ absl::StatusOr<VerifyReport> Verify(const Arguments& arguments) {
   return all;
 }
 
-void PrintReport(const VerifyReport& report, const Console& console) {
+void PrintVerify(const VerifyReport& report, const Console& console) {
   PrintDamages(console.err, "damaged", report.damages);
   PrintDamages(console.err, "untrusted", report.untrusted);
   console.out << "verified " << Counted(report.manifests, "manifest") << ", "
@@ -70,7 +70,7 @@ void PrintReport(const VerifyReport& report, const Console& console) {
   PrintVerdict(report, console);
 }
 
-nlohmann::json ReportJson(const VerifyReport& report) {
+nlohmann::json VerifyJson(const VerifyReport& report) {
   return {{"manifests", report.manifests},
           {"signatures", report.signatures},
           {"unknown_signatures", report.unknown_signatures},
@@ -84,14 +84,14 @@ nlohmann::json ReportJson(const VerifyReport& report) {
 }
 
 // Damage is a failure, and so is what the given keys have not signed.
-int RunVerify(const Arguments& arguments, const Console& console) {
+int RunVerify(const VerifyArguments& arguments, const Console& console) {
   const absl::StatusOr<VerifyReport> report = Verify(arguments);
-  const int shown = ShowReport(report, arguments.common.json, console, ReportJson, PrintReport);
+  const int shown = ShowReport(report, arguments.common.json, console, VerifyJson, PrintVerify);
   return shown == kExitOk ? ExitCodeOf(*report) : shown;
 }
 
 Action DeclareVerify(Command* command) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<VerifyArguments>();
   command->Add("IMAGE", &arguments->images, "Image names or chain IDs (default: the whole store)");
   AddCommon(command, &arguments->common);
   AddAccess(command, &arguments->common.access);

@@ -1,4 +1,5 @@
 """Compares two directory trees entry by entry, in everything that a container can see."""
+import errno
 import hashlib
 import os
 import stat
@@ -60,6 +61,23 @@ def _digest(path):
             else:
                 digest.update(b"bytes" + block)
     return digest.hexdigest()
+
+
+def data_ranges(path):
+    """[(begin, end)] of what is no hole of a file."""
+    ranges, end = [], 0
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while end < size:
+            try:
+                begin = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # only a hole follows
+                    raise
+                break
+            end = os.lseek(file.fileno(), begin, os.SEEK_HOLE)
+            ranges.append((begin, end))
+    return ranges
 
 
 def _unpack_time(entry, unpacked_ns):

@@ -22,7 +22,7 @@ using testing::StatusIs;
 using testing::TarBuilder;
 
 constexpr auto kPrivate = absl::StatusCode::kUnauthenticated;
-constexpr char kRepository[] = "registry.example.com/secret";
+constexpr char kPrivateRepository[] = "registry.example.com/secret";
 
 class PrivateImagesTest : public ::testing::Test {
  protected:
@@ -37,10 +37,10 @@ class PrivateImagesTest : public ::testing::Test {
 
 TEST_F(PrivateImagesTest, EveryPrefixIsForTheRepositoryAlone) {
   const auto image = layout_.AddImage(testing::SampleLayers());
-  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kRepository));
+  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kPrivateRepository));
   for (size_t i = 1; i <= image.diff_ids.size(); ++i) {
     const Digest chain = ChainId(std::span(image.diff_ids).first(i));
-    EXPECT_OK(Ask(chain, kRepository));
+    EXPECT_OK(Ask(chain, kPrivateRepository));
     EXPECT_THAT(Ask(chain, ""), StatusIs(kPrivate));
   }
 }
@@ -48,7 +48,7 @@ TEST_F(PrivateImagesTest, EveryPrefixIsForTheRepositoryAlone) {
 // The attack: an image of the attacker's whose configuration lists somebody's diff IDs.
 TEST_F(PrivateImagesTest, NamingSomebodysDiffIdsDoesNotGiveHisFiles) {
   const auto secret = layout_.AddImage(testing::SampleLayers(), "secret");
-  ASSERT_OK(PublishLayout(layout_, store_, "secret", kTestPlatform, kRepository));
+  ASSERT_OK(PublishLayout(layout_, store_, "secret", kTestPlatform, kPrivateRepository));
 
   testing::OciLayout attackers(dir_ / "attackers");
   std::vector<ImageLayer> forged;
@@ -63,7 +63,7 @@ TEST_F(PrivateImagesTest, NamingSomebodysDiffIdsDoesNotGiveHisFiles) {
     for (size_t i = 1; i <= secret.diff_ids.size(); ++i) {
       const Digest chain = ChainId(std::span(secret.diff_ids).first(i));
       EXPECT_THAT(Ask(chain, repository), StatusIs(kPrivate));
-      EXPECT_OK(Ask(chain, kRepository));
+      EXPECT_OK(Ask(chain, kPrivateRepository));
     }
   }
   // The same with a layer of his own on top, which names the secret chain as its parent.
@@ -75,7 +75,7 @@ TEST_F(PrivateImagesTest, NamingSomebodysDiffIdsDoesNotGiveHisFiles) {
 
 TEST_F(PrivateImagesTest, WhoHasTheLayersHimselfMayPublishThem) {
   const auto image = layout_.AddImage(testing::SampleLayers());
-  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kRepository));
+  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kPrivateRepository));
   ASSERT_OK_AND_ASSIGN(const auto packs, store_->List("packs/"));
   ASSERT_OK_AND_ASSIGN(const PublishedImage again, PublishLayout(layout_, store_));
   EXPECT_EQ(again.totals.layers_reused, 0U);
@@ -86,27 +86,27 @@ TEST_F(PrivateImagesTest, WhoHasTheLayersHimselfMayPublishThem) {
 
 TEST_F(PrivateImagesTest, ThePrivateImagesOwnerDownloadsNothingAgain) {
   layout_.AddImage(testing::SampleLayers());
-  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kRepository));
+  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kPrivateRepository));
   ASSERT_OK_AND_ASSIGN(const PublishedImage again,
-                       PublishLayout(layout_, store_, "", kTestPlatform, kRepository));
+                       PublishLayout(layout_, store_, "", kTestPlatform, kPrivateRepository));
   EXPECT_EQ(again.totals.layers_reused, 3U);
   EXPECT_EQ(again.totals.downloaded_bytes, 0U);
 }
 
 TEST_F(PrivateImagesTest, SigningKeepsWhoMayHaveAnImage) {
   const auto image = layout_.AddImage(testing::SampleLayers());
-  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kRepository));
+  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kPrivateRepository));
   const SigningKey key = SigningKey::Generate();
   ASSERT_OK(SignManifests(store_, image.chain_id, key, Trust()));
   const Trust trust{.keys = {key.public_key()}};
-  EXPECT_OK(Ask(image.chain_id, kRepository, trust));
+  EXPECT_OK(Ask(image.chain_id, kPrivateRepository, trust));
   EXPECT_THAT(Ask(image.chain_id, "", trust), StatusIs(kPrivate));
 }
 
 TEST_F(PrivateImagesTest, VerifyFindsAGrantThatGrantsSomethingElse) {
   const auto image = layout_.AddImage(testing::SampleLayers());
-  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kRepository));
-  const Grant granted{image.chain_id, kRepository};
+  ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kPrivateRepository));
+  const Grant granted{image.chain_id, kPrivateRepository};
   ASSERT_OK_AND_ASSIGN(const std::string bytes,
                        store_->ReadWhole(GrantName(granted, std::nullopt), 4096));
   ASSERT_OK(store_->Put(GrantName({image.chain_id, ""}, std::nullopt), bytes));

@@ -38,11 +38,9 @@ inline std::vector<ImageLayer> SampleLayers() {
 }
 
 // Publishes oci:<layout>[:tag], for the readers of `repository` alone if it is not "".
-inline absl::StatusOr<PublishedImage> PublishLayout(const OciLayout& layout,
-                                                    const std::shared_ptr<Backend>& store,
-                                                    const std::string& tag = "",
-                                                    const Platform& platform = kTestPlatform,
-                                                    const std::string& repository = "") {
+inline absl::StatusOr<slacker::PublishedImage> PublishLayout(
+    const OciLayout& layout, const std::shared_ptr<Backend>& store, const std::string& tag = "",
+    const Platform& platform = kTestPlatform, const std::string& repository = "") {
   auto source = OpenLayoutSource(layout.directory(), tag);
   if (!source.ok()) return source.status();
   PublishOptions options;
