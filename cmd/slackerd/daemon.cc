@@ -21,7 +21,7 @@ constexpr char kKeeper[] = "slackerd-keeper";
 constexpr char kAttachHelper[] = "slackerd-attach";
 constexpr char kTool[] = "slackerctl";
 // More than the Prepares of one container start.
-constexpr int kSpareDirectories = 16;
+constexpr int kSpareDirectories = 64;
 
 absl::StatusOr<std::string> Sibling(const char* program) {
   ASSIGN_OR_RETURN(const std::string directory, ProgramDirectory());

@@ -1,10 +1,18 @@
 #include "snapshotter/core/spare_directories.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "backend/base/status.h"
 
 namespace slacker {
+namespace {
+
+constexpr int kBatch = 16;
+constexpr std::chrono::milliseconds kQuiet{3};
+
+}  // namespace
 
 SpareDirectories::SpareDirectories(int keep, Make make) : keep_(keep), make_(std::move(make)) {
   if (keep_ == 0) return;
@@ -19,16 +27,36 @@ void SpareDirectories::StartRefill() {
   maker_->Add([this] { Refill(); });
 }
 
-void SpareDirectories::Refill() {
-  absl::StatusOr<std::vector<int64_t>> spares = make_(keep_);
-  // A disk that is nearly full may have room for one.
-  if (!spares.ok()) spares = make_(1);
+// Who makes directories waits for the file system's journal, and so does, then, who renames one at the
+// same time. So a burst of calls is let pass first.
+int SpareDirectories::NextBatch() {
   MutexLock lock(&mutex_);
-  if (spares.ok()) ready_.insert(ready_.end(), spares->begin(), spares->end());
-  last_ = spares.status();
+  do {
+    taken_ = false;
+    if (ended_ || ready_.size() < static_cast<size_t>(keep_) / 4) break;
+    (void)needed_.WaitFor(&mutex_, kQuiet);  // looked at above
+  } while (taken_);
+  const int missing = keep_ - static_cast<int>(ready_.size());
+  if (!ended_ && missing > 0) return std::min(missing, kBatch);
   making_ = false;
-  ++refills_;
   made_.SignalAll();
+  return 0;
+}
+
+void SpareDirectories::Refill() {
+  while (const int count = NextBatch()) {
+    absl::StatusOr<std::vector<int64_t>> spares = make_(count);
+    // A disk that is nearly full may have room for one.
+    const bool all = spares.ok();
+    if (!all) spares = make_(1);
+    MutexLock lock(&mutex_);
+    if (spares.ok()) ready_.insert(ready_.end(), spares->begin(), spares->end());
+    last_ = spares.status();
+    ++batches_;
+    if (!all) making_ = false;
+    made_.SignalAll();
+    if (!all) return;
+  }
 }
 
 absl::StatusOr<int64_t> SpareDirectories::Take() {
@@ -39,13 +67,15 @@ absl::StatusOr<int64_t> SpareDirectories::Take() {
   MutexLock lock(&mutex_);
   while (ready_.empty()) {
     StartRefill();
-    const uint64_t before = refills_;
-    while (refills_ == before) made_.Wait(&mutex_);
+    const uint64_t before = batches_;
+    while (batches_ == before) made_.Wait(&mutex_);
     if (!last_.ok()) return last_;
   }
   const int64_t id = ready_.back();
   ready_.pop_back();
+  taken_ = true;
   if (ready_.size() < static_cast<size_t>(keep_) / 2) StartRefill();
+  if (ready_.size() < static_cast<size_t>(keep_) / 4) needed_.Signal();
   return id;
 }
 
@@ -57,6 +87,7 @@ void SpareDirectories::GiveBack(int64_t id) {
 std::vector<int64_t> SpareDirectories::TakeAll() {
   MutexLock lock(&mutex_);
   ended_ = true;
+  needed_.Signal();
   while (making_) made_.Wait(&mutex_);
   return std::exchange(ready_, {});
 }

@@ -2,8 +2,9 @@
 // wait for the disk. Thread-safe.
 //
 // A spare is known by its ID. How spares are made is the owner's; here it is only decided when. With
-// `keep` = 0 one is made, on the caller's thread, for each Take. Otherwise a thread makes `keep` of
-// them at a time, first when this object is made, then whenever less than half are left.
+// `keep` = 0 one is made, on the caller's thread, for each Take. Otherwise a thread makes them, 16 at a
+// time, until there are `keep`: when this object is made, and whenever less than half are left; then it
+// waits for a moment in which nobody takes one, as long as a quarter of them are left.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@ namespace slacker {
 
 class SpareDirectories {
  public:
-  // Makes `count` spares, durably, or none.
+  // Makes `count` spares (at most 16), durably, or none.
   using Make = std::function<absl::StatusOr<std::vector<int64_t>>(int count)>;
 
   SpareDirectories(int keep, Make make);
@@ -36,15 +37,19 @@ class SpareDirectories {
  private:
   void StartRefill() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refill();
+  // How many to make now; 0: enough are there.
+  int NextBatch();
 
   const int keep_;
   const Make make_;
   Mutex mutex_;
   CondVar made_;
+  CondVar needed_;  // few are left, or no more are wanted
   std::vector<int64_t> ready_ ABSL_GUARDED_BY(mutex_);
+  bool taken_ ABSL_GUARDED_BY(mutex_) = false;  // since the maker looked
   bool making_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  uint64_t refills_ ABSL_GUARDED_BY(mutex_) = 0;  // ended ones
+  uint64_t batches_ ABSL_GUARDED_BY(mutex_) = 0;  // ended ones
   absl::Status last_ ABSL_GUARDED_BY(mutex_);     // what the last one came to
   std::unique_ptr<ThreadPool> maker_;             // last: its tasks use the above
 };

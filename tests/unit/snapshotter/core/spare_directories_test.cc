@@ -6,6 +6,7 @@
 #include <set>
 #include <thread>
 
+#include "tests/support/eventually.h"
 #include "tests/unit/snapshotter/core/core_fixture.h"
 
 namespace slacker::testing {
@@ -21,6 +22,10 @@ class Maker {
     MutexLock lock(&mutex_);
     most_ = count;
     failure_ = std::move(failure);
+  }
+  int64_t made() {
+    MutexLock lock(&mutex_);
+    return last_;
   }
 
  private:
@@ -83,6 +88,24 @@ TEST(SpareDirectoriesTest, WhatIsGivenBackIsTakenAgain) {
   spares.GiveBack(id);
   const std::vector<int64_t> rest = spares.TakeAll();
   EXPECT_THAT(rest, ::testing::Contains(id));
+}
+
+TEST(SpareDirectoriesTest, AllAreMadeAndAgainWhenHalfOfThemWereTaken) {
+  Maker maker;
+  SpareDirectories spares(40, maker.AsFunction());
+  ASSERT_TRUE(Eventually([&] { return maker.made() == 40; }));
+  for (int i = 0; i < 21; ++i) EXPECT_OK(spares.Take());
+  ASSERT_TRUE(Eventually([&] { return maker.made() > 40; }));
+  const size_t left = spares.TakeAll().size();
+  EXPECT_EQ(left + 21, static_cast<size_t>(maker.made()));
+}
+
+TEST(SpareDirectoriesTest, TheEndDoesNotWaitForAQuietMoment) {
+  Maker maker;
+  SpareDirectories spares(40, maker.AsFunction());
+  ASSERT_TRUE(Eventually([&] { return maker.made() == 40; }));
+  for (int i = 0; i < 25; ++i) EXPECT_OK(spares.Take());
+  EXPECT_THAT(spares.TakeAll().size(), ::testing::AnyOf(15U, 31U, 40U));
 }
 
 // With spares, as slackerd has them.
