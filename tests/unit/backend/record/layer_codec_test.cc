@@ -8,6 +8,7 @@
 
 #include "backend/base/status.h"
 #include "tests/support/encode_layer.h"
+#include "tests/support/exhaustive.h"
 #include "tests/support/sample_layer.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/tar_builder.h"
@@ -193,7 +194,7 @@ TEST(LayerCodecTest, DamageAndTruncationOfAnyPageAreDataLoss) {
   ASSERT_OK_AND_ASSIGN(const DecodedRecord whole, Decode(encoded.bytes, encoded.record));
   ExpectSameNode(whole.layer.nodes[3], layer.nodes[3]);
   ASSERT_GT(encoded.bytes.size(), 4 * size_t{kPageSize});
-  for (size_t at = 0; at < encoded.bytes.size(); at += 997) {
+  for (size_t at = 0; at < encoded.bytes.size(); at += 997 * testing::kPlaceStep) {
     ASSERT_THAT(Decode(encoded.bytes.substr(0, at), encoded.record),
                 StatusIs(absl::StatusCode::kDataLoss));
     std::string damaged = encoded.bytes;

@@ -12,6 +12,7 @@
 #include "backend/store/index_file.h"
 #include "backend/store/names.h"
 #include "backend/store/pack_writer.h"
+#include "tests/support/exhaustive.h"
 #include "tests/support/fake_backend.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/support/status_matchers.h"
@@ -177,7 +178,7 @@ TEST_F(KnownChunksTest, AStoreThatDoesNotAnswerIsAnErrorWhateverCallFails) {
   (void)Merge();
   WritePack(3);
   FaultyBackend faulty(backend_);
-  for (uint64_t n = 1;; ++n) {
+  for (uint64_t n = 1;; n += testing::kPlaceStep) {
     faulty.FailCall(n, absl::UnavailableError("away"));
     KnownChunks known(&faulty, {});
     const auto found = known.Find(Id(1, 0));
@@ -189,7 +190,7 @@ TEST_F(KnownChunksTest, AStoreThatDoesNotAnswerIsAnErrorWhateverCallFails) {
 }
 
 TEST_F(KnownChunksTest, AMergeThatFailsAtAnyCallLeavesEveryChunkKnown) {
-  for (uint64_t n = 1;; ++n) {
+  for (uint64_t n = 1;; n += testing::kPlaceStep) {
     for (const char* prefix : {"packs/", "indexes/"}) {
       const auto names = backend_->List(prefix).value();
       for (const std::string& name : names) ASSERT_OK(backend_->Remove(name));

@@ -6,6 +6,7 @@
 
 #include "backend/store/names.h"
 #include "backend/store/store.h"
+#include "tests/support/exhaustive.h"
 #include "tests/support/fake_backend.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/support/status_matchers.h"
@@ -60,7 +61,7 @@ TEST_F(StoreReaderTest, DamageAnywhereInALongRecordIsDataLoss) {
   EXPECT_TRUE(kept.stored == objects.bytes);
   for (const auto& [name, bytes] :
        {std::pair(record_name, objects.bytes), {tar_name, objects.tar}}) {
-    for (size_t at = 0; at < bytes.size(); at += 9973) {
+    for (size_t at = 0; at < bytes.size(); at += 9973 * testing::kPlaceStep) {
       ASSERT_OK(backend_->Replace(name, bytes.substr(0, at)));
       ASSERT_THAT(read_all(), StatusIs(absl::StatusCode::kDataLoss)) << name << " " << at;
       std::string damaged = bytes;

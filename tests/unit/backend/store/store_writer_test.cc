@@ -13,6 +13,7 @@
 #include "backend/store/names.h"
 #include "backend/store/pack_index.h"
 #include "backend/store/store.h"
+#include "tests/support/exhaustive.h"
 #include "tests/support/fake_backend.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/support/status_matchers.h"
@@ -358,7 +359,7 @@ TEST_F(StoreWriterTest, FailureOfAnyCallLeavesNothingHalfVisible) {
   StoreWriter::Options options;
   options.pack_target_bytes = 4096;
   for (const bool for_good : {false, true}) {
-    for (uint64_t n = 1;; ++n) {
+    for (uint64_t n = 1;; n += testing::kPlaceStep) {
       SCOPED_TRACE(n);
       const auto memory = std::make_shared<MemoryBackend>();
       const auto faulty = std::make_shared<FaultyBackend>(memory);

@@ -6,6 +6,7 @@
 #include "backend/store/pack_index.h"
 #include "backend/upkeep/stats.h"
 #include "backend/upkeep/trash.h"
+#include "tests/support/exhaustive.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/support/oci_image.h"
 #include "tests/unit/backend/upkeep/upkeep_fixture.h"
@@ -216,7 +217,7 @@ TEST_F(CompactTest, ADamagedChunkStaysWhereItIsWithItsPack) {
 }
 
 TEST_F(CompactTest, WhateverCallFailsEveryVisibleImageIsSound) {
-  for (uint64_t n = 1;; ++n) {
+  for (uint64_t n = 1;; n += testing::kPlaceStep) {
     Reset();
     ASSERT_OK(Publish("one", {base_, one_}));
     ASSERT_OK(Publish("two", {base_, two_}));
@@ -236,7 +237,7 @@ TEST_F(CompactTest, WhateverCallFailsEveryVisibleImageIsSound) {
 // A whole collection without grace, or a whole publication, at every call of a compaction.
 TEST_F(CompactTest, CollectionsAndPublicationsInItsMiddleHarmNothing) {
   for (const bool collect : {false, true}) {
-    for (uint64_t n = 1;; ++n) {
+    for (uint64_t n = 1;; n += testing::kPlaceStep) {
       Reset();
       ASSERT_OK(Publish("one", {base_, one_}));
       ASSERT_OK(Publish("two", {base_, two_}));
@@ -311,7 +312,7 @@ TEST_F(CompactTest, APackThatStaysAndGoesAllTheSameInItsMiddleIsNotReferredToAga
 }
 
 TEST_F(CompactTest, CompactionInTheMiddleOfAPublicationHarmsNothing) {
-  for (uint64_t n = 1;; ++n) {
+  for (uint64_t n = 1;; n += testing::kPlaceStep) {
     Reset();
     ASSERT_OK(Publish("one", {base_, one_}));
     ASSERT_OK(Publish("two", {base_, two_}));
@@ -363,7 +364,7 @@ TEST_F(CompactTest, StatsTellWhatIsSharedAndSaved) {
 }
 
 TEST_F(CompactTest, StatsBesideTheRemovalOfAnImageTellOfTheOthers) {
-  for (uint64_t n = 1;; ++n) {
+  for (uint64_t n = 1;; n += testing::kPlaceStep) {
     SCOPED_TRACE(n);
     for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
     ASSERT_OK(Publish("one", {base_, one_}));

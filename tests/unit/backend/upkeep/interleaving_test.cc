@@ -9,18 +9,14 @@
 #include "backend/upkeep/compact.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/trash.h"
+#include "tests/support/exhaustive.h"
 #include "tests/unit/backend/upkeep/upkeep_fixture.h"
-
-// How many times as far apart the cuts lie as in an ordinary build.
-#ifndef INTERLEAVING_STRIDE
-#define INTERLEAVING_STRIDE 1
-#endif
 
 namespace slacker {
 namespace {
 
-constexpr uint64_t kOuterStep = 3 * INTERLEAVING_STRIDE;
-constexpr uint64_t kInnerStep = 5 * INTERLEAVING_STRIDE;
+constexpr uint64_t kOuterStep = 3 * testing::kPlaceStep;
+constexpr uint64_t kInnerStep = 5 * testing::kPlaceStep;
 // Calls after which a publication has seen what is condemned.
 constexpr uint64_t kOpened = 4;
 

@@ -11,6 +11,7 @@
 #include "backend/upkeep/compact.h"
 #include "backend/upkeep/gc.h"
 #include "backend/upkeep/remove_image.h"
+#include "tests/support/exhaustive.h"
 #include "tests/support/staged_backend.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
@@ -75,7 +76,7 @@ class PublishingBesideTest : public ::testing::Test {
   void Run(const std::function<void(const std::shared_ptr<StagedBackend>&)>& prepare,
            const std::function<void(StagedBackend&)>& beside) {
     bool more = true;
-    for (uint64_t n = 1; more; ++n) {
+    for (uint64_t n = 1; more; n += testing::kPlaceStep) {
       SCOPED_TRACE(n);
       const auto store = std::make_shared<StagedBackend>();
       prepare(store);
@@ -156,7 +157,7 @@ TEST_P(PublishingBesideCondemningTest, NoLayerIsReadASecondTime) {
   uint64_t undisturbed_bytes = 0;
   int rescues = 0;
   bool more = true;
-  for (uint64_t n = 0; more; ++n) {
+  for (uint64_t n = 0; more; n += testing::kPlaceStep) {
     SCOPED_TRACE(n);
     const auto store = std::make_shared<StagedBackend>();
     MustPublish(store, "two");
