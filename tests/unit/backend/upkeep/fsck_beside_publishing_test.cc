@@ -8,6 +8,7 @@
 #include "backend/upkeep/gc.h"
 #include "backend/upkeep/objects.h"
 #include "backend/upkeep/remove_image.h"
+#include "tests/support/exhaustive.h"
 #include "tests/unit/backend/upkeep/fsck_fixture.h"
 
 namespace slacker {
@@ -27,7 +28,7 @@ TEST_F(FsckTest, WhatIsPublishedOrRemovedMeanwhileIsNeitherDamagedNorRepaired) {
     layout_.AddImage({testing::PlainLayer(testing::TarBuilder().File(tag, tag).End())}, tag);
   }
   bool more = true;
-  for (uint64_t n = 1; more; ++n) {
+  for (uint64_t n = 1; more; n += testing::kPlaceStep) {
     SCOPED_TRACE(n);
     const auto store = std::make_shared<StagedBackend>();
     ASSERT_OK(testing::PublishLayout(layout_, store, "stays"));
@@ -123,7 +124,7 @@ TEST_F(FsckTest, WhatWasPublishedInTheSecondInWhichARepairBeganStays) {
 // The object that is moved may be another one than was looked at.
 TEST_F(FsckTest, WhatIsPublishedAnewDuringARepairStaysWhereverThatHappens) {
   bool more = true;
-  for (uint64_t n = 1; more; n += 1 + n / 40) {  // there are many, and alike
+  for (uint64_t n = 1; more; n += testing::kPlaceStep + n / 40) {  // there are many, and alike
     SCOPED_TRACE(n);
     Reset();
     std::set<ObjectKind> damaged;

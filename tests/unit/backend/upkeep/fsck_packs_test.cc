@@ -171,58 +171,6 @@ TEST_F(FsckTest, ACollectionPutsBackACopyThatARepairHasComeToNeed) {
   EXPECT_THAT(Check(false).verified.damages, IsEmpty());
 }
 
-TEST_F(FsckTest, LocationsThatAPublisherHasMadeMeanwhileAreNotReplacedByThoseOfARepair) {
-  for (const auto& [name, content] : sound_) {
-    const ObjectKind kind = IdentifyObject(name).kind;
-    if (kind == ObjectKind::kPack || kind == ObjectKind::kPackIndex) {
-      ASSERT_OK(store_->Remove(name));
-    } else if (kind == ObjectKind::kLocations) {
-      ASSERT_OK(store_->Replace(name, "damaged"));
-    }
-  }
-  bool published = false;
-  store_->SetHook([&](uint64_t) {
-    // It knows where the chunks are, or are not, and is about to say so.
-    if (!published && !store_->List(kIntentsPrefix)->empty()) {
-      published = true;
-      EXPECT_OK(testing::PublishLayout(layout_, store_));
-    }
-    if (published) {
-      EXPECT_THAT(VerifyChain(store_, image_.chain_id)->damages, IsEmpty());
-    }
-  });
-  const FsckReport report = Check(/*repair=*/true);
-  store_->SetHook(nullptr);
-  EXPECT_TRUE(published);
-  EXPECT_THAT(report.verified.damages, IsEmpty());
-}
-
-// Between its last look at them and its own writing nothing can be seen: it looks again afterwards.
-TEST_F(FsckTest, LocationsThatAPublisherWritesRightBeforeThoseOfARepairAreNotLost) {
-  for (const auto& [name, content] : sound_) {
-    const ObjectKind kind = IdentifyObject(name).kind;
-    if (kind == ObjectKind::kPack || kind == ObjectKind::kPackIndex) {
-      ASSERT_OK(store_->Remove(name));
-    }
-  }
-  int publications = 0;
-  store_->SetBeforeReplace([&](std::string_view name) {
-    if (!name.starts_with(kLocationsPrefix)) return;
-    store_->SetBeforeReplace(nullptr);
-    ++publications;
-    EXPECT_OK(testing::PublishLayout(layout_, store_));
-    EXPECT_THAT(VerifyChain(store_, image_.chain_id)->damages, IsEmpty());
-  });
-  const FsckReport report = Check(/*repair=*/true);
-  store_->SetBeforeReplace(nullptr);
-  EXPECT_EQ(publications, 1);
-  EXPECT_THAT(report.verified.damages, IsEmpty());
-  for (const Damage& repaired : report.repaired) {
-    EXPECT_THAT(repaired.what, Not(HasSubstr("lost"))) << repaired.object;
-  }
-  EXPECT_THAT(VerifyChain(store_, image_.chain_id)->damages, IsEmpty());
-}
-
 TEST_F(FsckTest, ADamagedMergedIndexIsMergedAgain) {
   ASSERT_OK_AND_ASSIGN(const IndexCatalog catalog, OpenIndexes(*store_));
   ASSERT_OK_AND_ASSIGN(const IndexMerge merge, MergeIndexes(*store_, catalog));

@@ -11,6 +11,7 @@
 #include "backend/upkeep/objects.h"
 #include "backend/upkeep/remove_image.h"
 #include "backend/upkeep/trash.h"
+#include "tests/support/exhaustive.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/unit/backend/upkeep/fsck_fixture.h"
 
@@ -140,7 +141,7 @@ TEST_F(FsckTest, DamagedTracesAndRequestsAreMovedAsideAndSoundOnesStay) {
 }
 
 TEST_F(FsckTest, WhateverCallOfARepairFailsNothingThatWasSoundIsLost) {
-  for (uint64_t n = 1;; ++n) {
+  for (uint64_t n = 1;; n += testing::kPlaceStep) {
     Reset();
     for (const auto& [name, content] : sound_) {
       const ObjectKind kind = IdentifyObject(name).kind;

@@ -7,6 +7,7 @@
 #include "backend/store/index_file.h"
 #include "backend/store/names.h"
 #include "backend/upkeep/gc.h"
+#include "tests/support/exhaustive.h"
 #include "tests/unit/backend/upkeep/fsck_fixture.h"
 
 namespace slacker {
@@ -84,7 +85,7 @@ TEST_F(UnreferencedDamageTest, OfADamagedPackThatHasToStayPublishersUseWhatIsSou
 // Whatever it declares, and whenever: it finds that it cannot rely on what is moved aside.
 TEST_F(UnreferencedDamageTest, NoPublicationIsLeftWithoutAPackThatARepairMovesAside) {
   bool more = true;
-  for (uint64_t n = 1; more; n += 1 + n / 100) {  // there are many, and alike
+  for (uint64_t n = 1; more; n += testing::kPlaceStep + n / 100) {  // there are many, and alike
     SCOPED_TRACE(n);
     Reset();
     LeavePacksOnly();
@@ -108,7 +109,7 @@ TEST_F(UnreferencedDamageTest, NoPublicationIsLeftWithoutAPackThatARepairMovesAs
 // The other way round: a check that repairs happens at every call of a publication.
 TEST_F(UnreferencedDamageTest, ARepairAtAnyMomentOfAPublicationLeavesItTheSoundChunks) {
   bool more = true;
-  for (uint64_t n = 1; more; n += 1 + n / 20) {  // there are many, and alike
+  for (uint64_t n = 1; more; n += testing::kPlaceStep + n / 20) {  // there are many, and alike
     SCOPED_TRACE(n);
     Reset();
     LeavePacksOnly();
