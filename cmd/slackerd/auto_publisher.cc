@@ -1,12 +1,9 @@
 #include "cmd/slackerd/auto_publisher.h"
 
 #include <fcntl.h>
-#include <linux/ioprio.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +14,7 @@
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
+#include "backend/base/thread_priority.h"
 #include "backend/source/platform.h"
 #include "backend/store/requests.h"
 #include "cmd/common/store_url.h"
@@ -24,15 +22,7 @@
 namespace slacker {
 namespace {
 
-constexpr int kLowestNiceness = 19;
 constexpr char kMemoryScore[] = "500";  // slackerd's own may be -999, and would be inherited
-
-// Of the calling thread; children inherit both.
-void TakeLowestPriority() {
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLowestNiceness);
-  // May be refused or mean nothing to the disk's scheduler.
-  (void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
-}
 
 struct Pipe {
   UniqueFd read, write;
@@ -131,7 +121,8 @@ void AutoPublisher::Stop() {
 
 void AutoPublisher::Run() {
   (void)pthread_setname_np(pthread_self(), "slk-publish");
-  TakeLowestPriority();
+  SetNiceness(gettid(), kLowestNiceness);
+  TakeIdleIo();
   std::chrono::milliseconds pause = options_.first_pause;
   for (;;) {
     {

@@ -1,26 +1,18 @@
 #include "snapshotter/care/idle_watch.h"
 
 #include <pthread.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "backend/base/thread_priority.h"
+
 namespace slacker {
-namespace {
-
-// What ioprio_set(2) wants for the calling thread; glibc has neither call nor constants.
-constexpr int kIoprioWhoProcess = 1;
-constexpr int kIoprioIdle = 3 << 13;
-
-}  // namespace
 
 void TakeTheLastPlace(const char* name) {
   (void)pthread_setname_np(pthread_self(), name);  // only a label
-  // Where these are refused the thread only competes harder.
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19);
-  (void)syscall(SYS_ioprio_set, kIoprioWhoProcess, 0, kIoprioIdle);
+  SetNiceness(gettid(), kLowestNiceness);
+  TakeIdleIo();
 }
 
 void IdleWatch::Stop() {

@@ -1,7 +1,6 @@
 #include "snapshotter/fill/cache_scan.h"
 
 #include <pthread.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <utility>
@@ -9,16 +8,12 @@
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
+#include "backend/base/thread_priority.h"
 #include "snapshotter/fill/blob_map.h"
 #include "snapshotter/metastore/image_table.h"
 
 namespace slacker {
 namespace {
-
-// Of one thread, for Linux; without it everything works, less politely.
-void SetPriority(int thread_id, int nice) {
-  if (thread_id != 0) (void)setpriority(PRIO_PROCESS, static_cast<id_t>(thread_id), nice);
-}
 
 absl::StatusOr<std::vector<BlobRow>> ListBlobs(Db& db) {
   ASSIGN_OR_RETURN(Txn txn, db.Read());
@@ -31,12 +26,13 @@ CacheScan::CacheScan(Db* db, const RecordFiles* records, std::string directory, 
     : db_(db), records_(records), directory_(std::move(directory)), local_(local), thread_([this] {
         (void)pthread_setname_np(pthread_self(), "slk-index");  // only a label
         thread_id_ = gettid();
+        TakeIdleIo();
         Run();
       }) {}
 
 CacheScan::~CacheScan() {
   stopping_ = true;
-  SetPriority(thread_id_, 0);  // who stops waits for the record that it is at
+  if (thread_id_ != 0) SetNiceness(thread_id_, 0);  // who stops waits for the record that it is at
   thread_.join();
 }
 
@@ -51,9 +47,9 @@ void CacheScan::Run() {
     if (stopping_) return;
     const auto map = ReadBlobClaims(directory_ + "/" + std::to_string(row.id) + ".map");
     if (!map.ok() || map->record != row.record) continue;
-    SetPriority(thread_id_, 19);
+    SetNiceness(thread_id_, kLowestNiceness);
     const auto layer = records_->Load(row.record);
-    SetPriority(thread_id_, 0);  // fills take the same lock
+    SetNiceness(thread_id_, 0);  // fills take the same lock
     if (!layer.ok() || layer->chunks.size() != map->chunks) continue;
     for (uint32_t chunk = 0; chunk < map->chunks && !stopping_; ++chunk) {
       if (map->Has(chunk)) local_->Note(layer->chunks[chunk].digest, row.id, chunk);

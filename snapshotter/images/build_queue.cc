@@ -1,21 +1,17 @@
 #include "snapshotter/images/build_queue.h"
 
 #include <pthread.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "backend/base/thread_priority.h"
+
 namespace slacker {
 namespace {
 
 constexpr int kLowPriority = 10;
-
-// Niceness is a thread's on Linux. Where it cannot be set the build only competes harder.
-void SetNiceness(int thread_id, int niceness) {
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(thread_id), niceness);
-}
 
 }  // namespace
 

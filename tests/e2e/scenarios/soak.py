@@ -156,10 +156,15 @@ class _Soak:
                 self.collect: 1, self.upkeep: 1, self.scrub: 1}
         deaths = {self.die: 1, self.die_in_the_midst: 2, self.upgrade: 1, self.kill_keeper: 1}
         weights = {**calm, **deaths} if deadly else calm
+        # Each death once, whatever chance has in mind.
+        first = self.choice.sample(list(deaths), len(deaths)) if deadly else []
         made = 0
-        while time.monotonic() < until or made < _LEAST_STEPS:
+        while first or time.monotonic() < until or made < _LEAST_STEPS:
             made += 1
-            (step,) = self.choice.choices(list(weights), list(weights.values()))
+            if first and made % 3 == 0:
+                step = first.pop()
+            else:
+                (step,) = self.choice.choices(list(weights), list(weights.values()))
             self.done[step.__name__] += 1
             try:
                 step()
