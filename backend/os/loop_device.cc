@@ -152,6 +152,10 @@ absl::StatusOr<LoopDevice> LoopDevice::Attach(const std::string& backing_path, D
 
 std::string LoopDevice::path() const { return DevicePath(number_); }
 
+void LoopDevice::ReadInAdvance(uint64_t bytes) const {
+  (void)posix_fadvise(fd_.get(), 0, static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
+}
+
 absl::Status SetReadAhead(uint32_t number, uint32_t kib) {
   const std::string path = SysfsPath(number, "queue/read_ahead_kb");
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_WRONLY));

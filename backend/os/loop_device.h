@@ -34,6 +34,9 @@ class LoopDevice {
   // "/dev/loop7".
   std::string path() const;
   uint32_t number() const { return number_; }
+  // Has the kernel begin to read the device's first `bytes` into the page cache. Only a hint: nobody
+  // waits, and nothing can fail.
+  void ReadInAdvance(uint64_t bytes) const;
 
  private:
   LoopDevice(uint32_t number, UniqueFd fd) : number_(number), fd_(std::move(fd)) {}

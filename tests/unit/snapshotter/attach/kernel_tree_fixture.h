@@ -56,15 +56,17 @@ class KernelTreeMounterTest : public ::testing::Test {
                                std::filesystem::copy_options::overwrite_existing);
   }
   BlobRef Blob(BlobFile file) { return {kBlobId, sample_.blob_bytes(), file}; }
-  // What the tree's own loop device reads ahead.
-  std::string ReadAhead() {
+  // The loop device that is on this metadata image: "loop7"; "" for none.
+  static std::string DeviceOf(const std::string& metadata) {
     const auto loops = ListLoopDevices();
     for (const LoopBacking& loop : *loops) {
-      if (loop.backing_path != sample_.metadata) continue;
-      return ReadWholeFile("/sys/block/loop" + std::to_string(loop.number) +
-                           "/queue/read_ahead_kb");
+      if (loop.backing_path == metadata) return "loop" + std::to_string(loop.number);
     }
     return "";
+  }
+  // What the tree's own one reads ahead.
+  std::string ReadAhead() {
+    return ReadWholeFile("/sys/block/" + DeviceOf(sample_.metadata) + "/queue/read_ahead_kb");
   }
   // How the blobs' loop devices read their files: what /sys says, for each.
   std::vector<std::string> BlobDevices() {

@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <future>
+#include <vector>
 
 #include "backend/base/failpoint.h"
 #include "backend/os/mount.h"
@@ -33,6 +36,33 @@ TEST_F(KernelTreeMounterTest, AttachedTreeReadsAsItsSource) {
   EXPECT_EQ(blobs.on_fuse, std::set<uint64_t>{kBlobId});
   EXPECT_GT(connection_->counters().reads, 0U);
   EXPECT_EQ(connection_->counters().errors, 0U);
+}
+
+// Whether all of a file or device is in the page cache (mincore(2)).
+bool IsCached(const std::string& path, size_t bytes) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  void* const mapped = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd.get(), 0);
+  if (mapped == MAP_FAILED) return false;
+  std::vector<unsigned char> pages((bytes + 4095) / 4096);
+  const bool known = mincore(mapped, bytes, pages.data()) == 0;
+  (void)munmap(mapped, bytes);
+  return known && std::all_of(pages.begin(), pages.end(), [](auto page) { return page & 1; });
+}
+
+TEST_F(KernelTreeMounterTest, MetadataIsReadBeforeAnybodyAsksForIt) {
+  std::filesystem::create_directories(directory_ / "many");
+  const testing::ErofsSample many(directory_ / "many", 1000, 10);
+  source_.Add(2, testing::ReadWholeFile(many.blob));
+  const size_t size = std::filesystem::file_size(many.metadata);
+  ASSERT_GT(size, 50'000U) << "the mount alone reads less";
+  int looks = 0;
+  EXPECT_TRUE(testing::Eventually([&] {
+    if (looks++ % 500 == 0) {  // again, should somebody else have dropped the caches
+      EXPECT_OK(mounter_->Detach(tree_));
+      EXPECT_OK(mounter_->Attach({many.metadata, tree_, {{2, many.blob_bytes()}}}));
+    }
+    return IsCached("/dev/" + DeviceOf(many.metadata), size);
+  }));
 }
 
 TEST_F(KernelTreeMounterTest, AttachTwiceMountsOnce) {
