@@ -14,7 +14,7 @@ _RESERVES = {
     "slackerd: thread event_engine": 8,  # gRPC's, more where its tasks have had to wait for a processor
     "slackerd: socket:[#]": 16,  # among them up to four to an NFS server for each of the two ways to the store
     "/slacker.db": 17, "/slacker.db-wal": 17,  # connections to the database: readers, and the one that writes
-    "/.new-#": 32, "/.new-#/fs": 32, "/.new-#/work": 32,  # spare directories
+    "/.new-#": 80, "/.new-#/fs": 80, "/.new-#/work": 80,  # spare directories
 }
 
 
