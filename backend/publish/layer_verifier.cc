@@ -1,13 +1,16 @@
 #include "backend/publish/layer_verifier.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "backend/base/status.h"
+#include "backend/record/stated_digest.h"
 #include "backend/store/layer_content.h"
 #include "backend/store/names.h"
+#include "backend/store/object_stream.h"
 #include "backend/store/store.h"
 
 namespace slacker {
@@ -40,6 +43,7 @@ absl::Status LayerVerifier::CheckLooseRecord(const Digest& record) {
   ++report_.loose_records;
   absl::StatusOr<DecodedRecord> decoded = reader_.ReadLayer(record);
   if (!decoded.ok()) return Note(RecordName(record), decoded.status());
+  with_parts_.insert(record);
   decoded->layer.DropTree();
   absl::StatusOr<TarPartReader> tar = reader_.OpenTarPart(record, *decoded);
   const absl::Status read = tar.ok() ? tar->Finish() : tar.status();
@@ -47,6 +51,24 @@ absl::Status LayerVerifier::CheckLooseRecord(const Digest& record) {
   const absl::Status locations =
       reader_.ReadLocations(record, decoded->layer.chunks.size()).status();
   return absl::IsNotFound(locations) ? absl::OkStatus() : Note(LocationsName(record), locations);
+}
+
+absl::Status LayerVerifier::CheckLooseTar(const Digest& record) {
+  if (with_parts_.contains(record)) return absl::OkStatus();
+  ++report_.loose_parts;
+  const auto open = [&] {
+    return std::make_unique<ObjectStream>(&reader_.backend(), TarName(record), nullptr);
+  };
+  const auto stated = StatedDigest(*open());
+  const absl::Status sound = stated.ok() ? CheckTarPart(open(), *stated) : stated.status();
+  return absl::IsNotFound(sound) ? absl::OkStatus() : sound;
+}
+
+absl::Status LayerVerifier::CheckLooseLocations(const Digest& record) {
+  if (with_parts_.contains(record)) return absl::OkStatus();
+  ++report_.loose_parts;
+  const absl::Status sound = reader_.ReadLocations(record, std::nullopt).status();
+  return absl::IsNotFound(sound) ? absl::OkStatus() : sound;
 }
 
 absl::Status LayerVerifier::Note(const std::string& object, const absl::Status& status) {
@@ -63,6 +85,7 @@ absl::Status LayerVerifier::CheckLayer(const ManifestLayer& expected) {
     return Note(RecordName(expected.record),
                 DataLoss("it is the record of another layer, " + layer.diff_id.ToString()));
   }
+  with_parts_.insert(expected.record);
   layer.DropTree();  // it is sound; what remains to be looked at is content
   absl::StatusOr<TarPartReader> tar = reader_.OpenTarPart(expected.record, *record);
   RETURN_IF_ERROR(Note(TarName(expected.record), tar.status()));
@@ -87,6 +110,7 @@ absl::Status LayerVerifier::CheckContent(const Digest& record, const Layer& laye
     if (first_look) {
       ++report_.chunks;
       report_.content_bytes += chunk.size_bytes;
+      if (read_) read_(chunk.size_bytes);
     }
     if (content.ok()) return *content;
     ++bad_chunks;

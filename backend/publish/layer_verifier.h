@@ -1,6 +1,7 @@
 // Verification of chains and layers: the part of verifier.h that VerifyChain and VerifyStore share.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_set>
@@ -21,8 +22,10 @@ bool IsDamage(const absl::Status& status);
 // One verification; one thread.
 class LayerVerifier {
  public:
-  LayerVerifier(const std::shared_ptr<ReadBackend>& backend, const Trust& trust)
-      : reader_(backend, trust) {}
+  // `read`: called with the bytes of every chunk that has been read; may be null.
+  LayerVerifier(const std::shared_ptr<ReadBackend>& backend, const Trust& trust,
+                std::function<void(uint64_t bytes)> read = nullptr)
+      : reader_(backend, trust), read_(std::move(read)) {}
 
   // The manifest, and all of its layers that have not been checked yet. Answers why the manifest
   // cannot be read; damage of layers goes into the report.
@@ -32,6 +35,10 @@ class LayerVerifier {
   // come to its end leaves such records, maybe without tar part and locations. What is there must
   // be sound.
   absl::Status CheckLooseRecord(const Digest& record);
+  // The tar part and the locations of this name, where no sound record has led to them: whether they are what they
+  // say themselves. OK when they are gone.
+  absl::Status CheckLooseTar(const Digest& record);
+  absl::Status CheckLooseLocations(const Digest& record);
 
   // Reports `status` as damage of `object`; answers it where it is something else.
   absl::Status Note(const std::string& object, const absl::Status& status);
@@ -47,7 +54,10 @@ class LayerVerifier {
                         const ChunkReader& look, const uint64_t* bad_chunks);
 
   const StoreReader reader_;
+  const std::function<void(uint64_t bytes)> read_;
   std::unordered_set<Digest> checked_;
+  std::unordered_set<Digest>
+      with_parts_;  // records whose tar parts and locations have been looked at
   VerifyReport report_;
 };
 

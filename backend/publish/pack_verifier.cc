@@ -81,14 +81,22 @@ class PackCheck {
 
 }  // namespace
 
-absl::Status VerifyPack(ReadBackend& backend, const PackIndex& index) {
+absl::Status VerifyPack(ReadBackend& backend, const PackIndex& index,
+                        const std::function<void(uint64_t bytes)>& read) {
   PackCheck check(index);
   const std::string name = PackName(index.pack);
   for (uint64_t at = 0;; at += kStepBytes) {
     ASSIGN_OR_RETURN(const std::string bytes, backend.Read(name, at, kStepBytes));
+    if (read) read(bytes.size());
     RETURN_IF_ERROR(check.Take(bytes));
     if (bytes.size() < kStepBytes || at > index.pack_bytes) return check.Finish();
   }
+}
+
+absl::Status VerifyPackBytes(ReadBackend& backend, const Digest& pack,
+                             const std::function<void(uint64_t bytes)>& read) {
+  ASSIGN_OR_RETURN(const ObjectInfo info, backend.Stat(PackName(pack)));
+  return VerifyPack(backend, {pack, info.size_bytes, {}}, read);
 }
 
 }  // namespace slacker

@@ -1,9 +1,11 @@
 #include "backend/publish/verifier.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "backend/base/status.h"
 #include "backend/publish/boot_verifier.h"
@@ -29,8 +31,13 @@ absl::Status CheckBootPackOf(const StoreReader& reader, const Digest& chain_id, 
 // Everything in a store; one thread.
 class StoreVerifier {
  public:
-  StoreVerifier(const std::shared_ptr<Backend>& backend, const Trust& trust)
-      : backend_(backend), trust_(trust), reader_(backend), layers_(backend, trust) {}
+  StoreVerifier(const std::shared_ptr<Backend>& backend, const Trust& trust,
+                const VerifyObserver& observer)
+      : backend_(backend),
+        trust_(trust),
+        observer_(observer),
+        reader_(backend),
+        layers_(backend, trust, [this](uint64_t bytes) { HaveRead(bytes); }) {}
 
   absl::StatusOr<VerifyReport> Run() {
     RETURN_IF_ERROR(ForEach(kManifestsPrefix, &StoreVerifier::CheckManifest));
@@ -38,7 +45,9 @@ class StoreVerifier {
     if (!trust_.keys.empty()) FindUntrusted();
     RETURN_IF_ERROR(ForEach(kLayersPrefix, &StoreVerifier::CheckLayerChain));
     RETURN_IF_ERROR(ForEach(kRecordsPrefix, &StoreVerifier::CheckRecord));
-    RETURN_IF_ERROR(ForEach(kPacksPrefix, &StoreVerifier::CheckPackIndex));
+    RETURN_IF_ERROR(ForEach(kTarsPrefix, &StoreVerifier::CheckTar));
+    RETURN_IF_ERROR(ForEach(kLocationsPrefix, &StoreVerifier::CheckLocations));
+    RETURN_IF_ERROR(ForEach(kPacksPrefix, &StoreVerifier::CheckPack));
     RETURN_IF_ERROR(ForEach(kBootPrefix, &StoreVerifier::CheckBootPack));
     RETURN_IF_ERROR(ForEach(kImagesPrefix, &StoreVerifier::CheckImage));
     return std::move(layers_.report());
@@ -48,11 +57,21 @@ class StoreVerifier {
   // Calls `check` for each name below `prefix`, and takes its answer for damage of that object.
   absl::Status ForEach(std::string_view prefix,
                        absl::Status (StoreVerifier::*check)(const std::string&)) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, backend_->List(prefix));
-    for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(names_, backend_->List(prefix));
+    progress_.below = prefix;
+    progress_.done = 0;
+    progress_.objects = names_.size();
+    for (const std::string& name : names_) {
+      HaveRead(0);
       RETURN_IF_ERROR(layers_.Note(name, (this->*check)(name)));
+      ++progress_.done;
     }
     return absl::OkStatus();
+  }
+
+  void HaveRead(uint64_t bytes) {
+    progress_.read_bytes += bytes;
+    if (observer_) observer_(progress_);
   }
 
   absl::Status CheckManifest(const std::string& name) {
@@ -132,15 +151,38 @@ class StoreVerifier {
     return layers_.CheckLooseRecord(*record);
   }
 
-  // A pack that has no index yet is of no interest to anybody but the layers that have it in their
-  // locations.
-  absl::Status CheckPackIndex(const std::string& name) {
+  absl::Status CheckTar(const std::string& name) {
+    const absl::StatusOr<Digest> record = ParseDigestName(name, kTarsPrefix);
+    return record.ok() ? layers_.CheckLooseTar(*record)
+                       : absl::OkStatus();  // or nobody looks there
+  }
+
+  absl::Status CheckLocations(const std::string& name) {
+    const absl::StatusOr<Digest> record = ParseDigestName(name, kLocationsPrefix);
+    return record.ok() ? layers_.CheckLooseLocations(*record) : absl::OkStatus();
+  }
+
+  // A pack with its index, or what there is of the two.
+  absl::Status CheckPack(const std::string& name) {
+    const auto read = [this](uint64_t bytes) { HaveRead(bytes); };
+    if (const absl::StatusOr<Digest> pack = ParsePackName(name); pack.ok()) {
+      if (std::binary_search(names_.begin(), names_.end(), PackIndexName(*pack))) {
+        return absl::OkStatus();
+      }
+      ++layers_.report().loose_packs;
+      const absl::Status sound = VerifyPackBytes(*backend_, *pack, read);
+      return absl::IsNotFound(sound) ? absl::OkStatus() : sound;  // removed meanwhile
+    }
     const absl::StatusOr<Digest> pack = ParsePackIndexName(name);
     if (!pack.ok()) return absl::OkStatus();
     ++layers_.report().packs;
-    ASSIGN_OR_RETURN(const std::string bytes, backend_->ReadWhole(name, kMaxPackIndexBytes));
-    ASSIGN_OR_RETURN(const PackIndex index, DecodePackIndex(bytes, *pack));
-    return layers_.Note(PackName(*pack), VerifyPack(*backend_, index));
+    const auto bytes = backend_->ReadWhole(name, kMaxPackIndexBytes);
+    const auto index = bytes.ok() ? DecodePackIndex(*bytes, *pack) : bytes.status();
+    if (index.ok()) return layers_.Note(PackName(*pack), VerifyPack(*backend_, *index, read));
+    if (!IsDamage(index.status())) return index.status();
+    const absl::Status sound = VerifyPackBytes(*backend_, *pack, read);
+    if (!absl::IsNotFound(sound)) RETURN_IF_ERROR(layers_.Note(PackName(*pack), sound));
+    return index.status();
   }
 
   absl::Status CheckBootPack(const std::string& name) {
@@ -166,7 +208,10 @@ class StoreVerifier {
 
   const std::shared_ptr<Backend> backend_;
   const Trust trust_;
-  const StoreReader reader_;  // of what has a digest
+  const VerifyObserver& observer_;
+  VerifyProgress progress_;
+  std::vector<std::string> names_;  // that are being looked at
+  const StoreReader reader_;        // of what has a digest
   LayerVerifier layers_;
   // Published chains, and the diff IDs that they end in: zeros where the manifest is unreadable.
   std::map<Digest, Digest> tops_;
@@ -191,14 +236,14 @@ absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& bac
 }
 
 absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend,
-                                         const Trust& trust) {
-  ASSIGN_OR_RETURN(VerifyReport first, StoreVerifier(backend, trust).Run());
+                                         const Trust& trust, const VerifyObserver& observer) {
+  ASSIGN_OR_RETURN(VerifyReport first, StoreVerifier(backend, trust, observer).Run());
   if (first.damages.empty()) return first;
   // Others publish, remove and collect meanwhile, and what is gone because it was removed looks like
   // damage. Real damage is still there when one looks again.
   std::set<std::string> damaged;
   for (const Damage& damage : first.damages) damaged.insert(damage.object);
-  ASSIGN_OR_RETURN(VerifyReport second, StoreVerifier(backend, trust).Run());
+  ASSIGN_OR_RETURN(VerifyReport second, StoreVerifier(backend, trust, observer).Run());
   std::erase_if(second.damages,
                 [&damaged](const Damage& damage) { return !damaged.contains(damage.object); });
   return second;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,6 +20,8 @@ struct Damage {
   std::string what;
   // Names of the published images that need it, where somebody asked (upkeep/image_users.h).
   std::vector<std::string> images = {};
+  // Whether nothing in the store leads there; where somebody asked, as above.
+  bool unused = false;
 };
 
 struct VerifyReport {
@@ -27,8 +31,10 @@ struct VerifyReport {
   uint64_t layers = 0;              // each record once, however many chains have it
   uint64_t chunks = 0;
   uint64_t content_bytes = 0;  // of the chunks
-  uint64_t loose_records = 0;  // that no manifest names; VerifyStore only, as the next
+  uint64_t loose_records = 0;  // that no manifest names; VerifyStore only, as the next three
+  uint64_t loose_parts = 0;    // tar parts and locations without a sound record
   uint64_t packs = 0;          // with an index
+  uint64_t loose_packs = 0;    // without
   std::vector<Damage> damages;
   // With keys. VerifyStore: published chains that nodes with these keys pull the ordinary way all the
   // same, as folders of their objects. And boot packs whose pages they do not believe. Not damage: there
@@ -48,12 +54,21 @@ absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& bac
                                          const Digest& chain_id, const Trust& trust = {});
 // Beside all manifests: records that no manifest names (an interrupted publication leaves them) are
 // sound as far as they are there; every pack index is sound, and its pack has every chunk that it
-// lists, wanted by a layer or not; every image entry is sound and leads to a manifest; what says that
-// a chain ends in a layer is true. Only packs
-// without an index, tars and locations without a record are not looked at: nobody reads them.
+// lists, wanted by a layer or not; packs without an index are what their names say, tars and locations without
+// a record what they say themselves; every image entry is sound and leads to a manifest; what says that
+// a chain ends in a layer is true.
 // Others may publish, remove and collect meanwhile: damage is what was found twice, and a damaged store is
 // read twice.
+// `observer`: called often, on the same thread; must be quick. May be null.
+struct VerifyProgress {
+  std::string_view
+      below;  // where what is looked at lies: "manifests/", with all that these lead to; "packs/"; …
+  uint64_t done = 0, objects = 0;  // of those that lie there
+  uint64_t read_bytes = 0;         // of chunks and packs, since the beginning
+};
+using VerifyObserver = std::function<void(const VerifyProgress&)>;
 absl::StatusOr<VerifyReport> VerifyStore(const std::shared_ptr<Backend>& backend,
-                                         const Trust& trust = {});
+                                         const Trust& trust = {},
+                                         const VerifyObserver& observer = nullptr);
 
 }  // namespace slacker

@@ -151,14 +151,14 @@ absl::StatusOr<int64_t> Now(Backend& backend) {
 }  // namespace
 
 absl::StatusOr<FsckReport> CheckStore(const std::shared_ptr<Backend>& backend, const Trust& trust,
-                                      bool repair) {
+                                      bool repair, const VerifyObserver& observer) {
   FsckReport report;
   for (int round = 0;; ++round) {
     int64_t began = 0;
     if (repair) {
       ASSIGN_OR_RETURN(began, Now(*backend));
     }
-    ASSIGN_OR_RETURN(report.verified, VerifyStore(backend, trust));
+    ASSIGN_OR_RETURN(report.verified, VerifyStore(backend, trust, observer));
     RETURN_IF_ERROR(CheckOthers(*backend, &report));
     if (report.verified.damages.empty()) report.left.clear();
     if (!repair || report.verified.damages.empty() || round == kRounds) return report;

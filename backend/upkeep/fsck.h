@@ -2,11 +2,12 @@
 //
 // Checked: everything that verification of a whole store looks at (backend/publish/verifier.h: manifests, grants,
 // records, tar parts, locations, packs, their indexes, image entries; every chunk against its digest, every layer's tar
-// against its diff ID), and beside that merged indexes, leases, intents, tar parts and locations without a record.
+// against its diff ID; also what nothing leads to), and beside that merged indexes, leases, intents, traces and
+// requests.
 //
 // Repair never deletes what is referred to. It moves aside (to quarantine/, so that the name is
 // free for a sound object) manifests, grants, image entries, records, tar parts, leases and intents that
-// are damaged, and makes anew, from what else is there:
+// are damaged, locations without a record, and packs that nothing leads to any more; and makes anew, from what else is there:
 //   the index of a pack       from the records and locations that lead into the pack
 //   locations of a record     from the indexes of all packs
 //   a chunk that is damaged   another copy of it, if an index knows one; else its location leads nowhere
@@ -44,6 +45,6 @@ struct FsckReport {
 // reading everything; with `repair`, and damage, twice. Memory: as for verification; repair needs
 // some 60 bytes for each chunk of the layer, or the pack, at hand.
 absl::StatusOr<FsckReport> CheckStore(const std::shared_ptr<Backend>& backend, const Trust& trust,
-                                      bool repair);
+                                      bool repair, const VerifyObserver& observer = nullptr);
 
 }  // namespace slacker

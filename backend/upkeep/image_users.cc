@@ -79,9 +79,22 @@ class UserMap {
   Users users_;  // of chains, records and packs, which cannot be taken for one another
 };
 
+// As for a collection, to which damage on the way says that anything may be in use.
+absl::Status FindUnused(Backend& backend, bool packs, std::vector<Damage>* damages) {
+  const auto marks = Mark(backend, {.packs = packs});
+  if (IsLost(marks.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(marks.status());
+  for (Damage& damage : *damages) {
+    const ObjectId id = IdentifyDamaged(damage.object);
+    if (IsOfAPack(id) != packs || !IsCondemnable(id.kind)) continue;
+    damage.unused = !marks->MayNeed(id);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-absl::Status NameImages(Backend& backend, std::vector<Damage>* damages) {
+absl::Status NameUsers(Backend& backend, std::vector<Damage>* damages) {
   if (damages->empty()) return absl::OkStatus();
   const bool packs = std::any_of(damages->begin(), damages->end(), [](const Damage& damage) {
     return IsOfAPack(IdentifyDamaged(damage.object));
@@ -89,7 +102,8 @@ absl::Status NameImages(Backend& backend, std::vector<Damage>* damages) {
   UserMap users(&backend, packs);
   RETURN_IF_ERROR(users.Read());
   for (Damage& damage : *damages) damage.images = users.Of(IdentifyDamaged(damage.object));
-  return absl::OkStatus();
+  RETURN_IF_ERROR(FindUnused(backend, /*packs=*/false, damages));
+  return packs ? FindUnused(backend, /*packs=*/true, damages) : absl::OkStatus();
 }
 
 }  // namespace slacker

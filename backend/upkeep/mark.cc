@@ -14,12 +14,19 @@
 namespace slacker {
 namespace {
 
+// What is larger than it may be is damaged; RESOURCE_EXHAUSTED would say that the store is full.
+absl::StatusOr<std::string> ReadUpTo(Backend& backend, const std::string& name, uint64_t max) {
+  auto bytes = backend.ReadWhole(name, max);
+  if (absl::IsResourceExhausted(bytes.status())) return DataLoss(Message(bytes.status()));
+  return bytes;
+}
+
 // The manifest called `name`, whose bytes are in the object `place`.
 absl::StatusOr<Manifest> ReadManifestAt(Backend& backend, const std::string& place,
                                         const std::string& name) {
   const auto parsed = ParseManifestName(name);
   if (!parsed.ok()) return DataLoss("not the name of a manifest: " + name);
-  ASSIGN_OR_RETURN(const std::string bytes, backend.ReadWhole(place, kMaxManifestBytes));
+  ASSIGN_OR_RETURN(const std::string bytes, ReadUpTo(backend, place, kMaxManifestBytes));
   auto manifest = parsed->key_id.has_value()
                       ? DecodeManifestOfUnknownKey(bytes, parsed->chain_id, *parsed->key_id)
                       : DecodeManifest(bytes, parsed->chain_id, nullptr);
@@ -169,7 +176,7 @@ class Marker {
 
   absl::Status MarkPacks(const Digest& record) {
     const std::string name = LocationsName(record);
-    const auto bytes = backend_->ReadWhole(name, kMaxLocationsBytes);
+    const auto bytes = ReadUpTo(*backend_, name, kMaxLocationsBytes);
     if (Lenient(bytes.status())) return absl::OkStatus();
     if (absl::IsNotFound(bytes.status())) {
       // A publication declares a record before it writes it, and its packs, too.

@@ -5,8 +5,33 @@
 
 namespace slacker::ctl {
 
+bool StatusLine::IsDue() {
+  if (!console_->interactive) return false;
+  const auto now = clock_->Monotonic();
+  if (shown_.has_value() && now - *shown_ < std::chrono::milliseconds(100)) return false;
+  shown_ = now;
+  return true;
+}
+
+void StatusLine::Show(std::string line) {
+  const size_t bytes = line.size();
+  if (line.size() < line_bytes_) line.append(line_bytes_ - line.size(), ' ');
+  line_bytes_ = bytes;
+  console_->err << '\r' << line << std::flush;
+}
+
+void StatusLine::Clear() {
+  if (line_bytes_ == 0) return;
+  console_->err << '\r' << std::string(line_bytes_, ' ') << '\r' << std::flush;
+  line_bytes_ = 0;
+}
+
 ProgressDisplay::ProgressDisplay(const Console* console, const Clock* clock, std::string name)
-    : console_(console), clock_(clock), name_(std::move(name)), started_(clock->Monotonic()) {}
+    : console_(console),
+      clock_(clock),
+      name_(std::move(name)),
+      started_(clock->Monotonic()),
+      line_(console, clock) {}
 
 std::string ProgressDisplay::Line(const PublishProgress& progress) const {
   std::string line = Printable(name_) + ": layer " + std::to_string(progress.layers_done) + "/" +
@@ -25,26 +50,19 @@ std::string ProgressDisplay::Line(const PublishProgress& progress) const {
 }
 
 void ProgressDisplay::Update(const PublishProgress& progress) {
-  const auto now = clock_->Monotonic();
-  if (!console_->interactive) {
-    if (progress.layers_done == layers_shown_) return;
-    layers_shown_ = progress.layers_done;
-    console_->err << Line(progress) << std::endl;
+  if (console_->interactive) {
+    if (line_.IsDue()) line_.Show(Line(progress));
     return;
   }
-  if (shown_.has_value() && now - *shown_ < std::chrono::milliseconds(100)) return;
-  shown_ = now;
-  std::string line = Line(progress);
-  const size_t bytes = line.size();
-  if (line.size() < line_bytes_) line.append(line_bytes_ - line.size(), ' ');
-  line_bytes_ = bytes;
-  console_->err << '\r' << line << std::flush;
+  if (progress.layers_done == layers_shown_) return;
+  layers_shown_ = progress.layers_done;
+  console_->err << Line(progress) << std::endl;
 }
 
-void ProgressDisplay::Clear() {
-  if (line_bytes_ == 0) return;
-  console_->err << '\r' << std::string(line_bytes_, ' ') << '\r' << std::flush;
-  line_bytes_ = 0;
+void VerifyDisplay::Update(const VerifyProgress& progress) {
+  if (!line_.IsDue()) return;
+  line_.Show(std::string(progress.below) + ": " + std::to_string(progress.done) + " of " +
+             std::to_string(progress.objects) + ", " + HumanSize(progress.read_bytes) + " read");
 }
 
 }  // namespace slacker::ctl

@@ -1,5 +1,6 @@
 #include "cmd/slackerctl/verbs/damages.h"
 
+#include <algorithm>
 #include <ostream>
 
 #include "cmd/slackerctl/output.h"
@@ -9,7 +10,10 @@ namespace slacker::ctl {
 nlohmann::json DamagesJson(const std::vector<Damage>& damages) {
   nlohmann::json list = nlohmann::json::array();
   for (const Damage& damage : damages) {
-    list.push_back({{"object", damage.object}, {"what", damage.what}, {"images", damage.images}});
+    list.push_back({{"object", damage.object},
+                    {"what", damage.what},
+                    {"images", damage.images},
+                    {"unused", damage.unused}});
   }
   return list;
 }
@@ -22,7 +26,8 @@ void PrintDamages(std::ostream& out, const char* label, const std::vector<Damage
       out << before << Printable(image);
       before = ", ";
     }
-    out << (damage.images.empty() ? "\n" : ")\n");
+    if (!damage.images.empty()) out << ')';
+    out << (damage.unused ? " (nothing needs it)\n" : "\n");
   }
 }
 
@@ -31,6 +36,9 @@ void PrintVerdict(const VerifyReport& report, const Console& console) {
     console.out << "everything is sound";
   } else {
     console.out << Counted(report.damages.size(), "damage");
+    const auto unused = std::count_if(report.damages.begin(), report.damages.end(),
+                                      [](const Damage& damage) { return damage.unused; });
+    if (unused > 0) console.out << ", " << unused << " of them in what nothing needs";
   }
   if (!report.untrusted.empty()) {
     console.out << ", but nodes with these keys take " << Counted(report.untrusted.size(), "chain")

@@ -9,7 +9,7 @@
 
 namespace slacker::ctl {
 
-// An array of {"object", "what"}.
+// An array of {"object", "what", "images", "unused"}.
 nlohmann::json DamagesJson(const std::vector<Damage>& damages);
 // A line for each, "LABEL: OBJECT: WHAT".
 void PrintDamages(std::ostream& out, const char* label, const std::vector<Damage>& damages);

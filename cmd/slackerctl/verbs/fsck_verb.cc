@@ -2,11 +2,13 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "backend/base/clock.h"
 #include "backend/base/status.h"
 #include "backend/upkeep/fsck.h"
 #include "backend/upkeep/image_users.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
+#include "cmd/slackerctl/progress.h"
 #include "cmd/slackerctl/verbs/damages.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
@@ -19,13 +21,18 @@ struct FsckArguments {
   std::vector<std::string> trusted_keys;  // files
 };
 
-absl::StatusOr<FsckReport> Check(const FsckArguments& arguments) {
+absl::StatusOr<FsckReport> Check(const FsckArguments& arguments, const Console& console) {
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
                    OpenExistingBackend(arguments.common.store));
-  ASSIGN_OR_RETURN(FsckReport report, CheckStore(store, trust, arguments.repair));
-  RETURN_IF_ERROR(NameImages(*store, &report.verified.damages));
+  VerifyDisplay display(&console, &SystemClock());
+  absl::StatusOr<FsckReport> report =
+      CheckStore(store, trust, arguments.repair,
+                 [&display](const VerifyProgress& progress) { display.Update(progress); });
+  display.Clear();
+  RETURN_IF_ERROR(report.status());
+  RETURN_IF_ERROR(NameUsers(*store, &report->verified.damages));
   return report;
 }
 
@@ -34,6 +41,9 @@ nlohmann::json FsckJson(const FsckReport& report) {
           {"layers", report.verified.layers},
           {"chunks", report.verified.chunks},
           {"packs", report.verified.packs},
+          {"loose_records", report.verified.loose_records},
+          {"loose_parts", report.verified.loose_parts},
+          {"loose_packs", report.verified.loose_packs},
           {"damages", DamagesJson(report.verified.damages)},
           {"untrusted", DamagesJson(report.verified.untrusted)},
           {"repaired", DamagesJson(report.repaired)},
@@ -62,7 +72,7 @@ void PrintFsck(const FsckReport& report, const Console& console) {
 }
 
 int RunFsck(const FsckArguments& arguments, const Console& console) {
-  const absl::StatusOr<FsckReport> report = Check(arguments);
+  const absl::StatusOr<FsckReport> report = Check(arguments, console);
   const int shown = ShowReport(report, arguments.common.json, console, FsckJson, PrintFsck);
   return shown == kExitOk ? ExitCodeOf(report->verified) : shown;
 }

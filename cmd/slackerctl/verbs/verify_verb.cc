@@ -2,12 +2,14 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "backend/base/clock.h"
 #include "backend/base/status.h"
 #include "backend/publish/verifier.h"
 #include "backend/upkeep/image_users.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
+#include "cmd/slackerctl/progress.h"
 #include "cmd/slackerctl/verbs/damages.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
@@ -33,14 +35,23 @@ void Add(const VerifyReport& report, VerifyReport* all) {
   all->untrusted.insert(all->untrusted.end(), report.untrusted.begin(), report.untrusted.end());
 }
 
-absl::StatusOr<VerifyReport> Verify(const VerifyArguments& arguments) {
+absl::StatusOr<VerifyReport> VerifyWithProgress(const std::shared_ptr<Backend>& store,
+                                                const Trust& trust, const Console& console) {
+  VerifyDisplay display(&console, &SystemClock());
+  auto report = VerifyStore(
+      store, trust, [&display](const VerifyProgress& progress) { display.Update(progress); });
+  display.Clear();
+  return report;
+}
+
+absl::StatusOr<VerifyReport> Verify(const VerifyArguments& arguments, const Console& console) {
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
   if (arguments.images.empty()) {
     ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
                      OpenExistingBackend(arguments.common.store));
-    ASSIGN_OR_RETURN(VerifyReport report, VerifyStore(store, trust));
-    RETURN_IF_ERROR(NameImages(*store, &report.damages));
+    ASSIGN_OR_RETURN(VerifyReport report, VerifyWithProgress(store, trust, console));
+    RETURN_IF_ERROR(NameUsers(*store, &report.damages));
     return report;
   }
   VerifyReport all;
@@ -78,14 +89,16 @@ nlohmann::json VerifyJson(const VerifyReport& report) {
           {"chunks", report.chunks},
           {"content_bytes", report.content_bytes},
           {"loose_records", report.loose_records},
+          {"loose_parts", report.loose_parts},
           {"packs", report.packs},
+          {"loose_packs", report.loose_packs},
           {"damages", DamagesJson(report.damages)},
           {"untrusted", DamagesJson(report.untrusted)}};
 }
 
 // Damage is a failure, and so is what the given keys have not signed.
 int RunVerify(const VerifyArguments& arguments, const Console& console) {
-  const absl::StatusOr<VerifyReport> report = Verify(arguments);
+  const absl::StatusOr<VerifyReport> report = Verify(arguments, console);
   const int shown = ShowReport(report, arguments.common.json, console, VerifyJson, PrintVerify);
   return shown == kExitOk ? ExitCodeOf(*report) : shown;
 }

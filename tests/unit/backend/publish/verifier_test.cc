@@ -13,6 +13,7 @@
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/pack_index.h"
+#include "backend/store/reserve.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
 
@@ -147,7 +148,80 @@ TEST_F(VerifierTest, ARecordThatNoManifestNamesIsVerifiedAsFarAsItIsThere) {
   EXPECT_THAT(report.damages, ElementsAre(Field(&Damage::object, "tars/" + digest)));
   ASSERT_OK(store_->Replace(record, "damaged"));
   ASSERT_OK_AND_ASSIGN(report, VerifyStore(store_));
-  EXPECT_THAT(report.damages, ElementsAre(Field(&Damage::object, record)));
+  EXPECT_THAT(report.damages, ElementsAre(Field(&Damage::object, record),
+                                          Field(&Damage::object, "tars/" + digest)));
+}
+
+// What a publication that died, or a collection, leaves: each without what would lead to it.
+TEST_F(VerifierTest, PartsWithoutARecordAndPacksWithoutAnIndexAreVerifiedToo) {
+  ASSERT_OK_AND_ASSIGN(const auto all, store_->List(""));
+  for (const std::string& name : all) {
+    const bool part = name.starts_with(kTarsPrefix) || name.starts_with(kLocationsPrefix);
+    const bool pack = name.starts_with(kPacksPrefix) && !name.ends_with(".idx");
+    if (part || pack || name == kReserveName) continue;
+    ASSERT_OK(store_->Remove(name));
+  }
+  ASSERT_OK_AND_ASSIGN(VerifyReport report, VerifyStore(store_));
+  EXPECT_THAT(report.damages, IsEmpty());
+  EXPECT_EQ(report.loose_parts, 6u);
+  EXPECT_EQ(report.loose_packs, store_->List(kPacksPrefix)->size());
+  EXPECT_EQ(report.packs, 0u);
+  ASSERT_OK_AND_ASSIGN(const auto names, store_->List(""));
+  for (const std::string& name : names) {
+    if (name == kReserveName) continue;
+    const std::string sound = Content(name);
+    for (const size_t at : {size_t{0}, sound.size() / 2, sound.size() - 1, sound.size()}) {
+      std::string damaged = sound.substr(0, at);
+      if (at < sound.size()) {
+        damaged += static_cast<char>(sound[at] ^ 1) + sound.substr(at + 1);
+      } else {
+        damaged.pop_back();
+      }
+      ASSERT_OK(store_->Replace(name, damaged));
+      ASSERT_OK_AND_ASSIGN(report, VerifyStore(store_));
+      EXPECT_THAT(report.damages, ElementsAre(Field(&Damage::object, name))) << at;
+    }
+    ASSERT_OK(store_->Replace(name, sound));
+  }
+}
+
+TEST_F(VerifierTest, WhatADamagedRecordOrIndexWouldLeadToIsVerifiedAllTheSame) {
+  for (const auto& [damaged, led_to] : std::vector<std::pair<std::string, std::string>>{
+           {"records/", "tars/"}, {"records/", "locations/"}, {".idx", "packs/"}}) {
+    ASSERT_OK_AND_ASSIGN(const auto names, store_->List(led_to));
+    const std::string& name = names.front();
+    const std::string leads =
+        damaged == ".idx" ? name + damaged : damaged + name.substr(led_to.size());
+    const std::string sound[] = {Content(name), Content(leads)};
+    ASSERT_OK(store_->Replace(name, sound[0].substr(0, sound[0].size() - 1)));
+    ASSERT_OK(store_->Replace(leads, "damaged"));
+    ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));
+    EXPECT_THAT(report.damages, Contains(Field(&Damage::object, name)));
+    EXPECT_THAT(report.damages, Contains(Field(&Damage::object, leads)));
+    ASSERT_OK(store_->Replace(name, sound[0]));
+    ASSERT_OK(store_->Replace(leads, sound[1]));
+  }
+}
+
+TEST_F(VerifierTest, ProgressEndsWithAllObjectsOfEachKindAndAllBytes) {
+  std::map<std::string, VerifyProgress> last;
+  uint64_t before = 0;
+  ASSERT_OK_AND_ASSIGN(const VerifyReport report,
+                       VerifyStore(store_, {}, [&](const VerifyProgress& progress) {
+                         EXPECT_GE(progress.read_bytes, before);
+                         before = progress.read_bytes;
+                         last[std::string(progress.below)] = progress;
+                       }));
+  for (const auto& [below, progress] : last) {
+    EXPECT_EQ(progress.objects, store_->List(below)->size()) << below;
+    EXPECT_EQ(progress.done + 1, progress.objects) << below;  // told before the last one is done
+  }
+  uint64_t pack_bytes = 0;
+  ASSERT_OK_AND_ASSIGN(const auto packs, store_->List(kPacksPrefix));
+  for (const std::string& name : packs) {
+    if (!name.ends_with(".idx")) pack_bytes += Content(name).size();
+  }
+  EXPECT_EQ(before, report.content_bytes + pack_bytes);
 }
 
 TEST_F(VerifierTest, AMissingObjectIsReported) {

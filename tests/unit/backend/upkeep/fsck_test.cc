@@ -22,6 +22,7 @@ using testing::FaultyBackend;
 using testing::FsckTest;
 using ::testing::IsEmpty;
 using testing::kMinuteSeconds;
+using ::testing::Not;
 using ::testing::SizeIs;
 using testing::StatusIs;
 
@@ -85,6 +86,25 @@ TEST_F(FsckTest, WhatCanBeMadeAnewIsAndTheRestIsMovedAside) {
         ADD_FAILURE() << damage.object << ": " << damage.what;
       }
     }
+  }
+}
+
+TEST_F(FsckTest, WhatIsLargerThanItMayBeIsDamagedAndMended) {
+  for (const auto& [name, content] : sound_) {
+    const ObjectKind kind = IdentifyObject(name).kind;
+    if (kind != ObjectKind::kManifest && kind != ObjectKind::kGrant && kind != ObjectKind::kImage) {
+      continue;
+    }
+    SCOPED_TRACE(name);
+    Reset();
+    ASSERT_OK(store_->Replace(name, content + std::string(32 << 20, 'x')));
+    const auto collected = CollectGarbage(*store_, {.grace_seconds = 0});
+    EXPECT_TRUE(collected.ok() || absl::IsDataLoss(collected.status())) << collected.status();
+    EXPECT_THAT(Check(/*repair=*/false).verified.damages, Not(IsEmpty()));
+    (void)Check(/*repair=*/true);
+    EXPECT_OK(store_->Stat("quarantine/" + name).status());
+    ASSERT_OK(testing::PublishLayout(layout_, store_));
+    EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
   }
 }
 

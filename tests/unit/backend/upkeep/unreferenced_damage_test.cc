@@ -6,7 +6,7 @@
 #include "backend/publish/verifier.h"
 #include "backend/store/index_file.h"
 #include "backend/store/names.h"
-#include "backend/upkeep/gc.h"
+#include "backend/upkeep/image_users.h"
 #include "tests/support/exhaustive.h"
 #include "tests/unit/backend/upkeep/fsck_fixture.h"
 
@@ -79,6 +79,54 @@ TEST_F(UnreferencedDamageTest, OfADamagedPackThatHasToStayPublishersUseWhatIsSou
     (void)Check(/*repair=*/true);
     ASSERT_OK(store_->Stat(pack).status());
     EXPECT_THAT(PublishAndVerify(), IsEmpty());
+  }
+}
+
+// As a publication that died leaves them, or a collection: with and without what would lead there.
+TEST_F(UnreferencedDamageTest, WhateverIsDamagedIsFoundSaidToBeUnusedAndMovedAside) {
+  const auto is_part = [](ObjectKind kind) {
+    return kind == ObjectKind::kRecord || kind == ObjectKind::kTar ||
+           kind == ObjectKind::kLocations || kind == ObjectKind::kPack ||
+           kind == ObjectKind::kPackIndex;
+  };
+  for (const bool alone : {false, true}) {
+    for (const auto& [name, content] : sound_) {
+      const ObjectKind damaged = IdentifyObject(name).kind;
+      if (!is_part(damaged)) continue;
+      SCOPED_TRACE(name + (alone ? " alone" : ""));
+      Reset();
+      for (const auto& [other, unused] : sound_) {
+        const bool stays = alone ? other == name : is_part(IdentifyObject(other).kind);
+        if (stays) continue;
+        ASSERT_OK(store_->Remove(other));
+      }
+      ASSERT_OK(store_->Replace(name, Damaged(name)));
+      std::vector<Damage> damages = Check(/*repair=*/false).verified.damages;
+      ASSERT_OK(NameUsers(*store_, &damages));
+      ASSERT_THAT(damages, SizeIs(1));
+      EXPECT_EQ(damages[0].object, name);
+      EXPECT_TRUE(damages[0].unused);
+      EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
+      EXPECT_THAT(Check(/*repair=*/false).verified.damages, IsEmpty());
+      const bool made_anew =
+          !alone && (damaged == ObjectKind::kLocations || damaged == ObjectKind::kPackIndex);
+      EXPECT_TRUE(made_anew || Content("quarantine/" + name) == Damaged(name));
+      EXPECT_THAT(PublishAndVerify(), IsEmpty());
+    }
+  }
+}
+
+TEST_F(UnreferencedDamageTest, WhatAnImageNeedsIsNotSaidToBeUnused) {
+  for (const auto& [name, content] : sound_) {
+    const ObjectKind kind = IdentifyObject(name).kind;
+    if (!IsCondemnable(kind) || kind == ObjectKind::kLease) continue;
+    SCOPED_TRACE(name);
+    Reset();
+    ASSERT_OK(store_->Replace(name, Damaged(name)));
+    std::vector<Damage> damages = Check(/*repair=*/false).verified.damages;
+    ASSERT_THAT(damages, Not(IsEmpty()));
+    ASSERT_OK(NameUsers(*store_, &damages));
+    for (const Damage& damage : damages) EXPECT_FALSE(damage.unused) << damage.object;
   }
 }
 

@@ -55,5 +55,16 @@ TEST_F(ProgressDisplayTest, AFileGetsALineForEveryLayer) {
   EXPECT_THAT(text, Not(HasSubstr("\r")));
 }
 
+TEST_F(ProgressDisplayTest, ACheckOfAStoreTellsATerminalWhatItLooksAtAndAFileNothing) {
+  for (const bool interactive : {false, true}) {
+    const Console console{out_, err_, interactive};
+    VerifyDisplay display(&console, &clock_);
+    display.Update({"packs/", 3, 14, 5 << 20});
+    EXPECT_EQ(err_.str(), interactive ? "\rpacks/: 3 of 14, 5.0 MiB read" : "");
+    display.Clear();
+  }
+  EXPECT_TRUE(err_.str().ends_with(" \r"));
+}
+
 }  // namespace
 }  // namespace slacker::ctl

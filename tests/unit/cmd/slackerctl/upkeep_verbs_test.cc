@@ -256,6 +256,21 @@ TEST_F(UpkeepVerbsTest, FsckNamesDamageAndMendsItOnlyWhenAsked) {
   EXPECT_EQ(RunOn({"fsck"}), kExitOk);
 }
 
+TEST_F(UpkeepVerbsTest, FsckTellsDamageThatNothingNeedsFromTheRest) {
+  (void)Publish("one");
+  const std::string record = Files("records").front();
+  for (const char* kind : {"manifests", "images", "grants", "layers", "boot"}) {
+    std::filesystem::remove_all(store_ + "/" + kind);
+  }
+  Damage(record);
+  Backdate();
+  EXPECT_EQ(RunOn({"fsck"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr(" (nothing needs it)\n"));
+  EXPECT_THAT(out_.str(), HasSubstr("1 damage, 1 of them in what nothing needs\n"));
+  EXPECT_EQ(RunOn({"fsck", "--repair"}), kExitOk) << err_.str();
+  EXPECT_EQ(RunOn({"fsck"}), kExitOk);
+}
+
 TEST_F(UpkeepVerbsTest, FsckTakesPublicKeysOnly) {
   (void)Publish("one");
   const std::string key = dir_ / "key";
