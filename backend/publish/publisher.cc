@@ -126,8 +126,11 @@ class Publication {
     SLACKER_FAILPOINT("publish.before_manifests");
     RETURN_IF_ERROR(WriteBootPack());
     PublishedImage published{.entry = MakeEntry(), .repository = repository_, .totals = {}};
-    RETURN_IF_ERROR(
-        writer_->CommitManifests(layers_, image_.platform, published.entry, repository_));
+    const absl::Status committed =
+        writer_->CommitManifests(layers_, image_.platform, published.entry, repository_);
+    // A chunk of one of the layers is nowhere any more, whoever added that.
+    if (absl::IsAborted(committed)) added_.assign(added_.size(), false);
+    RETURN_IF_ERROR(committed);
     SLACKER_FAILPOINT("publish.done");
     Report();
     published.totals = progress_;

@@ -138,6 +138,7 @@ void PackWriter::Place(Slot slot) {
 
 void PackWriter::SetPlace(const Digest& digest, const KnownChunk& place) {
   MutexLock lock(&mutex_);
+  (void)added_.Insert(digest);
   SetPlaceLocked(digest, place);
 }
 

@@ -43,7 +43,7 @@ class PackWriter {
 
   // The same for a chunk that was added before, but must not be relied on where it is.
   absl::Status AddAgain(const Digest& digest, std::string_view content);
-  // Of a chunk that was added before: it is to be relied on there instead.
+  // Whether or not a chunk was added before: it is to be relied on there.
   void SetPlace(const Digest& digest, const KnownChunk& place);
 
   // Waits until everything added is in the store, durably. The packs of failed writes are not.

@@ -76,10 +76,6 @@ class ChunkCopier {
   std::vector<Item> run_;
 };
 
-}  // namespace
-
-namespace {
-
 absl::Status PlaceAgain(Backend& backend, const std::set<Digest>& gone, const PagedBytes& digests,
                         const Locations& locations, KnownChunks* known, PackWriter* packs) {
   std::vector<bool> is_gone;
@@ -114,6 +110,27 @@ absl::Status RescueChunks(Backend& backend, const std::set<Digest>& gone, const 
   const absl::Status flushed = packs->Flush();
   RETURN_IF_ERROR(placed);
   return flushed;
+}
+
+absl::StatusOr<Locations> RescueLayer(const StoreReader& reader, Backend& backend,
+                                      const Digest& record, const std::set<Digest>& gone,
+                                      KnownChunks* known, PackWriter* packs) {
+  ASSIGN_OR_RETURN(DecodedRecord decoded, reader.ReadLayer(record));
+  decoded.layer.DropTree();
+  const TableVector<Chunk>& chunks = decoded.layer.chunks;
+  ASSIGN_OR_RETURN(const Locations locations, reader.ReadLocations(record, chunks.size()));
+  PagedBytes digests;
+  std::string row;
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    const ChunkLocation& at = locations.chunks[i];
+    ASSIGN_OR_RETURN(const Digest pack, ParsePackName(locations.packs[at.pack]));
+    packs->SetPlace(chunks[i].digest, {pack, at.offset, at.stored_bytes, at.compressed});
+    row.clear();
+    Encoder(&row).Hash(chunks[i].digest);
+    digests.Append(row);
+  }
+  RETURN_IF_ERROR(RescueChunks(backend, gone, digests, locations, known, packs));
+  return packs->Locate(digests);
 }
 
 }  // namespace slacker

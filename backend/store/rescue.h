@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "backend/backend.h"
 #include "backend/base/digest.h"
 #include "backend/record/paged_bytes.h"
@@ -24,5 +24,13 @@ namespace slacker {
 // content must add it to another publication. REQUIRES: all were added to `packs`, which has nothing on its way.
 absl::Status RescueChunks(Backend& backend, const std::set<Digest>& gone, const PagedBytes& digests,
                           const Locations& locations, KnownChunks* known, PackWriter* packs);
+
+// The same for a whole layer of which there is nothing but what the store has: its record, and locations of which
+// some lead into packs that are `gone`, or nowhere. `packs` has none of its chunks yet. Answers where all of
+// them are. Memory: the record's table of chunks, and some 100 bytes for each of them. ABORTED as above, and
+// DATA_LOSS or NOT_FOUND when record or locations cannot be read.
+absl::StatusOr<Locations> RescueLayer(const StoreReader& reader, Backend& backend,
+                                      const Digest& record, const std::set<Digest>& gone,
+                                      KnownChunks* known, PackWriter* packs);
 
 }  // namespace slacker

@@ -35,6 +35,11 @@ Trust WhomToBelieve(const StoreWriter::Options& options) {
   return trust;
 }
 
+// Of something that was there: another attempt writes it again.
+absl::Status Lost(const std::string& name, const absl::Status& why) {
+  return Aborted(name + " has been removed, or damaged: " + Message(why));
+}
+
 class Writer final : public StoreWriter {
  public:
   Writer(std::shared_ptr<Backend> backend, const Options& options,
@@ -79,6 +84,10 @@ class Writer final : public StoreWriter {
   absl::Status DeclareLayer(const Digest& record, const Locations& locations);
   // Keeps maintenance from removing what the manifests are going to lead to (references.h).
   absl::Status DeclareImage(const std::vector<ManifestLayer>& layers);
+  // What the locations of a record lead to now; ABORTED when they have gone.
+  absl::StatusOr<std::vector<Digest>> PacksOf(const Digest& record);
+  // Writes locations that lead into none of the `gone` packs, which may become more.
+  absl::Status MoveLayer(const Digest& record, std::set<Digest>* gone);
 
   const Options options_;
   const std::shared_ptr<Backend> backend_;
@@ -170,9 +179,39 @@ absl::Status Writer::DeclareLayer(const Digest& record, const Locations& locatio
   return intent_->CheckPacks();
 }
 
+absl::StatusOr<std::vector<Digest>> Writer::PacksOf(const Digest& record) {
+  const std::string name = LocationsName(record);
+  const auto bytes = backend_->ReadWhole(name, kMaxLocationsBytes);
+  const auto packs = bytes.ok() ? DecodePacksOfLocations(*bytes, record) : bytes.status();
+  return absl::IsNotFound(packs.status()) || absl::IsDataLoss(packs.status())
+             ? Lost(name, packs.status())
+             : packs;
+}
+
+absl::Status Writer::MoveLayer(const Digest& record, std::set<Digest>* gone) {
+  PackWriter packs(backend_.get(), &known_, options_);
+  absl::Status reliable;
+  Locations locations;
+  for (int moves = 0; moves < kMaxMoves; ++moves) {
+    auto rescued = RescueLayer(reader_, *backend_, record, *gone, &known_, &packs);
+    if (absl::IsNotFound(rescued.status()) || absl::IsDataLoss(rescued.status())) {
+      return Lost(RecordName(record), rescued.status());
+    }
+    RETURN_IF_ERROR(rescued.status());
+    locations = *std::move(rescued);
+    reliable = DeclareLayer(record, locations);
+    if (!absl::IsAborted(reliable)) break;
+    gone->insert(intent_->gone().begin(), intent_->gone().end());
+  }
+  other_bytes_ += packs.stored_bytes();
+  RETURN_IF_ERROR(reliable);
+  ASSIGN_OR_RETURN(const std::string bytes, EncodeLocations(locations, record));
+  return ReplaceIfDifferent(LocationsName(record), bytes);
+}
+
 absl::Status Writer::DeclareImage(const std::vector<ManifestLayer>& layers) {
   std::set<Digest> gone;
-  for (;;) {
+  for (int moves = 0;; ++moves) {
     StoreReferences relied_on;
     std::vector<Digest> diff_ids;
     for (const ManifestLayer& layer : layers) {
@@ -180,23 +219,22 @@ absl::Status Writer::DeclareImage(const std::vector<ManifestLayer>& layers) {
       relied_on.chains.insert(ChainId(diff_ids));
       relied_on.records.insert(layer.record);
       // As they are now: compaction may have moved chunks since they were looked at.
-      const std::string name = LocationsName(layer.record);
-      const auto bytes = backend_->ReadWhole(name, kMaxLocationsBytes);
-      if (absl::IsNotFound(bytes.status())) {
-        return Aborted("maintenance of the store has removed " + name);
+      ASSIGN_OR_RETURN(auto packs, PacksOf(layer.record));
+      const auto is_gone = [&gone](const Digest& pack) { return gone.contains(pack); };
+      if (const auto lost = std::find_if(packs.begin(), packs.end(), is_gone);
+          lost != packs.end()) {
+        // Compaction replaces locations before it condemns a pack; nobody else has moved the chunks.
+        if (moves > kMaxMoves) {
+          return Aborted("maintenance of the store is removing " + PackName(*lost));
+        }
+        RETURN_IF_ERROR(MoveLayer(layer.record, &gone));
+        ASSIGN_OR_RETURN(packs, PacksOf(layer.record));
       }
-      RETURN_IF_ERROR(bytes.status());
-      ASSIGN_OR_RETURN(const auto packs, DecodePacksOfLocations(*bytes, layer.record));
       relied_on.packs.insert(packs.begin(), packs.end());
-    }
-    for (const Digest& pack : gone) {
-      if (!relied_on.packs.contains(pack)) continue;
-      return Aborted("maintenance of the store is removing " + PackName(pack));
     }
     RETURN_IF_ERROR(intent_->Declare(relied_on));
     const absl::Status reliable = intent_->Check();
     if (!absl::IsAborted(reliable) || intent_->gone().empty()) return reliable;
-    // Compaction replaces locations before it condemns a pack: they lead elsewhere by now.
     gone.insert(intent_->gone().begin(), intent_->gone().end());
   }
 }

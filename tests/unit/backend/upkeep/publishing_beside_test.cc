@@ -7,8 +7,10 @@
 #include <map>
 
 #include "backend/publish/verifier.h"
+#include "backend/store/locations_codec.h"
 #include "backend/store/names.h"
 #include "backend/upkeep/compact.h"
+#include "backend/upkeep/fsck.h"
 #include "backend/upkeep/gc.h"
 #include "backend/upkeep/remove_image.h"
 #include "tests/support/exhaustive.h"
@@ -69,6 +71,7 @@ class PublishingBesideTest : public ::testing::Test {
     layout_.AddImage({base, top("one")}, "one");
     layout_.AddImage({base, top("two")}, "two");
     layout_.AddImage({base}, "base");
+    layout_.AddImage({base, top("two")}, "again");
     layout_.AddImage({testing::GzipLayer(testing::TarBuilder().File("rest", rest).End())}, "rest");
   }
 
@@ -191,6 +194,127 @@ TEST_P(PublishingBesideCondemningTest, NoLayerIsReadASecondTime) {
 
 INSTANTIATE_TEST_SUITE_P(By, PublishingBesideCondemningTest, ::testing::Bool(),
                          [](const auto& test) { return test.param ? "Compaction" : "Collection"; });
+
+// The layer that is known, by a manifest that goes meanwhile, is not even read then.
+TEST_F(PublishingBesideTest, AKnownLayerWhosePacksAreCondemnedMeanwhileIsNotDownloaded) {
+  int rescues = 0;
+  bool more = true;
+  for (uint64_t n = 1; more; ++n) {
+    SCOPED_TRACE(n);
+    const auto store = std::make_shared<StagedBackend>();
+    const PublishedImage known = MustPublish(store, "two");
+    store->Advance(2 * kDaySeconds);
+    more = false;
+    store->SetHook([&](uint64_t call) {
+      if (call != n) return;
+      more = true;
+      EXPECT_OK(RemoveImages(*store, {known.entry}, {known.entry.chain_id}).status());
+      EXPECT_OK(CollectGarbage(*store, {}).status());
+    });
+    CountingSource source(OpenLayoutSource(layout_.directory(), "again").value());
+    PublishOptions options;
+    options.platform = testing::kTestPlatform;
+    bool is_known = false;
+    ASSERT_OK_AND_ASSIGN(
+        const PublishedImage published,
+        Publish(source, store, options, [&is_known](const PublishProgress& progress) {
+          is_known = is_known || (progress.layers_done == 1 && progress.layers_reused == 2);
+        }));
+    store->SetHook(nullptr);
+    if (is_known) {
+      EXPECT_EQ(source.most_opened(), 0);
+      if (published.totals.stored_bytes > 500'000) ++rescues;
+    }
+    ExpectSound(store);
+    for (int i = 0; i < 2; ++i) EXPECT_OK(CollectGarbage(*store, {.grace_seconds = 0}));
+    ExpectSound(store);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(rescues, 0);  // or the test has not met what it is about
+}
+
+// What a repair writes that has found no chunk, and that died before it looked again.
+class OverwrittenLocationsTest : public PublishingBesideTest {
+ protected:
+  static void LeadNowhere(const std::shared_ptr<StagedBackend>& store) {
+    ASSERT_OK_AND_ASSIGN(const auto names, store->List(kLocationsPrefix));
+    for (const std::string& name : names) {
+      ASSERT_OK_AND_ASSIGN(const Digest record, ParseDigestName(name, kLocationsPrefix));
+      ASSERT_OK_AND_ASSIGN(const DecodedRecord read, StoreReader(store).ReadLayer(record));
+      Locations nowhere;
+      nowhere.packs = {PackName(Digest())};
+      for (const Chunk& chunk : read.layer.chunks) {
+        nowhere.chunks.push_back({0, 8, chunk.size_bytes, false});
+      }
+      ASSERT_OK_AND_ASSIGN(const std::string bytes, EncodeLocations(nowhere, record));
+      ASSERT_OK(store->Replace(name, bytes));
+    }
+  }
+};
+
+TEST_F(OverwrittenLocationsTest, AreWrittenAgainByAPublicationThatIsNotDoneYet) {
+  int written_again = 0;
+  bool more = true;
+  for (uint64_t n = 1; more; ++n) {
+    SCOPED_TRACE(n);
+    const auto store = std::make_shared<StagedBackend>();
+    more = false;
+    bool in_time = false;
+    store->SetHook([&](uint64_t call) {
+      if (call != n) return;
+      more = true;
+      // It looks at all of them once more after the boot pack.
+      in_time = !store->List(kLocationsPrefix)->empty() && store->List(kBootPrefix)->empty();
+      LeadNowhere(store);
+    });
+    CountingSource source(OpenLayoutSource(layout_.directory(), "one").value());
+    PublishOptions options;
+    options.platform = testing::kTestPlatform;
+    ASSERT_OK(Publish(source, store, options, nullptr).status());
+    store->SetHook(nullptr);
+    EXPECT_EQ(source.most_opened(), 1);
+    if (in_time) ExpectSound(store);
+    written_again += in_time ? 1 : 0;
+    // Nothing is lost of it, whenever that happens.
+    store->Advance(60);
+    ASSERT_OK_AND_ASSIGN(const FsckReport report, CheckStore(store, {}, /*repair=*/true));
+    EXPECT_THAT(report.verified.damages, IsEmpty());
+    ExpectSound(store);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(written_again, 0);
+}
+
+// What is nowhere any more is read from its source once more, also of layers that were done.
+TEST_F(OverwrittenLocationsTest, TheirLayersAreReadAgainWhenThePacksAreGoneAsWell) {
+  int read_again = 0;
+  bool more = true;
+  for (uint64_t n = 1; more; ++n) {
+    SCOPED_TRACE(n);
+    const auto store = std::make_shared<StagedBackend>();
+    more = false;
+    bool in_time = false;
+    store->SetHook([&](uint64_t call) {
+      if (call != n) return;
+      more = true;
+      in_time = !store->List(kLocationsPrefix)->empty() && store->List(kBootPrefix)->empty();
+      LeadNowhere(store);
+      const std::vector<std::string> packs = *store->List(kPacksPrefix);
+      for (const std::string& name : packs) ASSERT_OK(store->Remove(name));
+    });
+    CountingSource source(OpenLayoutSource(layout_.directory(), "one").value());
+    PublishOptions options;
+    options.platform = testing::kTestPlatform;
+    ASSERT_OK(Publish(source, store, options, nullptr).status());
+    store->SetHook(nullptr);
+    // The upper one also when it is in its middle, and once more with the lower one.
+    EXPECT_LE(source.most_opened(), 3);
+    if (in_time) ExpectSound(store);
+    read_again += in_time && source.most_opened() > 1 ? 1 : 0;
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(read_again, 0);
+}
 
 // Something is always being removed: it ends all the same, and says so.
 TEST_F(PublishingBesideTest, CollectionsWithoutEndEndAPublicationThatLeavesNoIntent) {
