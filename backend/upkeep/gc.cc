@@ -11,6 +11,7 @@
 #include "backend/store/references.h"
 #include "backend/store/reserve.h"
 #include "backend/upkeep/mark.h"
+#include "backend/upkeep/stale_references.h"
 #include "backend/upkeep/trash.h"
 
 namespace slacker {
@@ -24,8 +25,7 @@ class Collector {
 
   absl::StatusOr<GcReport> Run() {
     RETURN_IF_ERROR(LookAtClock());
-    RETURN_IF_ERROR(RemoveOldIntents());
-    RETURN_IF_ERROR(SetAsideUnreadableLeases());
+    RETURN_IF_ERROR(DropStaleReferences(*backend_, now_, options_.dry_run, &report_.actions));
     if (!options_.dry_run) RETURN_IF_ERROR(CondemnRemoved(*backend_));
     const bool at_once = options_.grace_seconds == 0 && !options_.dry_run;
     bool more = true;
@@ -49,46 +49,6 @@ class Collector {
     }
     ASSIGN_OR_RETURN(now_, StoreNowOrBefore(*backend_));
     if (run_->empty()) *run_ = NewMaintenanceId(now_);
-    return absl::OkStatus();
-  }
-
-  // Of publications that died: one that lives declares again before it commits.
-  absl::Status RemoveOldIntents() {
-    ASSIGN_OR_RETURN(const auto names, backend_->List(kIntentsPrefix));
-    for (const std::string& name : names) {
-      const auto info = backend_->Stat(name);
-      if (absl::IsNotFound(info.status())) continue;
-      RETURN_IF_ERROR(info.status());
-      if (now_ - info->modified_unix_seconds < kDaySeconds) continue;
-      report_.actions.push_back("remove " + name);
-      if (!options_.dry_run) RETURN_IF_ERROR(backend_->Remove(name));
-    }
-    return absl::OkStatus();
-  }
-
-  // A node writes its lease anew every few hours: one that is still unreadable after a day is of
-  // nobody who could say what he needs.
-  absl::Status SetAsideUnreadableLeases() {
-    ASSIGN_OR_RETURN(const auto names, backend_->List(kLeasesPrefix));
-    for (const std::string& name : names) {
-      const auto info = backend_->Stat(name);
-      if (absl::IsNotFound(info.status())) continue;
-      RETURN_IF_ERROR(info.status());
-      const auto bytes = backend_->ReadWhole(name, kMaxReferencesBytes);
-      const absl::Status read = bytes.ok() ? DecodeReferences(*bytes).status() : bytes.status();
-      if (!absl::IsDataLoss(read) && !absl::IsResourceExhausted(read)) continue;
-      if (now_ - info->modified_unix_seconds < kDaySeconds) continue;
-      report_.actions.push_back("set aside " + name);
-      if (options_.dry_run) continue;
-      const auto place = MoveToQuarantine(*backend_, name);
-      if (absl::IsNotFound(place.status())) continue;
-      RETURN_IF_ERROR(place.status());
-      const auto aside = backend_->Stat(*place);
-      // Written anew at the last moment.
-      if (aside.ok() && now_ - aside->modified_unix_seconds < kDaySeconds) {
-        RETURN_IF_ERROR(CopyObject(*backend_, *place, name));
-      }
-    }
     return absl::OkStatus();
   }
 

@@ -199,7 +199,7 @@ INSTANTIATE_TEST_SUITE_P(By, PublishingBesideCondemningTest, ::testing::Bool(),
 TEST_F(PublishingBesideTest, AKnownLayerWhosePacksAreCondemnedMeanwhileIsNotDownloaded) {
   int rescues = 0;
   bool more = true;
-  for (uint64_t n = 1; more; ++n) {
+  for (uint64_t n = 1; more; n += testing::kPlaceStep) {
     SCOPED_TRACE(n);
     const auto store = std::make_shared<StagedBackend>();
     const PublishedImage known = MustPublish(store, "two");
@@ -255,7 +255,7 @@ class OverwrittenLocationsTest : public PublishingBesideTest {
 TEST_F(OverwrittenLocationsTest, AreWrittenAgainByAPublicationThatIsNotDoneYet) {
   int written_again = 0;
   bool more = true;
-  for (uint64_t n = 1; more; ++n) {
+  for (uint64_t n = 1; more; n += testing::kPlaceStep) {
     SCOPED_TRACE(n);
     const auto store = std::make_shared<StagedBackend>();
     more = false;
@@ -289,7 +289,7 @@ TEST_F(OverwrittenLocationsTest, AreWrittenAgainByAPublicationThatIsNotDoneYet) 
 TEST_F(OverwrittenLocationsTest, TheirLayersAreReadAgainWhenThePacksAreGoneAsWell) {
   int read_again = 0;
   bool more = true;
-  for (uint64_t n = 1; more; ++n) {
+  for (uint64_t n = 1; more; n += testing::kPlaceStep) {
     SCOPED_TRACE(n);
     const auto store = std::make_shared<StagedBackend>();
     more = false;
