@@ -177,6 +177,7 @@ absl::Status Daemon::OpenImages(const Config& config) {
   options.gateway.budget = std::chrono::milliseconds(config.store_budget_ms);
   options.gateway.trust = trust_;
   options.private_by_cri_annotations = config.store_private == kPrivateByCri;
+  options.platform = HostPlatform();
   ASSIGN_OR_RETURN(images_, ImageManager::Open(std::move(options)));
   RETURN_IF_ERROR(images_->Start());
   StartCare(config);

@@ -41,17 +41,18 @@ std::shared_ptr<BootStreams::Stream> BootStreams::Find(const Digest& chain_id) {
   return found == streams_.end() ? nullptr : found->second;
 }
 
-void BootStreams::Begin(const Digest& chain_id) {
-  if (!worker_->has_store()) return;
+bool BootStreams::Begin(const Digest& chain_id) {
+  if (!worker_->has_store()) return false;
   std::shared_ptr<Stream> stream;
   {
     MutexLock lock(&mutex_);
     std::shared_ptr<Stream>& entry = streams_[chain_id];
-    if (entry != nullptr && !entry->cancelled) return;
+    if (entry != nullptr && !entry->cancelled) return false;
     entry = std::make_shared<Stream>(chain_id);
     stream = entry;
   }
   worker_->AskFirst(stream);
+  return true;
 }
 
 std::map<Digest, RecordObject> BootStreams::TakeRecords(const Digest& chain_id,

@@ -65,8 +65,9 @@ class BootStreams {
   // Waits for nothing but what its own thread is at. What is announced is withdrawn.
   ~BootStreams();
 
-  // Asks for the first part, unless that was done before in this process' life and not called off.
-  void Begin(const Digest& chain_id);
+  // Asks for the first part, unless that was done before in this process' life and not called off:
+  // then false.
+  bool Begin(const Digest& chain_id);
 
   // Those of `records` (digests of the whole chain, bottom first) that the first part brings and
   // `wanted` names, verified. Waits for the first part until `deadline`. Empty when there is none.

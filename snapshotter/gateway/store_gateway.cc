@@ -6,6 +6,7 @@
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
+#include "backend/store/find_image.h"
 
 namespace slacker {
 namespace {
@@ -25,22 +26,52 @@ struct StoreGateway::Question {
   CondVar changed;
   size_t open ABSL_GUARDED_BY(mutex) = 0;
   size_t running ABSL_GUARDED_BY(mutex) = 0;
-  bool abandoned ABSL_GUARDED_BY(mutex) = false;
+  std::atomic<bool> abandoned = false;  // set with the mutex held
   absl::Status status ABSL_GUARDED_BY(mutex);
+};
+
+// The store, as long as the answer is waited for. A large record would hold up its thread, and the
+// link, when it has come too late already.
+class StoreGateway::AwaitedBackend final : public ReadBackend {
+ public:
+  AwaitedBackend(std::shared_ptr<ReadBackend> backend, std::shared_ptr<const Question> question)
+      : backend_(std::move(backend)), question_(std::move(question)) {}
+
+  void ReadAsync(std::string_view name, uint64_t offset, uint64_t size,
+                 ReadCallback done) override {
+    if (question_->abandoned) return done(GivenUp());
+    backend_->ReadAsync(name, offset, size, std::move(done));
+  }
+  int Copies() const override { return backend_->Copies(); }
+  void ReadCopyAsync(int copy, std::string_view name, uint64_t offset, uint64_t size,
+                     ReadCallback done) override {
+    if (question_->abandoned) return done(GivenUp());
+    backend_->ReadCopyAsync(copy, name, offset, size, std::move(done));
+  }
+  absl::StatusOr<ObjectInfo> Stat(std::string_view name) override {
+    if (question_->abandoned) return GivenUp();
+    return backend_->Stat(name);
+  }
+  std::string Url() const override { return backend_->Url(); }
+  bool IsNetwork() const override { return backend_->IsNetwork(); }
+
+ private:
+  static absl::Status GivenUp() { return absl::CancelledError("nobody waits for the answer"); }
+
+  const std::shared_ptr<ReadBackend> backend_;
+  const std::shared_ptr<const Question> question_;
 };
 
 StoreGateway::StoreGateway(std::shared_ptr<ReadBackend> backend, const Clock* clock,
                            const Options& options)
     : clock_(clock),
       options_(options),
-      reader_(backend == nullptr
-                  ? nullptr
-                  : std::make_unique<StoreReader>(std::move(backend), options.trust)),
+      backend_(std::move(backend)),
       breaker_(clock, options.breaker),
       pool_("slk-store", options.threads) {}
 
 absl::StatusOr<CircuitBreaker::Pass> StoreGateway::Admit() {
-  if (reader_ == nullptr) return NotFound("no store is configured");
+  if (backend_ == nullptr) return NotFound("no store is configured");
   {
     MutexLock lock(&mutex_);
     if (stuck_ >= options_.threads) {
@@ -52,7 +83,7 @@ absl::StatusOr<CircuitBreaker::Pass> StoreGateway::Admit() {
   return Unavailable("the store did not answer the last questions; not asking again yet");
 }
 
-bool StoreGateway::WouldAsk() { return reader_ != nullptr && breaker_.WouldAdmit(); }
+bool StoreGateway::WouldAsk() { return backend_ != nullptr && breaker_.WouldAdmit(); }
 
 absl::Status StoreGateway::Record(Pass pass, Size size, absl::Status outcome) {
   const bool answered = IsAnswer(outcome);
@@ -83,11 +114,12 @@ StoreGateway::Report StoreGateway::Describe() const {
   return report;
 }
 
-absl::Status StoreGateway::Ask(std::vector<std::function<absl::Status(const StoreReader&)>> tasks,
-                               TimePoint deadline) {
+std::shared_ptr<StoreGateway::Question> StoreGateway::Begin(std::vector<Task> tasks) {
   auto question = std::make_shared<Question>();
-  MutexLock lock(&question->mutex);
-  question->open = tasks.size();
+  {
+    MutexLock lock(&question->mutex);
+    question->open = tasks.size();
+  }
   for (auto& task : tasks) {
     pool_.Add([this, question, task = std::move(task)] {
       {
@@ -95,7 +127,9 @@ absl::Status StoreGateway::Ask(std::vector<std::function<absl::Status(const Stor
         if (question->abandoned) return;
         ++question->running;
       }
-      absl::Status status = task(*reader_);
+      const StoreReader reader(std::make_shared<AwaitedBackend>(backend_, question),
+                               options_.trust);
+      absl::Status status = task(reader);
       MutexLock inner(&question->mutex);
       --question->running;
       --question->open;
@@ -107,18 +141,23 @@ absl::Status StoreGateway::Ask(std::vector<std::function<absl::Status(const Stor
       }
     });
   }
-  while (question->open > 0 && question->status.ok()) {
+  return question;
+}
+
+absl::Status StoreGateway::Await(Question& question, TimePoint deadline) {
+  MutexLock lock(&question.mutex);
+  while (question.open > 0 && question.status.ok()) {
     const std::chrono::nanoseconds left = deadline - clock_->Monotonic();
     if (left <= std::chrono::nanoseconds::zero()) break;
-    (void)question->changed.WaitFor(&question->mutex, std::min(left, kSlice));  // looked at above
+    (void)question.changed.WaitFor(&question.mutex, std::min(left, kSlice));  // looked at above
   }
-  if (question->open == 0) return question->status;
-  question->abandoned = true;
+  if (question.open == 0) return question.status;
+  question.abandoned = true;
   {
     MutexLock own(&mutex_);
-    stuck_ += static_cast<int>(question->running);
+    stuck_ += static_cast<int>(question.running);
   }
-  if (!question->status.ok()) return question->status;
+  if (!question.status.ok()) return question.status;
   return DeadlineExceeded("the store did not answer within its budget");
 }
 
@@ -128,13 +167,14 @@ absl::StatusOr<Value> StoreGateway::AskOne(
   ASSIGN_OR_RETURN(const Pass pass, Admit());
   // Shared: a late answer still needs a place to go to.
   auto value = std::make_shared<Value>();
-  auto task = [value, read = std::move(read)](const StoreReader& reader) {
+  Task task = [value, read = std::move(read)](const StoreReader& reader) {
     auto answer = read(reader);
     if (!answer.ok()) return answer.status();
     *value = *std::move(answer);
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(Record(pass, Size::kSmall, Ask({std::move(task)}, deadline)));
+  const auto question = Begin({std::move(task)});
+  RETURN_IF_ERROR(Record(pass, Size::kSmall, Await(*question, deadline)));
   return std::move(*value);
 }
 
@@ -147,6 +187,30 @@ absl::StatusOr<StoreReader::GrantedManifest> StoreGateway::ReadGrantedManifest(
       deadline);
 }
 
+absl::StatusOr<StoreGateway::ManifestAndEntry> StoreGateway::ReadManifestAndEntry(
+    const Digest& chain_id, const std::string& repository, const std::string& name,
+    const Platform& platform, TimePoint deadline) {
+  ASSIGN_OR_RETURN(const Pass pass, Admit());
+  // Shared: a late answer still needs a place to go to.
+  auto granted = std::make_shared<StoreReader::GrantedManifest>();
+  auto entry = std::make_shared<ImageEntry>();
+  const auto manifest = Begin({[=](const StoreReader& reader) -> absl::Status {
+    ASSIGN_OR_RETURN(*granted, reader.ReadGrantedManifest(chain_id, repository));
+    return absl::OkStatus();
+  }});
+  const auto image = Begin({[=](const StoreReader& reader) -> absl::Status {
+    ASSIGN_OR_RETURN(*entry, FindImage(reader.backend(), name, platform));
+    return absl::OkStatus();
+  }});
+  const absl::Status answered = Await(*manifest, deadline);
+  const TimePoint now = clock_->Monotonic();
+  const bool named = Await(*image, answered.ok() ? now + (deadline - now) / 2 : now).ok();
+  RETURN_IF_ERROR(Record(pass, Size::kSmall, answered));
+  ManifestAndEntry both{std::move(*granted), std::nullopt};
+  if (named) both.entry = std::move(*entry);
+  return both;
+}
+
 absl::StatusOr<Locations> StoreGateway::ReadLocations(const Digest& record, size_t chunk_count,
                                                       TimePoint deadline) {
   return AskOne<Locations>(
@@ -156,25 +220,33 @@ absl::StatusOr<Locations> StoreGateway::ReadLocations(const Digest& record, size
       deadline);
 }
 
-absl::StatusOr<std::vector<RecordObject>> StoreGateway::ReadRecords(
-    const std::vector<Digest>& records, TimePoint deadline) {
-  if (records.empty()) return std::vector<RecordObject>();
+absl::Status StoreGateway::ReadRecords(const std::vector<Digest>& records, TimePoint deadline,
+                                       std::map<Digest, RecordObject>* read) {
+  if (records.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Pass pass, Admit());
-  auto objects = std::make_shared<std::vector<RecordObject>>(records.size());
-  std::vector<std::function<absl::Status(const StoreReader&)>> tasks;
+  // Written by its task, and then read by who finds it there.
+  struct Place {
+    RecordObject object;
+    std::atomic<bool> there = false;
+  };
+  auto places = std::make_shared<std::vector<Place>>(records.size());
+  std::vector<Task> tasks;
   for (size_t i = 0; i < records.size(); ++i) {
-    tasks.emplace_back([objects, i, record = records[i]](const StoreReader& reader) {
-      auto read = reader.ReadRecord(record);
-      if (!read.ok()) return read.status();
-      RecordObject& object = (*objects)[i];
-      object = *std::move(read);
+    tasks.emplace_back([places, i, record = records[i]](const StoreReader& reader) -> absl::Status {
+      Place& place = (*places)[i];
+      ASSIGN_OR_RETURN(place.object, reader.ReadRecord(record));
       // Proved sound; the caller wants the sums. The names of a long chain would be large.
-      object.layer.DropTree();
+      place.object.layer.DropTree();
+      place.there = true;
       return absl::OkStatus();
     });
   }
-  RETURN_IF_ERROR(Record(pass, Size::kLarge, Ask(std::move(tasks), deadline)));
-  return std::move(*objects);
+  const auto question = Begin(std::move(tasks));
+  const absl::Status answered = Record(pass, Size::kLarge, Await(*question, deadline));
+  for (size_t i = 0; i < records.size(); ++i) {
+    if ((*places)[i].there) (*read)[records[i]] = std::move((*places)[i].object);
+  }
+  return answered;
 }
 
 }  // namespace slacker

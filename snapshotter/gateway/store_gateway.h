@@ -1,7 +1,7 @@
 // The store, asked within a budget: what stands between a Prepare and a store that may not answer.
 //
 // Each question has a deadline; when it passes the caller goes on (DEADLINE_EXCEEDED), and the
-// answer, if it still comes, is dropped. Questions run on a few threads, so that a store that hangs
+// answer, if it still comes, is dropped; nothing more is read for it. Questions run on a few threads, so that a store that hangs
 // holds up those threads and nobody else.
 //
 // Circuit breaker (circuit_breaker.h): a store that did not answer some questions in a row is not
@@ -13,7 +13,9 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,29 +60,45 @@ class StoreGateway {
   absl::StatusOr<StoreReader::GrantedManifest> ReadGrantedManifest(const Digest& chain_id,
                                                                    const std::string& repository,
                                                                    TimePoint deadline);
-  // In parallel; counts as one question. The first error, if there is one.
-  absl::StatusOr<std::vector<RecordObject>> ReadRecords(const std::vector<Digest>& records,
+  // The same, and at the same time what was published under `name`: a hint, which is none when it
+  // fails or takes more than half of the time that is left once the manifest is there, and which the
+  // circuit breaker takes no notice of.
+  struct ManifestAndEntry {
+    StoreReader::GrantedManifest granted;
+    std::optional<ImageEntry> entry;
+  };
+  absl::StatusOr<ManifestAndEntry> ReadManifestAndEntry(const Digest& chain_id,
+                                                        const std::string& repository,
+                                                        const std::string& name,
+                                                        const Platform& platform,
                                                         TimePoint deadline);
+  // In parallel; counts as one question. The first error, if there is one; what came until then is
+  // added to *read all the same.
+  absl::Status ReadRecords(const std::vector<Digest>& records, TimePoint deadline,
+                           std::map<Digest, RecordObject>* read);
   absl::StatusOr<Locations> ReadLocations(const Digest& record, size_t chunk_count,
                                           TimePoint deadline);
 
  private:
   struct Question;
+  class AwaitedBackend;
+  using Task = std::function<absl::Status(const StoreReader& reader)>;
   using Size = CircuitBreaker::Size;
   using Pass = CircuitBreaker::Pass;
 
   absl::StatusOr<Pass> Admit();
   absl::Status Record(Pass pass, Size size, absl::Status outcome);
-  // Runs the tasks on the pool and waits for all of them, or the first error, or the deadline.
-  absl::Status Ask(std::vector<std::function<absl::Status(const StoreReader&)>> tasks,
-                   TimePoint deadline);
+  // Runs the tasks on the pool. Every question that is begun is awaited.
+  std::shared_ptr<Question> Begin(std::vector<Task> tasks);
+  // Waits for all of them, or the first error, or the deadline.
+  absl::Status Await(Question& question, TimePoint deadline);
   template <typename Value>
   absl::StatusOr<Value> AskOne(std::function<absl::StatusOr<Value>(const StoreReader&)> read,
                                TimePoint deadline);
 
   const Clock* const clock_;
   const Options options_;
-  const std::unique_ptr<StoreReader> reader_;  // null without a store
+  const std::shared_ptr<ReadBackend> backend_;  // null without a store
 
   CircuitBreaker breaker_;
 

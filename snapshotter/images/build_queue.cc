@@ -32,11 +32,12 @@ BuildQueue::~BuildQueue() {
   worker_.join();
 }
 
-void BuildQueue::Schedule(const Digest& chain_id) {
+void BuildQueue::Schedule(const Digest& chain_id, bool at_once) {
   MutexLock lock(&mutex_);
   const auto [build, is_new] = builds_.try_emplace(chain_id);
-  if (!is_new) return;
-  build->second.due = std::chrono::steady_clock::now() + delay_;
+  if (!is_new && !at_once) return;
+  build->second.due = std::chrono::steady_clock::now();
+  if (!at_once) build->second.due += delay_;
   changed_.SignalAll();
 }
 

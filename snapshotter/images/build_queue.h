@@ -27,8 +27,9 @@ class BuildQueue {
   // Waits for a build that is under way; those that have not begun are dropped.
   ~BuildQueue();
 
-  // Will be built in the background, unless it is called off or built already.
-  void Schedule(const Digest& chain_id);
+  // Will be built in the background, unless it is called off or built already. `at_once`: nothing is
+  // going to call it off.
+  void Schedule(const Digest& chain_id, bool at_once = false);
   // Undoes Schedule if the build has not begun.
   void CallOff(const Digest& chain_id);
   // Builds now, on this thread, or waits for the build under way. The result is kept.

@@ -25,6 +25,7 @@ absl::Status ImageManager::Collect() {
     while (collecting_) changed_.Wait(&mutex_);
     collecting_ = true;
   }
+  wholes_.Expire();
   absl::Status first;
   const auto note = [&first](const absl::Status& status) {
     if (first.ok()) first = status;

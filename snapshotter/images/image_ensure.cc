@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "backend/base/failpoint.h"
-#include "backend/base/image_reference.h"
+#include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "snapshotter/images/image_manager.h"
 
@@ -11,13 +11,12 @@ namespace slacker {
 namespace {
 
 constexpr size_t kMaxLayers = 4096;
-constexpr char kImageLayersHint[] = "containerd.io/snapshot/cri.image-layers";
-constexpr char kImageRefHint[] = "containerd.io/snapshot/cri.image-ref";
-
-// The CRI plugin lists the layers from this one up to the top.
-bool SaysNotTop(const Labels& hints) {
-  const auto hint = hints.find(kImageLayersHint);
-  return hint != hints.end() && hint->second.find(',') != std::string::npos;
+bool StandsOn(const Manifest& whole, const Manifest& prefix) {
+  const auto same = [](const ManifestLayer& a, const ManifestLayer& b) {
+    return a.diff_id == b.diff_id;
+  };
+  return prefix.layers.size() < whole.layers.size() &&
+         std::equal(prefix.layers.begin(), prefix.layers.end(), whole.layers.begin(), same);
 }
 
 absl::Status CheckManifest(const Manifest& manifest, const Digest& chain_id) {
@@ -53,32 +52,29 @@ struct ImageManager::RecordsHeld {
   const std::vector<Digest> records_;
 };
 
-absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labels& hints) {
+absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labels& labels) {
+  const PullHints hints = ReadPullHints(labels);
   ImagePin pin = Pinned(chain_id);
-  const bool is_top = !SaysNotTop(hints);
-  RETURN_IF_ERROR(Annotate(MakePresent(chain_id, RepositoryOf(hints), is_top, gateway_.Deadline()),
-                           chain_id.ToString()));
-  if (is_top) {
-    builds_->Schedule(chain_id);
-    StreamBootPack(chain_id);
-  } else {
+  RETURN_IF_ERROR(Annotate(MakePresent(chain_id, hints, gateway_.Deadline()), chain_id.ToString()));
+  if (hints.says_not_top) {
     builds_->CallOff(chain_id);
     boots_->Cancel(chain_id);
+  } else {
+    builds_->Schedule(chain_id, hints.says_top);
+    StreamBootPack(chain_id);
+    wholes_.Forget(chain_id);  // the pull has all that it asks for
   }
   RunInBackground([this, chain_id] { FetchLocations(chain_id); });
   return pin;
 }
 
-absl::Status ImageManager::CheckAllowed(const Digest& chain_id, const Labels& hints) {
-  return Annotate(Allow(chain_id, RepositoryOf(hints), gateway_.Deadline()), chain_id.ToString());
+absl::Status ImageManager::CheckAllowed(const Digest& chain_id, const Labels& labels) {
+  return Annotate(Allow(chain_id, RepositoryOf(ReadPullHints(labels)), gateway_.Deadline()),
+                  chain_id.ToString());
 }
 
-std::string ImageManager::RepositoryOf(const Labels& hints) const {
-  if (!options_.private_by_cri_annotations) return "";
-  const auto hint = hints.find(kImageRefHint);
-  if (hint == hints.end()) return "";
-  const auto reference = ParseImageReference(hint->second);
-  return reference.ok() ? reference->RepositoryName() : "";
+std::string ImageManager::RepositoryOf(const PullHints& hints) const {
+  return options_.private_by_cri_annotations ? hints.repository : "";
 }
 
 absl::Status ImageManager::Allow(const Digest& chain_id, const std::string& repository,
@@ -91,29 +87,83 @@ absl::Status ImageManager::Allow(const Digest& chain_id, const std::string& repo
   return gateway_.ReadGrantedManifest(chain_id, repository, deadline).status();
 }
 
-absl::Status ImageManager::MakePresent(const Digest& chain_id, const std::string& repository,
-                                       bool is_top, StoreGateway::TimePoint deadline) {
+absl::Status ImageManager::MakePresent(const Digest& chain_id, const PullHints& hints,
+                                       StoreGateway::TimePoint deadline) {
   ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
   if (image != nullptr) {
-    RETURN_IF_ERROR(Allow(chain_id, repository, deadline));
+    RETURN_IF_ERROR(Allow(chain_id, RepositoryOf(hints), deadline));
     return Once(chain_id, [&] { return BringImage(*image, deadline); });
   }
-  // Asked for together with the manifest: it may save the round trip for the records.
-  if (is_top && gateway_.WouldAsk()) boots_->Begin(chain_id);
   // Whether this caller may have it is asked for each; the rest is done once for all of them.
-  absl::StatusOr<StoreReader::GrantedManifest> granted =
-      gateway_.ReadGrantedManifest(chain_id, repository, deadline);
-  absl::Status status = granted.status();
-  if (status.ok()) status = CheckManifest(granted->manifest, chain_id);
-  if (status.ok()) {
-    status = Once(chain_id, [&]() -> absl::Status {
-      ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> added, FindKnown(chain_id));
-      if (added != nullptr) return BringImage(*added, deadline);
-      return AddImage(granted->manifest, granted->to_anybody, deadline);
-    });
+  const auto asked = options_.clock->Monotonic();
+  const absl::StatusOr<StoreGateway::ManifestAndEntry> found =
+      FindManifest(chain_id, hints, deadline);
+  absl::Status status = found.status();
+  if (status.ok()) status = CheckManifest(found->granted.manifest, chain_id);
+  if (status.ok() && found->entry.has_value()) {
+    // Enough is left for the layer itself if the store goes on as it began.
+    const auto now = options_.clock->Monotonic();
+    const auto whole_until = std::min(now + (deadline - now) / 2, deadline - 2 * (now - asked));
+    BringWhole(found->granted.manifest, *found->entry, hints, whole_until);
   }
+  if (status.ok()) status = BringGranted(found->granted, deadline);
   if (!status.ok()) boots_->Forget(chain_id);
   return status;
+}
+
+absl::Status ImageManager::BringGranted(const StoreReader::GrantedManifest& granted,
+                                        StoreGateway::TimePoint deadline) {
+  return Once(granted.manifest.chain_id, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> added, FindKnown(granted.manifest.chain_id));
+    if (added != nullptr) return BringImage(*added, deadline);
+    return AddImage(granted.manifest, granted.to_anybody, deadline);
+  });
+}
+
+absl::StatusOr<StoreGateway::ManifestAndEntry> ImageManager::FindManifest(
+    const Digest& chain_id, const PullHints& hints, StoreGateway::TimePoint deadline) {
+  const std::string repository = RepositoryOf(hints);
+  if (hints.says_not_top) {
+    if (auto known = wholes_.FindPrefix(chain_id, repository)) return {{*std::move(known), {}}};
+    const std::optional<Digest> pull = hints.PullId();
+    if (pull.has_value() && gateway_.WouldAsk() && wholes_.BeginAsking(*pull)) {
+      return gateway_.ReadManifestAndEntry(chain_id, repository, hints.NameInStore(),
+                                           options_.platform, deadline);
+    }
+  } else if (gateway_.WouldAsk()) {
+    // Asked for together with the manifest: it may save the round trip for the records.
+    boots_->Begin(chain_id);
+  }
+  ASSIGN_OR_RETURN(auto granted, gateway_.ReadGrantedManifest(chain_id, repository, deadline));
+  return {{std::move(granted), {}}};
+}
+
+void ImageManager::BringWhole(const Manifest& prefix, const ImageEntry& entry,
+                              const PullHints& hints, StoreGateway::TimePoint deadline) {
+  // A name that leads to another image by now, or did when it was published.
+  if (entry.manifest_digest != hints.manifest_digest->ToString()) return;
+  if (options_.clock->Monotonic() >= deadline) return;
+  const Digest& whole = entry.chain_id;
+  ImagePin pin = Pinned(whole);
+  const std::string repository = RepositoryOf(hints);
+  const bool boot_begun = boots_->Begin(whole);
+  const auto granted = gateway_.ReadGrantedManifest(whole, repository, deadline);
+  absl::Status status = granted.status();
+  if (status.ok()) status = CheckManifest(granted->manifest, whole);
+  if (status.ok() && !StandsOn(granted->manifest, prefix)) {
+    status = DataLoss("the image entry leads to another image");
+  }
+  if (status.ok()) status = BringGranted(*granted, deadline);
+  if (!status.ok()) {
+    Log(LogLevel::kDebug, "an image does not come with its first layer",
+        {{"image", entry.name}, {"error", Message(status)}});
+    // Another pull's goes on.
+    if (boot_begun) boots_->Forget(whole);
+    return;
+  }
+  wholes_.Add(*hints.PullId(), *granted, repository, std::move(pin));
+  builds_->Schedule(whole, true);
+  StreamBootPack(whole);
 }
 
 // In the background, for an image that is in the database.
@@ -190,21 +240,18 @@ absl::Status ImageManager::AddImage(const Manifest& manifest, bool to_anybody,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::map<Digest, RecordObject>> ImageManager::FetchRecords(
-    const Digest& chain_id, const std::vector<Digest>& records, const std::vector<Digest>& wanted,
-    StoreGateway::TimePoint deadline) {
+absl::Status ImageManager::FetchRecords(const Digest& chain_id, const std::vector<Digest>& records,
+                                        const std::vector<Digest>& wanted,
+                                        StoreGateway::TimePoint deadline,
+                                        std::map<Digest, RecordObject>* fetched) {
   // It was asked for when the manifest was; one that does not come must leave time for the rest.
   const auto now = options_.clock->Monotonic();
-  std::map<Digest, RecordObject> found =
-      boots_->TakeRecords(chain_id, records, wanted, now + (deadline - now) / 2);
+  *fetched = boots_->TakeRecords(chain_id, records, wanted, now + (deadline - now) / 2);
   std::vector<Digest> missing;
   for (const Digest& record : wanted) {
-    if (!found.contains(record)) missing.push_back(record);
+    if (!fetched->contains(record)) missing.push_back(record);
   }
-  if (missing.empty()) return found;
-  ASSIGN_OR_RETURN(std::vector<RecordObject> read, gateway_.ReadRecords(missing, deadline));
-  for (size_t i = 0; i < missing.size(); ++i) found[missing[i]] = std::move(read[i]);
-  return found;
+  return gateway_.ReadRecords(missing, deadline, fetched);
 }
 
 absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecords(
@@ -222,14 +269,17 @@ absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecord
     RETURN_IF_ERROR(records_.Sync());
     return facts;
   }
-  const auto fetched = FetchRecords(chain_id, records, wanted, deadline);
+  std::map<Digest, RecordObject> fetched;
+  const absl::Status all = FetchRecords(chain_id, records, wanted, deadline, &fetched);
+  // Those that came before it failed need not come again.
+  for (const auto& [record, object] : fetched) {
+    RETURN_IF_ERROR(records_.Save(record, object.stored));
+  }
   // The manifest is there, so the image is published; the store has lost a part of it.
-  if (absl::IsNotFound(fetched.status())) return DataLoss(Message(fetched.status()));
-  RETURN_IF_ERROR(fetched.status());
+  if (absl::IsNotFound(all)) return DataLoss(Message(all));
+  RETURN_IF_ERROR(all);
   for (size_t i = 0; i < missing.size(); ++i) {
-    const RecordObject& object = fetched->at(wanted[i]);
-    RETURN_IF_ERROR(records_.Save(wanted[i], object.stored));
-    const Layer& layer = object.layer;
+    const Layer& layer = fetched.at(wanted[i]).layer;
     facts[missing[i]] = {layer.diff_id, layer.blob_size_bytes, layer.chunks.size()};
   }
   RETURN_IF_ERROR(records_.Sync());

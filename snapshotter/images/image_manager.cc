@@ -36,6 +36,7 @@ ImageManager::ImageManager(Options options)
       transfers_(std::make_shared<TransferCounters>()),
       references_(std::make_shared<References>()),
       gateway_(Counted(options_.backend.get(), transfers_), options_.clock, options_.gateway),
+      wholes_(options_.clock),
       builds_(std::make_unique<BuildQueue>(
           [this](const Digest& chain_id) { return FindOrBuild(chain_id); }, options_.build_delay)),
       boots_(std::make_unique<BootStreams>(options_.backend, options_.filler, options_.clock,

@@ -31,7 +31,9 @@
 #include "snapshotter/images/build_queue.h"
 #include "snapshotter/images/images.h"
 #include "snapshotter/images/metadata_image.h"
+#include "snapshotter/images/pull_hints.h"
 #include "snapshotter/images/references.h"
+#include "snapshotter/images/whole_images.h"
 #include "snapshotter/metastore/db.h"
 
 namespace slacker {
@@ -53,6 +55,8 @@ class ImageManager final : public Images {
     // Private images are run for those whose `cri.image-ref` names a repository that may have them.
     // Only where containerd itself sets that label, for every puller.
     bool private_by_cri_annotations = false;
+    // Of the images that are run here.
+    Platform platform;
     // How long a build in advance waits for the next layer of its pull to call it off.
     std::chrono::nanoseconds build_delay = std::chrono::milliseconds(20);
   };
@@ -74,8 +78,8 @@ class ImageManager final : public Images {
   // keeps may still be under way then: the destructor waits for those.
   void Stop();
 
-  absl::StatusOr<ImagePin> Ensure(const Digest& chain_id, const Labels& hints) override;
-  absl::Status CheckAllowed(const Digest& chain_id, const Labels& hints) override;
+  absl::StatusOr<ImagePin> Ensure(const Digest& chain_id, const Labels& labels) override;
+  absl::Status CheckAllowed(const Digest& chain_id, const Labels& labels) override;
   absl::StatusOr<std::string> Attach(const Digest& chain_id) override;
   absl::StatusOr<SnapshotUsage> Usage(const Digest& chain_id) override;
   absl::Status Collect() override;
@@ -117,12 +121,22 @@ class ImageManager final : public Images {
   // Null: not present.
   absl::StatusOr<std::unique_ptr<KnownImage>> FindKnown(const Digest& chain_id);
   // The repository that containerd vouches for; "" = nobody does.
-  std::string RepositoryOf(const Labels& hints) const;
+  std::string RepositoryOf(const PullHints& hints) const;
   absl::Status Allow(const Digest& chain_id, const std::string& repository,
                      StoreGateway::TimePoint deadline);
-  // `is_top`: as far as is known; its boot pack is wanted then.
-  absl::Status MakePresent(const Digest& chain_id, const std::string& repository, bool is_top,
+  absl::Status MakePresent(const Digest& chain_id, const PullHints& hints,
                            StoreGateway::TimePoint deadline);
+  // From the store, or from what is known of the whole image. With what the store has under the name
+  // of the pull, if it was asked for that.
+  absl::StatusOr<StoreGateway::ManifestAndEntry> FindManifest(const Digest& chain_id,
+                                                              const PullHints& hints,
+                                                              StoreGateway::TimePoint deadline);
+  // Makes the image of the entry present and begins what its start needs, if it is the one that is
+  // pulled and stands on `prefix`. What fails is what its own Ensure will meet.
+  void BringWhole(const Manifest& prefix, const ImageEntry& entry, const PullHints& hints,
+                  StoreGateway::TimePoint deadline);
+  absl::Status BringGranted(const StoreReader::GrantedManifest& granted,
+                            StoreGateway::TimePoint deadline);
   // `make`, unless another thread is at the same chain: then its outcome.
   absl::Status Once(const Digest& chain_id, const std::function<absl::Status()>& make);
   absl::Status BringImage(const KnownImage& image, StoreGateway::TimePoint deadline);
@@ -134,11 +148,11 @@ class ImageManager final : public Images {
   absl::StatusOr<std::vector<RecordFacts>> BringRecords(const Digest& chain_id,
                                                         const std::vector<Digest>& records,
                                                         StoreGateway::TimePoint deadline);
-  // Verified; from the chain's boot pack if that brings them in time, else one by one.
-  absl::StatusOr<std::map<Digest, RecordObject>> FetchRecords(const Digest& chain_id,
-                                                              const std::vector<Digest>& records,
-                                                              const std::vector<Digest>& wanted,
-                                                              StoreGateway::TimePoint deadline);
+  // Verified; from the chain's boot pack if that brings them in time, else one by one. Those that
+  // came are in *fetched also when not all did.
+  absl::Status FetchRecords(const Digest& chain_id, const std::vector<Digest>& records,
+                            const std::vector<Digest>& wanted, StoreGateway::TimePoint deadline,
+                            std::map<Digest, RecordObject>* fetched);
   void StreamBootPack(const Digest& chain_id);
   bool VerifyKept(const Digest& record, RecordFacts* facts);
   void ForgetFacts(const std::vector<BlobRow>& layers);
@@ -165,6 +179,7 @@ class ImageManager final : public Images {
   const std::shared_ptr<TransferCounters> transfers_;  // with the backend's callbacks
   const std::shared_ptr<References> references_;       // with every pin
   StoreGateway gateway_;
+  WholeImages wholes_;
 
   Mutex mutex_;
   CondVar changed_;

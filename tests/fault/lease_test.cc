@@ -47,7 +47,9 @@ class LeaseTest : public RemoteFixture {
     return false;
   }
   void RemoveFromStore() {
-    ASSERT_EQ(RunSlackerctl({"rm", "oci:test", "--platform", "linux/amd64"}, Url()), 0);
+    ASSERT_EQ(
+        RunSlackerctl({"rm", "docker://example.org/app:v1", "--platform", "linux/amd64"}, Url()),
+        0);
     ASSERT_THAT(Names("images/"), IsEmpty());
   }
   void CollectGarbage() { ASSERT_EQ(RunSlackerctl({"gc", "--grace", "0"}, Url()), 0); }

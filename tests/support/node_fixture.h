@@ -52,6 +52,7 @@ class NodeTest : public ::testing::Test {
     options.traces = start_traces_;
     options.backend = faulty_;
     options.gateway.trust = trust_;
+    options.platform = {"linux", "amd64", ""};
     options.build_delay = build_delay_;
     options.private_by_cri_annotations = private_by_cri_annotations_;
     auto images = ImageManager::Open(options);

@@ -43,7 +43,7 @@ PublishedImage Publish(const std::shared_ptr<Backend>& backend, std::vector<Samp
   }
   const Platform platform{"linux", "amd64", ""};
   ImageEntry entry;
-  entry.name = "oci:test";
+  entry.name = "docker://example.org/app:v1";
   entry.platform = platform;
   entry.chain_id = image.chain();
   entry.manifest_digest = Sha256::Of(image.chain().ToString()).ToString();

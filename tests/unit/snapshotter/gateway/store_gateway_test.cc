@@ -21,8 +21,13 @@ class StoreGatewayTest : public ::testing::Test {
   absl::Status Ask() {
     return gateway_.ReadGrantedManifest(image_.chain(), "", gateway_.Deadline()).status();
   }
+  absl::StatusOr<StoreGateway::ManifestAndEntry> AskWithEntry(const std::string& name) {
+    return gateway_.ReadManifestAndEntry(image_.chain(), "", name, {"linux", "amd64", ""},
+                                         gateway_.Deadline());
+  }
   absl::Status AskForRecords() {
-    return gateway_.ReadRecords({image_.manifest[0].record}, gateway_.Deadline()).status();
+    std::map<Digest, RecordObject> records;
+    return gateway_.ReadRecords({image_.manifest[0].record}, gateway_.Deadline(), &records);
   }
   // A question that the store keeps until its budget is over.
   absl::Status AskInVain() {
@@ -30,11 +35,14 @@ class StoreGatewayTest : public ::testing::Test {
   }
   absl::Status InVain(const std::function<absl::Status()>& ask) {
     auto answer = std::async(std::launch::async, ask);
-    while (answer.wait_for(milliseconds(1)) != std::future_status::ready) {
-      clock_.Advance(milliseconds(100));
+    // Slowly enough for what the store does not keep.
+    while (answer.wait_for(milliseconds(10)) != std::future_status::ready) {
+      clock_.Advance(milliseconds(50));
     }
     return answer.get();
   }
+  // As testing::Publish calls it.
+  static constexpr char kName[] = "docker://example.org/app:v1";
 
   testing::FakeClock clock_;
   std::shared_ptr<testing::FakeBackend> store_ = std::make_shared<testing::FakeBackend>();
@@ -50,11 +58,79 @@ TEST_F(StoreGatewayTest, AnswersOfTheStoreComeThrough) {
   EXPECT_TRUE(granted.to_anybody);
   const Manifest& manifest = granted.manifest;
   ASSERT_EQ(manifest.layers.size(), 2U);
-  ASSERT_OK_AND_ASSIGN(const auto records,
-                       gateway_.ReadRecords({manifest.layers[0].record, manifest.layers[1].record},
-                                            gateway_.Deadline()));
-  EXPECT_EQ(records[0].layer.diff_id, manifest.layers[0].diff_id);
-  EXPECT_EQ(records[1].layer.diff_id, manifest.layers[1].diff_id);
+  std::map<Digest, RecordObject> records;
+  ASSERT_OK(gateway_.ReadRecords({manifest.layers[0].record, manifest.layers[1].record},
+                                 gateway_.Deadline(), &records));
+  for (const ManifestLayer& layer : manifest.layers) {
+    EXPECT_EQ(records.at(layer.record).layer.diff_id, layer.diff_id);
+  }
+}
+
+TEST_F(StoreGatewayTest, TheManifestComesWithTheEntryOfAName) {
+  ASSERT_OK_AND_ASSIGN(const auto both, AskWithEntry(kName));
+  EXPECT_EQ(both.granted.manifest.chain_id, image_.chain());
+  ASSERT_TRUE(both.entry.has_value());
+  EXPECT_EQ(both.entry->chain_id, image_.chain());
+  ASSERT_OK_AND_ASSIGN(const auto alone, AskWithEntry("docker://example.org/none:v1"));
+  EXPECT_EQ(alone.granted.manifest.chain_id, image_.chain());
+  EXPECT_FALSE(alone.entry.has_value());
+}
+
+TEST_F(StoreGatewayTest, AnEntryThatDoesNotComeCostsHalfOfTheBudgetAndNoTrust) {
+  store_->HoldReads("images/");
+  for (int i = 0; i < 5; ++i) {  // more than would open the breaker
+    const auto begun = clock_.Monotonic();
+    EXPECT_OK(InVain([this] {
+      const auto both = AskWithEntry(kName);
+      EXPECT_TRUE(!both.ok() || !both->entry.has_value());
+      return both.status();
+    }));
+    EXPECT_LT(clock_.Monotonic() - begun, StoreGateway::Options().budget);
+  }
+  EXPECT_EQ(gateway_.Describe().breaker.state, CircuitBreaker::State::kClosed);
+}
+
+TEST_F(StoreGatewayTest, AManifestThatIsMissingIsNotHeldUpByTheEntry) {
+  store_->HoldReads("images/");
+  EXPECT_THAT(gateway_.ReadManifestAndEntry(Sha256::Of("unknown"), "", kName,
+                                            {"linux", "amd64", ""}, gateway_.Deadline()),
+              StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(StoreGatewayTest, AnAnswerThatNobodyWaitsForIsNotReadToItsEnd) {
+  const auto big = testing::Publish(store_, {testing::MakeBigLayer(10000, 3)});
+  const Digest record = big.manifest[0].record;
+  const std::string name = "records/" + record.ToHex();
+  std::map<Digest, RecordObject> records;
+  const auto ask = [&] { return gateway_.ReadRecords({record}, gateway_.Deadline(), &records); };
+  store_->ResetCounts();
+  ASSERT_OK(ask());
+  ASSERT_GT(store_->ReadsOf(name), 1U);
+  store_->ResetCounts();
+  store_->HoldReads(name);
+  EXPECT_THAT(InVain(ask), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  store_->ReleaseReads();
+  // Every thread has been free since.
+  std::vector<Digest> unknown;
+  for (int i = 0; i < StoreGateway::Options().threads; ++i) {
+    unknown.push_back(Sha256::Of(std::to_string(i)));
+  }
+  EXPECT_TRUE(testing::Eventually([&] {
+    return absl::IsNotFound(gateway_.ReadRecords(unknown, gateway_.Deadline(), &records));
+  }));
+  EXPECT_EQ(store_->ReadsOf(name), 1U);
+}
+
+TEST_F(StoreGatewayTest, RecordsThatCameBeforeTheDeadlineAreThere) {
+  store_->HoldReads("records/" + image_.manifest[1].record.ToHex());
+  std::map<Digest, RecordObject> records;
+  EXPECT_THAT(InVain([&] {
+                return gateway_.ReadRecords({image_.manifest[0].record, image_.manifest[1].record},
+                                            gateway_.Deadline(), &records);
+              }),
+              StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_TRUE(records.contains(image_.manifest[0].record));
+  EXPECT_FALSE(records.contains(image_.manifest[1].record));
 }
 
 TEST_F(StoreGatewayTest, ASilentStoreIsGivenUpAfterTheBudget) {
