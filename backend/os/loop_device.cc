@@ -153,7 +153,13 @@ absl::StatusOr<LoopDevice> LoopDevice::Attach(const std::string& backing_path, D
 std::string LoopDevice::path() const { return DevicePath(number_); }
 
 void LoopDevice::ReadInAdvance(uint64_t bytes) const {
-  (void)posix_fadvise(fd_.get(), 0, static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
+  // One call reads no more than a request of the device holds, or its read-ahead.
+  constexpr uint64_t kStepBytes = 256 << 10;
+  const off_t size = lseek(fd_.get(), 0, SEEK_END);
+  const uint64_t end = std::min(bytes, size < 0 ? 0 : static_cast<uint64_t>(size));
+  for (uint64_t at = 0; at < end; at += kStepBytes) {
+    (void)posix_fadvise(fd_.get(), static_cast<off_t>(at), kStepBytes, POSIX_FADV_WILLNEED);
+  }
 }
 
 absl::Status SetReadAhead(uint32_t number, uint32_t kib) {

@@ -96,9 +96,17 @@ absl::Status PackRepair::Empty(const Digest& pack) {
   RETURN_IF_ERROR(compacted.status());
   ASSIGN_OR_RETURN(const bool unused, CondemnIfUnused(pack));
   if (!unused) return absl::OkStatus();
+  // A collection that has met an intent since takes the marks away, and publishers may rely on the pack again.
+  const auto is_condemned = [this, &pack]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const auto condemned, CondemnedNames(*backend_));
+    return condemned.contains(TrashName(PackName(pack))) &&
+           condemned.contains(TrashName(PackIndexName(pack)));
+  };
+  RETURN_IF_ERROR(aside_->MoveAsideIf(
+      PackName(pack), "damaged; its sound chunks are in other packs", is_condemned));
+  const absl::Status stays = backend_->Stat(PackName(pack)).status();
+  if (!absl::IsNotFound(stays)) return stays;
   RETURN_IF_ERROR(aside_->MoveAside(PackIndexName(pack), "of a damaged pack"));
-  RETURN_IF_ERROR(
-      aside_->MoveAside(PackName(pack), "damaged; its sound chunks are in other packs"));
   // Who has declared it since finds it missing.
   RETURN_IF_ERROR(Reprieve(*backend_, PackIndexName(pack)));
   return Reprieve(*backend_, PackName(pack));

@@ -67,7 +67,8 @@ absl::StatusOr<bool> SetAside::IsAnew(const std::string& place, const std::strin
   return info->modified_unix_seconds >= began_ - kWritingSeconds;
 }
 
-absl::Status SetAside::MoveAside(const std::string& name, const std::string& why) {
+absl::Status SetAside::MoveAsideIf(const std::string& name, const std::string& why,
+                                   const Still& still) {
   ASSIGN_OR_RETURN(bool sound, IsAnew(name, name));
   met_others_ = met_others_ || sound;
   if (sound) {
@@ -81,6 +82,10 @@ absl::Status SetAside::MoveAside(const std::string& name, const std::string& why
     ASSIGN_OR_RETURN(sound, IsAnew(*place, name));
     if (!sound && IdentifyObject(name).kind == ObjectKind::kImage) {
       ASSIGN_OR_RETURN(sound, RestoreManifest(*place, name));
+    }
+    if (!sound && still != nullptr) {
+      ASSIGN_OR_RETURN(const bool holds, still());
+      sound = !holds;
     }
     if (sound) return PutBack(*place, name);
     Note(name, "moved to quarantine/ (" + why + ")");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -22,7 +23,12 @@ class SetAside {
   absl::Status MakeWay(const std::string& name);
   // Unless it has been written since: it is looked at before, and again where it is then. Of a name that has gone
   // what was removed is brought back.
-  absl::Status MoveAside(const std::string& name, const std::string& why);
+  absl::Status MoveAside(const std::string& name, const std::string& why) {
+    return MoveAsideIf(name, why, nullptr);
+  }
+  // The same, put back unless `still` then holds: for what somebody may have come to need without writing it.
+  using Still = std::function<absl::StatusOr<bool>()>;
+  absl::Status MoveAsideIf(const std::string& name, const std::string& why, const Still& still);
   // The same for what only counts as long as somebody renews it: what was written within the last day stays.
   // Nobody can tell what it keeps, and the next collection would remove that; or it is of a newer version.
   absl::Status MoveAsideIfOld(const std::string& name, const std::string& why);

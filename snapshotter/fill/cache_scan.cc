@@ -26,7 +26,6 @@ CacheScan::CacheScan(Db* db, const RecordFiles* records, std::string directory, 
     : db_(db), records_(records), directory_(std::move(directory)), local_(local), thread_([this] {
         (void)pthread_setname_np(pthread_self(), "slk-index");  // only a label
         thread_id_ = gettid();
-        TakeIdleIo();
         Run();
       }) {}
 

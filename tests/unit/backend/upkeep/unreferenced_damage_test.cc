@@ -82,6 +82,31 @@ TEST_F(UnreferencedDamageTest, OfADamagedPackThatHasToStayPublishersUseWhatIsSou
   }
 }
 
+// As it happens when it meets the intent of somebody who then does without.
+TEST_F(UnreferencedDamageTest, APackThatACollectionTakesBackRightBeforeItIsMovedStays) {
+  for (const auto& [name, content] : sound_) {
+    if (IdentifyObject(name).kind != ObjectKind::kPack) continue;
+    SCOPED_TRACE(name);
+    Reset();
+    ASSERT_OK(RemoveImages(*store_, *ListImages(*store_), {image_.chain_id}));
+    ASSERT_OK(store_->Replace(name, Damaged(name)));
+    int moves = 0;
+    store_->SetBeforeMove([&](std::string_view from, std::string_view) {
+      if (from != name || moves++ > 0) return false;
+      const auto marks = store_->List("trash/").value();
+      for (const std::string& mark : marks) EXPECT_OK(store_->Remove(mark));
+      return false;
+    });
+    (void)Check(/*repair=*/true);
+    store_->SetBeforeMove(nullptr);
+    EXPECT_EQ(moves, 1);
+    EXPECT_OK(store_->Stat(name).status());
+    // Nobody needs it all the same, so the next one may.
+    EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
+    EXPECT_THAT(store_->Stat(name).status(), StatusIs(absl::StatusCode::kNotFound));
+  }
+}
+
 // As a publication that died leaves them, or a collection: with and without what would lead there.
 TEST_F(UnreferencedDamageTest, WhateverIsDamagedIsFoundSaidToBeUnusedAndMovedAside) {
   const auto is_part = [](ObjectKind kind) {
