@@ -31,6 +31,7 @@ SpilledBlocks& Blocks() {
 }
 
 std::atomic<bool> any_spilled = false;
+std::atomic<size_t> counted_bytes = 0;  // of blocks that are in ordinary memory, though not small
 std::atomic<uint64_t> pages = 0;
 
 // A file without a name that has room for so many bytes. Invalid: there is none to be had.
@@ -46,30 +47,51 @@ UniqueFd MakeFile(size_t bytes) {
   return file;
 }
 
+// Null: there is no file to be had.
+void* MapFile(size_t bytes) {
+  const UniqueFd file = MakeFile(bytes);
+  if (!file.valid()) return nullptr;
+  void* const block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (block == MAP_FAILED) return nullptr;
+  SpilledBlocks& blocks = Blocks();
+  MutexLock lock(&blocks.mutex);
+  blocks.sizes.emplace(block, bytes);
+  any_spilled = true;
+  return block;
+}
+
+// Whether it was one that lies in a file.
+bool Forget(void* block) {
+  SpilledBlocks& blocks = Blocks();
+  MutexLock lock(&blocks.mutex);
+  return blocks.sizes.erase(block) != 0;
+}
+
 }  // namespace
 
-void* AllocateSpilled(size_t bytes) {
-  if (const UniqueFd file = MakeFile(bytes); file.valid()) {
-    void* const block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-    if (block != MAP_FAILED) {
-      SpilledBlocks& blocks = Blocks();
-      MutexLock lock(&blocks.mutex);
-      blocks.sizes.emplace(block, bytes);
-      any_spilled = true;
-      return block;
-    }
+void* AllocateTable(size_t bytes) {
+  const bool small = bytes < kMinSpilledBytes;
+  if (small && (counted_bytes += bytes) <= kMaxCountedBytes) return ::operator new(bytes);
+  if (void* const mapped = MapFile(bytes); mapped != nullptr) {
+    if (small) counted_bytes -= bytes;
+    return mapped;
   }
+  if (small) return ::operator new(bytes);
   void* const block =
       mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   SLACKER_CHECK(block != MAP_FAILED, "out of memory");
   return block;
 }
 
-void FreeSpilled(void* block, size_t bytes) {
-  SpilledBlocks& blocks = Blocks();
-  MutexLock lock(&blocks.mutex);  // a trim must not meet what has this address next
-  blocks.sizes.erase(block);
-  (void)munmap(block, bytes);
+void FreeTable(void* block, size_t bytes) {
+  // Before it is unmapped: a trim must not meet what has this address next.
+  const bool mapped = Forget(block) || bytes >= kMinSpilledBytes;
+  if (mapped) {
+    (void)munmap(block, bytes);
+  } else {
+    counted_bytes -= bytes;
+    ::operator delete(block);
+  }
 }
 
 void TrimSpilled() {

@@ -1,7 +1,8 @@
 // Memory for tables that grow with the number of an image's files. Large blocks lie in files without
 // a name, so that the kernel may write them out, and TrimSpilled() takes them out of the process's
 // resident memory: what remains of a layer of millions of files is what is being worked on. Small
-// blocks, all tables of usual images, are ordinary memory; so are large ones where no file can be had.
+// blocks, all tables of usual images, are ordinary memory, until the process has too many of them: an
+// image may have hundreds of layers. So are large ones where no file can be had.
 //
 // The files lie in $TMPDIR, else in /var/tmp, which is a disk where /tmp may be memory. Their room is
 // allocated first: a full disk is found out while there is still a choice.
@@ -18,12 +19,16 @@
 
 namespace slacker {
 
+// Blocks from this size on always lie in files.
 inline constexpr size_t kMinSpilledBytes = size_t{8} << 20;
+// Smaller ones do, from this size on, where ordinary memory would hold more of them than that.
+inline constexpr size_t kMinCountedBytes = size_t{32} << 10;
+inline constexpr size_t kMaxCountedBytes = size_t{64} << 20;
 
-// Page-aligned, all zeros. Never null. REQUIRES: bytes > 0. Thread-safe, as the next two.
-void* AllocateSpilled(size_t bytes);
-// REQUIRES: AllocateSpilled gave `block` for so many bytes.
-void FreeSpilled(void* block, size_t bytes);
+// For any object. Never null. REQUIRES: bytes >= kMinCountedBytes. Thread-safe, as the next two.
+void* AllocateTable(size_t bytes);
+// REQUIRES: AllocateTable gave `block` for so many bytes.
+void FreeTable(void* block, size_t bytes);
 
 // To be called for every page of a table that is written or read: now and then it lets go of what
 // lies in files. Nothing is lost; what is touched again comes back.
@@ -31,6 +36,11 @@ void TrimSpilled();
 // The same for a loop over rows that lie in memory already.
 inline void TrimSpilledAt(size_t row) {
   constexpr size_t kRowsPerPage = 1024;
+  if (row % kRowsPerPage == 0) TrimSpilled();
+}
+// The same where each row leads to rows of other tables, anywhere in them.
+inline void TrimSpilledAround(size_t row) {
+  constexpr size_t kRowsPerPage = 64;
   if (row % kRowsPerPage == 0) TrimSpilled();
 }
 
@@ -45,15 +55,14 @@ class SpillAllocator {
 
   T* allocate(size_t count) {
     const size_t bytes = count * sizeof(T);
-    return static_cast<T*>(bytes < kMinSpilledBytes ? ::operator new(bytes)
-                                                    : AllocateSpilled(bytes));
+    return static_cast<T*>(bytes < kMinCountedBytes ? ::operator new(bytes) : AllocateTable(bytes));
   }
   void deallocate(T* block, size_t count) {
     const size_t bytes = count * sizeof(T);
-    if (bytes < kMinSpilledBytes) {
+    if (bytes < kMinCountedBytes) {
       ::operator delete(block);
     } else {
-      FreeSpilled(block, bytes);
+      FreeTable(block, bytes);
     }
   }
   // Rows that have something to give back are touched once more at their end: they are let go, too.

@@ -9,20 +9,24 @@
 
 namespace slacker::erofs {
 
-std::vector<TreeEntry> StoredEntries(const ImageTree& tree, uint32_t directory) {
+TableVector<TreeEntry> StoredEntries(const ImageTree& tree, uint32_t directory) {
   const TreeInode& inode = tree.inodes[directory];
   const std::span<const TreeEntry> children = tree.Children(inode);
-  const auto by_name = [](const TreeEntry& a, const TreeEntry& b) { return a.name < b.name; };
-  std::vector<TreeEntry> stored(children.size() + 2);
+  const auto by_name = [row = size_t{0}](const TreeEntry& a, const TreeEntry& b) mutable {
+    TrimSpilledAt(row++);
+    return a.name < b.name;
+  };
+  TableVector<TreeEntry> stored(children.size() + 2);
   const TreeEntry dots[] = {{".", directory}, {"..", inode.parent}};
   std::merge(children.begin(), children.end(), std::begin(dots), std::end(dots), stored.begin(),
              by_name);
   return stored;
 }
 
-std::vector<DirectoryBlock> PackDirectory(std::span<const TreeEntry> entries) {
-  std::vector<DirectoryBlock> blocks(1);
+TableVector<DirectoryBlock> PackDirectory(std::span<const TreeEntry> entries) {
+  TableVector<DirectoryBlock> blocks(1);
   for (size_t i = 0; i < entries.size(); ++i) {
+    TrimSpilledAt(i);
     const auto bytes = static_cast<uint32_t>(sizeof(DirectoryEntry) + entries[i].name.size());
     if (blocks.back().bytes + bytes > kBlockSize) {
       blocks.push_back({.first = static_cast<uint32_t>(i)});

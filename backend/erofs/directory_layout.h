@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "backend/erofs/erofs_format.h"
 #include "backend/erofs/image_tree.h"
@@ -11,7 +10,7 @@
 namespace slacker::erofs {
 
 // The entries of a directory as they are stored: "." and ".." among the others, ascending.
-std::vector<TreeEntry> StoredEntries(const ImageTree& tree, uint32_t directory);
+TableVector<TreeEntry> StoredEntries(const ImageTree& tree, uint32_t directory);
 
 // A run of stored entries that share a block.
 struct DirectoryBlock {
@@ -21,7 +20,7 @@ struct DirectoryBlock {
 
 // Fills blocks greedily. Every block but the last counts as kBlockSize bytes of the directory's
 // size.
-std::vector<DirectoryBlock> PackDirectory(std::span<const TreeEntry> entries);
+TableVector<DirectoryBlock> PackDirectory(std::span<const TreeEntry> entries);
 
 // Writes the entries of one block to `out`, which has as many bytes as PackDirectory said.
 // `nids` gives the NID of each inode of `tree`.

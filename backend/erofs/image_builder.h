@@ -31,8 +31,8 @@ using ImageSink = std::function<absl::Status(std::string_view bytes)>;
 // device. Deterministic. REQUIRES: every layer passed ValidateLayer. Errors: RESOURCE_EXHAUSTED
 // when a limit is exceeded: 65,535 devices, 2^32 - 1 blocks in a blob, 65,535 bytes in an xattr,
 // an image of 1 GiB (erofs::kMaxImageBytes); or what `sink` answered. Memory: some 100 bytes an
-// entry; the image itself, which takes 64 bytes an inode, 12 and the name an entry, 8 a chunk index,
-// is never there as a whole.
+// entry, in tables that spill (backend/base/spill.h); the image itself, which takes 64 bytes an inode,
+// 12 and the name an entry, 8 a chunk index, is never there as a whole.
 absl::StatusOr<ErofsImage> BuildErofsImage(const std::vector<const Layer*>& layers,
                                            const ImageSink& sink);
 

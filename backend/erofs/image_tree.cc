@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "backend/base/spill.h"
 
 namespace slacker::erofs {
 namespace {
@@ -40,11 +41,15 @@ class ChildIndex {
   explicit ChildIndex(const Layer& layer)
       : first_(layer.entries.size() + 1), children_(layer.entries.size()) {
     const TableVector<Entry>& entries = layer.entries;
-    for (size_t i = 1; i < entries.size(); ++i) ++first_[entries[i].parent];
+    for (size_t i = 1; i < entries.size(); ++i) {
+      TrimSpilledAt(i);
+      ++first_[entries[i].parent];
+    }
     uint32_t end = 0;
     for (uint32_t& first : first_) first = end += first;
     // Now each has the place after its last; filled from behind they end up with their first.
     for (size_t i = entries.size(); i-- > 1;) {
+      TrimSpilledAt(i);
       children_[--first_[entries[i].parent]] = static_cast<uint32_t>(i);
     }
   }
@@ -53,8 +58,8 @@ class ChildIndex {
   }
 
  private:
-  std::vector<uint32_t> first_;
-  std::vector<uint32_t> children_;
+  TableVector<uint32_t> first_;
+  TableVector<uint32_t> children_;
 };
 
 // An entry of one of the layers.
@@ -138,7 +143,10 @@ class Merger {
     for (const Source source : same_name) {
       if (!IsDirectorySource(source)) break;
       const Node& node = NodeOf(source);
-      if (open) sources_.push_back(source);
+      if (open) {
+        GrowFor(&sources_, 1);
+        sources_.push_back(source);
+      }
       open = open && !node.opaque;
       if (inode.layer == kNone && node.type == NodeType::kDirectory) {
         inode.node = &node;
@@ -147,6 +155,7 @@ class Merger {
       if (!open && inode.layer != kNone) break;
     }
     directory.source_count = sources_.size() - directory.first_source;
+    GrowFor(&directories_, 1);
     directories_.push_back(directory);
     tree_.inodes.push_back(inode);
     return directory.inode;
@@ -167,15 +176,22 @@ class Merger {
     candidates_.clear();
     for (size_t i = 0; i < directory.source_count; ++i) {
       const Source source = sources_[directory.first_source + i];
-      for (const uint32_t child : indexes_[source.layer].Of(source.entry)) {
+      const std::span<const uint32_t> children = indexes_[source.layer].Of(source.entry);
+      GrowFor(&candidates_, children.size());
+      for (const uint32_t child : children) {
+        TrimSpilledAround(rows_++);
         const std::string_view name = LayerOf(source).entries[child].name;
         candidates_.push_back({NamePrefix(name), {source.layer, child}});
       }
     }
     std::sort(candidates_.begin(), candidates_.end(),
-              [this](const Candidate& a, const Candidate& b) { return Before(a, b); });
+              [this](const Candidate& a, const Candidate& b) {
+                TrimSpilledAt(rows_++);
+                return Before(a, b);
+              });
     const size_t first_entry = tree_.entries.size();
     for (size_t i = 0, end = 0; i < candidates_.size(); i = end) {
+      TrimSpilledAround(rows_++);
       const std::string_view name = EntryOf(candidates_[i].source).name;
       same_name_.clear();
       for (end = i; end < candidates_.size() && candidates_[end].prefix == candidates_[i].prefix &&
@@ -203,12 +219,13 @@ class Merger {
 
   const std::vector<const Layer*> layers_;
   std::vector<ChildIndex> indexes_;
-  std::vector<std::vector<uint32_t>> links_;  // by layer and node: its inode, if it has one yet
-  std::vector<Directory> directories_;
-  std::vector<Source> sources_;
-  std::vector<Candidate> candidates_;  // of the directory in hand
+  std::vector<TableVector<uint32_t>> links_;  // by layer and node: its inode, if it has one yet
+  TableVector<Directory> directories_;
+  TableVector<Source> sources_;
+  TableVector<Candidate> candidates_;  // of the directory in hand
   std::vector<Source> same_name_;      // of the entry in hand
   ImageTree tree_;
+  size_t rows_ = 0;  // looked at: what trims go by
   // Of MergeInode: directories_ by inode.
   absl::flat_hash_map<uint32_t, size_t> unmerged_;
   size_t numbered_ = 0;  // of them

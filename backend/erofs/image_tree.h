@@ -38,8 +38,8 @@ struct TreeInode {
 // inodes are in the order in which a breadth-first walk meets them. Points into the layers that it
 // was merged from. A value; thread-compatible.
 struct ImageTree {
-  std::vector<TreeInode> inodes;
-  std::vector<TreeEntry> entries;
+  TableVector<TreeInode> inodes;
+  TableVector<TreeEntry> entries;
 
   std::span<const TreeEntry> Children(const TreeInode& directory) const {
     return std::span(entries).subspan(directory.first_entry, directory.entry_count);

@@ -43,9 +43,12 @@ absl::Status ImageWriter::LayOut() {
   end_of_inodes_ = table_end;
   places_.resize(tree_.inodes.size());
   nids_.resize(tree_.inodes.size());
-  for (uint32_t i = 0; i < tree_.inodes.size(); ++i) RETURN_IF_ERROR(PlaceInode(i));
+  for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
+    TrimSpilledAround(i);
+    RETURN_IF_ERROR(PlaceInode(i));
+  }
   xattr_block_ = RoundUp(end_of_inodes_, kBlockSize) / kBlockSize;
-  data_area_block_ = xattr_block_ + RoundUp(xattrs_.shared_area().size(), kBlockSize) / kBlockSize;
+  data_area_block_ = xattr_block_ + RoundUp(xattrs_.shared_bytes(), kBlockSize) / kBlockSize;
   if ((data_area_block_ + data_blocks_) * kBlockSize > kMaxImageBytes) {
     return ResourceExhausted("the metadata image would be too large");
   }
@@ -68,7 +71,7 @@ absl::Status ImageWriter::PlaceInode(uint32_t index) {
     place.trailing_bytes = static_cast<uint32_t>(RoundUp(head, sizeof(ChunkIndex)) - head +
                                                  chunks.count * sizeof(ChunkIndex));
   } else if (inode.is_directory) {
-    const std::vector<DirectoryBlock> blocks = PackDirectory(StoredEntries(tree_, index));
+    const TableVector<DirectoryBlock> blocks = PackDirectory(StoredEntries(tree_, index));
     place.size_bytes = (blocks.size() - 1) * kBlockSize + blocks.back().bytes;
     PlaceFlatData(&place);
   } else if (inode.node->type == NodeType::kSymlink) {
@@ -115,20 +118,25 @@ uint64_t ImageWriter::FlatBlocks(uint32_t index) const {
 absl::Status ImageWriter::Write(const ImageSink& sink) {
   GrowTo(DeviceTableEnd(devices_));
   for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
+    TrimSpilledAround(i);
     const Place& place = places_[i];
     GrowTo(OffsetOf(i) + sizeof(Inode) + place.xattr_bytes + place.trailing_bytes);
     WriteInode(i);
     if (place.trailing_bytes > 0) WriteTrailing(i);
     RETURN_IF_ERROR(Flush(sink));
   }
-  GrowTo(data_area_block_ * kBlockSize);
-  const std::string& shared = xattrs_.shared_area();
-  std::copy(shared.begin(), shared.end(), At(xattr_block_ * kBlockSize));
-  for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
-    if (FlatBlocks(i) == 0) continue;
-    GrowTo((data_area_block_ + places_[i].data_block + FlatBlocks(i)) * kBlockSize);
-    WriteFlatBlocks(i);
+  GrowTo(xattr_block_ * kBlockSize);
+  for (const XattrList::Iterator& xattr : xattrs_.shared()) {
+    TrimSpilled();
+    const uint64_t offset = window_start_ + window_.size();
+    GrowTo(offset + XattrTable::EntryBytes(*xattr));
+    XattrTable::WriteEntry(*xattr, At(offset));
     RETURN_IF_ERROR(Flush(sink));
+  }
+  GrowTo(data_area_block_ * kBlockSize);
+  for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
+    TrimSpilledAround(i);
+    if (FlatBlocks(i) > 0) RETURN_IF_ERROR(WriteFlatBlocks(i, sink));
   }
   return Flush(sink, true);
 }
@@ -189,7 +197,7 @@ void ImageWriter::WriteTrailing(uint32_t index) {
   if (place.layout == DataLayout::kChunkBased) {
     WriteChunkIndexes(index, At(RoundUp(offset, sizeof(ChunkIndex))));
   } else if (inode.is_directory) {
-    const std::vector<TreeEntry> entries = StoredEntries(tree_, index);
+    const TableVector<TreeEntry> entries = StoredEntries(tree_, index);
     const DirectoryBlock last = PackDirectory(entries).back();
     WriteDirectoryBlock(tree_, std::span(entries).subspan(last.first, last.count), nids_,
                         At(offset));
@@ -200,20 +208,26 @@ void ImageWriter::WriteTrailing(uint32_t index) {
   }
 }
 
-void ImageWriter::WriteFlatBlocks(uint32_t index) {
+absl::Status ImageWriter::WriteFlatBlocks(uint32_t index, const ImageSink& sink) {
   const TreeInode& inode = tree_.inodes[index];
-  char* out = At((data_area_block_ + places_[index].data_block) * kBlockSize);
-  if (inode.is_directory) {
-    const std::vector<TreeEntry> entries = StoredEntries(tree_, index);
-    const std::vector<DirectoryBlock> blocks = PackDirectory(entries);
-    for (size_t i = 0; i < FlatBlocks(index); ++i, out += kBlockSize) {
-      WriteDirectoryBlock(tree_, std::span(entries).subspan(blocks[i].first, blocks[i].count),
-                          nids_, out);
-    }
-  } else {
+  const uint64_t count = FlatBlocks(index);
+  uint64_t offset = (data_area_block_ + places_[index].data_block) * kBlockSize;
+  if (!inode.is_directory) {
     const std::string_view target = inode.node->target;
-    std::memcpy(out, target.data(), target.size() - places_[index].trailing_bytes);
+    GrowTo(offset + count * kBlockSize);
+    std::memcpy(At(offset), target.data(), target.size() - places_[index].trailing_bytes);
+    return Flush(sink);
   }
+  const TableVector<TreeEntry> entries = StoredEntries(tree_, index);
+  const TableVector<DirectoryBlock> blocks = PackDirectory(entries);
+  for (size_t i = 0; i < count; ++i, offset += kBlockSize) {
+    TrimSpilled();
+    GrowTo(offset + kBlockSize);
+    WriteDirectoryBlock(tree_, std::span(entries).subspan(blocks[i].first, blocks[i].count), nids_,
+                        At(offset));
+    RETURN_IF_ERROR(Flush(sink));
+  }
+  return absl::OkStatus();
 }
 
 void ImageWriter::WriteChunkIndexes(uint32_t index, char* out) {

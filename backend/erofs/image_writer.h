@@ -55,15 +55,15 @@ class ImageWriter {
   void WriteInode(uint32_t index);
   void WriteTrailing(uint32_t index);
   void WriteChunkIndexes(uint32_t index, char* out);
-  void WriteFlatBlocks(uint32_t index);
+  absl::Status WriteFlatBlocks(uint32_t index, const ImageSink& sink);
   uint64_t OffsetOf(uint32_t index) const;
 
   const std::vector<const Layer*>& layers_;
   const ImageTree& tree_;
   const DeviceTable& devices_;
   const XattrTable& xattrs_;
-  std::vector<Place> places_;   // by inode
-  std::vector<uint32_t> nids_;  // by inode
+  TableVector<Place> places_;   // by inode
+  TableVector<uint32_t> nids_;  // by inode
   uint64_t meta_block_ = 0;
   uint64_t end_of_inodes_ = 0;  // bytes
   uint64_t xattr_block_ = 0;

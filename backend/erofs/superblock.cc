@@ -49,7 +49,9 @@ absl::StatusOr<DeviceTable> AssignDevices(const std::vector<const Layer*>& layer
                                           const ImageTree& tree) {
   DeviceTable table;
   std::vector<bool> used(layers.size());
+  size_t row = 0;
   for (const TreeInode& inode : tree.inodes) {
+    TrimSpilledAround(row++);
     if (inode.node->type != NodeType::kRegular || inode.node->file == kNone) continue;
     if (layers[inode.layer]->files[inode.node->file].chunk_count > 0) used[inode.layer] = true;
   }

@@ -8,13 +8,13 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <string_view>
-#include <unordered_map>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "backend/base/spill.h"
 #include "backend/erofs/image_tree.h"
+#include "backend/record/xattr_list.h"
 
 namespace slacker::erofs {
 
@@ -34,7 +34,14 @@ class XattrTable {
   // Writes them; `out` has BodyBytes(node) bytes, all zero.
   void WriteBody(const Node& node, char* out) const;
 
-  const std::string& shared_area() const { return shared_area_; }
+  // The shared area: the entries of these, one after the other.
+  const TableVector<XattrList::Iterator>& shared() const { return shared_; }
+  uint64_t shared_bytes() const { return shared_bytes_; }
+
+  // A multiple of 4.
+  static size_t EntryBytes(XattrView xattr);
+  // `out` has EntryBytes(xattr) bytes, all zero.
+  static void WriteEntry(XattrView xattr, char* out);
 
  private:
   static constexpr uint32_t kInline = 0xFFFFFFFF;
@@ -42,18 +49,26 @@ class XattrTable {
     uint32_t count = 0;
     uint32_t shared_id = kInline;
   };
-  struct PairHash {
-    size_t operator()(const std::pair<std::string_view, std::string_view>& xattr) const {
-      const std::hash<std::string_view> hash;
-      return hash(xattr.first) * 31 + hash(xattr.second);
+  // By name and value: of equal ones the place of the first. Abseil's hash is seeded: hostile values
+  // cannot make it slow.
+  struct PlaceHash {
+    size_t operator()(const XattrList::Iterator& place) const;
+  };
+  struct PlaceEqual {
+    bool operator()(const XattrList::Iterator& a, const XattrList::Iterator& b) const {
+      return *a == *b;
     }
   };
+  using Uses = absl::flat_hash_map<XattrList::Iterator, Use, PlaceHash, PlaceEqual,
+                                   SpillAllocator<std::pair<const XattrList::Iterator, Use>>>;
 
   absl::Status Count(const Node& node);
-  uint32_t SharedId(const Xattr& xattr) const;
+  void Share(const Node& node);
+  uint32_t SharedId(const XattrList::Iterator& place) const;
 
-  std::unordered_map<std::pair<std::string_view, std::string_view>, Use, PairHash> uses_;
-  std::string shared_area_;
+  Uses uses_;
+  TableVector<XattrList::Iterator> shared_;
+  uint64_t shared_bytes_ = 0;
 };
 
 }  // namespace slacker::erofs

@@ -318,17 +318,21 @@ absl::Status LayerTree::SetMetadata(Node* node, const TarHeader& header) {
   if (node->type != NodeType::kSymlink) node->mode = static_cast<uint16_t>(header.mode & 07777);
   node->mtime_seconds = header.mtime_seconds;
   node->mtime_nanos = header.mtime_nanos;
+  if (header.xattrs.empty() && (header.type != kTarLink || node->xattrs.empty())) {
+    return absl::OkStatus();
+  }
+  std::vector<Xattr> xattrs(node->xattrs.begin(), node->xattrs.end());
   if (header.type == kTarLink) {
-    std::erase_if(node->xattrs.Own(),
-                  [](const Xattr& x) { return x.first == "security.capability"; });
+    std::erase_if(xattrs, [](const Xattr& x) { return x.first == "security.capability"; });
   }
   for (const Xattr& xattr : header.xattrs) {
     ASSIGN_OR_RETURN(const bool kept, IsKept(node->type, xattr, limits_.max_xattr_bytes));
     if (!kept) continue;
     RETURN_IF_ERROR(Count(sizeof(Xattr) + xattr.first.size() + xattr.second.size()));
-    SetXattr(&node->xattrs.Own(), xattr);
-    if (node->xattrs.size() > kMaxXattrs) return InvalidArgument("too many extended attributes");
+    SetXattr(&xattrs, xattr);
+    if (xattrs.size() > kMaxXattrs) return InvalidArgument("too many extended attributes");
   }
+  node->xattrs = XattrList::Of(xattrs);
   return absl::OkStatus();
 }
 

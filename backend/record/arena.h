@@ -1,8 +1,9 @@
 // Short byte strings, many of them, in blocks that are never moved: no slack of a growing vector,
-// four bytes to refer to one, and pointers that stay valid. What is more than 8 MiB spills
+// four bytes to refer to one, and pointers that stay valid. They spill as tables do
 // (backend/base/spill.h).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -44,23 +45,31 @@ class Arena {
   const char* At(uint32_t at) const { return blocks_[at / kBlockBytes] + at % kBlockBytes; }
 
  private:
-  static constexpr size_t kBlocksPerSlab = kMinSpilledBytes / kBlockBytes;
+  static constexpr size_t kMaxBlocksPerSlab = kMinSpilledBytes / kBlockBytes;
 
-  // Of room_ bytes. The first ones by themselves, then as parts of what is large enough to spill.
+  struct FreeSlab {
+    size_t bytes = 0;
+    void operator()(char* slab) const { SpillAllocator<char>().deallocate(slab, bytes); }
+  };
+
+  // Of room_ bytes: a part of a slab, each of which has as much as all before it, until it is large
+  // enough to spill in any case.
   void AddBlock() {
-    if (blocks_.size() < kBlocksPerSlab) {
-      singles_.push_back(std::make_unique_for_overwrite<char[]>(room_));
-      blocks_.push_back(singles_.back().get());
-      return;
+    if (left_in_slab_ == 0 || blocks_.empty()) {
+      left_in_slab_ = std::clamp<size_t>(blocks_.size(), 1, kMaxBlocksPerSlab);
+      const size_t bytes = blocks_.empty() ? room_ : left_in_slab_ * kBlockBytes;
+      slabs_.emplace_back(SpillAllocator<char>().allocate(bytes), FreeSlab{bytes});
+      next_block_ = slabs_.back().get();
     }
-    const size_t in_slab = blocks_.size() % kBlocksPerSlab;
-    if (in_slab == 0) slabs_.emplace_back(kMinSpilledBytes);
-    blocks_.push_back(slabs_.back().data() + in_slab * kBlockBytes);
+    --left_in_slab_;
+    blocks_.push_back(next_block_);
+    next_block_ += kBlockBytes;
   }
 
   std::vector<char*> blocks_;
-  std::vector<std::unique_ptr<char[]>> singles_;
-  std::vector<TableVector<char>> slabs_;
+  std::vector<std::unique_ptr<char, FreeSlab>> slabs_;
+  char* next_block_ = nullptr;
+  size_t left_in_slab_ = 0;     // blocks
   size_t used_ = 0, room_ = 0;  // of the last block
 };
 

@@ -19,7 +19,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <string>
@@ -32,6 +31,7 @@
 #include "backend/base/spill.h"
 #include "backend/record/arena.h"
 #include "backend/record/paged_bytes.h"
+#include "backend/record/xattr_list.h"
 
 namespace slacker {
 
@@ -53,42 +53,6 @@ enum class NodeType : uint8_t {
   kSocket = 8,
 };
 
-using Xattr = std::pair<std::string, std::string>;  // full name ("security.capability"), value
-
-// A vector of them for which an empty one costs a pointer: nearly all are. A value.
-class XattrList {
- public:
-  XattrList() = default;
-  XattrList(std::initializer_list<Xattr> xattrs) { Own().assign(xattrs); }
-  XattrList(const XattrList& other) { *this = other; }
-  XattrList(XattrList&&) noexcept = default;
-  XattrList& operator=(const XattrList& other) {
-    if (this != &other) {
-      list_ = other.empty() ? nullptr : std::make_unique<std::vector<Xattr>>(*other.list_);
-    }
-    return *this;
-  }
-  XattrList& operator=(XattrList&&) noexcept = default;
-  ~XattrList() = default;
-
-  bool empty() const { return size() == 0; }
-  size_t size() const { return list_ == nullptr ? 0 : list_->size(); }
-  const Xattr* begin() const { return list_ == nullptr ? nullptr : list_->data(); }
-  const Xattr* end() const { return begin() + size(); }
-  friend bool operator==(const XattrList& a, const XattrList& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end());
-  }
-
-  // To change it.
-  std::vector<Xattr>& Own() {
-    if (list_ == nullptr) list_ = std::make_unique<std::vector<Xattr>>();
-    return *list_;
-  }
-
- private:
-  std::unique_ptr<std::vector<Xattr>> list_;
-};
-
 struct Node {
   NodeType type = NodeType::kDirectory;
   bool opaque = false;   // directories only
@@ -101,7 +65,8 @@ struct Node {
   uint32_t rdev_minor = 0;
   uint32_t file = kNone;    // kRegular: index into files; kNone = an empty file
   std::string_view target;  // symlinks: raw bytes; in Layer::texts
-  XattrList xattrs;         // sorted by name, names unique; never trusted.overlay.*
+  // Sorted by name, names unique; never trusted.overlay.*. In Layer::texts, unless they are long.
+  XattrList xattrs;
 };
 
 struct Entry {
@@ -154,7 +119,7 @@ struct Layer {
   TableVector<Entry> entries;
   TableVector<File> files;
   TableVector<Chunk> chunks;
-  // What names and targets point into. Shared by copies of a layer; only grows.
+  // What names, targets and xattrs point into. Shared by copies of a layer; only grows.
   std::shared_ptr<Arena> texts = std::make_shared<Arena>();
 
   // The part that nodes need not fetch; empty in a layer that was read without it.

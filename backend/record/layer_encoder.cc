@@ -25,6 +25,7 @@ void LayerTotals::AddNode(const Node& node) {
   target_bytes += node.target.size();
   uint64_t bytes = 0;
   for (const auto& [name, value] : node.xattrs) {
+    TrimSpilledAt({name, value});
     bytes += name.size() + value.size();
     max_xattr_value_bytes = std::max<uint64_t>(max_xattr_value_bytes, value.size());
   }

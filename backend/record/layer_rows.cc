@@ -1,5 +1,8 @@
 #include "backend/record/layer_rows.h"
 
+#include <string_view>
+#include <vector>
+
 namespace slacker {
 namespace {
 
@@ -45,10 +48,12 @@ bool DecodeNode(Decoder& in, Node* node) {
     node->rdev_major = static_cast<uint32_t>(in.VarintUpTo(UINT32_MAX));
     node->rdev_minor = static_cast<uint32_t>(in.VarintUpTo(UINT32_MAX));
   }
+  std::vector<XattrView> xattrs;
   for (uint64_t n = in.VarintUpTo(kMaxXattrs); n > 0 && in.ok(); --n) {
     const std::string_view name = in.Bytes();
-    node->xattrs.Own().emplace_back(name, in.Bytes());
+    xattrs.emplace_back(name, in.Bytes());
   }
+  node->xattrs = XattrList::Of(xattrs);
   return in.ok();
 }
 

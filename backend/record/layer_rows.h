@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "backend/base/codec.h"
+#include "backend/base/spill.h"
 #include "backend/record/layer.h"
 
 namespace slacker {
@@ -26,6 +27,12 @@ inline int64_t UnZigZag(uint64_t v) {
 // The chunks of a file without holes.
 inline uint64_t FullChunks(uint64_t size_bytes, uint32_t chunk_size) {
   return (size_bytes + chunk_size - 1) / chunk_size;
+}
+
+// To be called for every xattr that a loop over nodes looks at: long ones are pages of their tables.
+inline void TrimSpilledAt(const XattrView& xattr) {
+  constexpr size_t kLongBytes = 512;
+  if (xattr.second.size() >= kLongBytes) TrimSpilled();
 }
 
 void EncodeNode(const Node& node, Encoder& out);

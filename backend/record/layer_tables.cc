@@ -37,6 +37,7 @@ absl::Status DecodeNodes(PagedContent& content, uint32_t count, Layer* layer) {
     xattrs += node.xattrs.size();
     if (xattrs > kMaxCount) return DataLoss("too many xattrs");
     node.target = layer->Keep(node.target);
+    node.xattrs.KeepIn(layer->texts.get());
     MakeRoom(&layer->nodes, count);
     layer->nodes.push_back(std::move(node));
   }

@@ -6,6 +6,7 @@
 #include "backend/base/spill.h"
 #include "backend/base/status.h"
 #include "backend/record/layer.h"
+#include "backend/record/layer_rows.h"
 
 namespace slacker {
 namespace {
@@ -32,17 +33,18 @@ bool IsDevice(const Node& node) {
 bool HasNul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
 
 absl::Status CheckXattrs(const Node& node, size_t index) {
-  const std::string* previous = nullptr;
+  std::string_view previous;
   for (const auto& [name, value] : node.xattrs) {
+    TrimSpilledAt({name, value});
     if (name.empty() || name.size() > kMaxNameBytes || HasNul(name)) {
       return Bad("nodes", index, "bad xattr name");
     }
-    if (previous != nullptr && *previous >= name) return Bad("nodes", index, "xattrs not sorted");
+    if (previous >= name) return Bad("nodes", index, "xattrs not sorted");
     if (std::string_view(name).substr(0, kOverlayXattrs.size()) == kOverlayXattrs) {
       return Bad("nodes", index, "private xattr of overlayfs");
     }
     if (value.size() > kMaxXattrValueBytes) return Bad("nodes", index, "xattr value too long");
-    previous = &name;
+    previous = name;
   }
   return absl::OkStatus();
 }

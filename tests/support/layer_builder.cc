@@ -20,7 +20,7 @@ uint32_t LayerBuilder::AddNode(NodeType type, const Meta& meta) {
   node.gid = meta.gid;
   node.mtime_seconds = meta.mtime_seconds;
   node.mtime_nanos = meta.mtime_nanos;
-  node.xattrs.Own() = meta.xattrs;
+  node.xattrs = XattrList::Of(meta.xattrs);
   return static_cast<uint32_t>(layer_.nodes.size() - 1);
 }
 

@@ -58,7 +58,7 @@ std::string Describe(const Layer& layer) {
     out << "node " << static_cast<int>(n.type) << ' ' << n.opaque << ' ' << n.mode << ' ' << n.uid
         << ' ' << n.gid << ' ' << n.mtime_seconds << ' ' << n.mtime_nanos << ' ' << n.rdev_major
         << ' ' << n.rdev_minor << ' ' << n.file << ' ' << n.target;
-    for (const Xattr& x : n.xattrs) out << ' ' << x.first << '=' << x.second;
+    for (const auto& [name, value] : n.xattrs) out << ' ' << name << '=' << value;
     out << '\n';
   }
   for (const Entry& e : layer.entries) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -67,6 +68,36 @@ TEST_F(SpillTest, WhatIsTrimmedLeavesMemoryAndComesBack) {
   Trim();
   EXPECT_LT(Resident("RssFile") + kRows * sizeof(uint64_t) / 2, in_files);
   EXPECT_TRUE(AreNumbers(rows));
+}
+
+// Those of an image of many layers.
+TEST_F(SpillTest, SmallerTablesSpillOnceMemoryHasManyOfThem) {
+  constexpr size_t kTableRows = kMinSpilledBytes / sizeof(uint64_t) - 1;
+  constexpr size_t kTables = 2 * kMaxCountedBytes / kMinSpilledBytes;
+  for (int i = 0; i < 2; ++i) {  // what was freed does not count any more
+    const uint64_t anonymous = Resident("RssAnon");
+    std::vector<TableVector<uint64_t>> tables;
+    for (size_t k = 0; k < kTables; ++k) tables.emplace_back(kTableRows, k);
+    EXPECT_GT(Resident("RssAnon"), anonymous + kMaxCountedBytes / 2);
+    EXPECT_LT(Resident("RssAnon"), anonymous + kMaxCountedBytes * 3 / 2);
+    Trim();
+    for (size_t k = 0; k < kTables; ++k) {
+      EXPECT_EQ(tables[k].front(), k);
+      EXPECT_EQ(tables[k].back(), k);
+    }
+  }
+}
+
+TEST_F(SpillTest, WhereNoFileCanBeMadeSmallerTablesAreInMemory) {
+  setenv("TMPDIR", (directory_ + "/missing").c_str(), 1);
+  std::vector<TableVector<uint64_t>> tables;
+  for (size_t bytes = 0; bytes < 2 * kMaxCountedBytes; bytes += kMinSpilledBytes / 2) {
+    tables.emplace_back(kMinSpilledBytes / 2 / sizeof(uint64_t), bytes);
+  }
+  Trim();
+  for (size_t k = 0; k < tables.size(); ++k) {
+    EXPECT_EQ(tables[k].back(), k * kMinSpilledBytes / 2);
+  }
 }
 
 TEST_F(SpillTest, RowsThatMoveToMoreRoomAreTheSame) {

@@ -20,7 +20,7 @@ using testing::LayerBuilder;
 using testing::Meta;
 using testing::StatusIs;
 
-// The bound holds for the chain, and for its bottom layer alone.
+// The bound holds for the chain, and for its bottom layer alone; so does what merging tells.
 void ExpectBounded(const std::vector<BuiltLayer>& built) {
   std::vector<LayerTotals> totals;
   std::vector<const Layer*> layers;
@@ -30,6 +30,8 @@ void ExpectBounded(const std::vector<BuiltLayer>& built) {
     ASSERT_OK_AND_ASSIGN(const uint64_t bound, ErofsBound(totals));
     ASSERT_OK_AND_ASSIGN(const BuiltImage image, BuildImage(layers));
     EXPECT_LE(image.metadata.size(), bound);
+    ASSERT_OK_AND_ASSIGN(const uint64_t checked, CheckErofsImage(layers));
+    EXPECT_EQ(image.metadata.size(), checked);
   }
 }
 

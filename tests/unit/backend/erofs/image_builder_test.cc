@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 
+#include "backend/base/spill.h"
 #include "backend/erofs/erofs_format.h"
 #include "tests/support/erofs_image.h"
 #include "tests/support/layer_builder.h"
@@ -71,6 +73,64 @@ TEST(ImageBuilderTest, LargeImageIsHandedOverInPiecesAndErrorsOfTheSinkComeBack)
                                                    : absl::OkStatus();
                               }),
               StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST(ImageBuilderTest, SharedXattrsAreHandedOverInPieces) {
+  LayerBuilder builder;
+  for (int i = 0; i < 100; ++i) {
+    builder.File(std::to_string(i), "", {.xattrs = {{"user.a", std::string(60'000 + i, 'v')}}});
+  }
+  const BuiltLayer built = builder.Build("large");
+  size_t largest = 0;
+  ASSERT_OK_AND_ASSIGN(const ErofsImage image,
+                       BuildErofsImage({&built.layer}, [&](std::string_view piece) {
+                         largest = std::max(largest, piece.size());
+                         return absl::OkStatus();
+                       }));
+  EXPECT_GE(image.size_bytes, uint64_t{100} * 60'000);
+  EXPECT_LE(largest, size_t{2} << 20);
+}
+
+// Bytes of anonymous pages.
+uint64_t AnonymousMemory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    uint64_t kibibytes = 0;
+    if (word == "RssAnon:" && status >> kibibytes) return kibibytes * 1024;
+  }
+  ADD_FAILURE() << "no RssAnon";
+  return 0;
+}
+
+// The tables of this one would be 8 MB.
+TEST(ImageBuilderTest, WhereMemoryHasEnoughTablesThoseOfAnImageSpill) {
+  std::vector<BuiltLayer> built(4);
+  std::vector<const Layer*> layers;
+  for (size_t layer = 0; layer < built.size(); ++layer) {
+    LayerBuilder builder;
+    for (int i = 0; i < 25'000; ++i) {
+      const int number = i + static_cast<int>(layer) * 20'000;
+      builder.File("d" + std::to_string(number / 500) + "/" + std::to_string(number), "",
+                   {.xattrs = {{"user.a", std::to_string(number / 2)}}});
+    }
+    built[layer] = builder.Build(std::to_string(layer));
+    layers.push_back(&built[layer].layer);
+  }
+  ASSERT_OK_AND_ASSIGN(const BuiltImage image, BuildImage(layers));
+
+  std::vector<TableVector<char>> others(2 * kMaxCountedBytes / kMinSpilledBytes);
+  for (TableVector<char>& table : others) table.reserve(kMinSpilledBytes / 2);
+  const uint64_t before = AnonymousMemory();
+  uint64_t greatest = 0;
+  std::string again;
+  again.reserve(image.metadata.size());
+  ASSERT_OK(BuildErofsImage(layers, [&](std::string_view piece) {
+    greatest = std::max(greatest, AnonymousMemory() - again.size());
+    again += piece;
+    return absl::OkStatus();
+  }));
+  EXPECT_EQ(again, image.metadata);
+  EXPECT_LE(greatest, before + (uint64_t{4} << 20));
 }
 
 TEST(ImageBuilderTest, OtherLayersGiveAnotherUuid) {
