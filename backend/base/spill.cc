@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <string>
 
@@ -19,6 +20,10 @@ namespace {
 // Pages of tables between two trims: 4 MiB of rows, which touch some times as much around them.
 constexpr uint64_t kPagesPerTrim = 64;
 
+// Far below the mappings that a process may have (vm.max_map_count, 65,530): tables larger than small
+// must find some.
+constexpr size_t kMaxSmallFiles = 16384;
+
 struct SpilledBlocks {
   Mutex mutex;
   std::map<void*, size_t> sizes ABSL_GUARDED_BY(mutex);  // those that lie in files
@@ -31,6 +36,7 @@ SpilledBlocks& Blocks() {
 }
 
 std::atomic<bool> any_spilled = false;
+std::atomic<size_t> max_counted_bytes = std::numeric_limits<size_t>::max();
 std::atomic<size_t> counted_bytes = 0;  // of blocks that are in ordinary memory, though not small
 std::atomic<uint64_t> pages = 0;
 
@@ -60,6 +66,12 @@ void* MapFile(size_t bytes) {
   return block;
 }
 
+bool HasManyFiles() {
+  SpilledBlocks& blocks = Blocks();
+  MutexLock lock(&blocks.mutex);
+  return blocks.sizes.size() >= kMaxSmallFiles;
+}
+
 // Whether it was one that lies in a file.
 bool Forget(void* block) {
   SpilledBlocks& blocks = Blocks();
@@ -69,9 +81,13 @@ bool Forget(void* block) {
 
 }  // namespace
 
+void SpillManySmallTables() { max_counted_bytes = kMaxCountedBytes; }
+
 void* AllocateTable(size_t bytes) {
   const bool small = bytes < kMinSpilledBytes;
-  if (small && (counted_bytes += bytes) <= kMaxCountedBytes) return ::operator new(bytes);
+  if (small && ((counted_bytes += bytes) <= max_counted_bytes || HasManyFiles())) {
+    return ::operator new(bytes);
+  }
   if (void* const mapped = MapFile(bytes); mapped != nullptr) {
     if (small) counted_bytes -= bytes;
     return mapped;

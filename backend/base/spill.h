@@ -1,8 +1,8 @@
 // Memory for tables that grow with the number of an image's files. Large blocks lie in files without
 // a name, so that the kernel may write them out, and TrimSpilled() takes them out of the process's
 // resident memory: what remains of a layer of millions of files is what is being worked on. Small
-// blocks, all tables of usual images, are ordinary memory, until the process has too many of them: an
-// image may have hundreds of layers. So are large ones where no file can be had.
+// blocks, all tables of usual images, are ordinary memory; in a program that says so, until it has too
+// many of them: an image may have hundreds of layers. So are large ones where no file can be had.
 //
 // The files lie in $TMPDIR, else in /var/tmp, which is a disk where /tmp may be memory. Their room is
 // allocated first: a full disk is found out while there is still a choice.
@@ -21,9 +21,14 @@ namespace slacker {
 
 // Blocks from this size on always lie in files.
 inline constexpr size_t kMinSpilledBytes = size_t{8} << 20;
-// Smaller ones do, from this size on, where ordinary memory would hold more of them than that.
+// After SpillManySmallTables smaller ones do, from this size on, where ordinary memory would hold more
+// of them than that.
 inline constexpr size_t kMinCountedBytes = size_t{32} << 10;
 inline constexpr size_t kMaxCountedBytes = size_t{64} << 20;
+
+// For programs that work on one image after the other. Not for slackerd: what others wait for is in its
+// tables, and stays there for long.
+void SpillManySmallTables();
 
 // For any object. Never null. REQUIRES: bytes >= kMinCountedBytes. Thread-safe, as the next two.
 void* AllocateTable(size_t bytes);

@@ -7,12 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "backend/base/spill.h"
 #include "cmd/slackerctl/command_line.h"
 
 int main(int argc, char** argv) {
   // Chunks are allocated on one thread and freed on another: with an arena for each thread the
   // process would keep several times of what it uses.
   (void)mallopt(M_ARENA_MAX, 2);
+  slacker::SpillManySmallTables();
   const slacker::ctl::Console console{.out = std::cout,
                                       .err = std::cerr,
                                       .interactive = isatty(STDERR_FILENO) == 1,

@@ -72,6 +72,7 @@ TEST_F(SpillTest, WhatIsTrimmedLeavesMemoryAndComesBack) {
 
 // Those of an image of many layers.
 TEST_F(SpillTest, SmallerTablesSpillOnceMemoryHasManyOfThem) {
+  SpillManySmallTables();
   constexpr size_t kTableRows = kMinSpilledBytes / sizeof(uint64_t) - 1;
   constexpr size_t kTables = 2 * kMaxCountedBytes / kMinSpilledBytes;
   for (int i = 0; i < 2; ++i) {  // what was freed does not count any more
@@ -89,6 +90,7 @@ TEST_F(SpillTest, SmallerTablesSpillOnceMemoryHasManyOfThem) {
 }
 
 TEST_F(SpillTest, WhereNoFileCanBeMadeSmallerTablesAreInMemory) {
+  SpillManySmallTables();
   setenv("TMPDIR", (directory_ + "/missing").c_str(), 1);
   std::vector<TableVector<uint64_t>> tables;
   for (size_t bytes = 0; bytes < 2 * kMaxCountedBytes; bytes += kMinSpilledBytes / 2) {

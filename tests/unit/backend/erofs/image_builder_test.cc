@@ -104,6 +104,7 @@ uint64_t AnonymousMemory() {
 
 // The tables of this one would be 8 MB.
 TEST(ImageBuilderTest, WhereMemoryHasEnoughTablesThoseOfAnImageSpill) {
+  SpillManySmallTables();
   std::vector<BuiltLayer> built(4);
   std::vector<const Layer*> layers;
   for (size_t layer = 0; layer < built.size(); ++layer) {
