@@ -51,6 +51,11 @@ CircuitBreaker::Change CircuitBreaker::Record(Pass pass, Size size, bool answere
   return Change::kOpened;
 }
 
+void CircuitBreaker::GiveBack(Pass pass) {
+  MutexLock lock(&mutex_);
+  if (pass == Pass::kProbe) probing_ = false;
+}
+
 CircuitBreaker::Report CircuitBreaker::Describe() const {
   MutexLock lock(&mutex_);
   Report report;

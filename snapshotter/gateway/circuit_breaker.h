@@ -41,12 +41,14 @@ class CircuitBreaker {
   // `clock` outlives the breaker.
   CircuitBreaker(const Clock* clock, const Options& options);
 
-  // Every pass that was not refused is given back by one Record.
+  // Every pass that was not refused is given back by one Record or GiveBack.
   Pass Admit();
   // Whether Admit would let a question through now.
   bool WouldAdmit() const;
   // What became of it; what that changes, for whoever logs it.
   Change Record(Pass pass, Size size, bool answered);
+  // Nothing became of it that says anything: another may pass in its place.
+  void GiveBack(Pass pass);
 
   Report Describe() const;
 

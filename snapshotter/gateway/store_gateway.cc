@@ -85,7 +85,11 @@ absl::StatusOr<CircuitBreaker::Pass> StoreGateway::Admit() {
 
 bool StoreGateway::WouldAsk() { return backend_ != nullptr && breaker_.WouldAdmit(); }
 
-absl::Status StoreGateway::Record(Pass pass, Size size, absl::Status outcome) {
+absl::Status StoreGateway::Record(Pass pass, Size size, const Limit& limit, absl::Status outcome) {
+  if (!limit.counts && absl::IsDeadlineExceeded(outcome)) {
+    breaker_.GiveBack(pass);
+    return outcome;
+  }
   const bool answered = IsAnswer(outcome);
   const CircuitBreaker::Report before = breaker_.Describe();
   const CircuitBreaker::Change change = breaker_.Record(pass, size, answered);
@@ -94,7 +98,8 @@ absl::Status StoreGateway::Record(Pass pass, Size size, absl::Status outcome) {
     error_ = Message(outcome);
   }
   if (change == CircuitBreaker::Change::kOpened) {
-    Log(LogLevel::kWarning, "the store does not answer pulls; they take the ordinary path, ignoring",
+    Log(LogLevel::kWarning,
+        "the store does not answer pulls; they take the ordinary path, ignoring",
         {{"error", Message(outcome)}});
   } else if (change == CircuitBreaker::Change::kClosed) {
     const auto open_for =
@@ -163,7 +168,7 @@ absl::Status StoreGateway::Await(Question& question, TimePoint deadline) {
 
 template <typename Value>
 absl::StatusOr<Value> StoreGateway::AskOne(
-    std::function<absl::StatusOr<Value>(const StoreReader&)> read, TimePoint deadline) {
+    std::function<absl::StatusOr<Value>(const StoreReader&)> read, const Limit& limit) {
   ASSIGN_OR_RETURN(const Pass pass, Admit());
   // Shared: a late answer still needs a place to go to.
   auto value = std::make_shared<Value>();
@@ -174,17 +179,17 @@ absl::StatusOr<Value> StoreGateway::AskOne(
     return absl::OkStatus();
   };
   const auto question = Begin({std::move(task)});
-  RETURN_IF_ERROR(Record(pass, Size::kSmall, Await(*question, deadline)));
+  RETURN_IF_ERROR(Record(pass, Size::kSmall, limit, Await(*question, limit.until)));
   return std::move(*value);
 }
 
 absl::StatusOr<StoreReader::GrantedManifest> StoreGateway::ReadGrantedManifest(
-    const Digest& chain_id, const std::string& repository, TimePoint deadline) {
+    const Digest& chain_id, const std::string& repository, const Limit& limit) {
   return AskOne<StoreReader::GrantedManifest>(
       [chain_id, repository](const StoreReader& reader) {
         return reader.ReadGrantedManifest(chain_id, repository);
       },
-      deadline);
+      limit);
 }
 
 absl::StatusOr<StoreGateway::ManifestAndEntry> StoreGateway::ReadManifestAndEntry(
@@ -205,7 +210,7 @@ absl::StatusOr<StoreGateway::ManifestAndEntry> StoreGateway::ReadManifestAndEntr
   const absl::Status answered = Await(*manifest, deadline);
   const TimePoint now = clock_->Monotonic();
   const bool named = Await(*image, answered.ok() ? now + (deadline - now) / 2 : now).ok();
-  RETURN_IF_ERROR(Record(pass, Size::kSmall, answered));
+  RETURN_IF_ERROR(Record(pass, Size::kSmall, deadline, answered));
   ManifestAndEntry both{std::move(*granted), std::nullopt};
   if (named) both.entry = std::move(*entry);
   return both;
@@ -220,7 +225,7 @@ absl::StatusOr<Locations> StoreGateway::ReadLocations(const Digest& record, size
       deadline);
 }
 
-absl::Status StoreGateway::ReadRecords(const std::vector<Digest>& records, TimePoint deadline,
+absl::Status StoreGateway::ReadRecords(const std::vector<Digest>& records, const Limit& limit,
                                        std::map<Digest, RecordObject>* read) {
   if (records.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Pass pass, Admit());
@@ -242,7 +247,7 @@ absl::Status StoreGateway::ReadRecords(const std::vector<Digest>& records, TimeP
     });
   }
   const auto question = Begin(std::move(tasks));
-  const absl::Status answered = Record(pass, Size::kLarge, Await(*question, deadline));
+  const absl::Status answered = Record(pass, Size::kLarge, limit, Await(*question, limit.until));
   for (size_t i = 0; i < records.size(); ++i) {
     if ((*places)[i].there) (*read)[records[i]] = std::move((*places)[i].object);
   }

@@ -56,10 +56,25 @@ class StoreGateway {
   };
   Report Describe() const;
 
+  // Until when an answer is waited for.
+  struct Limit {
+    Limit(TimePoint deadline) : until(deadline) {}  // NOLINT(google-explicit-constructor)
+    // Of a question that is only asked in advance, in less time than the budget: that there was no
+    // answer until then says nothing of the store, and the circuit breaker takes no notice of it.
+    static Limit InAdvance(TimePoint deadline) {
+      Limit limit(deadline);
+      limit.counts = false;
+      return limit;
+    }
+
+    TimePoint until;
+    bool counts = true;
+  };
+
   // As StoreReader, and DEADLINE_EXCEEDED or UNAVAILABLE as said above.
   absl::StatusOr<StoreReader::GrantedManifest> ReadGrantedManifest(const Digest& chain_id,
                                                                    const std::string& repository,
-                                                                   TimePoint deadline);
+                                                                   const Limit& limit);
   // The same, and at the same time what was published under `name`: a hint, which is none when it
   // fails or takes more than half of the time that is left once the manifest is there, and which the
   // circuit breaker takes no notice of.
@@ -74,7 +89,7 @@ class StoreGateway {
                                                         TimePoint deadline);
   // In parallel; counts as one question. The first error, if there is one; what came until then is
   // added to *read all the same.
-  absl::Status ReadRecords(const std::vector<Digest>& records, TimePoint deadline,
+  absl::Status ReadRecords(const std::vector<Digest>& records, const Limit& limit,
                            std::map<Digest, RecordObject>* read);
   absl::StatusOr<Locations> ReadLocations(const Digest& record, size_t chunk_count,
                                           TimePoint deadline);
@@ -87,14 +102,14 @@ class StoreGateway {
   using Pass = CircuitBreaker::Pass;
 
   absl::StatusOr<Pass> Admit();
-  absl::Status Record(Pass pass, Size size, absl::Status outcome);
+  absl::Status Record(Pass pass, Size size, const Limit& limit, absl::Status outcome);
   // Runs the tasks on the pool. Every question that is begun is awaited.
   std::shared_ptr<Question> Begin(std::vector<Task> tasks);
   // Waits for all of them, or the first error, or the deadline.
   absl::Status Await(Question& question, TimePoint deadline);
   template <typename Value>
   absl::StatusOr<Value> AskOne(std::function<absl::StatusOr<Value>(const StoreReader&)> read,
-                               TimePoint deadline);
+                               const Limit& limit);
 
   const Clock* const clock_;
   const Options options_;

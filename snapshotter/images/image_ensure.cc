@@ -11,6 +11,9 @@ namespace slacker {
 namespace {
 
 constexpr size_t kMaxLayers = 4096;
+// Waiting is cut into slices, so that a clock that is not the system's is looked at too.
+constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(10);
+
 bool StandsOn(const Manifest& whole, const Manifest& prefix) {
   const auto same = [](const ManifestLayer& a, const ManifestLayer& b) {
     return a.diff_id == b.diff_id;
@@ -60,7 +63,7 @@ absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labe
     builds_->CallOff(chain_id);
     boots_->Cancel(chain_id);
   } else {
-    builds_->Schedule(chain_id, hints.says_top);
+    builds_->Schedule(chain_id);
     StreamBootPack(chain_id);
     wholes_.Forget(chain_id);  // the pull has all that it asks for
   }
@@ -92,7 +95,7 @@ absl::Status ImageManager::MakePresent(const Digest& chain_id, const PullHints& 
   ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
   if (image != nullptr) {
     RETURN_IF_ERROR(Allow(chain_id, RepositoryOf(hints), deadline));
-    return Once(chain_id, [&] { return BringImage(*image, deadline); });
+    return Once(chain_id, deadline, [&] { return BringImage(*image, deadline); });
   }
   // Whether this caller may have it is asked for each; the rest is done once for all of them.
   const auto asked = options_.clock->Monotonic();
@@ -112,11 +115,11 @@ absl::Status ImageManager::MakePresent(const Digest& chain_id, const PullHints& 
 }
 
 absl::Status ImageManager::BringGranted(const StoreReader::GrantedManifest& granted,
-                                        StoreGateway::TimePoint deadline) {
-  return Once(granted.manifest.chain_id, [&]() -> absl::Status {
+                                        const StoreGateway::Limit& limit) {
+  return Once(granted.manifest.chain_id, limit.until, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> added, FindKnown(granted.manifest.chain_id));
-    if (added != nullptr) return BringImage(*added, deadline);
-    return AddImage(granted.manifest, granted.to_anybody, deadline);
+    if (added != nullptr) return BringImage(*added, limit);
+    return AddImage(granted.manifest, granted.to_anybody, limit);
   });
 }
 
@@ -144,16 +147,18 @@ void ImageManager::BringWhole(const Manifest& prefix, const ImageEntry& entry,
   if (entry.manifest_digest != hints.manifest_digest->ToString()) return;
   if (options_.clock->Monotonic() >= deadline) return;
   const Digest& whole = entry.chain_id;
-  ImagePin pin = Pinned(whole);
+  std::optional<ImagePin> pin = TryPinned(whole);
+  if (!pin.has_value()) return;
+  const auto limit = StoreGateway::Limit::InAdvance(deadline);
   const std::string repository = RepositoryOf(hints);
   const bool boot_begun = boots_->Begin(whole);
-  const auto granted = gateway_.ReadGrantedManifest(whole, repository, deadline);
+  const auto granted = gateway_.ReadGrantedManifest(whole, repository, limit);
   absl::Status status = granted.status();
   if (status.ok()) status = CheckManifest(granted->manifest, whole);
   if (status.ok() && !StandsOn(granted->manifest, prefix)) {
     status = DataLoss("the image entry leads to another image");
   }
-  if (status.ok()) status = BringGranted(*granted, deadline);
+  if (status.ok()) status = BringGranted(*granted, limit);
   if (!status.ok()) {
     Log(LogLevel::kDebug, "an image does not come with its first layer",
         {{"image", entry.name}, {"error", Message(status)}});
@@ -161,7 +166,7 @@ void ImageManager::BringWhole(const Manifest& prefix, const ImageEntry& entry,
     if (boot_begun) boots_->Forget(whole);
     return;
   }
-  wholes_.Add(*hints.PullId(), *granted, repository, std::move(pin));
+  wholes_.Add(*hints.PullId(), *granted, repository, *std::move(pin));
   builds_->Schedule(whole, true);
   StreamBootPack(whole);
 }
@@ -174,14 +179,22 @@ void ImageManager::StreamBootPack(const Digest& chain_id) {
   boots_->Place(chain_id, (*image)->layers);
 }
 
-absl::Status ImageManager::Once(const Digest& chain_id, const std::function<absl::Status()>& make) {
+absl::Status ImageManager::Once(const Digest& chain_id, StoreGateway::TimePoint deadline,
+                                const std::function<absl::Status()>& make) {
   std::shared_ptr<Flight> flight;
   {
     MutexLock lock(&mutex_);
-    if (const auto found = flights_.find(chain_id); found != flights_.end()) {
+    for (auto found = flights_.find(chain_id); found != flights_.end();
+         found = flights_.find(chain_id)) {
       flight = found->second;
-      while (!flight->done) changed_.Wait(&mutex_);
-      return flight->status;
+      while (!flight->done) {
+        const auto left = deadline - options_.clock->Monotonic();
+        if (left <= left.zero())
+          return DeadlineExceeded("another call is still bringing the image");
+        (void)changed_.WaitFor(&mutex_, std::min<std::chrono::nanoseconds>(left, kSlice));
+      }
+      const bool had_less_time = absl::IsDeadlineExceeded(flight->status);
+      if (!had_less_time || options_.clock->Monotonic() >= deadline) return flight->status;
     }
     flight = std::make_shared<Flight>();
     flights_.emplace(chain_id, flight);
@@ -195,11 +208,11 @@ absl::Status ImageManager::Once(const Digest& chain_id, const std::function<absl
   return status;
 }
 
-absl::Status ImageManager::BringImage(const KnownImage& image, StoreGateway::TimePoint deadline) {
+absl::Status ImageManager::BringImage(const KnownImage& image, const StoreGateway::Limit& limit) {
   std::vector<Digest> records;
   for (const BlobRow& layer : image.layers) records.push_back(layer.record);
   ASSIGN_OR_RETURN(const std::vector<RecordFacts> facts,
-                   BringRecords(image.row.chain_id, records, deadline));
+                   BringRecords(image.row.chain_id, records, limit));
   CallOffParent(facts);
   return absl::OkStatus();
 }
@@ -218,13 +231,13 @@ void ImageManager::CallOffParent(const Layers& layers) {
 }
 
 absl::Status ImageManager::AddImage(const Manifest& manifest, bool to_anybody,
-                                    StoreGateway::TimePoint deadline) {
+                                    const StoreGateway::Limit& limit) {
   CallOffParent(manifest.layers);
   std::vector<Digest> records;
   for (const ManifestLayer& layer : manifest.layers) records.push_back(layer.record);
   const RecordsHeld held(references_.get(), records);
   ASSIGN_OR_RETURN(const std::vector<RecordFacts> facts,
-                   BringRecords(manifest.chain_id, records, deadline));
+                   BringRecords(manifest.chain_id, records, limit));
   std::vector<NewLayer> layers;
   for (size_t i = 0; i < facts.size(); ++i) {
     if (facts[i].diff_id != manifest.layers[i].diff_id) {
@@ -242,20 +255,20 @@ absl::Status ImageManager::AddImage(const Manifest& manifest, bool to_anybody,
 
 absl::Status ImageManager::FetchRecords(const Digest& chain_id, const std::vector<Digest>& records,
                                         const std::vector<Digest>& wanted,
-                                        StoreGateway::TimePoint deadline,
+                                        const StoreGateway::Limit& limit,
                                         std::map<Digest, RecordObject>* fetched) {
   // It was asked for when the manifest was; one that does not come must leave time for the rest.
   const auto now = options_.clock->Monotonic();
-  *fetched = boots_->TakeRecords(chain_id, records, wanted, now + (deadline - now) / 2);
+  *fetched = boots_->TakeRecords(chain_id, records, wanted, now + (limit.until - now) / 2);
   std::vector<Digest> missing;
   for (const Digest& record : wanted) {
     if (!fetched->contains(record)) missing.push_back(record);
   }
-  return gateway_.ReadRecords(missing, deadline, fetched);
+  return gateway_.ReadRecords(missing, limit, fetched);
 }
 
 absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecords(
-    const Digest& chain_id, const std::vector<Digest>& records, StoreGateway::TimePoint deadline) {
+    const Digest& chain_id, const std::vector<Digest>& records, const StoreGateway::Limit& limit) {
   std::vector<RecordFacts> facts(records.size());
   std::vector<size_t> missing;
   std::vector<Digest> wanted;
@@ -270,7 +283,7 @@ absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecord
     return facts;
   }
   std::map<Digest, RecordObject> fetched;
-  const absl::Status all = FetchRecords(chain_id, records, wanted, deadline, &fetched);
+  const absl::Status all = FetchRecords(chain_id, records, wanted, limit, &fetched);
   // Those that came before it failed need not come again.
   for (const auto& [record, object] : fetched) {
     RETURN_IF_ERROR(records_.Save(record, object.stored));

@@ -136,6 +136,11 @@ ImagePin ImageManager::Pinned(const Digest& chain_id) {
   return ImagePin([references = references_, chain_id] { references->Unpin(chain_id); });
 }
 
+std::optional<ImagePin> ImageManager::TryPinned(const Digest& chain_id) {
+  if (!references_->TryPin(chain_id)) return std::nullopt;
+  return ImagePin([references = references_, chain_id] { references->Unpin(chain_id); });
+}
+
 absl::StatusOr<std::unique_ptr<ImageManager::KnownImage>> ImageManager::FindKnown(
     const Digest& chain_id) {
   ASSIGN_OR_RETURN(Txn txn, options_.db->Read());
@@ -167,8 +172,9 @@ absl::StatusOr<std::string> ImageManager::Attach(const Digest& chain_id) {
     ForgetFacts(image->layers);
     RunInBackground(
         [this, chain_id, known = *image, keep = std::make_shared<ImagePin>(Pinned(chain_id))] {
+          const auto deadline = gateway_.Deadline();
           const absl::Status again =
-              Once(chain_id, [&] { return BringImage(known, gateway_.Deadline()); });
+              Once(chain_id, deadline, [&] { return BringImage(known, deadline); });
           if (!again.ok()) {
             Log(LogLevel::kWarning, "a damaged image cannot be fetched again, ignoring",
                 {{"chain", chain_id.ToString()}, {"error", again.ToString()}});

@@ -118,6 +118,8 @@ class ImageManager final : public Images {
   explicit ImageManager(Options options);
 
   ImagePin Pinned(const Digest& chain_id);
+  // None: it is being collected, which may take as long as an unmount.
+  std::optional<ImagePin> TryPinned(const Digest& chain_id);
   // Null: not present.
   absl::StatusOr<std::unique_ptr<KnownImage>> FindKnown(const Digest& chain_id);
   // The repository that containerd vouches for; "" = nobody does.
@@ -136,22 +138,24 @@ class ImageManager final : public Images {
   void BringWhole(const Manifest& prefix, const ImageEntry& entry, const PullHints& hints,
                   StoreGateway::TimePoint deadline);
   absl::Status BringGranted(const StoreReader::GrantedManifest& granted,
-                            StoreGateway::TimePoint deadline);
-  // `make`, unless another thread is at the same chain: then its outcome.
-  absl::Status Once(const Digest& chain_id, const std::function<absl::Status()>& make);
-  absl::Status BringImage(const KnownImage& image, StoreGateway::TimePoint deadline);
+                            const StoreGateway::Limit& limit);
+  // `make`, unless another thread is at the same chain: then its outcome, once it is there. One that
+  // had less time than this has does not count.
+  absl::Status Once(const Digest& chain_id, StoreGateway::TimePoint deadline,
+                    const std::function<absl::Status()>& make);
+  absl::Status BringImage(const KnownImage& image, const StoreGateway::Limit& limit);
   absl::Status AddImage(const Manifest& manifest, bool to_anybody,
-                        StoreGateway::TimePoint deadline);
+                        const StoreGateway::Limit& limit);
   template <typename Layers>
   void CallOffParent(const Layers& layers);
   // Verified records, those that the node lacks fetched and durable; parallel to `records`.
   absl::StatusOr<std::vector<RecordFacts>> BringRecords(const Digest& chain_id,
                                                         const std::vector<Digest>& records,
-                                                        StoreGateway::TimePoint deadline);
+                                                        const StoreGateway::Limit& limit);
   // Verified; from the chain's boot pack if that brings them in time, else one by one. Those that
   // came are in *fetched also when not all did.
   absl::Status FetchRecords(const Digest& chain_id, const std::vector<Digest>& records,
-                            const std::vector<Digest>& wanted, StoreGateway::TimePoint deadline,
+                            const std::vector<Digest>& wanted, const StoreGateway::Limit& limit,
                             std::map<Digest, RecordObject>* fetched);
   void StreamBootPack(const Digest& chain_id);
   bool VerifyKept(const Digest& record, RecordFacts* facts);

@@ -21,7 +21,6 @@ PullHints ReadPullHints(const Labels& labels) {
   if (const auto layers = labels.find(kImageLayersHint); layers != labels.end()) {
     // Those from this one up to the top.
     hints.says_not_top = layers->second.find(',') != std::string::npos;
-    hints.says_top = !hints.says_not_top;
   }
   if (const auto named = labels.find(kImageRefHint); named != labels.end()) {
     if (const auto reference = ParseImageReference(named->second); reference.ok()) {

@@ -11,8 +11,8 @@
 namespace slacker {
 
 struct PullHints {
-  // Whether this layer is the image's last one; neither when nothing is said.
-  bool says_top = false, says_not_top = false;
+  // That there are layers above this one.
+  bool says_not_top = false;
   // What is pulled: "docker.io/library/app:v1", "docker.io/library/app"; "" = unknown.
   std::string reference, repository;
   std::optional<Digest> manifest_digest;  // of the OCI manifest

@@ -8,6 +8,13 @@ void References::Pin(const Digest& chain_id) {
   ++pins_[chain_id];
 }
 
+bool References::TryPin(const Digest& chain_id) {
+  MutexLock lock(&mutex_);
+  if (collecting_.contains(chain_id)) return false;
+  ++pins_[chain_id];
+  return true;
+}
+
 void References::Unpin(const Digest& chain_id) {
   MutexLock lock(&mutex_);
   const auto pin = pins_.find(chain_id);

@@ -17,6 +17,8 @@ namespace slacker {
 class References {
  public:
   void Pin(const Digest& chain_id);
+  // Does not wait: false while it is being collected.
+  bool TryPin(const Digest& chain_id);
   void Unpin(const Digest& chain_id);
   // False when the image is pinned. Otherwise nobody can pin it before EndCollecting.
   bool BeginCollecting(const Digest& chain_id);

@@ -90,6 +90,39 @@ TEST_F(StoreGatewayTest, AnEntryThatDoesNotComeCostsHalfOfTheBudgetAndNoTrust) {
   EXPECT_EQ(gateway_.Describe().breaker.state, CircuitBreaker::State::kClosed);
 }
 
+// As the breaker's own budget is not theirs.
+TEST_F(StoreGatewayTest, SilenceToAQuestionInAdvanceSaysNothingOfTheStore) {
+  const auto ask_in_advance = [this] {
+    const auto limit = StoreGateway::Limit::InAdvance(clock_.Monotonic() + milliseconds(100));
+    const auto manifest = gateway_.ReadGrantedManifest(image_.chain(), "", limit);
+    if (!manifest.ok()) return manifest.status();
+    std::map<Digest, RecordObject> records;
+    return gateway_.ReadRecords({image_.manifest[0].record}, limit, &records);
+  };
+  for (const char* held : {"manifests/", "records/"}) {
+    store_->HoldReads(held);
+    for (int i = 0; i < CircuitBreaker::Options().failures_to_open + 1; ++i) {
+      EXPECT_THAT(InVain(ask_in_advance), StatusIs(absl::StatusCode::kDeadlineExceeded));
+    }
+    EXPECT_EQ(gateway_.Describe().breaker.state, CircuitBreaker::State::kClosed);
+    store_->ReleaseReads();
+  }
+  // An answer counts, an error too.
+  faulty_->FailFrom(1, Unavailable("down"));
+  for (int i = 0; i < CircuitBreaker::Options().failures_to_open; ++i) {
+    EXPECT_THAT(ask_in_advance(), StatusIs(absl::StatusCode::kUnavailable));
+  }
+  EXPECT_EQ(gateway_.Describe().breaker.state, CircuitBreaker::State::kOpen);
+  faulty_->Heal();
+  // Nor is it the end of the one question that an open breaker lets through.
+  clock_.Advance(seconds(30));
+  store_->HoldReads("manifests/");
+  EXPECT_THAT(InVain(ask_in_advance), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  store_->ReleaseReads();
+  EXPECT_OK(Ask());
+  EXPECT_EQ(gateway_.Describe().breaker.state, CircuitBreaker::State::kClosed);
+}
+
 TEST_F(StoreGatewayTest, AManifestThatIsMissingIsNotHeldUpByTheEntry) {
   store_->HoldReads("images/");
   EXPECT_THAT(gateway_.ReadManifestAndEntry(Sha256::Of("unknown"), "", kName,

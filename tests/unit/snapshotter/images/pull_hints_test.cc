@@ -11,7 +11,6 @@ constexpr char kManifest[] = "containerd.io/snapshot/cri.manifest-digest";
 
 TEST(PullHintsTest, WithoutLabelsNothingIsSaid) {
   const PullHints hints = ReadPullHints({});
-  EXPECT_FALSE(hints.says_top);
   EXPECT_FALSE(hints.says_not_top);
   EXPECT_EQ(hints.reference, "");
   EXPECT_EQ(hints.repository, "");
@@ -19,9 +18,8 @@ TEST(PullHintsTest, WithoutLabelsNothingIsSaid) {
 }
 
 TEST(PullHintsTest, TheListOfLayersSaysWhichIsTheTop) {
-  EXPECT_TRUE(ReadPullHints({{kLayers, "sha256:a"}}).says_top);
+  EXPECT_FALSE(ReadPullHints({{kLayers, "sha256:a"}}).says_not_top);
   const PullHints lower = ReadPullHints({{kLayers, "sha256:a,sha256:b"}});
-  EXPECT_FALSE(lower.says_top);
   EXPECT_TRUE(lower.says_not_top);
 }
 

@@ -272,6 +272,19 @@ TEST_F(WholeImageTest, AStoreThatKeepsARecordOfTheWholeLeavesTheLayerEnoughOfThe
   ASSERT_OK(Pull(2));
 }
 
+TEST_F(WholeImageTest, ItsOwnPullDoesNotTakeOverThatItDidNotComeInTimeWithALayer) {
+  store_->HoldReads(RecordOf(2));
+  auto layer = std::async(std::launch::async, [this] { return Pull(0); });
+  store_->WaitForHeldReads(1);
+  auto top = std::async(std::launch::async, [this] { return Pull(2); });
+  WhileTimePasses(layer);
+  EXPECT_OK(layer.get());
+  store_->WaitForHeldReads(2);  // asks itself
+  store_->ReleaseReads();
+  EXPECT_OK(top.get());
+  EXPECT_TRUE(WholeIsHere());
+}
+
 TEST_F(WholeImageTest, AStoreThatIsSlowIsAskedForTheLayerAlone) {
   store_->HoldReads("manifests/");
   auto ensured = std::async(std::launch::async, [this] { return Pull(0); });
