@@ -1,4 +1,4 @@
-// A store of which every object pretends to be huge: files with a hole of 20 GB behind their content.
+// A store of which every object pretends to be huge: files with a hole of 2 GiB behind their content.
 // Looking at it costs neither memory nor a crash.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@
 namespace slacker {
 namespace {
 
-constexpr uint64_t kHugeBytes = uint64_t{20} << 30;
+constexpr uint64_t kHugeBytes = uint64_t{2} << 30;  // ten times what may be used
 constexpr int64_t kMaxRssKib = 200 << 10;
 
 class HugeObjectsTest : public ::testing::TestWithParam<bool> {

@@ -15,8 +15,8 @@
 namespace slacker {
 namespace {
 
-constexpr uint64_t kOuterStep = 3 * testing::kPlaceStep;
-constexpr uint64_t kInnerStep = 5 * testing::kPlaceStep;
+constexpr uint64_t kOuterStep = 5 * testing::kPlaceStep;
+constexpr uint64_t kInnerStep = 7 * testing::kPlaceStep;
 // Calls after which a publication has seen what is condemned.
 constexpr uint64_t kOpened = 4;
 
