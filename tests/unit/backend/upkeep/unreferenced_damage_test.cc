@@ -84,7 +84,8 @@ TEST_F(UnreferencedDamageTest, OfADamagedPackThatHasToStayPublishersUseWhatIsSou
 
 // As it happens when it meets the intent of somebody who then does without.
 TEST_F(UnreferencedDamageTest, APackThatACollectionTakesBackRightBeforeItIsMovedStays) {
-  for (const auto& [name, content] : sound_) {
+  for (const auto& sound : sound_) {
+    const std::string& name = sound.first;
     if (IdentifyObject(name).kind != ObjectKind::kPack) continue;
     SCOPED_TRACE(name);
     Reset();
