@@ -8,6 +8,7 @@
 #include "backend/store/index_file.h"
 #include "backend/store/locations_codec.h"
 #include "backend/store/names.h"
+#include "backend/store/references.h"
 #include "backend/upkeep/compact.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/objects.h"
