@@ -7,6 +7,7 @@
 #include "backend/store/index_file.h"
 #include "backend/store/names.h"
 #include "backend/upkeep/image_users.h"
+#include "backend/upkeep/remove_image.h"
 #include "tests/support/exhaustive.h"
 #include "tests/unit/backend/upkeep/fsck_fixture.h"
 
@@ -104,7 +105,7 @@ TEST_F(UnreferencedDamageTest, APackThatACollectionTakesBackRightBeforeItIsMoved
     EXPECT_OK(store_->Stat(name).status());
     // Nobody needs it all the same, so the next one may.
     EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
-    EXPECT_THAT(store_->Stat(name).status(), StatusIs(absl::StatusCode::kNotFound));
+    EXPECT_THAT(store_->Stat(name).status(), testing::StatusIs(absl::StatusCode::kNotFound));
   }
 }
 
