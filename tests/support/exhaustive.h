@@ -20,4 +20,7 @@ inline constexpr uint64_t kPlaceStep = 1;
 inline constexpr uint64_t kPlaceStep = 1;
 #endif
 
+// Their memory says nothing: what was freed stays for a while.
+inline constexpr bool kUnderSanitizers = kPlaceStep != 1;
+
 }  // namespace slacker::testing

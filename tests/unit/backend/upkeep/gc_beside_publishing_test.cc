@@ -1,5 +1,6 @@
 // Collections and removals in the middle of publications, and the other way round.
 #include "backend/upkeep/gc.h"
+#include "tests/support/exhaustive.h"
 #include "tests/unit/backend/upkeep/upkeep_fixture.h"
 
 namespace slacker {
@@ -55,7 +56,7 @@ class PublicationDuringGcTest : public GcBesidePublishingTest,
                                 public ::testing::WithParamInterface<bool> {};
 
 TEST_P(PublicationDuringGcTest, NothingDanglesWherever) {
-  for (uint64_t n = 1;; ++n) {
+  for (uint64_t n = 1;; n += testing::kPlaceStep) {
     store_->SetHook(nullptr);
     for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
     ASSERT_OK(Publish("other", {two_}));
@@ -84,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(Garbage, PublicationDuringGcTest, ::testing::Bool(),
                          [](const auto& test) { return test.param ? "Condemned" : "Fresh"; });
 
 TEST_F(GcBesidePublishingTest, RemovingAnImageBesideItsPublicationHarmsNeither) {
-  for (uint64_t n = 1;; ++n) {
+  for (uint64_t n = 1;; n += testing::kPlaceStep) {
     store_->SetHook(nullptr);
     for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
     ASSERT_OK(Publish("one", {base_, one_}));
