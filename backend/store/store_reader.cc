@@ -244,6 +244,7 @@ absl::StatusOr<std::vector<ImageEntry>> ReadImages(Backend& backend, bool docume
   ASSIGN_OR_RETURN(const auto names, backend.List(kImagesPrefix));
   std::vector<ImageEntry> images;
   for (const std::string& name : names) {
+    if (!ParseDigestName(name, kImagesPrefix).ok()) continue;  // somebody else's file
     const auto bytes = ReadObject(backend, name, kMaxImageEntryBytes);
     if (absl::IsNotFound(bytes.status())) continue;  // removed meanwhile
     if (!bytes.ok() && !absl::IsDataLoss(bytes.status())) return bytes.status();

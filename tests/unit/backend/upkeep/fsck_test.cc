@@ -42,6 +42,25 @@ TEST_F(FsckTest, ASoundStoreIsLeftAsItIs) {
   for (const auto& [name, content] : sound_) EXPECT_EQ(Content(name), content) << name;
 }
 
+// As people and their programs leave them.
+TEST_F(FsckTest, FilesOfOthersAreReportedLeftAloneAndInNobodysWay) {
+  std::vector<std::string> others;
+  for (const std::string_view prefix : {kImagesPrefix, kRecordsPrefix, kTarsPrefix,
+                                        kLocationsPrefix, kManifestsPrefix, kBootPrefix}) {
+    others.push_back(std::string(prefix) + ".DS_Store");
+    ASSERT_OK(store_->Put(others.back(), "x"));
+  }
+  for (const bool repair : {false, true}) {
+    const FsckReport report = Check(repair);
+    EXPECT_THAT(report.verified.damages, IsEmpty());
+    EXPECT_THAT(report.foreign, ::testing::IsSupersetOf(others));
+  }
+  EXPECT_THAT(*ListImages(*store_), SizeIs(1));
+  ASSERT_OK(CollectGarbage(*store_, {.grace_seconds = 0}).status());
+  EXPECT_OK(testing::PublishLayout(layout_, store_));
+  for (const std::string& name : others) EXPECT_OK(store_->Stat(name).status());
+}
+
 TEST_F(FsckTest, WithoutRepairNothingIsWritten) {
   for (const auto& [name, content] : sound_) ASSERT_OK(store_->Replace(name, Damaged(name)));
   EXPECT_THAT(Check(/*repair=*/false).verified.damages, SizeIs(::testing::Ge(6u)));
