@@ -132,7 +132,9 @@ TEST(ImageBuilderTest, WhereMemoryHasEnoughTablesThoseOfAnImageSpill) {
     return absl::OkStatus();
   }));
   EXPECT_EQ(again, image.metadata);
-  if (!testing::kUnderSanitizers) EXPECT_LE(greatest, before + (uint64_t{4} << 20));
+  if (!testing::kUnderSanitizers) {
+    EXPECT_LE(greatest, before + (uint64_t{4} << 20));
+  }
 }
 
 TEST(ImageBuilderTest, OtherLayersGiveAnotherUuid) {
