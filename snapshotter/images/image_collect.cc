@@ -22,7 +22,8 @@ absl::Status RemoveDirectory(const std::string& path) {
 absl::Status ImageManager::Collect() {
   {
     MutexLock lock(&mutex_);
-    while (collecting_) changed_.Wait(&mutex_);
+    // What is being attached again is pinned, and would be left behind.
+    while (collecting_ || attaching_again_ > 0) changed_.Wait(&mutex_);
     collecting_ = true;
   }
   wholes_.Expire();

@@ -117,11 +117,18 @@ absl::Status ImageManager::RemoveStrayTrees(const std::vector<ImageRow>& images)
 void ImageManager::AttachMountedAgain(const std::vector<ImageRow>& images) {
   for (const ImageRow& image : images) {
     if (!options_.mounter->IsMounted(TreePath(options_.root, image.id))) continue;
+    {
+      MutexLock lock(&mutex_);
+      ++attaching_again_;
+    }
     RunInBackground([this, chain_id = image.chain_id] {
       if (const auto attached = Attach(chain_id); !attached.ok()) {
         Log(LogLevel::kWarning, "a mounted image cannot be connected again, ignoring",
             {{"chain", chain_id.ToString()}, {"error", attached.status().ToString()}});
       }
+      MutexLock lock(&mutex_);
+      --attaching_again_;
+      changed_.SignalAll();
     });
   }
 }

@@ -188,6 +188,7 @@ class ImageManager final : public Images {
   Mutex mutex_;
   CondVar changed_;
   bool collecting_ ABSL_GUARDED_BY(mutex_) = false;
+  size_t attaching_again_ ABSL_GUARDED_BY(mutex_) = 0;  // images, in the background
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::unordered_map<Digest, RecordFacts> facts_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<Digest, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);

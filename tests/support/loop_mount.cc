@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "tests/support/eventually.h"
 #include "tests/support/mount_namespace.h"
 
 namespace slacker::testing {
@@ -94,7 +95,13 @@ void TestMount::Mount(const std::string& type, const std::string& source,
 
 TestMount::~TestMount() {
   if (!mounted_) return;
-  EXPECT_EQ(syscall(SYS_umount2, target_.c_str(), 0), 0) << strerror(errno);
+  // A loop device over one of its files lets go of it in the kernel's own time.
+  int error = 0;
+  EXPECT_TRUE(Eventually([&] {
+    error = syscall(SYS_umount2, target_.c_str(), 0) == 0 ? 0 : errno;
+    return error != EBUSY;
+  })) << target_ << " is in use";
+  EXPECT_EQ(error, 0) << target_ << ": " << strerror(error);
 }
 
 }  // namespace slacker::testing

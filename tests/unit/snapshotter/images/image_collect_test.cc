@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <future>
 
 #include "tests/support/eventually.h"
 #include "tests/unit/snapshotter/images/image_fixture.h"
@@ -79,6 +80,21 @@ TEST_F(ImageCollectTest, AnImageThatCannotBeDetachedStaysAndGoesLater) {
   EXPECT_EQ(LayersOf(image_.chain()).size(), 3U);
   mounter_.SetDetachError(absl::OkStatus());
   ASSERT_OK(images_->Collect());
+  ExpectNothingLeft();
+}
+
+TEST_F(ImageCollectTest, WhatARestartIsAttachingAgainIsNotLeftBehind) {
+  ASSERT_OK(images_->Ensure(image_.chain(), {}));
+  ASSERT_OK(images_->Attach(image_.chain()));
+  images_->WaitForBackgroundForTest();
+  StopNode();
+  mounter_.Hold();
+  StartNode();
+  mounter_.WaitUntilAttaching();
+  auto collected = std::async(std::launch::async, [this] { return images_->Collect(); });
+  EXPECT_EQ(collected.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+  mounter_.Release();
+  EXPECT_OK(collected.get());
   ExpectNothingLeft();
 }
 
