@@ -11,13 +11,6 @@
 namespace slacker {
 namespace {
 
-std::string_view DefaultVariant(std::string_view architecture) {
-  if (architecture == "arm64") return "v8";
-  if (architecture == "arm") return "v7";
-  if (architecture == "amd64") return "v1";
-  return "";
-}
-
 std::string_view VariantOf(const Platform& platform) {
   return platform.variant.empty() ? DefaultVariant(platform.architecture) : platform.variant;
 }

@@ -110,13 +110,19 @@ void BootStreams::Cancel(const Digest& chain_id) {
   if (const auto stream = Find(chain_id); stream != nullptr) stream->cancelled = true;
 }
 
-void BootStreams::Forget(const Digest& chain_id) {
+void BootStreams::Forget(const Digest& chain_id) { Drop(chain_id, true); }
+
+void BootStreams::GiveUp(const Digest& chain_id) { Drop(chain_id, false); }
+
+void BootStreams::Drop(const Digest& chain_id, bool placed_too) {
   std::shared_ptr<Stream> stream;
   {
     MutexLock lock(&mutex_);
     const auto found = streams_.find(chain_id);
     if (found != streams_.end()) {
-      stream = std::move(found->second);
+      MutexLock own(&found->second->mutex);
+      if (found->second->placed && !placed_too) return;
+      stream = found->second;
       streams_.erase(found);
     }
   }

@@ -83,8 +83,10 @@ class BootStreams {
 
   // No more of it: it is not what is going to run.
   void Cancel(const Digest& chain_id);
-  // Cancels, and forgets that it was ever begun: the image is gone, or was not to be had.
+  // Cancels, and forgets that it was ever begun: the image is gone.
   void Forget(const Digest& chain_id);
+  // The same where the image was not to be had, unless somebody else had it and has placed it.
+  void GiveUp(const Digest& chain_id);
 
   BootStats Stats() const;
   // What was under way on the thread is done.
@@ -99,6 +101,7 @@ class BootStreams {
   class Worker;
 
   std::shared_ptr<Stream> Find(const Digest& chain_id);
+  void Drop(const Digest& chain_id, bool placed_too);
 
   const Clock* const clock_;
   const std::string directory_;

@@ -192,6 +192,26 @@ absl::StatusOr<StoreReader::GrantedManifest> StoreGateway::ReadGrantedManifest(
       limit);
 }
 
+std::shared_ptr<StoreGateway::Question> StoreGateway::BeginHint(const std::string& name,
+                                                                const Platform& platform,
+                                                                std::shared_ptr<ImageEntry> entry) {
+  {
+    MutexLock lock(&mutex_);
+    if (hints_ >= std::max(options_.threads / 2, 1)) return nullptr;
+    ++hints_;
+  }
+  // Goes with the task, also with one that is never begun because nobody waits any more.
+  const std::shared_ptr<void> counted(nullptr, [this](void*) {
+    MutexLock lock(&mutex_);
+    --hints_;
+  });
+  return Begin({[=](const StoreReader& reader) -> absl::Status {
+    (void)counted;
+    ASSIGN_OR_RETURN(*entry, FindImage(reader.backend(), name, platform));
+    return absl::OkStatus();
+  }});
+}
+
 absl::StatusOr<StoreGateway::ManifestAndEntry> StoreGateway::ReadManifestAndEntry(
     const Digest& chain_id, const std::string& repository, const std::string& name,
     const Platform& platform, TimePoint deadline) {
@@ -203,13 +223,11 @@ absl::StatusOr<StoreGateway::ManifestAndEntry> StoreGateway::ReadManifestAndEntr
     ASSIGN_OR_RETURN(*granted, reader.ReadGrantedManifest(chain_id, repository));
     return absl::OkStatus();
   }});
-  const auto image = Begin({[=](const StoreReader& reader) -> absl::Status {
-    ASSIGN_OR_RETURN(*entry, FindImage(reader.backend(), name, platform));
-    return absl::OkStatus();
-  }});
+  const auto image = BeginHint(name, platform, entry);
   const absl::Status answered = Await(*manifest, deadline);
   const TimePoint now = clock_->Monotonic();
-  const bool named = Await(*image, answered.ok() ? now + (deadline - now) / 2 : now).ok();
+  const bool named =
+      image != nullptr && Await(*image, answered.ok() ? now + (deadline - now) / 2 : now).ok();
   RETURN_IF_ERROR(Record(pass, Size::kSmall, deadline, answered));
   ManifestAndEntry both{std::move(*granted), std::nullopt};
   if (named) both.entry = std::move(*entry);

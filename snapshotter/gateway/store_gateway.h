@@ -77,7 +77,7 @@ class StoreGateway {
                                                                    const Limit& limit);
   // The same, and at the same time what was published under `name`: a hint, which is none when it
   // fails or takes more than half of the time that is left once the manifest is there, and which the
-  // circuit breaker takes no notice of.
+  // circuit breaker takes no notice of. Hints wait on at most half of the threads: others are none.
   struct ManifestAndEntry {
     StoreReader::GrantedManifest granted;
     std::optional<ImageEntry> entry;
@@ -102,6 +102,9 @@ class StoreGateway {
   using Pass = CircuitBreaker::Pass;
 
   absl::StatusOr<Pass> Admit();
+  // What is published under that name is put into *entry. Null: too many hints are asked for.
+  std::shared_ptr<Question> BeginHint(const std::string& name, const Platform& platform,
+                                      std::shared_ptr<ImageEntry> entry);
   absl::Status Record(Pass pass, Size size, const Limit& limit, absl::Status outcome);
   // Runs the tasks on the pool. Every question that is begun is awaited.
   std::shared_ptr<Question> Begin(std::vector<Task> tasks);
@@ -120,6 +123,7 @@ class StoreGateway {
   mutable Mutex mutex_;
   std::string error_ ABSL_GUARDED_BY(mutex_);
   int stuck_ ABSL_GUARDED_BY(mutex_) = 0;  // tasks with the store that nobody waits for any more
+  int hints_ ABSL_GUARDED_BY(mutex_) = 0;  // that are asked for
 
   ThreadPool pool_;  // last: its threads use what is above
 };

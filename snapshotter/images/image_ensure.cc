@@ -87,7 +87,13 @@ absl::Status ImageManager::Allow(const Digest& chain_id, const std::string& repo
     ASSIGN_OR_RETURN(const bool anybody, IsForAnybody(txn, chain_id));
     if (anybody) return absl::OkStatus();
   }
-  return gateway_.ReadGrantedManifest(chain_id, repository, deadline).status();
+  ASSIGN_OR_RETURN(const auto granted,
+                   gateway_.ReadGrantedManifest(chain_id, repository, deadline));
+  if (!granted.to_anybody) return absl::OkStatus();
+  // It came for the readers of some repository, or it was granted since: nobody need ask any more.
+  ASSIGN_OR_RETURN(Txn txn, options_.db->Write());
+  RETURN_IF_ERROR(SetForAnybody(txn, chain_id));
+  return txn.Commit();
 }
 
 absl::Status ImageManager::MakePresent(const Digest& chain_id, const PullHints& hints,
@@ -110,7 +116,7 @@ absl::Status ImageManager::MakePresent(const Digest& chain_id, const PullHints& 
     BringWhole(found->granted.manifest, *found->entry, hints, whole_until);
   }
   if (status.ok()) status = BringGranted(found->granted, deadline);
-  if (!status.ok()) boots_->Forget(chain_id);
+  if (!status.ok()) boots_->GiveUp(chain_id);
   return status;
 }
 
@@ -163,7 +169,7 @@ void ImageManager::BringWhole(const Manifest& prefix, const ImageEntry& entry,
     Log(LogLevel::kDebug, "an image does not come with its first layer",
         {{"image", entry.name}, {"error", Message(status)}});
     // Another pull's goes on.
-    if (boot_begun) boots_->Forget(whole);
+    if (boot_begun) boots_->GiveUp(whole);
     return;
   }
   wholes_.Add(*hints.PullId(), *granted, repository, *std::move(pin));

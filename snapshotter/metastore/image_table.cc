@@ -73,6 +73,11 @@ absl::StatusOr<bool> IsForAnybody(Txn& txn, const Digest& chain_id) {
   return stmt.Step();
 }
 
+absl::Status SetForAnybody(Txn& txn, const Digest& chain_id) {
+  Stmt stmt(txn, "UPDATE images SET to_anybody = 1 WHERE chain = ?");
+  return stmt.BindText(Raw(chain_id)).Run();
+}
+
 absl::StatusOr<std::vector<BlobRow>> ImageLayers(Txn& txn, uint64_t image_id) {
   Stmt stmt(txn,
             "SELECT blobs.id, blobs.record, blobs.size FROM image_layers "

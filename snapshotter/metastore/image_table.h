@@ -40,8 +40,9 @@ struct NewLayer {
 };
 
 absl::StatusOr<std::optional<uint64_t>> FindImage(Txn& txn, const Digest& chain_id);
-// Whether it was granted to anybody when it was inserted; false also when there is no such image.
+// Whether it was granted to anybody when that was last asked; false also when there is no such image.
 absl::StatusOr<bool> IsForAnybody(Txn& txn, const Digest& chain_id);
+absl::Status SetForAnybody(Txn& txn, const Digest& chain_id);
 // Bottom first.
 absl::StatusOr<std::vector<BlobRow>> ImageLayers(Txn& txn, uint64_t image_id);
 absl::StatusOr<std::vector<ImageRow>> AllImages(Txn& txn);

@@ -96,6 +96,20 @@ TEST_F(BootStreamTest, AStartThatTouchesWhatIsInItAsksTheStoreForNoChunk) {
   EXPECT_GT(ReadsBelow("packs/"), 0U);
 }
 
+TEST_F(BootStreamTest, WhoDidNotGetTheImageGivesUpNoneThatSomebodyElseHasPlaced) {
+  testing::WriteBootPackOf(store_, image_, testing::AllChunks(image_));
+  BootStreams& boots = images_->boots_for_test();
+  // One that nobody placed goes, and is asked for again by the next one.
+  ASSERT_TRUE(boots.Begin(image_.chain()));
+  boots.GiveUp(image_.chain());
+  EnsureUntilBootPackIsHeld();
+  boots.GiveUp(image_.chain());
+  store_->ReleaseReads();
+  ASSERT_TRUE(testing::Eventually([&] { return boots.IdleForTest(); }));
+  EXPECT_GT(boots.Stats().chunks, 0U);
+  EXPECT_FALSE(boots.Begin(image_.chain())) << "it has been brought";
+}
+
 TEST_F(BootStreamTest, WhatItBroughtIsThereAfterARestart) {
   testing::WriteBootPackOf(store_, image_, testing::AllChunks(image_));
   PullAndWait();

@@ -90,6 +90,19 @@ TEST_F(StoreGatewayTest, AnEntryThatDoesNotComeCostsHalfOfTheBudgetAndNoTrust) {
   EXPECT_EQ(gateway_.Describe().breaker.state, CircuitBreaker::State::kClosed);
 }
 
+TEST_F(StoreGatewayTest, EntriesThatHangLeaveThreadsForQuestions) {
+  store_->HoldReads("images/");
+  for (int i = 0; i < StoreGateway::Options().threads + 1; ++i) {
+    EXPECT_OK(InVain([this] { return AskWithEntry(kName).status(); })) << i;
+  }
+  EXPECT_OK(Ask());
+  store_->ReleaseReads();
+  EXPECT_TRUE(testing::Eventually([this] {
+    const auto both = AskWithEntry(kName);
+    return both.ok() && both->entry.has_value();
+  }));
+}
+
 // As the breaker's own budget is not theirs.
 TEST_F(StoreGatewayTest, SilenceToAQuestionInAdvanceSaysNothingOfTheStore) {
   const auto ask_in_advance = [this] {

@@ -394,6 +394,19 @@ TEST_F(WholeImageTest, APrefixOfAPrivateImageIsForItsReadersAlone) {
   EXPECT_OK(Pull(2));
 }
 
+TEST_F(WholeImageTest, APrefixOfAPrivateImageThatEverybodyMayHaveIsAskedAboutOnce) {
+  private_by_cri_annotations_ = true;
+  RestartNode();
+  PublishPrivately("example.org/app");
+  testing::Publish(store_, {image_.layers[0], image_.layers[1]});
+  LeadEntryTo(image_.chain());
+  ASSERT_OK(Pull(0));
+  ASSERT_OK(Pull(1));
+  ASSERT_EQ(store_->ReadsOf(ManifestOf(image_.chains[1])), 0U) << "the whole's was enough";
+  for (int i = 0; i < 3; ++i) EXPECT_OK(images_->Ensure(image_.chains[1], {}));
+  EXPECT_EQ(store_->ReadsOf(ManifestOf(image_.chains[1])), 1U);
+}
+
 TEST_F(WholeImageTest, LabelsThatNobodyPullsByAreAskedAboutSoOftenAndNoMore) {
   for (size_t i = 0; i < WholeImages::kMaxPulls + 10; ++i) {
     Labels hints = HintsOf(0);
