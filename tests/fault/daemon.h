@@ -148,6 +148,11 @@ class Daemon {
     return status.ok() ? infos : std::vector<api::Info>();
   }
   api::Snapshots::Stub& stub() { return *stub_; }
+  size_t ResidentBytes() const {
+    size_t pages = 0, resident = 0;
+    std::ifstream("/proc/" + std::to_string(pid_) + "/statm") >> pages >> resident;
+    return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  }
   // Of the last Prepare.
   const std::vector<api::Mount>& mounts() const { return mounts_; }
 
