@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
+#include <vector>
 
 #include "backend/loopback/loopback_backend.h"
 #include "backend/publish/publisher.h"
@@ -164,6 +166,58 @@ TEST_F(ImageMountTest, KilledItReadsAsErrorsAndTheNextOneCleansUp) {
   EXPECT_FALSE(fs::is_empty(dir_ / "state"));
   process = Mount();  // on the same directory: what was left went before
   ExpectWholeTree();
+  ASSERT_EQ(kill(process->pid(), SIGINT), 0);
+  ExpectCleanEnd(*process);
+  ExpectNothingLeft();
+}
+
+TEST_F(ImageMountTest, WhatElseIsInTheStateDirectoryIsLeftAlone) {
+  const auto put = [this](const std::string& name) {
+    fs::create_directories(fs::path(dir_ / name).parent_path());
+    WriteWholeFile(dir_ / name, name);
+  };
+  const std::vector<std::string> others = {
+      "state/photos/2024/one.jpg",
+      "state/AbCdEf/blobs/1.data",
+      "state/backup/slackerctl-mount",
+      "state/mount-abcdef/notes",
+      "state/mount-abcdefg/slackerctl-mount",
+      "state/mount-a",
+      "state/mount-twoooo/slackerctl-mount/file",
+      "elsewhere/slackerctl-mount",
+      "elsewhere/thesis",
+  };
+  for (const std::string& name : others) put(name);
+  fs::create_directory_symlink(dir_ / "elsewhere", dir_ / "state/mount-linked");
+  auto process = Mount();
+  (void)process->Kill();
+  process = Mount();  // takes away what the first one left
+  ASSERT_EQ(kill(process->pid(), SIGINT), 0);
+  ExpectCleanEnd(*process);
+  std::set<std::string> found;
+  for (const std::string& top : {std::string("state"), std::string("elsewhere")}) {
+    for (const auto& entry : fs::recursive_directory_iterator(dir_ / top)) {
+      if (!entry.is_directory()) found.insert(fs::relative(entry.path(), dir_.path()));
+    }
+  }
+  EXPECT_THAT(found, ::testing::UnorderedElementsAreArray(others));
+  EXPECT_TRUE(fs::is_symlink(dir_ / "state/mount-linked"));
+  EXPECT_TRUE(fs::is_empty(dir_ / "run"));
+}
+
+TEST_F(ImageMountTest, WhatIsMountedBelowALeftoverIsNotEmptied) {
+  auto process = Mount();
+  (void)process->Kill();
+  fs::create_directories(dir_ / "elsewhere");
+  WriteWholeFile(dir_ / "elsewhere/thesis", "a year");
+  const std::string blobs = fs::directory_iterator(dir_ / "state")->path() / "blobs";
+  ASSERT_EQ(mount((dir_ / "elsewhere").c_str(), blobs.c_str(), nullptr, MS_BIND, nullptr), 0);
+  process = Mount();
+  EXPECT_EQ(ReadWholeFile(dir_ / "elsewhere/thesis"), "a year");
+  ASSERT_EQ(umount2(blobs.c_str(), 0), 0);
+  ASSERT_EQ(kill(process->pid(), SIGINT), 0);
+  ExpectCleanEnd(*process);
+  process = Mount();  // the leftover is still known as one
   ASSERT_EQ(kill(process->pid(), SIGINT), 0);
   ExpectCleanEnd(*process);
   ExpectNothingLeft();

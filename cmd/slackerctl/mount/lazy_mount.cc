@@ -3,16 +3,19 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "backend/base/clock.h"
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "backend/base/unique_fd.h"
+#include "backend/os/file_ops.h"
 #include "backend/os/loop_device.h"
 #include "backend/os/mount.h"
 #include "snapshotter/files/node_files.h"
@@ -24,6 +27,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kKeeperDeadlineSeconds = 1;
+constexpr std::string_view kRootPrefix = "mount-";
+constexpr std::string_view kRootName = "mount-XXXXXX";
+constexpr char kMarker[] = "/slackerctl-mount";
 
 KeeperOptions KeeperOptionsFor(const MountOptions& options, const std::string& root,
                                const std::string& run_dir) {
@@ -33,13 +39,25 @@ KeeperOptions KeeperOptionsFor(const MountOptions& options, const std::string& r
           .deadline_seconds = kKeeperDeadlineSeconds};
 }
 
-absl::Status RemoveTree(const std::string& path) {
-  std::error_code error;
-  // A keeper that is just ending removes its own files: what it took is gone, the rest is still ours.
-  do {
-    fs::remove_all(path, error);
-  } while (error.value() == ENOENT);
-  return error ? ErrnoError(error.value(), "remove " + path) : absl::OkStatus();
+// Of a root: nothing else in a state directory is looked into.
+bool IsMarkedRoot(const std::string& path) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return false;
+  if (info.st_uid != geteuid()) return false;
+  return lstat((path + kMarker).c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+bool HasNameOfRoot(std::string_view name) {
+  return name.size() == kRootName.size() && name.starts_with(kRootPrefix);
+}
+
+// The marker goes last: what is cut short is still a root of ours to the next one.
+absl::Status RemoveMarked(const std::string& root) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(root));
+  for (const std::string& name : names) {
+    if ("/" + name != kMarker) RETURN_IF_ERROR(SystemFileOps().RemoveTree(root + "/" + name));
+  }
+  return SystemFileOps().RemoveTree(root);
 }
 
 // Held while a root is made, or roots of the dead are looked for: one that is being made has no
@@ -80,10 +98,13 @@ absl::Status RemoveRoot(const std::string& root, const std::string& run_dir, Kee
     if (mount.mount_point.starts_with(run_dir + "/")) {
       RETURN_IF_ERROR(UnmountAll(mount.mount_point));
     }
+    if (mount.mount_point == root || mount.mount_point.starts_with(root + "/")) {
+      return FailedPrecondition("something is mounted on " + mount.mount_point);
+    }
   }
   RETURN_IF_ERROR(keeper->Bye());
-  RETURN_IF_ERROR(RemoveTree(run_dir));
-  return RemoveTree(root);
+  RETURN_IF_ERROR(SystemFileOps().RemoveTree(run_dir));
+  return RemoveMarked(root);
 }
 
 }  // namespace
@@ -125,9 +146,13 @@ absl::Status LazyMount::MakeRoot() {
   fs::create_directories(options_.state_dir, error);
   if (error) return ErrnoError(error.value(), "mkdir " + options_.state_dir);
   ASSIGN_OR_RETURN(const UniqueFd lock, LockStateDirectory(options_.state_dir));
-  std::string root = fs::canonical(options_.state_dir, error).string() + "/XXXXXX";
-  if (error || mkdtemp(root.data()) == nullptr) return ErrnoError(errno, "make " + root);
+  const std::string state_dir = fs::canonical(options_.state_dir, error);
+  if (error) return ErrnoError(error.value(), options_.state_dir);
+  std::string root = state_dir + "/" + std::string(kRootName);
+  if (mkdtemp(root.data()) == nullptr) return ErrnoError(errno, "make " + root);
   root_ = std::move(root);
+  // Before anybody owns it: without the marker nobody would ever take it away.
+  RETURN_IF_ERROR(WriteFileAtomically(root_ + kMarker, ""));
   ASSIGN_OR_RETURN(run_dir_, RootRunDir(options_.run_dir, root_));
   ASSIGN_OR_RETURN(keeper_, KeeperClient::Open(KeeperOptionsFor(options_, root_, run_dir_)));
   return absl::OkStatus();
@@ -207,7 +232,7 @@ absl::Status LazyMount::Abandon() {
   mounter_.reset();
   connection_.reset();
   if (filler_ != nullptr) filler_->Stop();
-  if (keeper_ == nullptr) return root_.empty() ? absl::OkStatus() : RemoveTree(root_);
+  if (keeper_ == nullptr) return root_.empty() ? absl::OkStatus() : RemoveMarked(root_);
   const absl::Status removed = RemoveRoot(root_, run_dir_, keeper_.get());
   keeper_.reset();
   return removed;
@@ -221,6 +246,7 @@ absl::Status RemoveLeftovers(const MountOptions& options) {
   absl::Status result;
   for (const fs::directory_entry& entry : fs::directory_iterator(state_dir, error)) {
     const std::string root = entry.path();
+    if (!HasNameOfRoot(entry.path().filename().native()) || !IsMarkedRoot(root)) continue;
     const absl::StatusOr<std::string> run_dir = RootRunDir(options.run_dir, root);
     if (!run_dir.ok()) continue;  // gone meanwhile
     auto keeper = KeeperClient::Open(KeeperOptionsFor(options, root, *run_dir));

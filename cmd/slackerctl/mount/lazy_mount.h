@@ -2,7 +2,8 @@
 // uses for the same (blob caches, FUSE connection, attach helper, keeper), on a root of its own
 // that goes with the mount. Needs no slackerd, knows of none, and may run beside one.
 //
-//   <state_dir>/<random>/   records, metadata image, blob caches, database
+//   <state_dir>/mount-<random>/   records, metadata image, blob caches, database, and the file
+//                                 slackerctl-mount, by which it is known to be one of ours
 //   <run_dir>/<hash of that path>/   keeper's socket, FUSE mount
 //
 // While a process lives it serves. When it is killed, the keeper, whose deadline is a second, lets
@@ -83,7 +84,8 @@ class LazyMount {
 };
 
 // Unmounts and removes what mounts of processes that were killed have left below
-// options.state_dir. Those of living processes are left alone.
+// options.state_dir. Those of living processes are left alone, and so is, unopened, whatever else is
+// in that directory. FAILED_PRECONDITION where something has been mounted below such a root.
 absl::Status RemoveLeftovers(const MountOptions& options);
 
 }  // namespace slacker::ctl
