@@ -1,8 +1,10 @@
 #include "backend/registry/registry_source.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "backend/base/mutex.h"
 #include "backend/base/status.h"
 #include "backend/registry/registry_client.h"
 #include "backend/source/verifying_source.h"
@@ -94,6 +96,8 @@ class RegistrySource final : public ImageSource {
     if (!reference.digest.empty() && root.digest.ToString() != reference.digest) {
       return DataLoss("the manifest of " + Name() + " has the digest " + root.digest.ToString());
     }
+    MutexLock lock(&mutex_);
+    root_ = root.digest;
     return root;
   }
 
@@ -126,8 +130,15 @@ class RegistrySource final : public ImageSource {
   }
 
   absl::StatusOr<std::string> PrivateRepository() override {
+    std::optional<Digest> root;
+    {
+      MutexLock lock(&mutex_);
+      root = root_;
+    }
+    if (!root.has_value()) return FailedPrecondition(Name() + ": its manifest was not read yet");
     if (!client_->used_credentials()) return std::string();
-    const absl::Status answer = CheckAnonymousAccess(client_->reference(), client_->options());
+    const absl::Status answer =
+        CheckAnonymousAccess(client_->reference(), *root, client_->options());
     if (answer.ok()) return std::string();
     // Registries also call what one may not see missing.
     if (!absl::IsPermissionDenied(answer) && !absl::IsNotFound(answer)) return answer;
@@ -147,14 +158,25 @@ class RegistrySource final : public ImageSource {
   }
 
   const std::unique_ptr<RegistryClient> client_;
+  Mutex mutex_;
+  std::optional<Digest> root_ ABSL_GUARDED_BY(mutex_);  // as it was read last
 };
 
 }  // namespace
 
-absl::Status CheckAnonymousAccess(const ImageReference& reference, const RegistryOptions& options) {
+absl::Status CheckAnonymousAccess(const ImageReference& reference, const Digest& manifest,
+                                  const RegistryOptions& options) {
   ASSIGN_OR_RETURN(const auto client, RegistryClient::Open(reference, options, true));
-  const std::string path = "manifests/" + reference.TagOrDigest();
-  return client->Get(RootPurpose(reference), path, {kAccept}).status();
+  const std::string path = "manifests/" + manifest.ToString();
+  ASSIGN_OR_RETURN(const auto response,
+                   client->Get(RegistryClient::Purpose::kPull, path, {kAccept}));
+  const absl::StatusOr<std::string> content = ReadAll(*response, kMaxOciManifestBytes);
+  if (!content.ok() && !absl::IsResourceExhausted(content.status())) return content.status();
+  // A page that asks to log in, or an image of a mirror that has the same name.
+  if (!content.ok() || Sha256::Of(*content) != manifest) {
+    return PermissionDenied(path + ": without credentials, something else is answered");
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<ImageSource>> OpenRegistrySource(const ImageReference& reference,

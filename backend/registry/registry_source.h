@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "backend/base/digest.h"
 #include "backend/base/image_reference.h"
 #include "backend/registry/registry_options.h"
 #include "backend/source/image_source.h"
@@ -14,12 +15,14 @@ namespace slacker {
 // repeated options.max_tries times in all, after delays that double or as long as the registry
 // asks for; broken downloads of blobs are taken up where they broke, at whichever host answers
 // then. Which hosts are asked: registry_hosts.h; with which credentials: registry_endpoint.h. An
-// image is private when credentials, headers or a client certificate were used and nobody gets it
-// without them. INVALID_ARGUMENT: hosts.toml, certificates.
+// image is private when credentials, headers or a client certificate were used and nobody gets the
+// root that was read, by its digest, without them. INVALID_ARGUMENT: hosts.toml, certificates.
 absl::StatusOr<std::unique_ptr<ImageSource>> OpenRegistrySource(const ImageReference& reference,
                                                                 const RegistryOptions& options);
 
-// OK when the registry hands out the manifest of `reference` to somebody who shows no credentials.
-absl::Status CheckAnonymousAccess(const ImageReference& reference, const RegistryOptions& options);
+// OK when somebody who shows no credentials gets the manifest with that digest from the registry and
+// the repository of `reference`. PERMISSION_DENIED: also when what he gets has another digest.
+absl::Status CheckAnonymousAccess(const ImageReference& reference, const Digest& manifest,
+                                  const RegistryOptions& options);
 
 }  // namespace slacker

@@ -47,6 +47,7 @@ class ImageSource {
   virtual absl::StatusOr<std::unique_ptr<ByteSource>> OpenBlob(const Descriptor& descriptor) = 0;
   // The repository whose readers alone may have the image ("registry.example.com/app"), or "" when
   // it can be read without credentials. Asks the registry, if credentials were used.
+  // REQUIRES: Root() was answered; what it answered last is the image that is meant.
   virtual absl::StatusOr<std::string> PrivateRepository() { return std::string(); }
   // Nobody wants the image any more: requests and streams stop trying again and fail instead
   // (CANCELLED). Sources that never try again have nothing to do.

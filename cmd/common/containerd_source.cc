@@ -72,13 +72,16 @@ class ContainerdSource final : public ImageSource {
   }
 
   absl::StatusOr<std::string> PrivateRepository() override {
-    absl::StatusOr<ImageReference> reference = ParseImageReference(name_);
-    if (!reference.ok()) return std::string();
-    reference->digest = target_.digest.ToString();
+    const absl::StatusOr<ImageReference> reference = ParseImageReference(name_);
+    if (!reference.ok()) {
+      return FailedPrecondition("containerd's image " + name_ +
+                                " has no registry's name, which could tell who may have it: say so "
+                                "with --private REPOSITORY or --public");
+    }
     RegistryOptions once = registry_;
     once.max_tries = 1;
     // Whatever keeps us from knowing that everybody may have it keeps it private.
-    if (CheckAnonymousAccess(*reference, once).ok()) return std::string();
+    if (CheckAnonymousAccess(*reference, target_.digest, once).ok()) return std::string();
     return reference->RepositoryName();
   }
 

@@ -166,6 +166,27 @@ TEST_F(RegistryMirrorsTest, WhatTakesAHeaderToBeReadIsPrivate) {
   EXPECT_EQ(source->PrivateRepository().value(), "r.x/team/app");
 }
 
+TEST_F(RegistryMirrorsTest, AMirrorsImageOfTheSameNameMakesNoImagePublic) {
+  const std::string theirs = std::string(kManifest) + " ";
+  std::atomic<bool> mirrors{false};
+  HttpServer mirror([&](const HttpRequest& request) {
+    if (!mirrors || request.path.find("/manifests/sha256:") != std::string::npos) {
+      return HttpAnswer{.status = 404};
+    }
+    return HttpAnswer{.body = theirs};
+  });
+  HttpServer server([](const HttpRequest& request) {
+    if (request.headers.contains("x-key")) return HttpAnswer{.body = kManifest};
+    return HttpAnswer{.status = 403};
+  });
+  ASSERT_OK_AND_ASSIGN(const auto source, Open("server = 'http://" + server.Host() +
+                                               "'\nheader = {X-Key = 'secret'}\n[host.'http://" +
+                                               mirror.Host() + "']"));
+  ASSERT_EQ(source->Root()->content, kManifest);
+  mirrors = true;  // it has one by now, for everybody
+  EXPECT_EQ(source->PrivateRepository().value(), "r.x/team/app");
+}
+
 // Debian's docker-registry behind TLS.
 class RegistryTlsTest : public RegistryMirrorsTest {
  protected:

@@ -350,6 +350,47 @@ TEST(RegistrySourceTest, AnImageIsPrivateWhenNobodyMayReadItWithoutAPassword) {
   EXPECT_EQ(without->PrivateRepository().value(), "");
 }
 
+TEST(RegistrySourceTest, APageThatAsksToLogInMakesNoImagePublic) {
+  std::string page = "<html>please log in</html>";
+  std::atomic<bool> redirects = false;
+  HttpServer server([&](const HttpRequest& request) {
+    if (request.path == "/login") return HttpAnswer{.body = page};
+    if (request.headers.contains("authorization")) return HttpAnswer{.body = kManifest};
+    if (redirects) return HttpAnswer{.status = 302, .headers = {"Location: /login"}};
+    return HttpAnswer{.status = 401, .headers = {"WWW-Authenticate: Basic realm=\"x\""}};
+  });
+  const testing::TempDir dir;
+  testing::WriteFileOrDie(dir / "config.json",
+                          R"({"auths":{")" + server.Host() + R"(":{"auth":"dTpw"}}})");
+  RegistryOptions options = Quick();
+  options.credential_files = {dir / "config.json"};
+  const auto source = Open(server.Host(), options);
+  EXPECT_THAT(source->PrivateRepository(), StatusIs(absl::StatusCode::kFailedPrecondition));
+  ASSERT_OK(source->Root());
+  redirects = true;
+  EXPECT_EQ(source->PrivateRepository().value(), server.Host() + "/app");
+  page.resize(kMaxOciManifestBytes + 1);
+  EXPECT_EQ(source->PrivateRepository().value(), server.Host() + "/app");
+}
+
+TEST(RegistrySourceTest, ATagThatMovedToAPublicImageDoesNotMakeThePrivateOnePublic) {
+  std::atomic<bool> moved = false;
+  HttpServer server([&moved](const HttpRequest& request) {
+    if (moved && request.path.ends_with("/v1")) return HttpAnswer{.body = "public"};
+    if (request.headers.contains("authorization")) return HttpAnswer{.body = kManifest};
+    return HttpAnswer{.status = 401, .headers = {"WWW-Authenticate: Basic realm=\"x\""}};
+  });
+  const testing::TempDir dir;
+  testing::WriteFileOrDie(dir / "config.json",
+                          R"({"auths":{")" + server.Host() + R"(":{"auth":"dTpw"}}})");
+  RegistryOptions options = Quick();
+  options.credential_files = {dir / "config.json"};
+  const auto source = Open(server.Host(), options);
+  ASSERT_OK(source->Root());
+  moved = true;
+  EXPECT_EQ(source->PrivateRepository().value(), server.Host() + "/app");
+}
+
 TEST(RegistrySourceTest, ARegistryThatDoesNotSayWhoMayReadIsAnError) {
   std::atomic<bool> gone = false;
   HttpServer server([&gone](const HttpRequest& request) {

@@ -107,21 +107,27 @@ TEST_F(ContainerdSourceTest, WrongAnswersAreDataLoss) {
 // containerd does not know with whose credentials it pulled.
 TEST_F(ContainerdSourceTest, AnImageIsPrivateUnlessItsRegistryGivesItToAnybody) {
   std::atomic<int> status{401};
-  testing::HttpServer server([&status](const testing::HttpRequest&) {
+  std::atomic<bool> another{true};
+  testing::HttpServer server([&](const testing::HttpRequest&) {
     return testing::HttpAnswer{.status = status,
-                               .headers = {"WWW-Authenticate: Basic realm=\"x\""}};
+                               .headers = {"WWW-Authenticate: Basic realm=\"x\""},
+                               .body = another ? "log in" : image_.manifest_json};
   });
   const std::string name = server.Host() + "/team/app:v1";
   Name(name);
-  for (const int answer : {401, 403, 404, 500}) {
+  for (const int answer : {401, 403, 404, 500, 200}) {
     status = answer;
     EXPECT_EQ((*Open(name))->PrivateRepository().value(), server.Host() + "/team/app") << answer;
   }
-  status = 200;
+  another = false;
   EXPECT_EQ((*Open(name))->PrivateRepository().value(), "");
   EXPECT_EQ(server.Requests().back().path, "/v2/team/app/manifests/" + image_.manifest.ToString());
+}
+
+TEST_F(ContainerdSourceTest, AnImageWithoutARegistrysNameIsNotGrantedUnasked) {
   Name("odd name");
-  EXPECT_EQ((*Open("odd name"))->PrivateRepository().value(), "");
+  EXPECT_THAT((*Open("odd name"))->PrivateRepository(),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "--private"));
 }
 
 }  // namespace
