@@ -1,8 +1,7 @@
 #include "backend/publish/signer.h"
 
-#include <set>
+#include <algorithm>
 #include <span>
-#include <string>
 #include <utility>
 
 #include "backend/base/status.h"
@@ -45,26 +44,71 @@ absl::Status WriteIfDifferent(Backend& backend, const std::string& name, const s
   return *written ? backend.Replace(name, bytes) : absl::OkStatus();
 }
 
-// Every grant of the chain that is proved in the same way as its manifest. Unsigned grants of a
-// chain whose layers were recomputed are what the store's owner says.
-absl::Status SignGrants(Backend& backend, const Digest& chain, const SigningKey& key,
-                        const Trust& trust) {
+bool IsOfOneChain(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsFailedPrecondition(status) || absl::IsDataLoss(status);
+}
+
+std::string Whom(const Grant& grant) {
+  return grant.repository.empty() ? "everybody" : "the readers of " + grant.repository;
+}
+
+// A grant of a store under one of its names.
+struct StoredGrant {
+  std::string name;
+  std::string bytes;
+  UnprovedGrant content;
+};
+
+absl::StatusOr<std::vector<StoredGrant>> ReadGrants(Backend& backend, const Digest& chain) {
   const std::string prefix = std::string(kGrantsPrefix) + chain.ToHex() + "/";
   ASSIGN_OR_RETURN(const std::vector<std::string> names, backend.List(prefix));
+  std::vector<StoredGrant> grants;
   for (const std::string& name : names) {
-    ASSIGN_OR_RETURN(const std::string bytes, backend.ReadWhole(name, kMaxGrantBytes));
-    const auto found = DecodeUnprovedGrant(bytes);
+    auto bytes = backend.ReadWhole(name, kMaxGrantBytes);
+    if (absl::IsNotFound(bytes.status()) || absl::IsResourceExhausted(bytes.status())) continue;
+    RETURN_IF_ERROR(bytes.status());
+    auto found = DecodeUnprovedGrant(*bytes);
     if (!found.ok() || name != GrantName(found->grant, found->key_id)) continue;
-    bool proved = trust.keys.empty() && !found->key_id.has_value();
-    for (const PublicKey& trusted : trust.keys) {
-      proved = proved || DecodeGrant(bytes, found->grant, &trusted).ok();
+    grants.push_back({name, *std::move(bytes), *std::move(found)});
+  }
+  return grants;
+}
+
+// The grants of one chain: those that are proved, and those that the caller answers for.
+absl::Status SignGrants(Backend& backend, const Digest& chain, const SigningKey& key,
+                        const Trust& trust, const std::set<std::string>& unsigned_grants,
+                        SignReport* report) {
+  ASSIGN_OR_RETURN(const std::vector<StoredGrant> grants, ReadGrants(backend, chain));
+  const bool any_signed = std::any_of(grants.begin(), grants.end(), [](const StoredGrant& grant) {
+    return grant.content.key_id.has_value();
+  });
+  const PublicKey own = key.public_key();
+  bool ours = false;
+  std::vector<Damage> left;
+  for (const StoredGrant& stored : grants) {
+    const Grant& grant = stored.content.grant;
+    const auto is_by = [&](const PublicKey& by) {
+      return DecodeGrant(stored.bytes, grant, &by).ok();
+    };
+    if (is_by(own)) {
+      ours = true;
+      continue;
+    }
+    const bool has_key = stored.content.key_id.has_value();
+    const bool said = !has_key && !any_signed && unsigned_grants.contains(grant.repository);
+    if (!said && std::none_of(trust.keys.begin(), trust.keys.end(), is_by)) {
+      left.push_back({stored.name,
+                      "it grants the image to " + Whom(grant) +
+                          (has_key ? ", but not by a trusted key" : ", but nothing proves that")});
+      continue;
     }
     bool written = false;
-    if (proved) {
-      RETURN_IF_ERROR(WriteIfDifferent(backend, GrantName(found->grant, key.public_key().id()),
-                                       EncodeGrant(found->grant, &key), &written));
-    }
+    RETURN_IF_ERROR(
+        WriteIfDifferent(backend, GrantName(grant, own.id()), EncodeGrant(grant, &key), &written));
+    if (written) report->grants.push_back(grant);
+    ours = true;
   }
+  if (!ours) report->left.insert(report->left.end(), left.begin(), left.end());
   return absl::OkStatus();
 }
 
@@ -105,22 +149,30 @@ absl::Status SignBootPackOf(const std::shared_ptr<Backend>& backend, const Diges
 
 absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend,
                                          const std::optional<Digest>& chain_id,
-                                         const SigningKey& key, const Trust& trust) {
+                                         const SigningKey& key, const Trust& trust,
+                                         const std::set<std::string>& unsigned_grants) {
+  RETURN_IF_ERROR(CheckTrust(*backend, trust));
   const StoreReader reader(backend, trust);
   ASSIGN_OR_RETURN(const std::set<Digest> chains,
                    chain_id.has_value() ? Prefixes(reader, *chain_id) : AllChains(*backend));
   LayerVerifier verifier(backend, trust);
+  SignReport report;
   std::vector<Manifest> proved;
   for (const Digest& chain : chains) {
-    ASSIGN_OR_RETURN(Manifest manifest, reader.ReadManifest(chain));
-    if (trust.keys.empty()) RETURN_IF_ERROR(verifier.CheckManifest(manifest));
-    proved.push_back(std::move(manifest));
+    absl::StatusOr<Manifest> manifest = reader.ReadManifest(chain);
+    if (!chain_id.has_value() && IsOfOneChain(manifest.status())) {
+      report.left.push_back(
+          {std::string(kManifestsPrefix) + chain.ToHex(), Message(manifest.status())});
+      continue;
+    }
+    RETURN_IF_ERROR(manifest.status());
+    if (trust.keys.empty()) RETURN_IF_ERROR(verifier.CheckManifest(*manifest));
+    proved.push_back(*std::move(manifest));
   }
-  SignReport report;
   report.damages = std::move(verifier.report().damages);
   if (!report.damages.empty()) return report;
   for (const Manifest& manifest : proved) {
-    RETURN_IF_ERROR(SignGrants(*backend, manifest.chain_id, key, trust));
+    RETURN_IF_ERROR(SignGrants(*backend, manifest.chain_id, key, trust, unsigned_grants, &report));
     bool written = false;
     RETURN_IF_ERROR(WriteIfDifferent(*backend,
                                      ManifestName(manifest.chain_id, key.public_key().id()),

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,18 +21,28 @@ struct SignReport {
   uint64_t manifests = 0;       // signed now
   uint64_t signed_already = 0;  // by this key
   uint64_t boot_packs = 0;      // with pages, signed now
+  std::vector<Grant> grants;    // signed now
   std::vector<Damage> damages;  // if there are any, nothing was signed
-  std::vector<Damage> left;     // boot packs that cannot be proved: to be made anew
+  // What cannot be proved: manifests that cannot be read or are not signed by one of the trusted keys,
+  // boot packs, and the grants of chains that nobody has one of by this key.
+  std::vector<Damage> left;
 };
 
 // Signs manifests, grants and boot packs of one chain and of its prefixes, or all of them (nullopt). What
 // is signed has been proved first: by the signature of one of `trust.keys`, or, without such keys, by
 // recomputing every layer's diff ID from the store (verifier.h). Boot packs that nobody of these has
 // signed are compared with the image. A boot pack has one signature: who trusts only the key before
-// uses its pages no longer. Errors: NOT_FOUND (the chain is
-// not published), FAILED_PRECONDITION (not signed by one of `trust.keys`), those of the store.
+// uses its pages no longer.
+//
+// Nothing in a store proves an unsigned grant. One is signed only if its repository ("" = everybody)
+// is in `unsigned_grants`, which is what the caller says, and only if its chain has no grant with a
+// signature: who signed that meant those.
+//
+// Errors: of one chain, NOT_FOUND (it is not published), FAILED_PRECONDITION (not signed by one of
+// `trust.keys`) and DATA_LOSS, which are in `left` when all are signed; those of the store.
 absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend,
                                          const std::optional<Digest>& chain_id,
-                                         const SigningKey& key, const Trust& trust);
+                                         const SigningKey& key, const Trust& trust,
+                                         const std::set<std::string>& unsigned_grants);
 
 }  // namespace slacker

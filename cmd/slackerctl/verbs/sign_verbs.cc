@@ -3,7 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
+#include <set>
 
+#include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "backend/publish/signer.h"
 #include "cmd/common/key_files.h"
@@ -21,12 +23,20 @@ struct SignArguments {
   std::string platform;
   std::string key;                        // file
   std::vector<std::string> trusted_keys;  // files
+  std::vector<std::string> readers;       // repositories whose unsigned grants are signed
+  bool to_everybody = false;              // unsigned grants to them are
 };
 
 absl::StatusOr<SignReport> Sign(const SignArguments& arguments) {
   ASSIGN_OR_RETURN(const SigningKey key, ReadSigningKey(arguments.key));
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
+  std::set<std::string> unsigned_grants;
+  if (arguments.to_everybody) unsigned_grants.insert("");
+  for (const std::string& readers : arguments.readers) {
+    ASSIGN_OR_RETURN(const ImageReference reference, ParseImageReference(readers));
+    unsigned_grants.insert(reference.RepositoryName());
+  }
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
                    OpenExistingBackend(arguments.common.store));
   std::optional<Digest> chain;
@@ -35,15 +45,18 @@ absl::StatusOr<SignReport> Sign(const SignArguments& arguments) {
                      FindImage(*store, arguments.image, arguments.platform));
     chain = found.chain_id;
   }
-  return SignManifests(store, chain, key, trust);
+  return SignManifests(store, chain, key, trust, unsigned_grants);
 }
 
 nlohmann::json SignJson(const SignReport& report) {
-  return {{"manifests", report.manifests},
-          {"signed_already", report.signed_already},
-          {"boot_packs", report.boot_packs},
-          {"left", DamagesJson(report.left)},
-          {"damages", DamagesJson(report.damages)}};
+  nlohmann::json grants = nlohmann::json::array();
+  for (const Grant& grant : report.grants) {
+    grants.push_back(
+        {{"chain_id", grant.chain_id.ToString()}, {"private_repository", grant.repository}});
+  }
+  return {{"manifests", report.manifests},           {"grants", std::move(grants)},
+          {"signed_already", report.signed_already}, {"boot_packs", report.boot_packs},
+          {"left", DamagesJson(report.left)},        {"damages", DamagesJson(report.damages)}};
 }
 
 void PrintSign(const SignReport& report, const Console& console) {
@@ -53,6 +66,12 @@ void PrintSign(const SignReport& report, const Console& console) {
     return;
   }
   PrintDamages(console.err, "not signed", report.left);
+  for (const Grant& grant : report.grants) {
+    console.out << "granted to "
+                << (grant.repository.empty() ? "everybody"
+                                             : "the readers of " + Printable(grant.repository))
+                << ": " << grant.chain_id.ToString() << '\n';
+  }
   console.out << "signed " << Counted(report.manifests, "manifest") << ", " << report.signed_already
               << " had this signature already";
   if (report.boot_packs > 0) console.out << "; " << Counted(report.boot_packs, "boot pack");
@@ -75,7 +94,8 @@ int RunKeygen(const std::string& path, const Console& console) {
 int RunSign(const SignArguments& arguments, const Console& console) {
   const absl::StatusOr<SignReport> report = Sign(arguments);
   const int shown = ShowReport(report, arguments.common.json, console, SignJson, PrintSign);
-  return shown == kExitOk && !report->damages.empty() ? kExitFailed : shown;
+  const bool all = report.ok() && report->damages.empty() && report->left.empty();
+  return shown == kExitOk && !all ? kExitFailed : shown;
 }
 
 Action DeclareKeygen(Command* command) {
@@ -92,6 +112,12 @@ Action DeclareSign(Command* command) {
   AddPlatform(command, &arguments->platform);
   AddSigningKey(command, &arguments->key).Required();
   AddTrustedKeys(command, &arguments->trusted_keys);
+  command->Flag("--public", &arguments->to_everybody,
+                "Sign unsigned grants to everybody, too: nothing in the store proves them");
+  command
+      ->Add("--private", &arguments->readers,
+            "Sign unsigned grants to who may read REPOSITORY, too; may be given again")
+      .OneByOne();
   return [arguments](const Console& console) { return RunSign(*arguments, console); };
 }
 

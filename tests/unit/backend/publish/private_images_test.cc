@@ -97,7 +97,7 @@ TEST_F(PrivateImagesTest, SigningKeepsWhoMayHaveAnImage) {
   const auto image = layout_.AddImage(testing::SampleLayers());
   ASSERT_OK(PublishLayout(layout_, store_, "", kTestPlatform, kPrivateRepository));
   const SigningKey key = SigningKey::Generate();
-  ASSERT_OK(SignManifests(store_, image.chain_id, key, Trust()));
+  ASSERT_OK(SignManifests(store_, image.chain_id, key, Trust(), {kPrivateRepository}));
   const Trust trust{.keys = {key.public_key()}};
   EXPECT_OK(Ask(image.chain_id, kPrivateRepository, trust));
   EXPECT_THAT(Ask(image.chain_id, "", trust), StatusIs(kPrivate));

@@ -5,6 +5,7 @@
 
 #include "backend/publish/boot_verifier.h"
 #include "backend/publish/trace_publisher.h"
+#include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
@@ -25,6 +26,12 @@ class SignerTest : public ::testing::Test {
   }
   absl::Status ReadWith(const SigningKey& key) {
     return StoreReader(store_, {.keys = {key.public_key()}}).ReadManifest(image_.chain_id).status();
+  }
+
+  absl::Status Ask(const std::string& repository, const SigningKey& key) {
+    return StoreReader(store_, {.keys = {key.public_key()}})
+        .ReadGrantedManifest(image_.chain_id, repository)
+        .status();
   }
 
   // The boot pack of a start that reads two pages of the first layer.
@@ -51,7 +58,7 @@ class SignerTest : public ::testing::Test {
 
 TEST_F(SignerTest, EveryPrefixOfAChainIsSigned) {
   ASSERT_OK_AND_ASSIGN(const SignReport report,
-                       SignManifests(store_, image_.chain_id, key_, Trust()));
+                       SignManifests(store_, image_.chain_id, key_, Trust(), {}));
   EXPECT_EQ(report.manifests, 3u);
   EXPECT_OK(ReadWith(key_));
   ASSERT_OK_AND_ASSIGN(const VerifyReport verified,
@@ -62,45 +69,106 @@ TEST_F(SignerTest, EveryPrefixOfAChainIsSigned) {
 }
 
 TEST_F(SignerTest, SigningAgainChangesNothing) {
-  ASSERT_OK(SignManifests(store_, std::nullopt, key_, Trust()));
-  ASSERT_OK_AND_ASSIGN(const SignReport report, SignManifests(store_, std::nullopt, key_, Trust()));
+  ASSERT_OK(SignManifests(store_, std::nullopt, key_, Trust(), {""}));
+  ASSERT_OK_AND_ASSIGN(const SignReport report,
+                       SignManifests(store_, std::nullopt, key_, Trust(), {""}));
   EXPECT_EQ(report.manifests, 0u);
   EXPECT_EQ(report.signed_already, 3u);
 }
 
-TEST_F(SignerTest, TheNextKeySignsWhatThePresentOneSigned) {
-  ASSERT_OK(SignManifests(store_, std::nullopt, key_, Trust()));
+TEST_F(SignerTest, AnUnsignedGrantIsSignedOnlyForWhomTheCallerNames) {
+  const Grant to_team{image_.chain_id, "registry.example.com/team"};
+  ASSERT_OK(store_->Put(GrantName(to_team, std::nullopt), EncodeGrant(to_team, nullptr)));
+  ASSERT_OK_AND_ASSIGN(SignReport report,
+                       SignManifests(store_, image_.chain_id, key_, Trust(), {}));
+  EXPECT_EQ(report.manifests, 3u);
+  EXPECT_THAT(report.grants, IsEmpty());
+  EXPECT_EQ(report.left.size(), 4u) << "each prefix is granted to everybody, and one to a team";
+  EXPECT_THAT(Ask("", key_), StatusIs(absl::StatusCode::kUnauthenticated));
+  ASSERT_OK_AND_ASSIGN(report,
+                       SignManifests(store_, image_.chain_id, key_, Trust(), {to_team.repository}));
+  ASSERT_EQ(report.grants.size(), 1u);
+  EXPECT_EQ(report.grants[0].repository, to_team.repository);
+  EXPECT_OK(Ask(to_team.repository, key_));
+  EXPECT_THAT(Ask("", key_), StatusIs(absl::StatusCode::kUnauthenticated));
+}
+
+TEST_F(SignerTest, GrantsToEverybodyAreSignedOnRequest) {
   ASSERT_OK_AND_ASSIGN(const SignReport report,
-                       SignManifests(store_, std::nullopt, next_, {.keys = {key_.public_key()}}));
+                       SignManifests(store_, std::nullopt, key_, Trust(), {""}));
+  EXPECT_EQ(report.grants.size(), 3u);
+  EXPECT_THAT(report.left, IsEmpty());
+  EXPECT_OK(Ask("", key_));
+}
+
+// Who can write the store has put one beside that of a private image.
+TEST_F(SignerTest, AnUnsignedGrantBesideASignedOneIsNeverSigned) {
+  const Grant to_team{image_.chain_id, "registry.example.com/team"};
+  for (const SigningKey* key : {&key_, &next_}) {
+    ASSERT_OK(
+        store_->Replace(GrantName(to_team, key->public_key().id()), EncodeGrant(to_team, key)));
+    ASSERT_OK(SignManifests(store_, std::nullopt, key_, Trust(), {"", to_team.repository}));
+    EXPECT_THAT(Ask("", key_), StatusIs(absl::StatusCode::kUnauthenticated));
+    ASSERT_OK(store_->Remove(GrantName(to_team, key->public_key().id())));
+  }
+}
+
+TEST_F(SignerTest, TheNextKeySignsWhatThePresentOneSigned) {
+  ASSERT_OK(SignManifests(store_, std::nullopt, key_, Trust(), {""}));
+  ASSERT_OK_AND_ASSIGN(const SignReport report, SignManifests(store_, std::nullopt, next_,
+                                                              {.keys = {key_.public_key()}}, {}));
   EXPECT_EQ(report.manifests, 3u);
   EXPECT_OK(ReadWith(next_));
   EXPECT_OK(ReadWith(key_));
 }
 
 TEST_F(SignerTest, WhatTheTrustedKeyDidNotSignIsNotSigned) {
-  EXPECT_THAT(SignManifests(store_, std::nullopt, next_, {.keys = {key_.public_key()}}),
+  const Trust trust = {.keys = {key_.public_key()}};
+  EXPECT_THAT(SignManifests(store_, image_.chain_id, next_, trust, {}),
               StatusIs(absl::StatusCode::kFailedPrecondition));
+  ASSERT_OK_AND_ASSIGN(const SignReport report,
+                       SignManifests(store_, std::nullopt, next_, trust, {}));
+  EXPECT_EQ(report.manifests, 0u);
+  EXPECT_EQ(report.left.size(), 3u);
   EXPECT_THAT(ReadWith(next_), Not(IsOk()));
 }
 
+TEST_F(SignerTest, ABadManifestIsLeftAndNamedAndTheOthersAreSigned) {
+  const std::string bad = std::string(kManifestsPrefix) + Sha256::Of("chain").ToHex();
+  ASSERT_OK(store_->Put(bad + "/unsigned", "junk"));
+  ASSERT_OK_AND_ASSIGN(SignReport report, SignManifests(store_, std::nullopt, key_, Trust(), {""}));
+  EXPECT_EQ(report.manifests, 3u);
+  ASSERT_EQ(report.left.size(), 1u);
+  EXPECT_EQ(report.left[0].object, bad);
+  EXPECT_OK(ReadWith(key_));
+  ASSERT_OK_AND_ASSIGN(
+      report, SignManifests(store_, std::nullopt, next_, {.keys = {key_.public_key()}}, {}));
+  EXPECT_EQ(report.manifests, 3u);
+  EXPECT_EQ(report.grants.size(), 3u);
+  EXPECT_EQ(report.left.size(), 1u);
+}
+
 TEST_F(SignerTest, TheNextKeySignsTheBootPackTooWithoutReadingTheImage) {
-  ASSERT_OK(SignManifests(store_, std::nullopt, key_, Trust()));
+  ASSERT_OK(SignManifests(store_, std::nullopt, key_, Trust(), {""}));
   Trace(&key_);
   ASSERT_OK_AND_ASSIGN(const auto packs, store_->List(kPacksPrefix));
   for (const std::string& name : packs) ASSERT_OK(store_->Remove(name));
   const Trust trust = {.keys = {key_.public_key()}};
-  ASSERT_OK_AND_ASSIGN(const SignReport report, SignManifests(store_, std::nullopt, next_, trust));
+  ASSERT_OK_AND_ASSIGN(const SignReport report,
+                       SignManifests(store_, std::nullopt, next_, trust, {}));
   EXPECT_EQ(report.boot_packs, 1u);
   EXPECT_THAT(report.left, IsEmpty());
   EXPECT_OK(CheckPack(next_));
-  ASSERT_OK_AND_ASSIGN(const SignReport again, SignManifests(store_, std::nullopt, next_, trust));
+  ASSERT_OK_AND_ASSIGN(const SignReport again,
+                       SignManifests(store_, std::nullopt, next_, trust, {}));
   EXPECT_EQ(again.boot_packs, 0u);
 }
 
 TEST_F(SignerTest, TheFirstKeySignsAnUnsignedBootPackWhosePagesAreTheImages) {
   Trace(nullptr);
   EXPECT_THAT(CheckPack(key_), Not(IsOk()));
-  ASSERT_OK_AND_ASSIGN(const SignReport report, SignManifests(store_, std::nullopt, key_, Trust()));
+  ASSERT_OK_AND_ASSIGN(const SignReport report,
+                       SignManifests(store_, std::nullopt, key_, Trust(), {""}));
   EXPECT_EQ(report.boot_packs, 1u);
   EXPECT_OK(CheckPack(key_));
   EXPECT_OK(VerifyBootPack(StoreReader(store_), image_.chain_id));
@@ -117,9 +185,10 @@ TEST_F(SignerTest, ABootPackOfAStrangerThatLiesIsLeftAndNamed) {
   lie.windows.push_back({std::string(kBootPageBytes, 'x'), false, true, {{0, 3, 1}}});
   ASSERT_OK_AND_ASSIGN(const std::string pack, EncodeBootPack(lie, &stranger));
   ASSERT_OK(store_->Replace(BootPackName(image_.chain_id), pack));
-  ASSERT_OK(SignManifests(store_, std::nullopt, next_, Trust()));
+  ASSERT_OK(SignManifests(store_, std::nullopt, next_, Trust(), {}));
   for (const Trust& trust : {Trust(), Trust{.keys = {next_.public_key()}}}) {
-    ASSERT_OK_AND_ASSIGN(const SignReport report, SignManifests(store_, std::nullopt, key_, trust));
+    ASSERT_OK_AND_ASSIGN(const SignReport report,
+                         SignManifests(store_, std::nullopt, key_, trust, {""}));
     EXPECT_EQ(report.boot_packs, 0u);
     ASSERT_EQ(report.left.size(), 1u);
     EXPECT_EQ(report.left[0].object, BootPackName(image_.chain_id));
@@ -136,19 +205,20 @@ TEST_F(SignerTest, ADamagedStoreIsNotSigned) {
     content[content.size() / 2] = static_cast<char>(content[content.size() / 2] ^ 1);
     ASSERT_OK(store_->Replace(name, content));
   }
-  ASSERT_OK_AND_ASSIGN(const SignReport report, SignManifests(store_, std::nullopt, key_, Trust()));
+  ASSERT_OK_AND_ASSIGN(const SignReport report,
+                       SignManifests(store_, std::nullopt, key_, Trust(), {""}));
   EXPECT_THAT(report.damages, Not(IsEmpty()));
   EXPECT_EQ(report.manifests, 0u);
   EXPECT_THAT(ReadWith(key_), Not(IsOk()));
 }
 
 TEST_F(SignerTest, AChainThatIsNotPublishedIsNotFound) {
-  EXPECT_THAT(SignManifests(store_, Digest(), key_, Trust()),
+  EXPECT_THAT(SignManifests(store_, Digest(), key_, Trust(), {}),
               StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_F(SignerTest, AForgedSignatureIsReportedByVerification) {
-  ASSERT_OK(SignManifests(store_, std::nullopt, next_, Trust()));
+  ASSERT_OK(SignManifests(store_, std::nullopt, next_, Trust(), {""}));
   const std::string foreign =
       *store_->ReadWhole(ManifestName(image_.chain_id, next_.public_key().id()), 1 << 20);
   ASSERT_OK(store_->Replace(ManifestName(image_.chain_id, key_.public_key().id()), foreign));

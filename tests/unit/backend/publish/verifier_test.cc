@@ -282,16 +282,16 @@ TEST_F(UntrustedTest, WithoutKeysEverythingIsBelieved) { EXPECT_THAT(Untrusted({
 
 TEST_F(UntrustedTest, WhatIsUnsignedOrSignedByAStrangerIsReported) {
   EXPECT_THAT(Untrusted(trusted_), ElementsAre(std::pair(unsigned_, 3u)));
-  ASSERT_OK(SignManifests(store_, std::nullopt, strangers_, {}));
+  ASSERT_OK(SignManifests(store_, std::nullopt, strangers_, {}, {""}));
   EXPECT_THAT(Untrusted(trusted_), ElementsAre(std::pair(unsigned_, 3u)));
   EXPECT_THAT(Untrusted({strangers_.public_key()}), IsEmpty());
-  ASSERT_OK(SignManifests(store_, std::nullopt, key_, {}));
+  ASSERT_OK(SignManifests(store_, std::nullopt, key_, {.keys = {strangers_.public_key()}}, {}));
   EXPECT_THAT(Untrusted(trusted_), IsEmpty());
   EXPECT_THAT(Untrusted({strangers_.public_key(), key_.public_key()}), IsEmpty());
 }
 
 TEST_F(UntrustedTest, AWrongSignatureIsDamageAndNoSignature) {
-  ASSERT_OK(SignManifests(store_, std::nullopt, key_, {}));
+  ASSERT_OK(SignManifests(store_, std::nullopt, key_, {}, {""}));
   ASSERT_OK_AND_ASSIGN(const Manifest manifest, StoreReader(store_).ReadManifest(image_.chain_id));
   const std::string name = ManifestName(image_.chain_id, key_.public_key().id());
   ASSERT_OK(store_->Replace(name, EncodeManifest(manifest, &strangers_)));
@@ -301,7 +301,7 @@ TEST_F(UntrustedTest, AWrongSignatureIsDamageAndNoSignature) {
 }
 
 TEST_F(UntrustedTest, ABootPackWhosePagesAStrangerSignedIsReportedAndAWrongSignatureIsDamage) {
-  ASSERT_OK(SignManifests(store_, std::nullopt, key_, {}));
+  ASSERT_OK(SignManifests(store_, std::nullopt, key_, {}, {""}));
   ASSERT_OK_AND_ASSIGN(const Manifest manifest, StoreReader(store_).ReadManifest(image_.chain_id));
   StartTrace start{image_.chain_id, {}, 1, {{0, 3, 2, 1}}};
   for (const ManifestLayer& layer : manifest.layers) start.records.push_back(layer.record);
@@ -331,7 +331,7 @@ TEST_F(UntrustedTest, ABootPackWhosePagesAStrangerSignedIsReportedAndAWrongSigna
 }
 
 TEST_F(UntrustedTest, ASignedChainWhoseGrantsAreNotIsReported) {
-  ASSERT_OK(SignManifests(store_, std::nullopt, key_, {}));
+  ASSERT_OK(SignManifests(store_, std::nullopt, key_, {}, {""}));
   ASSERT_OK(store_->Remove(GrantName({image_.chain_id, ""}, key_.public_key().id())));
   EXPECT_THAT(Untrusted(trusted_), ElementsAre(std::pair(granted_to_nobody_, 1u)));
 }

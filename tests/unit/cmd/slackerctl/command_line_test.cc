@@ -258,7 +258,11 @@ TEST_F(SlackerctlTest, WhatWasPublishedUnsignedIsSignedLater) {
   RunJson({"publish", AddImage("v1")});
   EXPECT_EQ(Run({"verify", chain_, "--store", url_, "--trusted-key", key + ".pub"}), kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr("not signed by a trusted key"));
-  EXPECT_EQ(RunJson({"sign", "--key", key})["manifests"], 1);
+  EXPECT_EQ(Run({"sign", "--store", url_, "--key", key}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("it grants the image to everybody, but nothing proves that"));
+  EXPECT_EQ(Run({"sign", "--store", url_, "--key", key, "--public"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("granted to everybody: " + chain_));
+  EXPECT_THAT(out_.str(), HasSubstr("signed 0 manifests, 1 had this signature already"));
   EXPECT_EQ(RunJson({"verify", chain_, "--trusted-key", key + ".pub"})["signatures"], 1);
 }
 

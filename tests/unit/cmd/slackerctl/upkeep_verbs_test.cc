@@ -300,7 +300,7 @@ TEST_F(UpkeepVerbsTest, WhatTheGivenKeysHaveNotSignedFailsVerifyAndFsckAndIsLeft
     EXPECT_EQ(report["untrusted"].size(), 1u);
   }
   EXPECT_EQ(Files("manifests"), manifests);
-  ASSERT_EQ(RunOn({"sign", "--key", key}), kExitOk) << err_.str();
+  ASSERT_EQ(RunOn({"sign", "--key", key, "--public"}), kExitOk) << err_.str();
   EXPECT_EQ(RunOn({"fsck", "--trusted-key", key + ".pub"}), kExitOk) << err_.str();
   EXPECT_EQ(RunOn({"verify", "--trusted-key", key + ".pub"}), kExitOk) << err_.str();
 }
