@@ -5,7 +5,7 @@
 namespace slacker::hellobench {
 
 CommandLine::CommandLine()
-    : app(std::make_unique<CLI::App>("Runs images through CRI and measures every step",
+    : app(std::make_unique<CLI::App>("Measures how images start: HelloBench, over CRI",
                                      "hellobench")) {
   app->set_version_flag("--version", SLACKER_VERSION);
   app->require_subcommand(1);
@@ -26,10 +26,14 @@ CommandLine::CommandLine()
   run->add_flag("--keep", arguments.run.keep, "leave the container in place");
   run->add_flag("--json", arguments.json, "print one JSON object");
   run->add_option("command", arguments.run.command, "command to run, after --");
-  CLI::App* remove = app->add_subcommand("remove", "Remove sandboxes and images");
+  remove = app->add_subcommand("remove", "Remove sandboxes and images");
   common(remove);
   remove->add_option("--sandbox", arguments.sandboxes, "sandbox ID");
   remove->add_option("--image", arguments.images, "image reference");
+  list = app->add_subcommand("list", "Show the catalogue: images and their tasks");
+  list->add_option("--catalogue", arguments.catalogues, "file with further images");
+  list->add_option("--category", arguments.category, "only images of this category");
+  list->add_flag("--json", arguments.json, "print one JSON array");
 }
 
 CommandLine::~CommandLine() = default;

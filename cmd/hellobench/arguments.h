@@ -19,6 +19,8 @@ struct Arguments {
   int64_t timeout_seconds = 300;
   RunOptions run;
   bool json = false;
+  std::vector<std::string> catalogues;  // files beside the installed one
+  std::string category;                 // "" = all
   std::vector<std::string> images;
   std::vector<std::string> sandboxes;
 };
@@ -27,7 +29,9 @@ struct Arguments {
 struct CommandLine {
   Arguments arguments;
   std::unique_ptr<CLI::App> app;
-  CLI::App* run = nullptr;  // of `app`; the other command is "remove"
+  CLI::App* run = nullptr;  // of `app`, as the next
+  CLI::App* remove = nullptr;
+  CLI::App* list = nullptr;
 
   CommandLine();
   ~CommandLine();

@@ -10,6 +10,7 @@
 
 #include "backend/base/status.h"
 #include "cmd/hellobench/arguments.h"
+#include "cmd/hellobench/catalogue/catalogue.h"
 #include "cmd/hellobench/cri_client.h"
 #include "cmd/hellobench/run.h"
 
@@ -61,9 +62,26 @@ int RemoveCommand(const Arguments& arguments) {
   return 0;
 }
 
+absl::StatusOr<std::vector<Image>> ListedImages(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const Catalogue catalogue, OpenCatalogue(arguments.catalogues));
+  if (arguments.category.empty()) return catalogue.images();
+  absl::StatusOr<Category> category = CategoryOf(arguments.category);
+  if (!category.ok()) return Annotate(category.status(), "--category");
+  return catalogue.InCategory(*category);
+}
+
+int ListCommand(const Arguments& arguments) {
+  const absl::StatusOr<std::vector<Image>> images = ListedImages(arguments);
+  if (!images.ok()) return Fail(images.status());
+  const std::string text = arguments.json ? ToJson(*images) + "\n" : ToText(*images);
+  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   CommandLine line;
   CLI11_PARSE(*line.app, argc, argv);
+  if (line.list->parsed()) return ListCommand(line.arguments);
   return line.run->parsed() ? RunCommand(line.arguments) : RemoveCommand(line.arguments);
 }
 

@@ -1,25 +1,19 @@
 #include "cmd/slackerd/config.h"
 
-#include <fcntl.h>
 #include <sys/un.h>
-#include <toml++/toml.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <functional>
 #include <utility>
 
 #include "backend/base/status.h"
-#include "backend/base/unique_fd.h"
-#include "cmd/common/duration.h"
 #include "cmd/common/store_url.h"
+#include "cmd/common/toml_values.h"
 
 namespace slacker {
 namespace {
 
-constexpr size_t kMaxFileBytes = 1 << 20;
 constexpr uint64_t kMaxMinFreePercent = 90;
 
 // A key of the file: where it goes and what it may be.
@@ -31,10 +25,9 @@ struct Key {
 
 auto Text(std::string Config::*field, absl::Status (*check)(const std::string&)) {
   return [field, check](const toml::node& node, Config* config) -> absl::Status {
-    const auto value = node.value_exact<std::string>();
-    if (!value.has_value()) return InvalidArgument("must be a string");
-    RETURN_IF_ERROR(check(*value));
-    config->*field = *value;
+    ASSIGN_OR_RETURN(const std::string value, TextOf(node));
+    RETURN_IF_ERROR(check(value));
+    config->*field = value;
     return absl::OkStatus();
   };
 }
@@ -42,22 +35,16 @@ auto Text(std::string Config::*field, absl::Status (*check)(const std::string&))
 // A file of store_access; "" = none.
 auto AccessFile(std::string StoreAccess::*field) {
   return [field](const toml::node& node, Config* config) -> absl::Status {
-    const auto value = node.value_exact<std::string>();
-    if (!value.has_value()) return InvalidArgument("must be a string");
-    if (!value->empty()) RETURN_IF_ERROR(CheckPath(*value));
-    config->store_access.*field = *value;
+    ASSIGN_OR_RETURN(const std::string value, TextOf(node));
+    if (!value.empty()) RETURN_IF_ERROR(CheckPath(value));
+    config->store_access.*field = value;
     return absl::OkStatus();
   };
 }
 
 auto Number(int64_t Config::*field, int64_t min, int64_t max) {
   return [field, min, max](const toml::node& node, Config* config) -> absl::Status {
-    const auto value = node.value_exact<int64_t>();
-    if (!value.has_value()) return InvalidArgument("must be an integer");
-    if (*value < min || *value > max) {
-      return InvalidArgument("must be from " + std::to_string(min) + " to " + std::to_string(max));
-    }
-    config->*field = *value;
+    ASSIGN_OR_RETURN(config->*field, NumberOf(node, min, max));
     return absl::OkStatus();
   };
 }
@@ -65,38 +52,22 @@ auto Number(int64_t Config::*field, int64_t min, int64_t max) {
 // Seconds, written as in "5m".
 auto Duration(int64_t Config::*field, int64_t min, int64_t max) {
   return [field, min, max](const toml::node& node, Config* config) -> absl::Status {
-    const auto text = node.value_exact<std::string>();
-    if (!text.has_value()) return InvalidArgument("must be a string, as in \"5m\"");
-    ASSIGN_OR_RETURN(const int64_t value, ParseDuration(*text));
-    if (value < min || value > max) {
-      return InvalidArgument("must be from " + std::to_string(min) + "s to " + std::to_string(max) +
-                             "s");
-    }
-    config->*field = value;
+    ASSIGN_OR_RETURN(config->*field, SecondsOf(node, min, max));
     return absl::OkStatus();
   };
 }
 
 auto Flag(bool Config::*field) {
   return [field](const toml::node& node, Config* config) -> absl::Status {
-    const auto value = node.value_exact<bool>();
-    if (!value.has_value()) return InvalidArgument("must be true or false");
-    config->*field = *value;
+    ASSIGN_OR_RETURN(config->*field, FlagOf(node));
     return absl::OkStatus();
   };
 }
 
 auto Texts(std::vector<std::string> Config::*field, absl::Status (*check)(const std::string&)) {
   return [field, check](const toml::node& node, Config* config) -> absl::Status {
-    const toml::array* array = node.as_array();
-    if (array == nullptr) return InvalidArgument("must be a list of strings");
-    std::vector<std::string> values;
-    for (const toml::node& element : *array) {
-      const auto value = element.value_exact<std::string>();
-      if (!value.has_value()) return InvalidArgument("must be a list of strings");
-      RETURN_IF_ERROR(check(*value));
-      values.push_back(*value);
-    }
+    ASSIGN_OR_RETURN(std::vector<std::string> values, TextsOf(node));
+    for (const std::string& value : values) RETURN_IF_ERROR(check(value));
     config->*field = std::move(values);
     return absl::OkStatus();
   };
@@ -104,15 +75,8 @@ auto Texts(std::vector<std::string> Config::*field, absl::Status (*check)(const 
 
 // The first is the store, the others are replicas of it.
 absl::Status SetStoreUrls(const toml::node& node, Config* config) {
-  std::vector<std::string> urls;
-  const toml::array* array = node.as_array();
-  if (array == nullptr) return InvalidArgument("must be a list of strings");
-  for (const toml::node& element : *array) {
-    const auto url = element.value_exact<std::string>();
-    if (!url.has_value()) return InvalidArgument("must be a list of strings");
-    RETURN_IF_ERROR(ValidateStoreUrl(*url));
-    urls.push_back(*url);
-  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> urls, TextsOf(node));
+  for (const std::string& url : urls) RETURN_IF_ERROR(ValidateStoreUrl(url));
   if (urls.empty()) return InvalidArgument("must have a URL");
   config->store_url = urls.front();
   config->store_replicas.assign(urls.begin() + 1, urls.end());
@@ -124,8 +88,7 @@ absl::Status CheckOneStore(const toml::table& parsed, const std::string& file) {
   const auto url = parsed["store"]["url"].value<std::string>();
   const toml::node* urls = parsed["store"]["urls"].node();
   if (urls == nullptr || !url.has_value() || url->empty()) return absl::OkStatus();
-  return InvalidArgument(file + ":" + std::to_string(urls->source().begin.line) +
-                         ": store.urls: store.url is set, too");
+  return InvalidArgument(Place(file, urls->source()) + ": store.urls: store.url is set, too");
 }
 
 absl::Status CheckOptionalPath(const std::string& path) {
@@ -164,10 +127,6 @@ const std::array<Key, 24>& Keys() {
   return keys;
 }
 
-std::string Place(const std::string& file, const toml::source_region& where) {
-  return file + ":" + std::to_string(where.begin.line);
-}
-
 absl::Status ApplyTable(const toml::table& table, std::string_view table_name,
                         const std::string& file, Config* config) {
   for (const auto& [toml_key, node] : table) {
@@ -193,32 +152,16 @@ absl::Status ApplyTable(const toml::table& table, std::string_view table_name,
 }  // namespace
 
 absl::Status ApplyToml(std::string_view text, const std::string& name, Config* config) {
-  try {
-    const toml::table parsed = toml::parse(text, name);
-    RETURN_IF_ERROR(CheckOneStore(parsed, name));
-    Config changed = *config;
-    RETURN_IF_ERROR(ApplyTable(parsed, "", name, &changed));
-    *config = changed;
-    return absl::OkStatus();
-  } catch (const toml::parse_error& error) {
-    return InvalidArgument(Place(name, error.source()) + ": " + std::string(error.description()));
-  }
+  ASSIGN_OR_RETURN(const toml::table parsed, ParseSettings(text, name));
+  RETURN_IF_ERROR(CheckOneStore(parsed, name));
+  Config changed = *config;
+  RETURN_IF_ERROR(ApplyTable(parsed, "", name, &changed));
+  *config = changed;
+  return absl::OkStatus();
 }
 
 absl::Status ApplyTomlFile(const std::string& path, Config* config) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoError(errno, "open " + path);
-  std::string text(kMaxFileBytes + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = read(fd.get(), text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoError(errno, "read " + path);
-    if (got == 0) break;
-    size += static_cast<size_t>(got);
-  }
-  if (size > kMaxFileBytes) return InvalidArgument(path + ": larger than 1 MiB");
-  text.resize(size);
+  ASSIGN_OR_RETURN(const std::string text, ReadSettings(path));
   return ApplyToml(text, path, config);
 }
 
@@ -229,12 +172,8 @@ absl::Status CheckPath(const std::string& path) {
   }
   // gRPC's answers, in which paths of the root go to containerd, hold nothing else. Comments of TOML
   // are such text.
-  try {
-    (void)toml::parse("#" + path);
-  } catch (const toml::parse_error&) {
-    return InvalidArgument("must be UTF-8 without control characters");
-  }
-  return absl::OkStatus();
+  if (ParseSettings("#" + path, "").ok()) return absl::OkStatus();
+  return InvalidArgument("must be UTF-8 without control characters");
 }
 
 absl::Status CheckAddress(const std::string& address) {

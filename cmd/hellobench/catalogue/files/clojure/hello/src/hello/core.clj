@@ -1,0 +1,4 @@
+(ns hello.core)
+
+(defn -main []
+  (println "hello"))

@@ -1,0 +1,1 @@
+sprintf("hello")

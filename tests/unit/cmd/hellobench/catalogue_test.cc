@@ -1,0 +1,287 @@
+#include "cmd/hellobench/catalogue/catalogue.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker::hellobench {
+namespace {
+
+using ::slacker::testing::IsOk;
+using ::slacker::testing::StatusIs;
+using ::slacker::testing::TempDir;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr char kInstalled[] = SLACKER_SOURCE_DIR "/cmd/hellobench/catalogue/catalogue.toml";
+
+// The paper's own catalogue.
+
+class InstalledCatalogueTest : public ::testing::Test {
+ protected:
+  void SetUp() override { ASSERT_OK(catalogue_.AddFile(kInstalled)); }
+
+  Catalogue catalogue_;
+};
+
+TEST_F(InstalledCatalogueTest, HasThePapersImagesInItsCategories) {
+  std::map<std::string_view, int> counts;
+  for (const Image& image : catalogue_.images()) ++counts[NameOf(image.category)];
+  EXPECT_EQ(catalogue_.images().size(), 57U);
+  EXPECT_THAT(counts, UnorderedElementsAre(Pair("distro", 13), Pair("database", 10),
+                                           Pair("language", 17), Pair("web-server", 6),
+                                           Pair("web-framework", 4), Pair("other", 7)));
+}
+
+TEST_F(InstalledCatalogueTest, HasThePapersKindsOfTasks) {
+  std::map<std::string, int> counts;
+  for (const Image& image : catalogue_.images()) {
+    ++counts[std::string(NameOf(image.category)) + " " + std::string(NameOf(image.kind))];
+  }
+  EXPECT_THAT(counts, UnorderedElementsAre(
+                          Pair("distro E", 13), Pair("database W", 10), Pair("language S", 13),
+                          Pair("language A", 4), Pair("web-server W", 5), Pair("web-server P", 1),
+                          Pair("web-framework S", 2), Pair("web-framework P", 2),
+                          Pair("other A", 1), Pair("other W", 5), Pair("other P", 1)));
+}
+
+TEST_F(InstalledCatalogueTest, ImagesAreNamedInFullWithATag) {
+  for (const Image& image : catalogue_.images()) {
+    EXPECT_THAT(image.image, ::testing::MatchesRegex("[a-z.]+\\.(io|com)/[a-z/0-9.-]+:.+"));
+  }
+}
+
+TEST_F(InstalledCatalogueTest, WhatReplacesAnImageStandsBesideTheOriginal) {
+  const auto java = catalogue_.Find("java");
+  ASSERT_THAT(java, IsOk());
+  EXPECT_THAT((*java)->image, HasSubstr("eclipse-temurin"));
+  EXPECT_EQ((*java)->original, "docker.io/library/java:latest");
+  EXPECT_THAT((*java)->note, HasSubstr("retired"));
+  // Every entry that is not Docker's own library of today says so, too.
+  for (const Image& image : catalogue_.images()) {
+    const std::string own = "docker.io/library/" + image.name + ":";
+    EXPECT_TRUE(image.image.starts_with(own) || !image.original.empty()) << image.name;
+  }
+}
+
+TEST_F(InstalledCatalogueTest, EveryFolderBelongsToATask) {
+  std::set<std::string> used;
+  for (const Image& image : catalogue_.images()) {
+    for (const auto& [target, folder] : image.mounts) {
+      used.insert(std::filesystem::path(folder).filename().string());
+    }
+  }
+  std::set<std::string> there;
+  const auto files = std::filesystem::path(kInstalled).parent_path() / "files";
+  for (const auto& entry : std::filesystem::directory_iterator(files)) {
+    there.insert(entry.path().filename().string());
+  }
+  EXPECT_EQ(used, there);
+}
+
+// Catalogues of users.
+
+class CatalogueTest : public ::testing::Test {
+ protected:
+  CatalogueTest() { std::filesystem::create_directory(dir_ / "src"); }
+
+  absl::Status Add(const std::string& text) { return catalogue_.Add(text, "f", dir_.path()); }
+  const Image& last() const { return catalogue_.images().back(); }
+
+  TempDir dir_;
+  Catalogue catalogue_;
+};
+
+constexpr char kEcho[] =
+    "[[image]]\nname = 'one'\ncategory = 'other'\nkind = 'E'\nimage = 'r.example/one:1'\n";
+
+TEST_F(CatalogueTest, EchoSaysHelloAndEnds) {
+  ASSERT_OK(Add(kEcho));
+  EXPECT_EQ(last().name, "one");
+  EXPECT_EQ(last().category, Category::kOther);
+  EXPECT_EQ(last().image, "r.example/one:1");
+  EXPECT_THAT(last().command, IsEmpty());
+  EXPECT_THAT(last().arguments, ElementsAre("echo", "hello"));
+  EXPECT_EQ(last().ready, Ready(ReadyExit()));
+  EXPECT_EQ(last().time_limit_seconds, 300);
+}
+
+TEST_F(CatalogueTest, EveryKeyIsRead) {
+  ASSERT_OK(
+      Add("[[image]]\nname = 'p-1'\ncategory = 'web-server'\nkind = 'P'\nimage = 'nginx'\n"
+          "original = 'old/nginx:1'\nnote = 'why'\ncommand = ['serve']\narguments = ['-x', 'y']\n"
+          "environment = { A = 'b', 'c.d' = 'e' }\nmounts = { '/src' = 'src' }\n"
+          "ready_port = 8080\nready_path = '/health'\ntime_limit = '2m'\n"));
+  EXPECT_EQ(last().kind, Kind::kPort);
+  EXPECT_EQ(last().original, "old/nginx:1");
+  EXPECT_EQ(last().note, "why");
+  EXPECT_THAT(last().command, ElementsAre("serve"));
+  EXPECT_THAT(last().arguments, ElementsAre("-x", "y"));
+  EXPECT_THAT(last().environment, ElementsAre(Pair("A", "b"), Pair("c.d", "e")));
+  EXPECT_THAT(last().mounts, ElementsAre(Pair("/src", dir_ / "src")));
+  EXPECT_EQ(last().ready, Ready(ReadyPort{8080, "/health"}));
+  EXPECT_EQ(last().time_limit_seconds, 120);
+}
+
+TEST_F(CatalogueTest, ScriptsRunInAShellAndLinesAreWaitedFor) {
+  ASSERT_OK(
+      Add("[[image]]\nname = 's'\ncategory = 'language'\nkind = 'S'\nimage = 'a'\n"
+          "script = 'cd /src && make'\n"));
+  EXPECT_THAT(last().arguments, ElementsAre("sh", "-c", "cd /src && make"));
+  ASSERT_OK(
+      Add("[[image]]\nname = 'w'\ncategory = 'database'\nkind = 'W'\nimage = 'a'\n"
+          "ready_line = 'up'\n"));
+  EXPECT_THAT(last().arguments, IsEmpty());
+  EXPECT_EQ(last().ready, Ready(ReadyLine{"up"}));
+}
+
+TEST_F(CatalogueTest, AFileExtendsAnotherAndTakesNoNameOfIt) {
+  ASSERT_OK(catalogue_.AddFile(kInstalled));
+  std::ofstream(dir_ / "own.toml") << kEcho;
+  ASSERT_OK(catalogue_.AddFile(dir_ / "own.toml"));
+  EXPECT_EQ(catalogue_.images().size(), 58U);
+  EXPECT_THAT(catalogue_.AddFile(dir_ / "own.toml"),
+              StatusIs(kInvalid, "own.toml:1: image.name: there is a \"one\" already"));
+  EXPECT_EQ(catalogue_.images().size(), 58U);
+}
+
+TEST_F(CatalogueTest, ImagesAreFoundByNameAndByCategory) {
+  ASSERT_OK(Add(kEcho));
+  EXPECT_EQ((*catalogue_.Find("one"))->image, "r.example/one:1");
+  EXPECT_THAT(catalogue_.Find("two"), StatusIs(absl::StatusCode::kNotFound, "\"two\""));
+  EXPECT_EQ(catalogue_.InCategory(Category::kOther).size(), 1U);
+  EXPECT_THAT(catalogue_.InCategory(Category::kDistro), IsEmpty());
+  EXPECT_THAT(CategoryOf("others"), StatusIs(kInvalid, "must be one of distro, database"));
+}
+
+TEST_F(CatalogueTest, AFileThatIsNotThereIsAnError) {
+  EXPECT_FALSE(catalogue_.AddFile(dir_ / "none.toml").ok());
+}
+
+TEST_F(CatalogueTest, JsonHasAnObjectForEachImage) {
+  ASSERT_OK(Add(kEcho));
+  ASSERT_OK(
+      Add("[[image]]\nname = 'w'\ncategory = 'database'\nkind = 'W'\nimage = 'a'\n"
+          "original = 'b'\nnote = 'why'\nready_line = 'up'\n"));
+  const nlohmann::json json = nlohmann::json::parse(ToJson(catalogue_.images()));
+  ASSERT_EQ(json.size(), 2U);
+  EXPECT_EQ(json[0]["name"], "one");
+  EXPECT_EQ(json[0]["category"], "other");
+  EXPECT_EQ(json[0]["kind"], "E");
+  EXPECT_EQ(json[0]["image"], "r.example/one:1");
+  EXPECT_EQ(json[0]["arguments"], nlohmann::json({"echo", "hello"}));
+  EXPECT_EQ(json[0]["ready"], nlohmann::json({{"exit_code", 0}}));
+  EXPECT_FALSE(json[0].contains("original"));
+  EXPECT_EQ(json[1]["original"], "b");
+  EXPECT_EQ(json[1]["note"], "why");
+  EXPECT_EQ(json[1]["ready"], nlohmann::json({{"line", "up"}}));
+}
+
+TEST_F(CatalogueTest, TextHasALineForEachImage) {
+  ASSERT_OK(Add(kEcho));
+  ASSERT_OK(
+      Add("[[image]]\nname = 'longer'\ncategory = 'web-framework'\nkind = 'A'\nimage = 'a'\n"));
+  EXPECT_EQ(ToText(catalogue_.images()),
+            "one     other          E  r.example/one:1\n"
+            "longer  web-framework  A  a\n");
+}
+
+// What is refused, with its place; and then nothing is added.
+
+struct BadCase {
+  const char* name;
+  const char* keys;  // of an entry that has "name", "category" and "image" in lines 2 to 4
+  const char* message;
+};
+
+class BadCatalogueTest : public CatalogueTest, public ::testing::WithParamInterface<BadCase> {};
+
+TEST_P(BadCatalogueTest, IsRefusedWithFileLineAndKey) {
+  const std::string before = "[[image]]\nname = 'bad'\ncategory = 'other'\nimage = 'a'\n";
+  ASSERT_OK(Add(kEcho));
+  EXPECT_THAT(catalogue_.Add(before + GetParam().keys, "f", dir_.path()),
+              StatusIs(kInvalid, GetParam().message));
+  EXPECT_EQ(catalogue_.images().size(), 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadCatalogueTest,
+    ::testing::Values(
+        BadCase{"NotToml", "kind = ", "f:5: "},
+        BadCase{"UnknownKey", "kind = 'E'\nprot = 80", "f:6: image.prot: unknown key"},
+        BadCase{"UnknownKind", "kind = 'X'", "f:5: image.kind: must be one of E, A, S, W, P"},
+        BadCase{"MissingKind", "", "f:1: image.kind: is missing"},
+        BadCase{"WrongType", "kind = 'A'\narguments = 'x'",
+                "f:6: image.arguments: must be a list of strings"},
+        BadCase{"ListOfNumbers", "kind = 'A'\narguments = [1]",
+                "f:6: image.arguments: must be a list of strings"},
+        BadCase{"BadReference", "kind = 'E'\noriginal = 'A B'\nnote = 'x'",
+                "f:6: image.original: "},
+        BadCase{"OriginalWithoutNote", "kind = 'E'\noriginal = 'b'",
+                "f:1: image.original: goes with"},
+        BadCase{"NoteWithoutOriginal", "kind = 'E'\nnote = 'b'", "f:1: image.original: goes with"},
+        BadCase{"EmptyNote", "kind = 'E'\noriginal = 'b'\nnote = ''",
+                "f:7: image.note: must not be empty"},
+        BadCase{"EchoWithArguments", "kind = 'E'\narguments = []",
+                "f:6: image.arguments: has no use in kind E"},
+        BadCase{"ScriptWithCommand", "kind = 'S'\nscript = 'x'\ncommand = ['y']",
+                "f:7: image.command: has no use in kind S"},
+        BadCase{"ScriptWithout", "kind = 'S'", "f:1: image.script: is missing"},
+        BadCase{"LineWithout", "kind = 'W'", "f:1: image.ready_line: is missing"},
+        BadCase{"EmptyLine", "kind = 'W'\nready_line = ''", "f:6: image.ready_line: must not be"},
+        BadCase{"PortWithout", "kind = 'P'", "f:1: image.ready_port: is missing"},
+        BadCase{"LineWithPort", "kind = 'W'\nready_line = 'x'\nready_port = 80",
+                "f:7: image.ready_port: has no use in kind W"},
+        BadCase{"PortZero", "kind = 'P'\nready_port = 0", "f:6: image.ready_port: must be from 1"},
+        BadCase{"PortAsText", "kind = 'P'\nready_port = '80'",
+                "f:6: image.ready_port: must be an integer"},
+        BadCase{"RelativePath", "kind = 'P'\nready_port = 80\nready_path = 'x'",
+                "f:7: image.ready_path: must begin"},
+        BadCase{"PathWithBlank", "kind = 'P'\nready_port = 80\nready_path = '/x y'",
+                "f:7: image.ready_path: must begin"},
+        BadCase{"TimeLimitWithoutUnit", "kind = 'E'\ntime_limit = '5'",
+                "f:6: image.time_limit: \"5\" is not a time"},
+        BadCase{"TimeLimitOfNothing", "kind = 'E'\ntime_limit = '0'",
+                "f:6: image.time_limit: must be from 1s"},
+        BadCase{"EnvironmentAsList", "kind = 'E'\nenvironment = ['A=b']",
+                "f:6: image.environment: must be a table of strings"},
+        BadCase{"EnvironmentOfNumbers", "kind = 'E'\nenvironment = { A = 1 }",
+                "f:6: image.environment: must be a table of strings"},
+        BadCase{"RelativeMount", "kind = 'E'\nmounts = { src = 'src' }",
+                "f:6: image.mounts: must have absolute paths"},
+        BadCase{"MountOfNothing", "kind = 'E'\nmounts = { '/src' = 'none' }",
+                "f:6: image.mounts: there is no folder"},
+        BadCase{"SecondTable", "kind = 'E'\n[run]\nx = 1", "f:6: run: unknown key"}),
+    [](const auto& bad) { return std::string(bad.param.name); });
+
+TEST_F(CatalogueTest, OtherThingsThanEntriesAreRefused) {
+  EXPECT_THAT(Add("[image]\nname = 'x'\n"), StatusIs(kInvalid, "f:1: image: must be written"));
+  EXPECT_THAT(Add("image = [1]\n"), StatusIs(kInvalid, "f:1: image: must be written"));
+  EXPECT_THAT(Add("images = []\n"), StatusIs(kInvalid, "f:1: images: unknown key"));
+  EXPECT_THAT(Add("[[image]]\nname = 'A'\n"), StatusIs(kInvalid, "f:2: image.name: must be small"));
+  EXPECT_THAT(Add("[[image]]\nname = '-a'\n"),
+              StatusIs(kInvalid, "f:2: image.name: must be small"));
+  EXPECT_THAT(Add("[[image]]\ncategory = 'web'\n"),
+              StatusIs(kInvalid, "f:2: image.category: must be one of distro, database"));
+  EXPECT_THAT(Add("[[image]]\nimage = ''\n"), StatusIs(kInvalid, "f:2: image.image: "));
+  EXPECT_THAT(Add(std::string(kEcho) + kEcho),
+              StatusIs(kInvalid, "f:6: image.name: there is a \"one\" already"));
+  EXPECT_THAT(catalogue_.images(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace slacker::hellobench
