@@ -4,6 +4,21 @@
 
 namespace slacker::hellobench {
 
+Task FreeTask(const Arguments& arguments) {
+  Task task;
+  task.image = arguments.image;
+  task.command = arguments.words;
+  task.time_limit_seconds = arguments.timeout_seconds;
+  if (arguments.first_output) {
+    task.ready = ReadyLine();
+  } else if (!arguments.wait_output.empty()) {
+    task.ready = ReadyLine{arguments.wait_output};
+  } else {
+    task.ready = ReadyExit{.any_code = true};
+  }
+  return task;
+}
+
 CommandLine::CommandLine()
     : app(std::make_unique<CLI::App>("Measures how images start: HelloBench, over CRI",
                                      "hellobench")) {
@@ -11,28 +26,39 @@ CommandLine::CommandLine()
   app->require_subcommand(1);
   const auto common = [this](CLI::App* command) {
     command->add_option("--cri", arguments.socket, "containerd's socket")->capture_default_str();
-    command->add_option("--timeout", arguments.timeout_seconds, "seconds for each call and run")
+    command
+        ->add_option("--timeout", arguments.timeout_seconds,
+                     "seconds for each call, and for the container of --image")
         ->check(CLI::Range(1, 86400))
         ->capture_default_str();
   };
-  run = app->add_subcommand("run", "Pull an image, run a container, remove it");
+  const auto chooses = [this](CLI::App* command) {
+    command->add_option("--catalogue", arguments.catalogues, "file with further images");
+    return command->add_option("--category", arguments.category, "the images of this category");
+  };
+  run = app->add_subcommand("run", "Run images of the catalogue, or another one, and remove them");
   common(run);
-  run->add_option("--image", arguments.run.image, "image reference")->required();
-  run->add_option("--wait-output", arguments.run.wait_output,
-                  "the run is over when the output contains this text");
-  run->add_flag("--first-output", arguments.run.first_output,
-                "the run is over at the container's first output");
+  CLI::Option* category = chooses(run);
+  CLI::Option* image = run->add_option("--image", arguments.image,
+                                       "another image, which the command after -- is for")
+                           ->excludes(category);
+  CLI::Option* wait = run->add_option("--wait-output", arguments.wait_output,
+                                      "the run is over when the output contains this text");
+  CLI::Option* first = run->add_flag("--first-output", arguments.first_output,
+                                     "the run is over at the container's first output");
+  wait->needs(image);
+  first->needs(image)->excludes(wait);
   run->add_flag("--if-missing", arguments.run.pull_if_missing, "pull only a missing image");
   run->add_flag("--keep", arguments.run.keep, "leave the container in place");
-  run->add_flag("--json", arguments.json, "print one JSON object");
-  run->add_option("command", arguments.run.command, "command to run, after --");
+  run->add_flag("--json", arguments.json, "print one JSON object for each run");
+  run->add_option("name", arguments.words,
+                  "image of the catalogue; with --image the command to run, after --");
   remove = app->add_subcommand("remove", "Remove sandboxes and images");
   common(remove);
   remove->add_option("--sandbox", arguments.sandboxes, "sandbox ID");
   remove->add_option("--image", arguments.images, "image reference");
   list = app->add_subcommand("list", "Show the catalogue: images and their tasks");
-  list->add_option("--catalogue", arguments.catalogues, "file with further images");
-  list->add_option("--category", arguments.category, "only images of this category");
+  chooses(list);
   list->add_flag("--json", arguments.json, "print one JSON array");
 }
 

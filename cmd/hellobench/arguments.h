@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "cmd/hellobench/run.h"
+#include "cmd/hellobench/catalogue/task.h"
+#include "cmd/hellobench/run/run.h"
 
 namespace CLI {
 class App;
@@ -17,13 +18,22 @@ namespace slacker::hellobench {
 struct Arguments {
   std::string socket = "/run/containerd/containerd.sock";
   int64_t timeout_seconds = 300;
-  RunOptions run;
   bool json = false;
   std::vector<std::string> catalogues;  // files beside the installed one
   std::string category;                 // "" = all
+  // run: names in the catalogue, or with `image` the command.
+  std::vector<std::string> words;
+  std::string image;
+  std::string wait_output;
+  bool first_output = false;
+  RunOptions run;
+  // remove.
   std::vector<std::string> images;
   std::vector<std::string> sandboxes;
 };
+
+// The task of `run --image`.
+Task FreeTask(const Arguments& arguments);
 
 // The definition, and what was read by it.
 struct CommandLine {

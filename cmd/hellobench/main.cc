@@ -1,54 +1,95 @@
-// hellobench: runs images through a containerd's CRI socket and says how long each step took.
-#include <stdlib.h>
+// hellobench: measures how images start, through a containerd's CRI socket.
+#include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "backend/base/status.h"
 #include "cmd/hellobench/arguments.h"
 #include "cmd/hellobench/catalogue/catalogue.h"
-#include "cmd/hellobench/cri_client.h"
-#include "cmd/hellobench/run.h"
+#include "cmd/hellobench/cri/cri_client.h"
+#include "cmd/hellobench/run/run.h"
 
 namespace slacker::hellobench {
 namespace {
+
+// Set by a signal: what is running is removed before the program ends.
+std::atomic<bool> interrupted = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void HandleInterrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = true; };
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) (void)sigaction(number, &action, nullptr);
+}
 
 int Fail(const absl::Status& status) {
   (void)std::fprintf(stderr, "hellobench: %s\n", Message(status).c_str());
   return 1;
 }
 
-void PrintText(const RunResult& result) {
-  (void)std::fwrite(result.output.data(), 1, result.output.size(), stdout);
-  std::printf(
-      "pull %.0f ms, create %.0f ms, start %.0f ms, first output %.0f ms after the start, "
-      "ready %.0f ms after the pull began",
-      result.pull_ms, result.create_ms, result.start_ms, result.first_output_ms, result.ready_ms);
-  if (result.exited) std::printf(", exit code %d", result.exit_code);
-  std::printf("\n");
+void Print(const std::string& text) {
+  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+  (void)std::fflush(stdout);
 }
 
 // The container's exit code becomes ours.
-int RunCommand(Arguments& arguments) {
-  CriClient client(arguments.socket, std::chrono::seconds(arguments.timeout_seconds));
-  arguments.run.timeout = std::chrono::seconds(arguments.timeout_seconds);
-  std::error_code ignored;
-  std::string directory = std::filesystem::temp_directory_path(ignored) / "hellobench-XXXXXX";
-  if (mkdtemp(directory.data()) == nullptr) return Fail(ErrnoError(errno, "mkdtemp " + directory));
-  arguments.run.log_directory = directory;
-  const absl::StatusOr<RunResult> result = RunOnce(client, arguments.run);
-  if (!result.ok() || !arguments.run.keep) std::filesystem::remove_all(directory, ignored);
-  if (!result.ok()) return Fail(result.status());
+int RunImage(const Arguments& arguments, CriClient& client) {
+  const Task task = FreeTask(arguments);
+  RunResult result;
+  const absl::Status ran = RunOnce(client, task, arguments.run, &result);
+  if (!ran.ok()) return Fail(ran);
   if (arguments.json) {
-    std::printf("%s\n", ToJson(arguments.run, *result).c_str());
+    Print(ToJson("", task, ran, result) + "\n");
   } else {
-    PrintText(*result);
+    Print(result.output + ToText("", ran, result) + "\n");
   }
-  return result->exited ? result->exit_code : 0;
+  return result.exited ? result.exit_code : 0;
+}
+
+absl::StatusOr<std::vector<Image>> ChosenImages(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const Catalogue catalogue, OpenCatalogue(arguments.catalogues));
+  std::vector<Image> chosen;
+  if (!arguments.category.empty()) {
+    const absl::StatusOr<Category> category = CategoryOf(arguments.category);
+    if (!category.ok()) return Annotate(category.status(), "--category");
+    chosen = catalogue.InCategory(*category);
+  }
+  for (const std::string& name : arguments.words) {
+    ASSIGN_OR_RETURN(const Image* image, catalogue.Find(name));
+    chosen.push_back(*image);
+  }
+  return arguments.category.empty() && arguments.words.empty() ? catalogue.images() : chosen;
+}
+
+// A run that fails is a result, and the next one follows.
+int RunImages(const Arguments& arguments, CriClient& client) {
+  if (arguments.words.empty() && arguments.category.empty()) {
+    return Fail(InvalidArgument("run what? Names of the catalogue, --category or --image"));
+  }
+  const absl::StatusOr<std::vector<Image>> images = ChosenImages(arguments);
+  if (!images.ok()) return Fail(images.status());
+  int failed = 0;
+  for (const Image& image : *images) {
+    RunResult result;
+    const absl::Status ran = RunOnce(client, image.task, arguments.run, &result);
+    Print((arguments.json ? ToJson(image.name, image.task, ran, result)
+                          : ToText(image.name, ran, result)) +
+          "\n");
+    if (!ran.ok()) ++failed;
+    if (interrupted) return Fail(Cancelled("interrupted"));
+  }
+  return failed == 0 ? 0 : 1;
+}
+
+int RunCommand(const Arguments& arguments) {
+  HandleInterrupts();
+  CriClient client(arguments.socket, std::chrono::seconds(arguments.timeout_seconds));
+  return arguments.image.empty() ? RunImages(arguments, client) : RunImage(arguments, client);
 }
 
 int RemoveCommand(const Arguments& arguments) {
@@ -62,25 +103,17 @@ int RemoveCommand(const Arguments& arguments) {
   return 0;
 }
 
-absl::StatusOr<std::vector<Image>> ListedImages(const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const Catalogue catalogue, OpenCatalogue(arguments.catalogues));
-  if (arguments.category.empty()) return catalogue.images();
-  absl::StatusOr<Category> category = CategoryOf(arguments.category);
-  if (!category.ok()) return Annotate(category.status(), "--category");
-  return catalogue.InCategory(*category);
-}
-
 int ListCommand(const Arguments& arguments) {
-  const absl::StatusOr<std::vector<Image>> images = ListedImages(arguments);
+  const absl::StatusOr<std::vector<Image>> images = ChosenImages(arguments);
   if (!images.ok()) return Fail(images.status());
-  const std::string text = arguments.json ? ToJson(*images) + "\n" : ToText(*images);
-  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+  Print(arguments.json ? ToJson(*images) + "\n" : ToText(*images));
   return 0;
 }
 
 int Main(int argc, char** argv) {
   CommandLine line;
   CLI11_PARSE(*line.app, argc, argv);
+  line.arguments.run.interrupted = &interrupted;
   if (line.list->parsed()) return ListCommand(line.arguments);
   return line.run->parsed() ? RunCommand(line.arguments) : RemoveCommand(line.arguments);
 }

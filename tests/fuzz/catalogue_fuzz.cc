@@ -20,9 +20,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   for (const hellobench::Image& image : catalogue.images()) {
     SLACKER_CHECK(*catalogue.Find(image.name) == &image, "names are unique");
-    SLACKER_CHECK(slacker::ParseImageReference(image.image).ok(), "image");
-    SLACKER_CHECK(image.time_limit_seconds > 0, "time_limit");
-    const auto* port = std::get_if<hellobench::ReadyPort>(&image.ready);
+    SLACKER_CHECK(slacker::ParseImageReference(image.task.image).ok(), "image");
+    SLACKER_CHECK(image.task.time_limit_seconds > 0, "time_limit");
+    const auto* port = std::get_if<hellobench::ReadyPort>(&image.task.ready);
     SLACKER_CHECK(port == nullptr || port->port != 0, "ready_port");
   }
   return 0;

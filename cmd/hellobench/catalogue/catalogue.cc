@@ -69,6 +69,14 @@ Setter Into(Value Owner::*field, absl::StatusOr<Value> (*read)(const toml::node&
   };
 }
 
+template <typename Value>
+Setter IntoTask(Value Task::*field, absl::StatusOr<Value> (*read)(const toml::node&)) {
+  return [field, read](const toml::node& node, Entry* entry) -> absl::Status {
+    ASSIGN_OR_RETURN(entry->task.*field, read(node));
+    return absl::OkStatus();
+  };
+}
+
 // Names are parts of repositories' and directories' names.
 absl::StatusOr<std::string> PlainNameOf(const toml::node& node) {
   ASSIGN_OR_RETURN(std::string name, TextOf(node));
@@ -124,7 +132,7 @@ absl::Status SetMounts(const toml::node& node, Entry* entry) {
     if (!std::filesystem::is_directory(path, error)) {
       return InvalidArgument("there is no folder " + path.string());
     }
-    entry->mounts[target] = path.string();
+    entry->task.mounts[target] = path.string();
   }
   return absl::OkStatus();
 }
@@ -143,7 +151,7 @@ absl::Status SetPath(const toml::node& node, Entry* entry) {
 }
 
 absl::Status SetTimeLimit(const toml::node& node, Entry* entry) {
-  ASSIGN_OR_RETURN(entry->time_limit_seconds, SecondsOf(node, 1, kMaxTimeLimitSeconds));
+  ASSIGN_OR_RETURN(entry->task.time_limit_seconds, SecondsOf(node, 1, kMaxTimeLimitSeconds));
   return absl::OkStatus();
 }
 
@@ -160,12 +168,12 @@ const std::array<Key, 15>& Keys() {
       {"name", kAll, kAll, Into(&Image::name, PlainNameOf)},
       {"category", kAll, kAll, Into(&Image::category, CategoryIn)},
       {"kind", kAll, kAll, Into(&Image::kind, KindIn)},
-      {"image", kAll, kAll, Into(&Image::image, ReferenceOf)},
+      {"image", kAll, kAll, IntoTask(&Task::image, ReferenceOf)},
       {"original", kAll, "", Into(&Image::original, ReferenceOf)},
       {"note", kAll, "", Into(&Image::note, FilledTextOf)},
-      {"command", "AWP", "", Into(&Image::command, TextsOf)},
-      {"arguments", "AWP", "", Into(&Image::arguments, TextsOf)},
-      {"environment", kAll, "", Into(&Image::environment, MapOf)},
+      {"command", "AWP", "", IntoTask(&Task::command, TextsOf)},
+      {"arguments", "AWP", "", IntoTask(&Task::arguments, TextsOf)},
+      {"environment", kAll, "", IntoTask(&Task::environment, MapOf)},
       {"mounts", kAll, "", SetMounts},
       {"script", "S", "S", Into(&Entry::script, FilledTextOf)},
       {"ready_line", "W", "W", Into(&Entry::line, FilledTextOf)},
@@ -213,16 +221,16 @@ absl::Status CheckKeys(const toml::table& table, const std::string& file, const 
 Image Finish(Entry entry) {
   switch (entry.kind) {
     case Kind::kEcho:
-      entry.arguments = {"echo", "hello"};
+      entry.task.arguments = {"echo", "hello"};
       break;
     case Kind::kScript:
-      entry.arguments = {"sh", "-c", entry.script};
+      entry.task.arguments = {"sh", "-c", entry.script};
       break;
     case Kind::kLine:
-      entry.ready = ReadyLine{entry.line};
+      entry.task.ready = ReadyLine{entry.line};
       break;
     case Kind::kPort:
-      entry.ready = entry.port;
+      entry.task.ready = entry.port;
       break;
     case Kind::kArguments:
       break;

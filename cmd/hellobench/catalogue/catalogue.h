@@ -6,14 +6,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "cmd/hellobench/catalogue/task.h"
 
 namespace slacker::hellobench {
 
@@ -25,35 +24,13 @@ std::string_view NameOf(Kind kind);          // "E"
 // INVALID_ARGUMENT, with the names there are, for any other.
 absl::StatusOr<Category> CategoryOf(std::string_view name);
 
-// When a run is over: the container has ended with code 0, has written a line with this text, or has
-// answered HTTP on this port.
-struct ReadyExit {
-  bool operator==(const ReadyExit&) const = default;
-};
-struct ReadyLine {
-  std::string text;
-  bool operator==(const ReadyLine&) const = default;
-};
-struct ReadyPort {
-  uint16_t port = 0;
-  std::string path = "/";
-  bool operator==(const ReadyPort&) const = default;
-};
-using Ready = std::variant<ReadyExit, ReadyLine, ReadyPort>;
-
 struct Image {
   std::string name;
   Category category = Category::kOther;
   Kind kind = Kind::kEcho;
-  std::string image;     // reference
   std::string original;  // the paper's, where something of the entry is not the paper's; else ""
   std::string note;      // what, and why; "" without an original
-  std::vector<std::string> command;    // in place of the image's entrypoint; empty: the image's
-  std::vector<std::string> arguments;  // in place of the image's command; empty: the image's
-  std::map<std::string, std::string> environment;
-  std::map<std::string, std::string> mounts;  // place in the container: folder, whose copy it gets
-  Ready ready;
-  int64_t time_limit_seconds = 300;  // from the container's start until it is ready
+  Task task;
 };
 
 inline constexpr int64_t kMaxTimeLimitSeconds = 24 * 60 * 60;

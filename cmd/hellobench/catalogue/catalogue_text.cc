@@ -20,17 +20,17 @@ Json ToJson(const Image& image) {
   Json json = {{"name", image.name},
                {"category", NameOf(image.category)},
                {"kind", NameOf(image.kind)},
-               {"image", image.image}};
+               {"image", image.task.image}};
   if (!image.original.empty()) {
     json["original"] = image.original;
     json["note"] = image.note;
   }
-  json["command"] = image.command;
-  json["arguments"] = image.arguments;
-  json["environment"] = image.environment;
-  json["mounts"] = image.mounts;
-  json["ready"] = ToJson(image.ready);
-  json["time_limit_seconds"] = image.time_limit_seconds;
+  json["command"] = image.task.command;
+  json["arguments"] = image.task.arguments;
+  json["environment"] = image.task.environment;
+  json["mounts"] = image.task.mounts;
+  json["ready"] = ToJson(image.task.ready);
+  json["time_limit_seconds"] = image.task.time_limit_seconds;
   return json;
 }
 
@@ -55,7 +55,7 @@ std::string ToText(const std::vector<Image>& images) {
   std::string text;
   for (const Image& image : images) {
     text += padded(image.name, name) + padded(NameOf(image.category), category) +
-            padded(NameOf(image.kind), 1) + image.image + "\n";
+            padded(NameOf(image.kind), 1) + image.task.image + "\n";
   }
   return text;
 }

@@ -68,13 +68,14 @@ class Node:
         else:
             self.registry = CountingProxy(self.network)
 
-    def _enter(self, *command):
+    def enter(self, *command):
+        """The command that runs `command` on the node's network."""
         if self._network is None:
             return list(command)
         return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", "--", *command]
 
     def _inside(self, *command):
-        return run(*self._enter(*command))
+        return run(*self.enter(*command))
 
     def _write_configuration(self, settings, discards):
         with open(f"{self.directory}/slackerd.toml", "w") as file:
@@ -102,7 +103,7 @@ class Node:
     def start_slackerd(self):
         self.slackerd = Daemon(
             "slackerd",
-            self._enter(self.tools.ours("slackerd"), "--root", self.root, "--address",
+            self.enter(self.tools.ours("slackerd"), "--root", self.root, "--address",
                         self.slackerd_socket, "--config", f"{self.directory}/slackerd.toml",
                         "--store", self.store, "--log-level", "debug"),
             f"{self.directory}/slackerd.log")
@@ -113,7 +114,7 @@ class Node:
         # A shim is looked for in PATH before it is looked for beside containerd.
         path = f"{binaries}:/usr/sbin:/usr/bin:/sbin:/bin"
         self.containerd = Daemon(
-            "containerd", self._enter(f"{binaries}/containerd", "-c",
+            "containerd", self.enter(f"{binaries}/containerd", "-c",
                                       f"{self.directory}/containerd.toml"),
             f"{self.directory}/containerd.log", {"PATH": path})
         self.containerd.await_ready(self._containerd_answers, "answers")

@@ -61,27 +61,27 @@ TEST_F(InstalledCatalogueTest, HasThePapersKindsOfTasks) {
 
 TEST_F(InstalledCatalogueTest, ImagesAreNamedInFullWithATag) {
   for (const Image& image : catalogue_.images()) {
-    EXPECT_THAT(image.image, ::testing::MatchesRegex("[a-z.]+\\.(io|com)/[a-z/0-9.-]+:.+"));
+    EXPECT_THAT(image.task.image, ::testing::MatchesRegex("[a-z.]+\\.(io|com)/[a-z/0-9.-]+:.+"));
   }
 }
 
 TEST_F(InstalledCatalogueTest, WhatReplacesAnImageStandsBesideTheOriginal) {
   const auto java = catalogue_.Find("java");
   ASSERT_THAT(java, IsOk());
-  EXPECT_THAT((*java)->image, HasSubstr("eclipse-temurin"));
+  EXPECT_THAT((*java)->task.image, HasSubstr("eclipse-temurin"));
   EXPECT_EQ((*java)->original, "docker.io/library/java:latest");
   EXPECT_THAT((*java)->note, HasSubstr("retired"));
   // Every entry that is not Docker's own library of today says so, too.
   for (const Image& image : catalogue_.images()) {
     const std::string own = "docker.io/library/" + image.name + ":";
-    EXPECT_TRUE(image.image.starts_with(own) || !image.original.empty()) << image.name;
+    EXPECT_TRUE(image.task.image.starts_with(own) || !image.original.empty()) << image.name;
   }
 }
 
 TEST_F(InstalledCatalogueTest, EveryFolderBelongsToATask) {
   std::set<std::string> used;
   for (const Image& image : catalogue_.images()) {
-    for (const auto& [target, folder] : image.mounts) {
+    for (const auto& [target, folder] : image.task.mounts) {
       used.insert(std::filesystem::path(folder).filename().string());
     }
   }
@@ -113,11 +113,11 @@ TEST_F(CatalogueTest, EchoSaysHelloAndEnds) {
   ASSERT_OK(Add(kEcho));
   EXPECT_EQ(last().name, "one");
   EXPECT_EQ(last().category, Category::kOther);
-  EXPECT_EQ(last().image, "r.example/one:1");
-  EXPECT_THAT(last().command, IsEmpty());
-  EXPECT_THAT(last().arguments, ElementsAre("echo", "hello"));
-  EXPECT_EQ(last().ready, Ready(ReadyExit()));
-  EXPECT_EQ(last().time_limit_seconds, 300);
+  EXPECT_EQ(last().task.image, "r.example/one:1");
+  EXPECT_THAT(last().task.command, IsEmpty());
+  EXPECT_THAT(last().task.arguments, ElementsAre("echo", "hello"));
+  EXPECT_EQ(last().task.ready, Ready(ReadyExit()));
+  EXPECT_EQ(last().task.time_limit_seconds, 300);
 }
 
 TEST_F(CatalogueTest, EveryKeyIsRead) {
@@ -129,24 +129,24 @@ TEST_F(CatalogueTest, EveryKeyIsRead) {
   EXPECT_EQ(last().kind, Kind::kPort);
   EXPECT_EQ(last().original, "old/nginx:1");
   EXPECT_EQ(last().note, "why");
-  EXPECT_THAT(last().command, ElementsAre("serve"));
-  EXPECT_THAT(last().arguments, ElementsAre("-x", "y"));
-  EXPECT_THAT(last().environment, ElementsAre(Pair("A", "b"), Pair("c.d", "e")));
-  EXPECT_THAT(last().mounts, ElementsAre(Pair("/src", dir_ / "src")));
-  EXPECT_EQ(last().ready, Ready(ReadyPort{8080, "/health"}));
-  EXPECT_EQ(last().time_limit_seconds, 120);
+  EXPECT_THAT(last().task.command, ElementsAre("serve"));
+  EXPECT_THAT(last().task.arguments, ElementsAre("-x", "y"));
+  EXPECT_THAT(last().task.environment, ElementsAre(Pair("A", "b"), Pair("c.d", "e")));
+  EXPECT_THAT(last().task.mounts, ElementsAre(Pair("/src", dir_ / "src")));
+  EXPECT_EQ(last().task.ready, Ready(ReadyPort{8080, "/health"}));
+  EXPECT_EQ(last().task.time_limit_seconds, 120);
 }
 
 TEST_F(CatalogueTest, ScriptsRunInAShellAndLinesAreWaitedFor) {
   ASSERT_OK(
       Add("[[image]]\nname = 's'\ncategory = 'language'\nkind = 'S'\nimage = 'a'\n"
           "script = 'cd /src && make'\n"));
-  EXPECT_THAT(last().arguments, ElementsAre("sh", "-c", "cd /src && make"));
+  EXPECT_THAT(last().task.arguments, ElementsAre("sh", "-c", "cd /src && make"));
   ASSERT_OK(
       Add("[[image]]\nname = 'w'\ncategory = 'database'\nkind = 'W'\nimage = 'a'\n"
           "ready_line = 'up'\n"));
-  EXPECT_THAT(last().arguments, IsEmpty());
-  EXPECT_EQ(last().ready, Ready(ReadyLine{"up"}));
+  EXPECT_THAT(last().task.arguments, IsEmpty());
+  EXPECT_EQ(last().task.ready, Ready(ReadyLine{"up"}));
 }
 
 TEST_F(CatalogueTest, AFileExtendsAnotherAndTakesNoNameOfIt) {
@@ -161,7 +161,7 @@ TEST_F(CatalogueTest, AFileExtendsAnotherAndTakesNoNameOfIt) {
 
 TEST_F(CatalogueTest, ImagesAreFoundByNameAndByCategory) {
   ASSERT_OK(Add(kEcho));
-  EXPECT_EQ((*catalogue_.Find("one"))->image, "r.example/one:1");
+  EXPECT_EQ((*catalogue_.Find("one"))->task.image, "r.example/one:1");
   EXPECT_THAT(catalogue_.Find("two"), StatusIs(absl::StatusCode::kNotFound, "\"two\""));
   EXPECT_EQ(catalogue_.InCategory(Category::kOther).size(), 1U);
   EXPECT_THAT(catalogue_.InCategory(Category::kDistro), IsEmpty());

@@ -1,4 +1,4 @@
-#include "cmd/hellobench/cri_log.h"
+#include "cmd/hellobench/cri/cri_log.h"
 
 #include <gtest/gtest.h>
 
@@ -21,12 +21,30 @@ struct Case {
   std::string text;
 };
 
-class ParseCriLogTest : public ::testing::TestWithParam<Case> {};
+class CriLogTest : public ::testing::TestWithParam<Case> {
+ protected:
+  TempDir dir_;
+};
 
-TEST_P(ParseCriLogTest, YieldsText) { EXPECT_EQ(ParseCriLog(GetParam().log), GetParam().text); }
+TEST_P(CriLogTest, YieldsText) {
+  std::ofstream(dir_ / "log") << GetParam().log;
+  CriLogFollower follower(dir_ / "log");
+  ASSERT_THAT(follower.Read(), IsOk());
+  EXPECT_EQ(follower.text(), GetParam().text);
+}
+
+TEST_P(CriLogTest, YieldsTheSameByteForByte) {
+  std::ofstream file(dir_ / "log");
+  CriLogFollower follower(dir_ / "log");
+  for (const char c : GetParam().log) {
+    file << c << std::flush;
+    ASSERT_THAT(follower.Read(), IsOk());
+  }
+  EXPECT_EQ(follower.text(), GetParam().text);
+}
 
 INSTANTIATE_TEST_SUITE_P(
-    Logs, ParseCriLogTest,
+    Logs, CriLogTest,
     ::testing::Values(Case{"Nothing", "", ""},
                       Case{"WholeLine", "2026-01-01T00:00:00Z stdout F hello\n", "hello\n"},
                       Case{"BothStreams", "t stdout F one\nt stderr F two\n", "one\ntwo\n"},
@@ -39,21 +57,23 @@ INSTANTIATE_TEST_SUITE_P(
                            "\nnonsense\nt stdout\nt other F x\nt stdout F y\n", "y\n"}),
     [](const ::testing::TestParamInfo<Case>& test) { return test.param.name; });
 
-TEST(CriLogFollowerTest, MissingFileIsEmpty) {
+TEST(CriLogFollowerTest, FileThatIsNotThereYetIsEmpty) {
   const TempDir dir;
-  const auto text = CriLogFollower(dir / "log").Read();
-  ASSERT_THAT(text, IsOk());
-  EXPECT_EQ(*text, "");
+  CriLogFollower follower(dir / "log");
+  ASSERT_THAT(follower.Read(), IsOk());
+  EXPECT_EQ(follower.text(), "");
+  std::ofstream(dir / "log") << "t stdout F one\n";
+  ASSERT_THAT(follower.Read(), IsOk());
+  EXPECT_EQ(follower.text(), "one\n");
 }
 
-TEST(CriLogFollowerTest, ReadsWhatWasAppendedSince) {
+TEST(CriLogFollowerTest, ChangesEndTheWait) {
   const TempDir dir;
-  std::ofstream file(dir / "log");
-  file << "t stdout F one\n" << std::flush;
-  const CriLogFollower follower(dir / "log");
-  EXPECT_EQ(follower.Read().value(), "one\n");
-  file << "t stderr F two\n" << std::flush;
-  EXPECT_EQ(follower.Read().value(), "one\ntwo\n");
+  CriLogFollower follower(dir / "log");
+  std::ofstream(dir / "log") << "t stdout F one\n";
+  follower.WaitForChange(std::chrono::hours(1));
+  ASSERT_THAT(follower.Read(), IsOk());
+  EXPECT_EQ(follower.text(), "one\n");
 }
 
 TEST(CriLogFollowerTest, DirectoryIsAnError) {

@@ -1,6 +1,7 @@
 #include "tests/unit/cmd/hellobench/fake_cri.h"
 
 #include <fstream>
+#include <utility>
 
 namespace slacker::hellobench {
 
@@ -23,9 +24,14 @@ void FakeCri::SetContainer(const std::string& log, bool exits, int exit_code) {
   exit_code_ = exit_code;
 }
 
-void FakeCri::FailCall(const std::string& name, grpc::StatusCode code) {
+void FakeCri::OnStart(std::function<void(const cri::CreateContainerRequest&)> action) {
   const std::lock_guard lock(mutex_);
-  failing_[name] = code;
+  on_start_ = std::move(action);
+}
+
+void FakeCri::FailCall(const std::string& name, grpc::StatusCode code, int times) {
+  const std::lock_guard lock(mutex_);
+  failing_[name] = {code, times};
 }
 
 void FakeCri::AddImage(const std::string& reference) {
@@ -47,8 +53,9 @@ grpc::Status FakeCri::Record(const std::string& name) {
   const std::lock_guard lock(mutex_);
   if (name != "ContainerStatus") calls_.push_back(name);
   const auto failing = failing_.find(name);
-  if (failing == failing_.end()) return grpc::Status::OK;
-  return grpc::Status(failing->second, "told to fail");
+  if (failing == failing_.end() || failing->second.times == 0) return grpc::Status::OK;
+  --failing->second.times;
+  return grpc::Status(failing->second.code, "told to fail");
 }
 
 grpc::Status FakeCri::RunPodSandbox(grpc::ServerContext*, In<cri::RunPodSandboxRequest> request,
@@ -84,12 +91,8 @@ grpc::Status FakeCri::StartContainer(grpc::ServerContext*, In<cri::StartContaine
   const grpc::Status status = Record("StartContainer");
   const std::lock_guard lock(mutex_);
   std::ofstream(log_directory_ + "/" + created_.config().log_path()) << log_;
+  if (on_start_) on_start_(created_);
   return status;
-}
-
-grpc::Status FakeCri::StopContainer(grpc::ServerContext*, In<cri::StopContainerRequest>,
-                                    cri::StopContainerResponse*) {
-  return Record("StopContainer");
 }
 
 grpc::Status FakeCri::ContainerStatus(grpc::ServerContext*, In<cri::ContainerStatusRequest>,

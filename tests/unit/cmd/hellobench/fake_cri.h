@@ -4,6 +4,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <climits>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,7 +26,10 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
 
   // What a container writes as it starts, in CRI's log format, and how it goes on.
   void SetContainer(const std::string& log, bool exits, int exit_code);
-  void FailCall(const std::string& name, grpc::StatusCode code);
+  // What a container does as it starts, beside writing its log.
+  void OnStart(std::function<void(const runtime::v1::CreateContainerRequest&)> action);
+  // The next `times` calls of this name fail.
+  void FailCall(const std::string& name, grpc::StatusCode code, int times = INT_MAX);
   void AddImage(const std::string& reference);
 
   std::vector<std::string> calls() const;  // in their order; ContainerStatus is left out
@@ -47,8 +52,6 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
                                runtime::v1::CreateContainerResponse* response) override;
   grpc::Status StartContainer(grpc::ServerContext*, In<runtime::v1::StartContainerRequest>,
                               runtime::v1::StartContainerResponse*) override;
-  grpc::Status StopContainer(grpc::ServerContext*, In<runtime::v1::StopContainerRequest>,
-                             runtime::v1::StopContainerResponse*) override;
   grpc::Status ContainerStatus(grpc::ServerContext*, In<runtime::v1::ContainerStatusRequest>,
                                runtime::v1::ContainerStatusResponse* response) override;
   grpc::Status ImageStatus(grpc::ServerContext*, In<runtime::v1::ImageStatusRequest> request,
@@ -58,7 +61,12 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
 
   mutable std::mutex mutex_;
   std::vector<std::string> calls_;
-  std::map<std::string, grpc::StatusCode> failing_;
+  struct Failing {
+    grpc::StatusCode code;
+    int times;
+  };
+  std::map<std::string, Failing> failing_;
+  std::function<void(const runtime::v1::CreateContainerRequest&)> on_start_;
   std::map<std::string, bool> images_;
   std::string log_directory_, log_;
   bool exits_ = true;

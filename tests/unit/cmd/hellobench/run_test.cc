@@ -1,8 +1,13 @@
-#include "cmd/hellobench/run.h"
+#include "cmd/hellobench/run/run.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -10,6 +15,7 @@
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 #include "tests/unit/cmd/hellobench/fake_cri.h"
+#include "tests/unit/cmd/hellobench/local_server.h"
 
 namespace slacker::hellobench {
 namespace {
@@ -17,114 +23,244 @@ namespace {
 using ::slacker::testing::IsOk;
 using ::slacker::testing::StatusIs;
 using ::slacker::testing::TempDir;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
+namespace fs = std::filesystem;
+
+constexpr auto kFailed = absl::StatusCode::kFailedPrecondition;
+constexpr auto kLate = absl::StatusCode::kDeadlineExceeded;
 
 class RunTest : public ::testing::Test {
  protected:
   RunTest() {
-    options_.image = "registry/image:tag";
-    options_.command = {"echo", "hello"};
-    options_.log_directory = dir_.path();
+    fs::create_directory(dir_ / "tmp");
+    (void)setenv("TMPDIR", (dir_ / "tmp").c_str(), 1);
+    task_.image = "registry/image:tag";
+    task_.arguments = {"echo", "hello"};
     cri_.SetContainer("t stdout F hello\n", true, 0);
   }
+  ~RunTest() override { (void)unsetenv("TMPDIR"); }
+
+  absl::Status RunIt() { return RunOnce(client_, task_, options_, &result_); }
+  bool NothingLeft() const { return fs::is_empty(dir_ / "tmp"); }
 
   TempDir dir_;
   FakeCri cri_{dir_ / "s"};
   CriClient client_{dir_ / "s", std::chrono::seconds(30)};
+  Task task_;
   RunOptions options_;
+  RunResult result_;
 };
 
-TEST_F(RunTest, EndedContainerYieldsOutputAndCodeAndLeavesNothing) {
-  cri_.SetContainer("t stdout F hello\n", true, 3);
-  const auto result = RunOnce(client_, options_);
-  ASSERT_THAT(result, IsOk());
-  EXPECT_EQ(result->output, "hello\n");
-  EXPECT_TRUE(result->exited);
-  EXPECT_EQ(result->exit_code, 3);
-  EXPECT_EQ(result->image_id, "pulled:registry/image:tag");
-  EXPECT_GT(result->first_output_ms, 0);
-  EXPECT_GT(result->ready_ms, 0);
-  EXPECT_THAT(cri_.calls(),
-              ElementsAre("RunPodSandbox", "PullImage", "CreateContainer", "StartContainer",
-                          "StopContainer", "StopPodSandbox", "RemovePodSandbox"));
+TEST_F(RunTest, EveryPhaseIsTimedAndNothingIsLeft) {
+  ASSERT_OK(RunIt());
+  EXPECT_EQ(result_.output, "hello\n");
+  EXPECT_TRUE(result_.exited);
+  EXPECT_EQ(result_.image_id, "pulled:registry/image:tag");
+  EXPECT_GT(result_.sandbox_ms, 0);
+  EXPECT_GT(result_.pull_ms, 0);
+  EXPECT_GT(result_.create_ms, 0);
+  EXPECT_GT(result_.first_output_ms, 0);
+  EXPECT_GE(result_.ready_ms, result_.start_ms);
+  EXPECT_GE(result_.total_ms, result_.pull_ms + result_.create_ms + result_.ready_ms);
+  EXPECT_THAT(cri_.calls(), ElementsAre("RunPodSandbox", "PullImage", "CreateContainer",
+                                        "StartContainer", "StopPodSandbox", "RemovePodSandbox"));
+  EXPECT_TRUE(NothingLeft());
 }
 
-TEST_F(RunTest, ContainerIsMadeFromThePulledImageOnTheHostsNetwork) {
-  ASSERT_THAT(RunOnce(client_, options_), IsOk());
+TEST_F(RunTest, ContainerIsMadeFromThePulledImageAsTheTaskSays) {
+  task_.command = {"/entry"};
+  task_.environment = {{"A", "b"}, {"C", ""}};
+  ASSERT_OK(RunIt());
   const runtime::v1::CreateContainerRequest request = cri_.created();
   EXPECT_EQ(request.pod_sandbox_id(), "sandbox");
   EXPECT_EQ(request.config().image().image(), "pulled:registry/image:tag");
-  EXPECT_THAT(request.config().command(), ElementsAre("echo", "hello"));
+  EXPECT_THAT(request.config().command(), ElementsAre("/entry"));
+  EXPECT_THAT(request.config().args(), ElementsAre("echo", "hello"));
+  ASSERT_EQ(request.config().envs_size(), 2);
+  EXPECT_EQ(request.config().envs(0).key(), "A");
+  EXPECT_EQ(request.config().envs(0).value(), "b");
   EXPECT_EQ(request.sandbox_config().linux().security_context().namespace_options().network(),
             runtime::v1::NODE);
 }
 
+TEST_F(RunTest, MountsAreCopiesThatAnybodyMayWriteTo) {
+  fs::create_directories(dir_ / "src/deep");
+  std::ofstream(dir_ / "src/deep/main.c") << "source";
+  task_.mounts = {{"/src", dir_ / "src"}};
+  std::string seen;
+  cri_.OnStart([&](const runtime::v1::CreateContainerRequest& request) {
+    ASSERT_EQ(request.config().mounts_size(), 1);
+    EXPECT_EQ(request.config().mounts(0).container_path(), "/src");
+    const fs::path place = request.config().mounts(0).host_path();
+    std::ifstream(place / "deep/main.c") >> seen;
+    EXPECT_NE(fs::status(place / "deep").permissions() & fs::perms::others_write, fs::perms::none);
+    std::ofstream(place / "a.out") << "made";
+  });
+  ASSERT_OK(RunIt());
+  EXPECT_EQ(seen, "source");
+  EXPECT_FALSE(fs::exists(dir_ / "src/a.out"));
+  EXPECT_TRUE(NothingLeft());
+}
+
+TEST_F(RunTest, AFolderThatIsNotThereIsAnErrorBeforeAnythingIsMade) {
+  task_.mounts = {{"/src", dir_ / "none"}};
+  EXPECT_FALSE(RunIt().ok());
+  EXPECT_THAT(cri_.calls(), IsEmpty());
+  EXPECT_TRUE(NothingLeft());
+}
+
 TEST_F(RunTest, PresentImageIsNotPulledAgain) {
-  cri_.AddImage(options_.image);
+  cri_.AddImage(task_.image);
   options_.pull_if_missing = true;
-  const auto result = RunOnce(client_, options_);
-  ASSERT_THAT(result, IsOk());
-  EXPECT_EQ(result->image_id, options_.image);
-  EXPECT_THAT(cri_.calls(), ::testing::Not(::testing::Contains("PullImage")));
+  ASSERT_OK(RunIt());
+  EXPECT_EQ(result_.image_id, task_.image);
+  EXPECT_THAT(cri_.calls(), Not(Contains("PullImage")));
 }
 
 TEST_F(RunTest, MissingImageIsPulled) {
   options_.pull_if_missing = true;
-  ASSERT_THAT(RunOnce(client_, options_), IsOk());
-  EXPECT_THAT(cri_.calls(), ::testing::Contains("PullImage"));
+  ASSERT_OK(RunIt());
+  EXPECT_THAT(cri_.calls(), Contains("PullImage"));
 }
 
-TEST_F(RunTest, AwaitedOutputEndsTheRunOfARunningContainer) {
-  cri_.SetContainer("t stdout F starting\nt stderr F ready to serve\n", false, 0);
-  options_.wait_output = "ready";
-  const auto result = RunOnce(client_, options_);
-  ASSERT_THAT(result, IsOk());
-  EXPECT_FALSE(result->exited);
-  EXPECT_THAT(cri_.calls(), ::testing::Contains("StopContainer"));
+// The conditions, each reached and missed.
+
+TEST_F(RunTest, AnotherExitCodeIsAFailureThatShowsTheOutput) {
+  cri_.SetContainer("t stderr F no such file\n", true, 3);
+  const absl::Status ran = RunIt();
+  EXPECT_THAT(ran, StatusIs(kFailed, "ended with code 3 (Completed)"));
+  EXPECT_THAT(Message(ran), HasSubstr("no such file"));
+  EXPECT_EQ(result_.exit_code, 3);
+  EXPECT_EQ(result_.output, "no such file\n");
+  EXPECT_TRUE(NothingLeft());
 }
 
-TEST_F(RunTest, AnyOutputEndsTheRunWhenAskedTo) {
+TEST_F(RunTest, AnyExitCodeIsReportedWhereItMayBeAny) {
+  cri_.SetContainer("", true, 3);
+  task_.ready = ReadyExit{.any_code = true};
+  ASSERT_OK(RunIt());
+  EXPECT_EQ(result_.exit_code, 3);
+}
+
+TEST_F(RunTest, ContainerThatDoesNotEndIsLate) {
+  cri_.SetContainer("t stdout F working\n", false, 0);
+  task_.time_limit_seconds = 0;
+  const absl::Status ran = RunIt();
+  EXPECT_THAT(ran, StatusIs(kLate, "not ready within 0 s"));
+  EXPECT_THAT(Message(ran), HasSubstr("working"));
+  EXPECT_EQ(cri_.calls().back(), "RemovePodSandbox");
+  EXPECT_TRUE(NothingLeft());
+}
+
+TEST_F(RunTest, LineEndsTheRunOfARunningContainer) {
+  cri_.SetContainer("t stdout F starting\nt stderr P ready to \nt stderr F serve\n", false, 0);
+  task_.ready = ReadyLine{"ready to serve"};
+  ASSERT_OK(RunIt());
+  EXPECT_FALSE(result_.exited);
+  EXPECT_EQ(cri_.calls().back(), "RemovePodSandbox");
+}
+
+TEST_F(RunTest, EndWithoutTheLineIsAFailureAtOnce) {
+  task_.ready = ReadyLine{"never"};
+  const absl::Status ran = RunIt();
+  EXPECT_THAT(ran, StatusIs(kFailed, "ended with code 0 (Completed) before it was ready"));
+  EXPECT_THAT(Message(ran), HasSubstr("hello"));
+}
+
+TEST_F(RunTest, LineThatNeverComesIsLate) {
+  cri_.SetContainer("t stdout F nearly\n", false, 0);
+  task_.ready = ReadyLine{"ready"};
+  task_.time_limit_seconds = 0;
+  EXPECT_THAT(RunIt(), StatusIs(kLate));
+}
+
+TEST_F(RunTest, AnyOutputEndsTheRunWhereTheTextIsEmpty) {
   cri_.SetContainer("t stdout F starting\n", false, 0);
-  options_.first_output = true;
-  EXPECT_THAT(RunOnce(client_, options_), IsOk());
+  task_.ready = ReadyLine();
+  EXPECT_OK(RunIt());
+  cri_.SetContainer("", true, 0);
+  EXPECT_OK(RunIt());
 }
 
-TEST_F(RunTest, EndWithoutTheAwaitedOutputIsAnErrorThatShowsTheOutput) {
-  options_.wait_output = "never";
-  const auto result = RunOnce(client_, options_);
-  EXPECT_THAT(result, StatusIs(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(std::string(result.status().message()), HasSubstr("hello"));
-}
-
-TEST_F(RunTest, ContainerThatNeverGetsThereIsADeadline) {
+TEST_F(RunTest, HttpReplyEndsTheRun) {
+  const uint16_t port = FreePort();
+  std::unique_ptr<LocalServer> server;
   cri_.SetContainer("", false, 0);
-  options_.timeout = std::chrono::milliseconds(0);
-  EXPECT_THAT(RunOnce(client_, options_), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  cri_.OnStart([&](const auto&) {
+    server = std::make_unique<LocalServer>("HTTP/1.1 404 Not Found\r\n\r\n", port);
+  });
+  task_.ready = ReadyPort{port};
+  ASSERT_OK(RunIt());
+  EXPECT_GT(result_.ready_ms, 0);
 }
 
-TEST_F(RunTest, KeptContainerIsLeftAlone) {
+TEST_F(RunTest, PortThatNeverOpensIsLate) {
+  cri_.SetContainer("", false, 0);
+  task_.ready = ReadyPort{FreePort()};
+  task_.time_limit_seconds = 0;
+  EXPECT_THAT(RunIt(), StatusIs(kLate, "it wrote nothing"));
+  EXPECT_TRUE(NothingLeft());
+}
+
+TEST_F(RunTest, EndBeforeThePortOpensIsAFailureAtOnce) {
+  task_.ready = ReadyPort{FreePort()};
+  EXPECT_THAT(RunIt(), StatusIs(kFailed, "before it was ready"));
+}
+
+TEST_F(RunTest, PortOfSomebodyElseIsAFailureBeforeAnythingIsMade) {
+  const LocalServer other("HTTP/1.1 200 OK\r\n\r\n");
+  task_.ready = ReadyPort{other.port()};
+  EXPECT_THAT(RunIt(), StatusIs(kFailed, "is in use"));
+  EXPECT_THAT(cri_.calls(), IsEmpty());
+  EXPECT_TRUE(NothingLeft());
+}
+
+// Ends of other kinds.
+
+TEST_F(RunTest, InterruptedRunIsRemoved) {
+  cri_.SetContainer("", false, 0);
+  std::atomic<bool> interrupted = false;
+  options_.interrupted = &interrupted;
+  cri_.OnStart([&](const auto&) { interrupted = true; });
+  EXPECT_THAT(RunIt(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(cri_.calls().back(), "RemovePodSandbox");
+  EXPECT_TRUE(NothingLeft());
+}
+
+TEST_F(RunTest, InterruptedPullIsNotFollowedByAContainer) {
+  const std::atomic<bool> interrupted = true;
+  options_.interrupted = &interrupted;
+  EXPECT_THAT(RunIt(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(cri_.calls(), ElementsAre("RunPodSandbox", "StopPodSandbox", "RemovePodSandbox"));
+}
+
+TEST_F(RunTest, KeptContainerIsLeftWithItsLog) {
   options_.keep = true;
-  ASSERT_THAT(RunOnce(client_, options_), IsOk());
+  ASSERT_OK(RunIt());
   EXPECT_EQ(cri_.calls().back(), "StartContainer");
+  EXPECT_TRUE(fs::exists(result_.log_path));
 }
 
 TEST_F(RunTest, FailedSandboxLeavesNothingToRemove) {
   cri_.FailCall("RunPodSandbox", grpc::StatusCode::UNAVAILABLE);
-  EXPECT_THAT(RunOnce(client_, options_), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(RunIt(), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_THAT(cri_.calls(), ElementsAre("RunPodSandbox"));
+  EXPECT_TRUE(NothingLeft());
 }
 
-// Every later call that can fail: the status comes through, and the sandbox is removed all the
-// same.
+// Every later call that can fail: the status comes through, and all is removed.
 class RunFailureTest : public RunTest, public ::testing::WithParamInterface<std::string> {};
 
-TEST_P(RunFailureTest, SandboxIsRemovedEvenIfItWasToBeKept) {
+TEST_P(RunFailureTest, EverythingIsRemovedEvenIfItWasToBeKept) {
   cri_.FailCall(GetParam(), grpc::StatusCode::NOT_FOUND);
   options_.keep = true;
-  EXPECT_THAT(RunOnce(client_, options_), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(RunIt(), StatusIs(absl::StatusCode::kNotFound, GetParam()));
   EXPECT_EQ(cri_.calls().back(), "RemovePodSandbox");
+  EXPECT_TRUE(NothingLeft());
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, RunFailureTest,
@@ -132,20 +268,57 @@ INSTANTIATE_TEST_SUITE_P(Calls, RunFailureTest,
                                            "ContainerStatus"),
                          [](const auto& call) { return call.param; });
 
+TEST_F(RunTest, RemovalIsAskedForAgainWhereTheContainerEndedMeanwhile) {
+  cri_.FailCall("StopPodSandbox", grpc::StatusCode::UNKNOWN, 2);
+  ASSERT_OK(RunIt());
+  EXPECT_EQ(cri_.calls().back(), "RemovePodSandbox");
+}
+
+TEST_F(RunTest, WhatCannotBeRemovedIsAnErrorBesideTheFirstOne) {
+  cri_.FailCall("RemovePodSandbox", grpc::StatusCode::INTERNAL);
+  EXPECT_THAT(RunIt(), StatusIs(absl::StatusCode::kInternal, "remove sandbox sandbox"));
+  cri_.FailCall("PullImage", grpc::StatusCode::NOT_FOUND);
+  const absl::Status ran = RunIt();
+  EXPECT_THAT(ran, StatusIs(absl::StatusCode::kNotFound, "remove sandbox sandbox"));
+  EXPECT_THAT(Message(ran), HasSubstr("PullImage"));
+  EXPECT_TRUE(NothingLeft());
+}
+
 TEST_F(RunTest, NobodyListeningIsUnavailable) {
   CriClient client(dir_ / "nobody", std::chrono::seconds(30));
-  EXPECT_THAT(RunOnce(client, options_), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(RunOnce(client, task_, options_, &result_), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_THAT(cri_.calls(), IsEmpty());
 }
 
+// What is printed.
+
 TEST_F(RunTest, JsonHoldsOutputThatIsNotUtf8) {
-  RunResult result;
-  result.output = "caf\xe9\n";
-  result.pull_ms = 1.5;
-  const nlohmann::json json = nlohmann::json::parse(ToJson(options_, result));
+  result_.output = "caf\xe9\n";
+  result_.pull_ms = 1.5;
+  const nlohmann::json json =
+      nlohmann::json::parse(ToJson("name", task_, absl::OkStatus(), result_));
+  EXPECT_EQ(json["name"], "name");
   EXPECT_EQ(json["pull_ms"], 1.5);
-  EXPECT_EQ(json["image"], options_.image);
+  EXPECT_EQ(json["image"], task_.image);
   EXPECT_EQ(json["output"], "caf\xef\xbf\xbd\n");
+  EXPECT_FALSE(json.contains("error"));
+}
+
+TEST_F(RunTest, FailureIsInJsonAndText) {
+  const absl::Status failed = FailedPrecondition("why");
+  const nlohmann::json json = nlohmann::json::parse(ToJson("", task_, failed, result_));
+  EXPECT_EQ(json["error"], "why");
+  EXPECT_FALSE(json.contains("name"));
+  EXPECT_EQ(ToText("name", failed, result_), "name: failed: why");
+}
+
+TEST_F(RunTest, TextHasThePhases) {
+  result_.pull_ms = 1;
+  result_.create_ms = 2;
+  result_.ready_ms = 3;
+  result_.total_ms = 6.4;
+  EXPECT_EQ(ToText("name", absl::OkStatus(), result_),
+            "name: pull 1 ms, create 2 ms, ready 3 ms after the start, 6 ms in all");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "cmd/hellobench/cri_log.h"
+#include "cmd/hellobench/cri/cri_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "backend/base/status.h"
-#include "backend/base/unique_fd.h"
 
 namespace slacker::hellobench {
 namespace {
@@ -23,24 +22,17 @@ bool NextWord(std::string_view* line, std::string_view* word) {
   return true;
 }
 
-}  // namespace
-
-std::string ParseCriLog(std::string_view log) {
-  std::string text;
-  while (true) {
-    const size_t end = log.find('\n');
-    if (end == std::string_view::npos) return text;
-    std::string_view line = log.substr(0, end);
-    log.remove_prefix(end + 1);
-    std::string_view time;
-    std::string_view stream;
-    std::string_view tag;
-    if (!NextWord(&line, &time) || !NextWord(&line, &stream) || !NextWord(&line, &tag)) continue;
-    if (stream != "stdout" && stream != "stderr") continue;
-    text.append(line);
-    if (tag != "P") text.push_back('\n');
-  }
+void AppendText(std::string_view record, std::string* text) {
+  std::string_view time;
+  std::string_view stream;
+  std::string_view tag;
+  if (!NextWord(&record, &time) || !NextWord(&record, &stream) || !NextWord(&record, &tag)) return;
+  if (stream != "stdout" && stream != "stderr") return;
+  text->append(record);
+  if (tag != "P") text->push_back('\n');
 }
+
+}  // namespace
 
 CriLogFollower::CriLogFollower(std::string path)
     : path_(std::move(path)), changes_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
@@ -56,23 +48,28 @@ void CriLogFollower::WaitForChange(std::chrono::milliseconds limit) const {
   while (read(changes_.get(), events, sizeof events) > 0) continue;
 }
 
-absl::StatusOr<std::string> CriLogFollower::Read() const {
-  const UniqueFd file(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) {
-    if (errno == ENOENT) return std::string();
-    return ErrnoError(errno, "open " + path_);
+absl::Status CriLogFollower::Read() {
+  if (!file_.valid()) {
+    file_.Reset(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file_.valid()) {
+      return errno == ENOENT ? absl::OkStatus() : ErrnoError(errno, "open " + path_);
+    }
   }
-  std::string log;
   char buffer[65536];
   while (true) {
-    const ssize_t count = read(file.get(), buffer, sizeof(buffer));
+    const ssize_t count = read(file_.get(), buffer, sizeof(buffer));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return ErrnoError(errno, "read " + path_);
-    if (count == 0) return ParseCriLog(log);
-    if (log.size() + static_cast<size_t>(count) > kMaxBytes) {
+    if (count == 0) return absl::OkStatus();
+    unfinished_.append(buffer, static_cast<size_t>(count));
+    size_t begin = 0;
+    for (size_t end; (end = unfinished_.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      AppendText(std::string_view(unfinished_).substr(begin, end - begin), &text_);
+    }
+    unfinished_.erase(0, begin);
+    if (text_.size() + unfinished_.size() > kMaxBytes) {
       return ResourceExhausted("the container's log " + path_ + " is too long");
     }
-    log.append(buffer, static_cast<size_t>(count));
   }
 }
 

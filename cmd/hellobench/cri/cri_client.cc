@@ -1,4 +1,4 @@
-#include "cmd/hellobench/cri_client.h"
+#include "cmd/hellobench/cri/cri_client.h"
 
 #include <grpcpp/grpcpp.h>
 
@@ -135,6 +135,17 @@ absl::StatusOr<std::string> CriClient::CreateContainer(const std::string& sandbo
   config->mutable_metadata()->set_name(spec.name);
   config->mutable_image()->set_image(spec.image);
   for (const std::string& word : spec.command) config->add_command(word);
+  for (const std::string& word : spec.arguments) config->add_args(word);
+  for (const auto& [name, value] : spec.environment) {
+    cri::KeyValue* variable = config->add_envs();
+    variable->set_key(name);
+    variable->set_value(value);
+  }
+  for (const auto& [place, directory] : spec.mounts) {
+    cri::Mount* mount = config->add_mounts();
+    mount->set_container_path(place);
+    mount->set_host_path(directory);
+  }
   config->set_log_path(spec.log_name);
   cri::NamespaceOption* options =
       config->mutable_linux()->mutable_security_context()->mutable_namespace_options();
@@ -164,15 +175,6 @@ absl::StatusOr<ContainerStatus> CriClient::Status(const std::string& container_i
   return ContainerStatus{
       FromCri(status.state()), status.exit_code(),
       status.reason() + (status.message().empty() ? "" : ": ") + status.message()};
-}
-
-absl::Status CriClient::StopContainer(const std::string& container_id, std::chrono::seconds grace) {
-  cri::StopContainerRequest request;
-  request.set_container_id(container_id);
-  request.set_timeout(grace.count());
-  cri::StopContainerResponse response;
-  return Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::StopContainer, "StopContainer",
-                     rpc_timeout_, request, &response);
 }
 
 }  // namespace slacker::hellobench

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,8 +24,12 @@ struct SandboxSpec {
 struct ContainerSpec {
   std::string name;
   std::string image;                 // what Pull returned, or a reference
-  std::vector<std::string> command;  // empty: the image's own
-  std::string log_name;              // below the sandbox's log_directory
+  std::vector<std::string> command;  // empty: the image's entrypoint
+  std::vector<std::string>
+      arguments;  // empty: the image's command, if the entrypoint is the image's
+  std::map<std::string, std::string> environment;
+  std::map<std::string, std::string> mounts;  // place in the container: directory, writable
+  std::string log_name;                       // below the sandbox's log_directory
 };
 
 enum class ContainerState { kCreated, kRunning, kExited, kUnknown };
@@ -63,8 +68,6 @@ class CriClient {
                                               const ContainerSpec& spec);
   absl::Status StartContainer(const std::string& container_id);
   absl::StatusOr<ContainerStatus> Status(const std::string& container_id);
-  // Kills it after `grace`.
-  absl::Status StopContainer(const std::string& container_id, std::chrono::seconds grace);
 
  private:
   struct Stubs;  // keeps gRPC out of this header

@@ -1,0 +1,40 @@
+// What a container has to do, and when it has done it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace slacker::hellobench {
+
+// The container has ended, with code 0 or with whatever code.
+struct ReadyExit {
+  bool any_code = false;
+  bool operator==(const ReadyExit&) const = default;
+};
+// It has written this text; anything at all, or nothing until its end, if the text is empty.
+struct ReadyLine {
+  std::string text;
+  bool operator==(const ReadyLine&) const = default;
+};
+// It has answered HTTP on this port, whatever the answer was.
+struct ReadyPort {
+  uint16_t port = 0;
+  std::string path = "/";
+  bool operator==(const ReadyPort&) const = default;
+};
+using Ready = std::variant<ReadyExit, ReadyLine, ReadyPort>;
+
+struct Task {
+  std::string image;                   // reference
+  std::vector<std::string> command;    // in place of the image's entrypoint; empty: the image's
+  std::vector<std::string> arguments;  // in place of the image's command; empty: the image's
+  std::map<std::string, std::string> environment;
+  std::map<std::string, std::string> mounts;  // place in the container: folder, whose copy it gets
+  Ready ready;
+  int64_t time_limit_seconds = 300;  // from the container's start until it is ready
+};
+
+}  // namespace slacker::hellobench
