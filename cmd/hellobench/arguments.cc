@@ -19,6 +19,10 @@ Task FreeTask(const Arguments& arguments) {
   return task;
 }
 
+std::string BuiltReference(const std::string& registry, const std::string& name) {
+  return registry + "/hellobench/" + name + ":latest";
+}
+
 CommandLine::CommandLine()
     : app(std::make_unique<CLI::App>("Measures how images start: HelloBench, over CRI",
                                      "hellobench")) {
@@ -46,6 +50,9 @@ CommandLine::CommandLine()
                                       "the run is over when the output contains this text");
   CLI::Option* first = run->add_flag("--first-output", arguments.first_output,
                                      "the run is over at the container's first output");
+  run->add_option("--registry", arguments.registry,
+                  "take images from this one, where `images push` put them")
+      ->excludes(image);
   wait->needs(image);
   first->needs(image)->excludes(wait);
   run->add_flag("--if-missing", arguments.run.pull_if_missing, "pull only a missing image");
@@ -60,6 +67,21 @@ CommandLine::CommandLine()
   list = app->add_subcommand("list", "Show the catalogue: images and their tasks");
   chooses(list);
   list->add_flag("--json", arguments.json, "print one JSON array");
+  CLI::App* images =
+      app->add_subcommand("images", "Build images of the catalogue without a registry");
+  images->require_subcommand(1);
+  images_build = images->add_subcommand("build", "Build images from Debian packages");
+  images_build->add_option("name", arguments.words, "image of the catalogue; all without one");
+  images_build->add_option("--out", arguments.layout, "OCI image layout that gets them")
+      ->required();
+  images_build->add_option("--cache", arguments.cache, "where layers are kept")
+      ->capture_default_str();
+  images_push = images->add_subcommand("push", "Push what was built to a registry");
+  images_push->add_option("name", arguments.words, "image of the layout; all without one");
+  images_push->add_option("--from", arguments.layout, "OCI image layout that has them")->required();
+  images_push->add_option("--registry", arguments.registry, "HOST:PORT, plain HTTP")->required();
+  images_list = images->add_subcommand("list", "Say what can be built, and why the others cannot");
+  images_list->add_flag("--json", arguments.json, "print one JSON array");
 }
 
 CommandLine::~CommandLine() = default;

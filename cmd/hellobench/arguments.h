@@ -24,9 +24,13 @@ struct Arguments {
   // run: names in the catalogue, or with `image` the command.
   std::vector<std::string> words;
   std::string image;
+  std::string registry;  // "": images are where the catalogue says
   std::string wait_output;
   bool first_output = false;
   RunOptions run;
+  // images: build, push, list.
+  std::string layout;
+  std::string cache = "/var/cache/hellobench";
   // remove.
   std::vector<std::string> images;
   std::vector<std::string> sandboxes;
@@ -35,6 +39,9 @@ struct Arguments {
 // The task of `run --image`.
 Task FreeTask(const Arguments& arguments);
 
+// What `images push` makes of an image's name, and `run --registry` runs.
+std::string BuiltReference(const std::string& registry, const std::string& name);
+
 // The definition, and what was read by it.
 struct CommandLine {
   Arguments arguments;
@@ -42,6 +49,9 @@ struct CommandLine {
   CLI::App* run = nullptr;  // of `app`, as the next
   CLI::App* remove = nullptr;
   CLI::App* list = nullptr;
+  CLI::App* images_build = nullptr;  // of "images", as the next
+  CLI::App* images_push = nullptr;
+  CLI::App* images_list = nullptr;
 
   CommandLine();
   ~CommandLine();

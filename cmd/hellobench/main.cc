@@ -1,8 +1,10 @@
 // hellobench: measures how images start, through a containerd's CRI socket.
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -75,11 +77,13 @@ int RunImages(const Arguments& arguments, CriClient& client) {
   if (!images.ok()) return Fail(images.status());
   int failed = 0;
   for (const Image& image : *images) {
+    Task task = image.task;
+    if (!arguments.registry.empty()) task.image = BuiltReference(arguments.registry, image.name);
     RunResult result;
-    const absl::Status ran = RunOnce(client, image.task, arguments.run, &result);
-    Print((arguments.json ? ToJson(image.name, image.task, ran, result)
-                          : ToText(image.name, ran, result)) +
-          "\n");
+    const absl::Status ran = RunOnce(client, task, arguments.run, &result);
+    Print(
+        (arguments.json ? ToJson(image.name, task, ran, result) : ToText(image.name, ran, result)) +
+        "\n");
     if (!ran.ok()) ++failed;
     if (interrupted) return Fail(Cancelled("interrupted"));
   }
@@ -110,12 +114,36 @@ int ListCommand(const Arguments& arguments) {
   return 0;
 }
 
+// Building is scripts' work, beside this program. Returns only if they cannot be started.
+int ImagesCommand(const CommandLine& line) {
+  const absl::StatusOr<std::string> data = DataDirectory();
+  if (!data.ok()) return Fail(data.status());
+  const Arguments& arguments = line.arguments;
+  std::vector<std::string> words = {*data + "/images/images"};
+  if (line.images_build->parsed()) {
+    words.insert(words.end(), {"build", "--out", arguments.layout, "--cache", arguments.cache});
+  } else if (line.images_push->parsed()) {
+    words.insert(words.end(),
+                 {"push", "--from", arguments.layout, "--registry", arguments.registry});
+  } else {
+    words.push_back("list");
+    if (arguments.json) words.push_back("--json");
+  }
+  words.insert(words.end(), arguments.words.begin(), arguments.words.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  (void)execv(argv[0], argv.data());
+  return Fail(ErrnoError(errno, "start " + words[0]));
+}
+
 int Main(int argc, char** argv) {
   CommandLine line;
   CLI11_PARSE(*line.app, argc, argv);
   line.arguments.run.interrupted = &interrupted;
   if (line.list->parsed()) return ListCommand(line.arguments);
-  return line.run->parsed() ? RunCommand(line.arguments) : RemoveCommand(line.arguments);
+  if (line.run->parsed()) return RunCommand(line.arguments);
+  return line.remove->parsed() ? RemoveCommand(line.arguments) : ImagesCommand(line);
 }
 
 }  // namespace

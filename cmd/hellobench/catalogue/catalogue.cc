@@ -300,12 +300,15 @@ absl::StatusOr<const Image*> Catalogue::Find(std::string_view name) const {
   return NotFound("no image \"" + std::string(name) + "\" in the catalogue: hellobench list");
 }
 
-absl::StatusOr<Catalogue> OpenCatalogue(const std::vector<std::string>& files) {
+absl::StatusOr<std::string> DataDirectory() {
   ASSIGN_OR_RETURN(const std::string programs, ProgramDirectory());
-  const auto installed =
-      std::filesystem::path(programs).parent_path() / "share/hellobench/catalogue.toml";
+  return (std::filesystem::path(programs).parent_path() / "share/hellobench").string();
+}
+
+absl::StatusOr<Catalogue> OpenCatalogue(const std::vector<std::string>& files) {
+  ASSIGN_OR_RETURN(const std::string data, DataDirectory());
   Catalogue catalogue;
-  RETURN_IF_ERROR(catalogue.AddFile(installed.string()));
+  RETURN_IF_ERROR(catalogue.AddFile(data + "/catalogue.toml"));
   for (const std::string& file : files) RETURN_IF_ERROR(catalogue.AddFile(file));
   return catalogue;
 }

@@ -54,7 +54,10 @@ class Catalogue {
   std::vector<Image> images_;
 };
 
-// The file that is installed with this program, which has the paper's images, and further files.
+// Where what is installed with this program lies: the catalogue, sources of tasks, scripts.
+absl::StatusOr<std::string> DataDirectory();
+
+// The file that is installed there, which has the paper's images, and further files.
 absl::StatusOr<Catalogue> OpenCatalogue(const std::vector<std::string>& files);
 
 // One JSON array with an object for each image.

@@ -10,6 +10,8 @@ import tempfile
 
 from harness.images import PAUSE
 from harness.process import check, wait_for
+from harness.process import run as run_command
+from harness.registry import ADDRESS
 
 # name: (keys beside name, category and image; the image; what the failure says, or None)
 _TASKS = {
@@ -50,6 +52,7 @@ def run(world):
         check(names == (failing if code else passing), f"these ran: {names}")
         _check_nothing_left(node)
     _interrupt(world, node, catalogue)
+    _run_what_was_built(world, node)
 
 
 def _write_catalogue(world):
@@ -99,6 +102,19 @@ def _interrupt(world, node, catalogue):
     check(process.returncode == 1, f"exit code {process.returncode} of an interrupted run: {output}")
     results = [json.loads(line) for line in output.splitlines()]
     check([result["error"] for result in results] == ["interrupted"], f"an interrupted run: {results}")
+    _check_nothing_left(node)
+
+
+def _run_what_was_built(world, node):
+    """From the catalogue's recipe to a container, over a registry that has nothing else."""
+    world.empty_registry()
+    bench, layout, registry = world.tools.ours("hellobench"), f"{world.directory}/layout", "%s:%d" % ADDRESS
+    run_command(bench, "images", "build", "hello-world", "--out", layout, "--cache", f"{world.directory}/cache")
+    run_command(bench, "images", "push", "--from", layout, "--registry", registry)
+    result = json.loads(run_command(*node.enter(bench, "run", "--cri", node.socket, "--registry", registry, "--json",
+                                                "hello-world")))
+    check(result["image"] == f"{registry}/hellobench/hello-world:latest" and "error" not in result and
+          result["output"].startswith("Hello from a container"), f"hello-world: {result}")
     _check_nothing_left(node)
 
 

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Packages start no daemons in an image.
+exit 101

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""How hellobench builds images: the recipes agree with the catalogue, wrong ones are refused, and what is
+built is an OCI layout with the same bytes every time.   images_test.py SHARE
+"""
+import collections
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import unittest
+
+SHARE = sys.argv.pop(1)
+sys.path[:0] = [f"{SHARE}/images", SHARE]
+
+import layout  # noqa: E402
+import recipes  # noqa: E402
+import trees  # noqa: E402
+
+_MINIMAL = '[image.a]\n[[image.a.layer]]\nunpack = ["x"]\n'
+
+
+class RecipesTest(unittest.TestCase):
+    def setUp(self):
+        self.recipes = recipes.load()
+        with open(f"{SHARE}/catalogue.toml", "rb") as file:
+            self.catalogue = {image["name"]: image for image in tomllib.load(file)["image"]}
+
+    def test_every_image_of_the_catalogue_can_be_built_or_has_a_reason(self):
+        self.assertEqual(sorted([*self.recipes.images, *self.recipes.unavailable]), sorted(self.catalogue))
+
+    def test_what_can_be_built_covers_every_category_and_every_kind(self):
+        self.assertGreaterEqual(len(self.recipes.images), 20)
+        for key, all_of_them in (("category", 6), ("kind", 5)):
+            found = collections.Counter(self.catalogue[name][key] for name in self.recipes.images)
+            self.assertEqual(len(found), all_of_them, found)
+
+    def test_images_share_their_lower_layers(self):
+        gcc, python, nginx = (recipes.keys(self.recipes.layers(name)) for name in ("gcc", "python", "nginx"))
+        self.assertEqual(gcc[:4], python[:4])
+        self.assertEqual(gcc[0], nginx[0])
+        self.assertNotEqual(gcc[1], nginx[1])
+
+
+class WrongRecipesTest(unittest.TestCase):
+    def check(self, text, message):
+        with self.assertRaises(recipes.Wrong) as caught:
+            recipes.Recipes(text)
+        self.assertIn(message, str(caught.exception))
+
+    def test_a_minimal_one_is_right(self):
+        self.assertEqual(recipes.Recipes(_MINIMAL).images, ["a"])
+
+    def test_wrong_ones_are_refused(self):
+        self.check(_MINIMAL + "[other]\n", "other: unknown table")
+        self.check(_MINIMAL.replace("[[", 'form = "b"\n[[', 1), "a.form: unknown key")
+        self.check(_MINIMAL.replace("unpack", "unpacked"), "a.layer[0].unpacked: unknown key")
+        self.check(_MINIMAL.replace('["x"]', '"x"'), "a.layer[0].unpack: must be a list")
+        self.check(_MINIMAL.replace('"x"', '"x; rm"'), "x; rm is no package")
+        self.check(_MINIMAL.replace("[[", 'from = "b"\n[[', 1), "there is no b")
+        self.check(_MINIMAL.replace("[[", 'from = "a"\n[[', 1), "a stands on itself")
+        self.check(_MINIMAL + 'folder = "none"\n', "there is no none")
+        self.check(_MINIMAL + 'links = { "../x" = "y" }\n', "leaves the tree")
+        self.check(_MINIMAL + '[unavailable]\na = "gone"\n', "unavailable.a: is an image, too")
+        self.check(_MINIMAL + '[unavailable]\nb = ""\n', "unavailable.b: must be a reason")
+        self.check("[image.a]\n", "an image without layers")
+
+
+class BuildTest(unittest.TestCase):
+    """With the one image that needs neither root nor network."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = directory.name
+
+    def images(self, *words):
+        return subprocess.run([f"{SHARE}/images/images", *words], capture_output=True, text=True)
+
+    def build(self, out, cache):
+        done = self.images("build", "hello-world", "--out", f"{self.directory}/{out}", "--cache", f"{self.directory}/{cache}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return layout.Layout(f"{self.directory}/{out}")
+
+    def test_what_is_built_runs_and_has_the_same_bytes_every_time(self):
+        first, second = self.build("1", "cache1"), self.build("2", "cache2")
+        self.assertEqual(first.manifest("hello-world"), second.manifest("hello-world"))
+        manifest = json.loads(first.manifest("hello-world"))
+        for blob in [manifest["config"], *manifest["layers"]]:
+            data = first.read(blob["digest"])
+            self.assertEqual((len(data), "sha256:" + hashlib.sha256(data).hexdigest()), (blob["size"], blob["digest"]))
+        with tarfile.open(first.blob(manifest["layers"][0]["digest"])) as tar:
+            tar.extractall(self.directory)
+        greeting = subprocess.run([f"{self.directory}/hello"], capture_output=True, text=True, check=True).stdout
+        self.assertIn("Hello from a container", greeting)
+
+    def test_a_layer_in_the_cache_is_not_made_again(self):
+        self.build("1", "cache")
+        (place,) = os.listdir(f"{self.directory}/cache")
+        before = os.stat(f"{self.directory}/cache/{place}/layer.tar.gz").st_ino
+        self.build("2", "cache")
+        self.assertEqual(os.stat(f"{self.directory}/cache/{place}/layer.tar.gz").st_ino, before)
+
+    def test_what_cannot_be_built_is_said_with_its_reason(self):
+        done = self.images("build", "percona", "--out", self.directory)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("percona cannot be built: in none of the package registries", done.stderr)
+        done = self.images("build", "nonsense", "--out", self.directory)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("there is no nonsense", done.stderr)
+
+    def test_a_layer_that_fails_leaves_nothing_in_the_cache_that_counts(self):
+        with self.assertRaises(recipes.Wrong):
+            trees.make({"compile": {"x": "recipes.toml"}}, f"{self.directory}/tree", [])
+
+    def test_an_image_that_is_put_again_is_replaced_and_others_stay(self):
+        built = self.build("1", "cache")
+        manifest = json.loads(built.manifest("hello-world"))
+        layer = {**manifest["layers"][0], "diff_id": "sha256:" + "0" * 64, "path": "/nonexistent"}
+        built.put("other", [layer], {}, {})
+        before = built.manifest("other")
+        built.put("other", [layer], {"Cmd": ["x"]}, {})
+        self.assertNotEqual(built.manifest("other"), before)
+        self.assertEqual(built.names(), ["hello-world", "other"])
+
+
+if __name__ == "__main__":
+    unittest.main()
