@@ -4,7 +4,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <map>
@@ -17,8 +19,10 @@
 namespace slacker {
 namespace {
 
-// Pages of tables between two trims: 4 MiB of rows, which touch some times as much around them.
-constexpr uint64_t kPagesPerTrim = 64;
+// Pages of tables between two looks at how much is mapped. Rows anywhere in large tables are 16 pages of
+// memory each, which the kernel maps around every fault: it is not their number that counts.
+constexpr uint64_t kPagesPerLook = 1;
+constexpr size_t kMaxMappedBytes = size_t{64} << 20;  // of files, the program's own among them
 
 // Far below the mappings that a process may have (vm.max_map_count, 65,530): tables larger than small
 // must find some.
@@ -72,6 +76,20 @@ bool HasManyFiles() {
   return blocks.sizes.size() >= kMaxSmallFiles;
 }
 
+// Bytes of files that are mapped and in memory: proc(5), statm, "shared". The greatest number where that
+// cannot be read.
+size_t MappedBytes() {
+  static const int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  static const auto page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  std::array<char, 128> text{};
+  const ssize_t got = pread(statm, text.data(), text.size() - 1, 0);
+  size_t pages_shared = 0;
+  if (got <= 0 || std::sscanf(text.data(), "%*u %*u %zu", &pages_shared) != 1) {
+    return std::numeric_limits<size_t>::max();
+  }
+  return pages_shared * page_bytes;
+}
+
 // Whether it was one that lies in a file.
 bool Forget(void* block) {
   SpilledBlocks& blocks = Blocks();
@@ -111,7 +129,7 @@ void FreeTable(void* block, size_t bytes) {
 }
 
 void TrimSpilled() {
-  if (!any_spilled || ++pages % kPagesPerTrim != 0) return;
+  if (!any_spilled || ++pages % kPagesPerLook != 0 || MappedBytes() < kMaxMappedBytes) return;
   SpilledBlocks& blocks = Blocks();
   MutexLock lock(&blocks.mutex);
   for (const auto& [block, bytes] : blocks.sizes) (void)madvise(block, bytes, MADV_DONTNEED);

@@ -103,6 +103,17 @@ void MoveToRoom(TableVector<T>* rows, size_t room) {
   *rows = std::move(moved);
 }
 
+// As many rows, all alike, without all of them in memory together.
+template <typename T>
+void ResizeTable(TableVector<T>* rows, size_t count) {
+  constexpr size_t kRowsAtATime = std::max<size_t>(1, (size_t{64} << 10) / sizeof(T));
+  rows->reserve(count);
+  while (rows->size() < count) {
+    rows->resize(std::min(count, rows->size() + kRowsAtATime));
+    TrimSpilled();
+  }
+}
+
 // Makes room for `count` more rows where there is none.
 template <typename T>
 void GrowFor(TableVector<T>* rows, size_t count) {

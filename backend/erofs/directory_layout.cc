@@ -13,7 +13,7 @@ TableVector<TreeEntry> StoredEntries(const ImageTree& tree, uint32_t directory) 
   const TreeInode& inode = tree.inodes[directory];
   const std::span<const TreeEntry> children = tree.Children(inode);
   const auto by_name = [row = size_t{0}](const TreeEntry& a, const TreeEntry& b) mutable {
-    TrimSpilledAt(row++);
+    TrimSpilledAround(row++);
     return a.name < b.name;
   };
   TableVector<TreeEntry> stored(children.size() + 2);

@@ -147,7 +147,8 @@ class Merger {
         GrowFor(&sources_, 1);
         sources_.push_back(source);
       }
-      open = open && !node.opaque;
+      // Of the root of a layer overlayfs does not look at the mark.
+      open = open && (!node.opaque || directory.inode == 0);
       if (inode.layer == kNone && node.type == NodeType::kDirectory) {
         inode.node = &node;
         inode.layer = source.layer;

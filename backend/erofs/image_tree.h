@@ -2,7 +2,8 @@
 // into a directory of its own.
 //
 // Rules. An entry hides what lower layers have under its name, except that a directory over a
-// directory shows the entries of both, unless the upper one is opaque. A whiteout, or a character
+// directory shows the entries of both, unless the upper one is opaque (the root never is: overlayfs
+// does not look at the mark there, though the OCI image spec would have it hide all). A whiteout, or a character
 // device 0:0 (overlayfs knows no difference), leaves no entry. A directory's metadata are those of
 // its topmost node; kImplicitDirectory nodes ask the directory below them (also when they are
 // opaque), and where there is none the default is mode 0755, root, time 0, no xattrs. The root

@@ -41,8 +41,8 @@ absl::Status ImageWriter::LayOut() {
   // not be 0, which readdir(3) would take for a deleted entry.
   meta_block_ = (table_end - 1) / kBlockSize;
   end_of_inodes_ = table_end;
-  places_.resize(tree_.inodes.size());
-  nids_.resize(tree_.inodes.size());
+  ResizeTable(&places_, tree_.inodes.size());
+  ResizeTable(&nids_, tree_.inodes.size());
   for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
     TrimSpilledAround(i);
     RETURN_IF_ERROR(PlaceInode(i));

@@ -44,15 +44,17 @@ void NameTable::Unlink(uint32_t directory, std::string_view text) {
 NameTable::Children NameTable::Gather() {
   children_ = decltype(children_)(0, ChildHash{this}, ChildEqual{this});
   Children children;
-  children.first_.resize(names_.size() + 1);
-  for (const Name& name : names_) {
-    if (name.parent != kNone) ++children.first_[name.parent];
+  ResizeTable(&children.first_, names_.size() + 1);
+  for (uint32_t i = 0; i < size(); ++i) {
+    TrimSpilledAt(i);
+    if (names_[i].parent != kNone) ++children.first_[names_[i].parent];
   }
   uint32_t end = 0;
   for (uint32_t& first : children.first_) first = end += first;
   // Now each has the place after its last; filled from behind they end up with their first.
-  children.names_.resize(end);
+  ResizeTable(&children.names_, end);
   for (uint32_t i = size(); i-- > 0;) {
+    TrimSpilledAt(i);
     if (names_[i].parent != kNone) children.names_[--children.first_[names_[i].parent]] = i;
   }
   return children;

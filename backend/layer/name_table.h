@@ -72,7 +72,9 @@ class NameTable {
     using is_transparent = void;
     const NameTable* table;
     size_t operator()(const Child& child) const;
+    // A set that grows asks this of all names, in any order.
     size_t operator()(uint32_t name) const {
+      TrimSpilledAround(name);
       return (*this)(Child{table->names_[name].parent, table->TextOf(name)});
     }
   };

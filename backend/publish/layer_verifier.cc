@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/base/status.h"
+#include "backend/layer/record_of_tar.h"
 #include "backend/record/stated_digest.h"
 #include "backend/store/layer_content.h"
 #include "backend/store/names.h"
@@ -129,13 +130,24 @@ absl::Status LayerVerifier::CheckContent(const Digest& record, const Layer& laye
 absl::Status LayerVerifier::CheckTar(const std::string& name, const Layer& layer,
                                      TarPartReader& tar, const ChunkReader& look,
                                      const uint64_t* bad_chunks) {
-  const absl::StatusOr<Digest> rebuilt =
-      RebuildTar(layer, tar, look, [](std::string_view) { return absl::OkStatus(); });
+  RecordOfTar record(layer.chunk_size);
+  const absl::StatusOr<Digest> rebuilt = RebuildTar(layer, tar, look, [&](std::string_view bytes) {
+    record.Write(bytes);
+    return absl::OkStatus();
+  });
   if (!rebuilt.ok()) return Note("tars/" + name, rebuilt.status());
-  if (*rebuilt == layer.diff_id || *bad_chunks > 0) return absl::OkStatus();
-  return Note("tars/" + name,
-              DataLoss("the tar that it gives back has the digest " + rebuilt->ToString() +
-                       " instead of " + layer.diff_id.ToString()));
+  if (*bad_chunks > 0) return absl::OkStatus();
+  if (*rebuilt != layer.diff_id) {
+    return Note("tars/" + name,
+                DataLoss("the tar that it gives back has the digest " + rebuilt->ToString() +
+                         " instead of " + layer.diff_id.ToString()));
+  }
+  const absl::StatusOr<Digest> of_tar = record.Finish();
+  if (of_tar.ok() && of_tar->ToHex() == name) return absl::OkStatus();
+  return Note("records/" + name,
+              DataLoss("it does not say what the layer's tar says" +
+                       (of_tar.ok() ? ": that gives records/" + of_tar->ToHex()
+                                    : ", which is no layer: " + Message(of_tar.status()))));
 }
 
 }  // namespace slacker

@@ -44,11 +44,12 @@ struct VerifyReport {
 
 // Recomputes the diff ID of every layer of one published chain, or of everything published, from
 // the store alone: the manifest, then of every layer its record, tar part and locations, every
-// chunk against its digest, and the tar rebuilt of all this against the diff ID; of signatures those that the keys of
+// chunk against its digest, the tar rebuilt of all this against the diff ID, and the record against the one that this tar
+// gives (so that nobody need be believed: not about modes, owners and names either); of signatures those that the keys of
 // `trust` can prove. Damage does not
 // end the verification but goes into the report; an error is returned only when the store does not
-// answer, and NOT_FOUND when the chain is not published. Memory is bounded by the largest record
-// and some 16 MiB of chunks.
+// answer, and NOT_FOUND when the chain is not published. Memory is bounded by the largest record, what publishing
+// its layer takes, and some 16 MiB of chunks.
 // `trust`: VerifyChain looks at the manifest that counts with it.
 absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& backend,
                                          const Digest& chain_id, const Trust& trust = {});

@@ -14,6 +14,7 @@ size_t ChunkTable::Hash::operator()(const Digest& digest) const {
 }
 
 bool ChunkTable::Insert(const Digest& digest) {
+  TrimSpilledAround(rows_.size());
   if (index_.contains(digest)) return false;
   GrowFor(&rows_, 1);
   rows_.push_back({.digest = digest});

@@ -37,7 +37,11 @@ class ChunkTable {
     using is_transparent = void;
     const ChunkTable* table;
     size_t operator()(const Digest& digest) const;
-    size_t operator()(uint32_t row) const { return (*this)(table->rows_[row].digest); }
+    // An index that grows asks this of all rows, in any order.
+    size_t operator()(uint32_t row) const {
+      TrimSpilledAround(row);
+      return (*this)(table->rows_[row].digest);
+    }
   };
   struct Equal {
     using is_transparent = void;

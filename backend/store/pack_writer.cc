@@ -7,6 +7,7 @@
 
 #include "backend/base/codec.h"
 #include "backend/base/failpoint.h"
+#include "backend/base/spill.h"
 #include "backend/base/status.h"
 #include "backend/record/zstd_codec.h"
 #include "backend/store/names.h"
@@ -211,6 +212,7 @@ absl::StatusOr<Locations> PackWriter::Locate(const PagedBytes& digests) {
   MutexLock lock(&mutex_);
   PagedBytesReader rows(digests);
   for (uint64_t at = 0; at < digests.size(); at += sizeof(Digest::bytes)) {
+    TrimSpilledAround(locations.chunks.size());
     const Digest digest = Decoder(rows.Next(sizeof(Digest::bytes))).Hash();
     std::optional<ChunkLocation> found = added_.Find(digest);
     if (!found.has_value()) return Internal("chunk " + digest.ToHex() + " was not added");

@@ -6,6 +6,7 @@
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
+#include "backend/layer/record_of_tar.h"
 #include "backend/layer/tar_reader.h"
 
 namespace slacker {
@@ -55,7 +56,7 @@ void LayerProver::Consider(const BlobRow& blob) {
   if (status.ok()) {
     if (*proof == Proof::kRefuted) {
       Log(LogLevel::kWarning,
-          "a layer's tar does not have its diff ID; whoever signed it is not to be trusted",
+          "a layer is not what its diff ID says; whoever signed it is not to be trusted",
           {{"record", blob.record.ToString()}, {"blob", std::to_string(blob.id)}});
     }
     return;
@@ -72,17 +73,29 @@ absl::StatusOr<Proof> LayerProver::Prove(const BlobRow& blob) {
   Layer& layer = decoded.layer;
   layer.DropTree();  // the tar is made of contents; this may take long
   ASSIGN_OR_RETURN(TarPartReader part, reader_.OpenTarPart(blob.record, decoded));
+  RecordOfTar record(layer.chunk_size);
   ASSIGN_OR_RETURN(const Digest tar,
                    RebuildTar(
                        layer, part, [&](uint32_t chunk) { return ReadChunk(blob, layer, chunk); },
-                       [](std::string_view /*bytes*/) { return absl::OkStatus(); }));
-  return tar == layer.diff_id ? Proof::kProved : Proof::kRefuted;
+                       [&](std::string_view bytes) {
+                         record.Write(bytes);
+                         return WaitForQuiet();  // holes have no chunks, and may be long
+                       }));
+  if (tar != layer.diff_id) return Proof::kRefuted;
+  // A tar that is no layer refutes its record, too.
+  const absl::StatusOr<Digest> of_tar = record.Finish();
+  return of_tar.ok() && *of_tar == blob.record ? Proof::kProved : Proof::kRefuted;
+}
+
+absl::Status LayerProver::WaitForQuiet() {
+  if (idle_.Disturbed() && !idle_.WaitUntilIdle()) return Cancelled("the daemon stops");
+  if (idle_.stopping()) return Cancelled("the daemon stops");
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> LayerProver::ReadChunk(const BlobRow& blob, const Layer& layer,
                                                    uint32_t chunk) {
-  if (idle_.Disturbed() && !idle_.WaitUntilIdle()) return Cancelled("the daemon stops");
-  if (idle_.stopping()) return Cancelled("the daemon stops");
+  RETURN_IF_ERROR(WaitForQuiet());
   auto cached = options_.filler->ReadCachedChunk(blob.id, chunk);
   if (absl::IsNotFound(cached.status())) return Unavailable(Message(cached.status()));  // evicted
   ASSIGN_OR_RETURN(std::string bytes, std::move(cached));

@@ -1,13 +1,14 @@
 // Proves, while the node has nothing else to do, that what it holds of a layer is that layer: the
-// tar is put together from the blob cache and the store's tar part, and its digest must be the diff
-// ID that containerd asked for. The store's signature says who vouches for a layer; this says that
-// nobody needs to.
+// tar is put together from the blob cache and the store's tar part, its digest must be the diff ID
+// that containerd asked for, and the record that this tar gives the record that the node has. The
+// store's signature says who vouches for a layer; this says that nobody needs to.
 //
 // A layer's turn comes when all of its chunks are in the cache. The outcome is kept in the database
 // (Proof), so that each layer is proved once. A chunk that the disk no longer gives back right is
 // dropped from the cache, and comes from the store at its next read.
 //
-// Threads: one, `slk-prove`, at the lowest priority; it works only while no container's read comes.
+// Threads: one, `slk-prove`, at the lowest priority, and while a layer is looked at another one that reads its
+// tar; they work only while no container's read comes.
 // Thread-safe.
 #pragma once
 
@@ -49,6 +50,8 @@ class LayerProver {
   void Consider(const BlobRow& blob);
   absl::StatusOr<Proof> Prove(const BlobRow& blob);
   absl::StatusOr<std::string> ReadChunk(const BlobRow& blob, const Layer& layer, uint32_t chunk);
+  // CANCELLED: the daemon stops.
+  absl::Status WaitForQuiet();
   absl::Status Keep(const BlobRow& blob, Proof proof);
 
   const Options options_;

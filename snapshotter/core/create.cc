@@ -13,17 +13,10 @@ namespace {
 
 constexpr uint32_t kRootMode = 0755;
 
-// What an image says of itself must not read as an answer about the snapshot.
+// What is wrong with an image must not read as an answer about the snapshot: whatever it is, its mounts
+// are not to be had now.
 absl::Status AttachError(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kInvalidArgument:
-      return Unavailable("the image cannot be attached: " + Message(status));
-    default:
-      return Annotate(status, "the image cannot be attached");
-  }
+  return Unavailable("the image cannot be attached: " + Message(status));
 }
 
 }  // namespace

@@ -15,6 +15,14 @@ namespace {
 using grpc::ServerContext;
 
 constexpr int kListBatch = 100;  // containerd's own services send batches of this size
+// Labels of one snapshot may be 256 KiB: a hundred of them would be more than clients take (containerd 16 MiB,
+// gRPC by itself 4).
+constexpr size_t kListBatchBytes = size_t{1} << 20;
+constexpr size_t kMaxLoggedBytes = 256;
+
+std::string Logged(const std::string& text) {
+  return text.size() <= kMaxLoggedBytes ? text : text.substr(0, kMaxLoggedBytes) + "…";
+}
 
 LogLevel LevelOf(absl::StatusCode code) {
   switch (code) {
@@ -47,7 +55,7 @@ grpc::Status SnapshotsService::Answer(const char* rpc, const std::string& key,
   if (!status.ok()) {
     Log(LevelOf(status.code()), "request failed",
         {{"rpc", rpc},
-         {"key", key},
+         {"key", Logged(key)},
          {"code", absl::StatusCodeToString(status.code())},
          {"error", Message(status)}});
   }
@@ -61,9 +69,9 @@ grpc::Status ToGrpc(const absl::Status& status) {
 void LogPathDecision(const PathDecision& decision) {
   Log(LogLevel::kInfo, decision.remote ? "remote snapshot prepared" : "ordinary snapshot",
       {{"remote-snapshot-prepared", decision.remote ? "true" : "false"},
-       {"key", decision.key},
-       {"parent", decision.parent},
-       {"ref", decision.ref},
+       {"key", Logged(decision.key)},
+       {"parent", Logged(decision.parent)},
+       {"ref", Logged(decision.ref)},
        {"reason", decision.reason},
        {"error", decision.detail}});
 }
@@ -148,15 +156,19 @@ grpc::Status SnapshotsService::List(
     grpc::ServerWriter<snapshots_v1::ListSnapshotsResponse>* writer) {
   return Answer("List", "", [&] {
     snapshots_v1::ListSnapshotsResponse batch;
+    size_t batch_bytes = 0;
     const auto send = [&] {
       if (context->IsCancelled() || !writer->Write(batch)) return Cancelled("the caller went away");
       batch.Clear();
+      batch_bytes = 0;
       return absl::OkStatus();
     };
     const absl::Status listed = snapshotter_->List(
         {request->filters().begin(), request->filters().end()}, [&](const SnapshotInfo& info) {
           InfoToProto(info, batch.add_info());
-          return batch.info_size() < kListBatch ? absl::OkStatus() : send();
+          batch_bytes += batch.info(batch.info_size() - 1).ByteSizeLong();
+          const bool full = batch.info_size() == kListBatch || batch_bytes >= kListBatchBytes;
+          return full ? send() : absl::OkStatus();
         });
     RETURN_IF_ERROR(listed);
     return batch.info_size() == 0 ? absl::OkStatus() : send();

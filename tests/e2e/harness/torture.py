@@ -113,6 +113,7 @@ def _swap_start(layer):
 
 
 def _swap_middle(layer):
+    layer.add(".wh..wh..opq")  # on the root: overlayfs does not look at it there
     layer.add("swap", "dir", mtime_ns=1_700_000_001 * _NS)
     layer.add("swap/to-file", data=b"now a file\n")
     layer.add("swap/.wh.to-dir")

@@ -14,6 +14,8 @@
 #include "backend/store/names.h"
 #include "backend/store/pack_index.h"
 #include "backend/store/reserve.h"
+#include "tests/support/published_image.h"
+#include "tests/support/read_layer.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
 
@@ -222,6 +224,30 @@ TEST_F(VerifierTest, ProgressEndsWithAllObjectsOfEachKindAndAllBytes) {
     if (!name.ends_with(".idx")) pack_bytes += Content(name).size();
   }
   EXPECT_EQ(before, report.content_bytes + pack_bytes);
+}
+
+// Its tar part and its chunks give back the tar that the image has; but nodes mount the record's tree.
+TEST_F(VerifierTest, ARecordThatSaysSomethingElseThanItsTarIsReportedAndNotSigned) {
+  ASSERT_OK_AND_ASSIGN(testing::ReadLayer read, testing::Read(testing::SampleTars()[0]));
+  testing::SampleLayer sample;
+  for (const Chunk& chunk : read.layer.chunks) {
+    sample.chunks.push_back(read.chunks.at(chunk.digest));
+  }
+  sample.layer = std::move(read.layer);
+  const std::shared_ptr<Backend> store = std::make_shared<MemoryBackend>();
+  testing::Publish(store, {sample});
+  EXPECT_THAT(VerifyStore(store)->damages, IsEmpty());
+  for (Node& node : sample.layer.nodes) {
+    if (node.type == NodeType::kRegular) node.mode |= 04000;
+  }
+  const testing::PublishedImage forged = testing::Publish(store, {sample});
+  ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store));
+  ASSERT_EQ(report.damages.size(), 1U);
+  EXPECT_EQ(report.damages[0].object, RecordName(forged.manifest[0].record));
+  ASSERT_OK_AND_ASSIGN(const SignReport left, SignManifests(store, forged.chain(),
+                                                            SigningKey::Generate(), {}));
+  EXPECT_EQ(left.manifests, 0U);
+  EXPECT_EQ(left.damages.size(), 1U);
 }
 
 TEST_F(VerifierTest, AMissingObjectIsReported) {

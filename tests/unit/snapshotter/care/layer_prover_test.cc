@@ -4,23 +4,27 @@
 
 #include <fstream>
 
-#include "backend/layer/tar_reader.h"
+#include "backend/record/layer.h"
 #include "backend/store/names.h"
-#include "tests/support/encode_layer.h"
 #include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
+#include "tests/support/read_layer.h"
+#include "tests/support/tar_builder.h"
 
 namespace slacker {
 namespace {
 
-// With the diff ID that its tar really has.
-testing::SampleLayer Honest(testing::SampleLayer sample) {
-  const testing::LayerObjects objects = *testing::EncodeLayer(sample.layer);
-  TarPartReader tar = *TarPartReader::Open(std::make_unique<MemoryBytes>(objects.tar),
-                                           objects.tar_part, sample.layer);
-  sample.layer.diff_id = *RebuildTar(
-      sample.layer, tar, [&](uint32_t chunk) { return sample.chunks[chunk]; },
-      [](std::string_view /*bytes*/) { return absl::OkStatus(); });
+// What publishing makes of a tar with a file of so many chunks.
+testing::SampleLayer Honest(uint32_t chunks, uint32_t seed) {
+  testing::TarBuilder tar;
+  tar.Directory("dir/").File("dir/tool", testing::Noise(chunks * kMinChunkSize), 0755);
+  tar.File("seed", std::to_string(seed));
+  testing::ReadLayer read = *testing::Read(tar.End(), kMinChunkSize);
+  testing::SampleLayer sample;
+  for (const Chunk& chunk : read.layer.chunks) {
+    sample.chunks.push_back(read.chunks.at(chunk.digest));
+  }
+  sample.layer = std::move(read.layer);
   return sample;
 }
 
@@ -28,7 +32,7 @@ class LayerProverTest : public testing::NodeTest {
  protected:
   void SetUp() override {
     image_ = testing::Publish(
-        store_, {Honest(testing::MakeBigLayer(8, 1)), Honest(testing::MakeBigLayer(3, 2))});
+        store_, {Honest(8, 1), Honest(3, 2)});
     NodeTest::SetUp();
     ASSERT_OK(images_->Ensure(image_.chain(), {}));
     images_->WaitForBackgroundForTest();
@@ -86,16 +90,22 @@ TEST_F(LayerProverTest, AProofOutlivesARestart) {
   EXPECT_EQ(ProofOf(layers_[0]), Proof::kProved);
 }
 
-// What a signature alone would let pass: a record whose content is not what containerd asked for.
-TEST_F(LayerProverTest, ALayerWhoseTarHasAnotherDigestIsRefuted) {
-  const testing::PublishedImage liar = testing::Publish(store_, {testing::MakeBigLayer(4, 3)});
-  ASSERT_OK(images_->Ensure(liar.chain(), {}));
-  images_->WaitForBackgroundForTest();
-  const std::vector<BlobRow> layers = LayersOf(liar.chain());
-  ASSERT_EQ(layers.size(), 1U);
-  Fill(layers[0]);
-  StartProver();
-  EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers[0]) == Proof::kRefuted; }));
+// What a signature alone would let pass: a record whose content is not what containerd asked for, and one
+// whose tar is, but that says something else of it.
+TEST_F(LayerProverTest, ALayerThatIsNotWhatItsDiffIdSaysIsRefuted) {
+  testing::SampleLayer setuid = Honest(2, 3);
+  for (Node& node : setuid.layer.nodes) node.mode |= node.type == NodeType::kRegular ? 04000U : 0U;
+  for (const testing::SampleLayer& layer : {testing::MakeBigLayer(4, 3), setuid}) {
+    const testing::PublishedImage liar = testing::Publish(store_, {layer});
+    ASSERT_OK(images_->Ensure(liar.chain(), {}));
+    images_->WaitForBackgroundForTest();
+    const std::vector<BlobRow> layers = LayersOf(liar.chain());
+    ASSERT_EQ(layers.size(), 1U);
+    Fill(layers[0]);
+    StartProver();
+    EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers[0]) == Proof::kRefuted; }));
+    prover_.reset();
+  }
 }
 
 TEST_F(LayerProverTest, AChunkThatTheDiskLostIsFetchedAgainAndThenTheLayerIsProved) {

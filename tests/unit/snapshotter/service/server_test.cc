@@ -193,8 +193,8 @@ TEST_F(ServerTest, TheStatusOfTheNodeIsServed) {
 
 TEST_F(ServerTest, AScrubTellsOfEachLayerAndEndsWhenItIsCancelled) {
   const Digest record = Sha256::Of("record");
-  control_.scrubbed = {{.record = record, .chunks = 3, .bytes = 7, .damaged = 2, .repaired = 1,
-                        .error = "why"}};
+  control_.scrubbed = {
+      {.record = record, .chunks = 3, .bytes = 7, .damaged = 2, .repaired = 1, .error = "why"}};
   ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   const auto stub = node_v1::Node::NewStub(
       grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials()));
@@ -305,6 +305,27 @@ TEST_F(ServerTest, ListStreamsInBatchesOfAHundred) {
   while (reader->Read(&batch)) sizes.push_back(batch.info_size());
   EXPECT_TRUE(reader->Finish().ok());
   EXPECT_THAT(sizes, ::testing::ElementsAre(100, 100, 50));
+}
+
+// As many labels as there may be, on as many snapshots as go into one answer.
+TEST_F(ServerTest, ListStreamsNoMoreAtOnceThanAClientTakes) {
+  Labels labels;
+  for (int i = 0; i < 60; ++i) {
+    labels["containerd.io/snapshot/" + std::to_string(i)] = std::string(4000, 'x');
+  }
+  for (int i = 0; i < 100; ++i) ASSERT_OK(core_->View(std::to_string(i), "", labels));
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  const auto stub = Connect();
+  grpc::ClientContext context;
+  const auto reader = stub->List(&context, {});
+  int snapshots = 0;
+  snapshots_v1::ListSnapshotsResponse batch;
+  while (reader->Read(&batch)) {
+    snapshots += batch.info_size();
+    EXPECT_LT(batch.ByteSizeLong(), size_t{2} << 20);
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(snapshots, 100);
 }
 
 TEST_F(ServerTest, ACallerThatGoesAwayDuringListDisturbsNobody) {
