@@ -61,7 +61,31 @@ std::string Rfc3339Nano(int64_t nanos) {
   return fmt::format("{}.{:09}Z", std::string_view(text, length), nanos % kBillion);
 }
 
+// Empty: lines are JSON.
+std::string& ProgramName() {
+  static std::string name;
+  return name;
+}
+
+std::string LineForPeople(LogLevel level, std::string_view message,
+                          std::span<const LogField> fields) {
+  std::string line = fmt::format("{}: {}: {}", ProgramName(), LogrusName(level), message);
+  const char* before = " (";
+  for (const auto& [key, value] : fields) {
+    line += fmt::format("{}{}: {}", before, key, value);
+    before = ", ";
+  }
+  if (!fields.empty()) line += ')';
+  // Text from outside must not steer a terminal.
+  for (char& byte : line) {
+    if (static_cast<unsigned char>(byte) < ' ' || byte == '\x7f') byte = '?';
+  }
+  return line;
+}
+
 }  // namespace
+
+void LogForPeople(std::string program) { ProgramName() = std::move(program); }
 
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
   Log(level, message, std::span(fields.begin(), fields.size()));
@@ -69,6 +93,10 @@ void Log(LogLevel level, std::string_view message, std::initializer_list<LogFiel
 
 void Log(LogLevel level, std::string_view message, std::span<const LogField> fields) {
   if (!Logger().should_log(ToSpdlog(level))) return;
+  if (!ProgramName().empty()) {
+    Logger().log(ToSpdlog(level), "{}", LineForPeople(level, message, fields));
+    return;
+  }
   nlohmann::ordered_json line;
   line["level"] = LogrusName(level);
   line["msg"] = message;

@@ -21,9 +21,12 @@ using LogField = std::pair<std::string_view, std::string>;
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
 void Log(LogLevel level, std::string_view message, std::span<const LogField> fields);
 
+// From now on lines are for people ("": JSON again): "PROGRAM: warning: … (key: value, …)". REQUIRES: no other thread logs yet.
+void LogForPeople(std::string program);
+
 // Lines below `level` are dropped; the default is kInfo.
 void SetLogLevel(LogLevel level);
-// "debug", "info", "warn" or "warning", "error"; false for anything else.
+// "trace" or "debug", "info", "warn" or "warning", "error"; false for anything else.
 bool ParseLogLevel(std::string_view text, LogLevel* level);
 
 }  // namespace slacker

@@ -128,8 +128,8 @@ class Publication {
     PublishedImage published{.entry = MakeEntry(), .repository = repository_, .totals = {}};
     const absl::Status committed =
         writer_->CommitManifests(layers_, image_.platform, published.entry, repository_);
-    // A chunk of one of the layers is nowhere any more, whoever added that.
-    if (absl::IsAborted(committed)) added_.assign(added_.size(), false);
+    // Something of one of the layers is nowhere any more, whoever added that.
+    doubted_ = absl::IsAborted(committed);
     RETURN_IF_ERROR(committed);
     SLACKER_FAILPOINT("publish.done");
     Report();
@@ -140,6 +140,9 @@ class Publication {
   absl::Status FindKnownLayers() {
     progress_.layers_done = progress_.layers_reused = progress_.download_bytes = 0;
     for (size_t i = 0; i < progress_.layers; ++i) {
+      if (doubted_ && added_[i]) {
+        ASSIGN_OR_RETURN(added_[i], writer_->HasLayer(layers_[i]));
+      }
       if (first_[i] != i || added_[i]) {
         known_[i] = true;
         progress_.layers_reused += first_[i] != i ? 1 : 0;
@@ -281,6 +284,7 @@ class Publication {
   std::vector<ManifestLayer> layers_;                 // parallel to image_.layers, as the next four
   std::vector<bool> known_;                           // need not be downloaded
   std::vector<bool> added_;                           // by this publication
+  bool doubted_ = false;                              // whether all of those are still there
   std::vector<size_t> first_;            // the lowest layer of the same diff ID: itself, mostly
   std::atomic<uint64_t> downloaded_{0};  // before opened_, whose threads count
   std::vector<std::unique_ptr<ByteSource>> opened_;  // downloads under way

@@ -61,15 +61,21 @@ absl::StatusOr<std::optional<StoreWriter::KnownLayer>> KnownLayers::FindInChain(
   RETURN_IF_ERROR(granted.status());
   const ManifestLayer& top = granted->manifest.layers.back();
   if (top.diff_id != diff_id || !tried->insert(top.record).second) return std::nullopt;
-  StoreWriter::KnownLayer known{.record = top.record, .totals = {}};
-  const absl::StatusOr<Locations> locations = CheckLayer(top, &known.totals);
+  ASSIGN_OR_RETURN(const std::optional<LayerTotals> totals, Check(top));
+  if (!totals.has_value()) return std::nullopt;
+  return StoreWriter::KnownLayer{.record = top.record, .totals = *totals};
+}
+
+absl::StatusOr<std::optional<LayerTotals>> KnownLayers::Check(const ManifestLayer& layer) const {
+  LayerTotals totals;
+  const absl::StatusOr<Locations> locations = CheckLayer(layer, &totals);
   if (absl::IsNotFound(locations.status()) || absl::IsDataLoss(locations.status())) {
     return std::nullopt;
   }
   RETURN_IF_ERROR(locations.status());
   ASSIGN_OR_RETURN(const bool whole, HasPacks(*locations));
   if (!whole) return std::nullopt;
-  return known;
+  return totals;
 }
 
 absl::StatusOr<Locations> KnownLayers::CheckLayer(const ManifestLayer& expected,

@@ -26,6 +26,8 @@ class KnownLayers {
   absl::StatusOr<std::optional<StoreWriter::KnownLayer>> Find(const Digest& chain_id,
                                                               const std::string& repository,
                                                               const Digest& diff_id) const;
+  // StoreWriter::HasLayer: what the layer adds up to, or nothing.
+  absl::StatusOr<std::optional<LayerTotals>> Check(const ManifestLayer& layer) const;
 
  private:
   // Through this chain alone. Records in `tried` do not count; one that is looked at is added.

@@ -188,6 +188,10 @@ class StoreWriter {
                                                                const std::string& repository,
                                                                const Digest& diff_id) = 0;
 
+  // Whether the store has, as FindRecord looks at it, a layer that AddLayer of this writer or of another one
+  // returned: what was added may have been removed since.
+  virtual absl::StatusOr<bool> HasLayer(const ManifestLayer& layer) = 0;
+
   // Stores a chunk's content unless the store, or this publication, has it. Copies it and returns;
   // compressing and writing happen on other threads, and their errors come back from later calls.
   virtual absl::Status AddChunk(const Digest& digest, std::string_view content) = 0;

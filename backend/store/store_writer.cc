@@ -57,6 +57,10 @@ class Writer final : public StoreWriter {
                                                        const Digest& diff_id) override {
     return known_layers_.Find(chain_id, repository, diff_id);
   }
+  absl::StatusOr<bool> HasLayer(const ManifestLayer& layer) override {
+    ASSIGN_OR_RETURN(const auto totals, known_layers_.Check(layer));
+    return totals.has_value();
+  }
   absl::Status AddChunk(const Digest& digest, std::string_view content) override {
     return packs_.Add(digest, content);
   }

@@ -25,7 +25,10 @@ class Collector {
 
   absl::StatusOr<GcReport> Run() {
     RETURN_IF_ERROR(LookAtClock());
-    RETURN_IF_ERROR(DropStaleReferences(*backend_, now_, options_.dry_run, &report_.actions));
+    ASSIGN_OR_RETURN(const auto dropped,
+                     DropStaleReferences(*backend_, now_, options_.dry_run, &report_.actions));
+    // A dry run still finds them, and is to go on as if it did not.
+    if (options_.dry_run) dropped_.insert(dropped.begin(), dropped.end());
     if (!options_.dry_run) RETURN_IF_ERROR(CondemnRemoved(*backend_));
     const bool at_once = options_.grace_seconds == 0 && !options_.dry_run;
     bool more = true;
@@ -137,6 +140,8 @@ class Collector {
     }
     RETURN_IF_ERROR(marks.status());
     marks_ = *std::move(marks);
+    std::erase_if(marks_.unreadable,
+                  [this](const std::string& name) { return dropped_.contains(name); });
     report_.unreadable = marks_.unreadable;
     return absl::OkStatus();
   }
@@ -270,13 +275,14 @@ class Collector {
 
   absl::Status CondemnGarbage() {
     const uint64_t before = report_.condemned.objects;
+    std::vector<std::pair<std::string, uint64_t>> next;
     ASSIGN_OR_RETURN(const auto names, backend_->List(""));
     for (const std::string& name : names) {
       const ObjectId id = IdentifyObject(name);
       const bool is_foreign = IsForeign(name);
       if (is_foreign) report_.foreign.push_back(name);
       if (is_foreign || id.kind == ObjectKind::kTrash || id.kind == ObjectKind::kQuarantine ||
-          trashed_.contains(name)) {
+          trashed_.contains(name) || dropped_.contains(name)) {
         continue;
       }
       const auto info = backend_->Stat(name);
@@ -299,8 +305,16 @@ class Collector {
         RETURN_IF_ERROR(condemned);
         Count(&report_.condemned, info->size_bytes);
         report_.actions.push_back("condemn " + name);
+        if (options_.dry_run && options_.grace_seconds == 0)
+          next.push_back({name, info->size_bytes});
         SLACKER_FAILPOINT("gc.condemned");
       }
+    }
+    // A run would remove them in its next pass.
+    if (!marks_.unreadable.empty()) next.clear();
+    for (const auto& [name, bytes] : next) {
+      Count(&report_.removed, bytes);
+      report_.actions.push_back("remove " + name);
     }
     return absl::OkStatus();
   }
@@ -316,6 +330,7 @@ class Collector {
   int64_t now_ = 0;
   Marks marks_;
   absl::flat_hash_set<std::string> trashed_;  // condemned already
+  absl::flat_hash_set<std::string> dropped_;  // stale references that a dry run leaves
   Removed removed_;                           // that may go with their marks
   bool full_ = false;                         // there was no room to condemn something
   GcReport report_;

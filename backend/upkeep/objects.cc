@@ -116,6 +116,18 @@ bool IsObjectName(std::string_view name) {
   }
 }
 
+absl::StatusOr<bool> HasObjects(Backend& backend) {
+  // Folder by folder, those first that no store is without: the whole of a store may be millions of names.
+  for (const std::string_view folder : {kImagesPrefix, kTrashPrefix, kRecordsPrefix, kPacksPrefix,
+                                        kManifestsPrefix, std::string_view()}) {
+    ASSIGN_OR_RETURN(const auto names, backend.List(folder));
+    for (const std::string& name : names) {
+      if (IdentifyObject(name).kind != ObjectKind::kForeign) return true;
+    }
+  }
+  return false;
+}
+
 bool IsLost(const absl::Status& status) {
   return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsResourceExhausted(status);
 }

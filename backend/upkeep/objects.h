@@ -47,6 +47,9 @@ bool IsCondemnable(ObjectKind kind);
 // Whether the store has no object of this name: reported, left alone, and never brought back from removed/.
 bool IsForeign(std::string_view name);
 
+// Whether there is any object of a store, be it one that has become empty.
+absl::StatusOr<bool> HasObjects(Backend& backend);
+
 // Whether an object, of which this came back, is damaged, larger than it may be, or gone: asking again would
 // not change that. Everything else means that we could not look.
 bool IsLost(const absl::Status& status);

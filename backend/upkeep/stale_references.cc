@@ -10,7 +10,8 @@ namespace {
 
 // Of publications that died: one that lives declares again before it commits.
 absl::Status RemoveOldIntents(Backend& backend, int64_t now, bool dry_run,
-                              std::vector<std::string>* actions) {
+                              std::vector<std::string>* actions,
+                              std::vector<std::string>* dropped) {
   ASSIGN_OR_RETURN(const auto names, backend.List(kIntentsPrefix));
   for (const std::string& name : names) {
     const auto info = backend.Stat(name);
@@ -18,6 +19,7 @@ absl::Status RemoveOldIntents(Backend& backend, int64_t now, bool dry_run,
     RETURN_IF_ERROR(info.status());
     if (now - info->modified_unix_seconds < kDaySeconds) continue;
     actions->push_back("remove " + name);
+    dropped->push_back(name);
     if (!dry_run) RETURN_IF_ERROR(backend.Remove(name));
   }
   return absl::OkStatus();
@@ -38,7 +40,8 @@ absl::Status SetAside(Backend& backend, const std::string& name, int64_t now) {
 // A node writes its lease anew every few hours: one that is still unreadable after a day is of
 // nobody who could say what he needs.
 absl::Status SetAsideUnreadableLeases(Backend& backend, int64_t now, bool dry_run,
-                                      std::vector<std::string>* actions) {
+                                      std::vector<std::string>* actions,
+                                      std::vector<std::string>* dropped) {
   ASSIGN_OR_RETURN(const auto names, backend.List(kLeasesPrefix));
   for (const std::string& name : names) {
     const auto info = backend.Stat(name);
@@ -49,6 +52,7 @@ absl::Status SetAsideUnreadableLeases(Backend& backend, int64_t now, bool dry_ru
     if (!absl::IsDataLoss(read) && !absl::IsResourceExhausted(read)) continue;
     if (now - info->modified_unix_seconds < kDaySeconds) continue;
     actions->push_back("set aside " + name);
+    dropped->push_back(name);
     if (!dry_run) RETURN_IF_ERROR(SetAside(backend, name, now));
   }
   return absl::OkStatus();
@@ -56,10 +60,13 @@ absl::Status SetAsideUnreadableLeases(Backend& backend, int64_t now, bool dry_ru
 
 }  // namespace
 
-absl::Status DropStaleReferences(Backend& backend, int64_t now, bool dry_run,
-                                 std::vector<std::string>* actions) {
-  RETURN_IF_ERROR(RemoveOldIntents(backend, now, dry_run, actions));
-  return SetAsideUnreadableLeases(backend, now, dry_run, actions);
+absl::StatusOr<std::vector<std::string>> DropStaleReferences(Backend& backend, int64_t now,
+                                                             bool dry_run,
+                                                             std::vector<std::string>* actions) {
+  std::vector<std::string> dropped;
+  RETURN_IF_ERROR(RemoveOldIntents(backend, now, dry_run, actions, &dropped));
+  RETURN_IF_ERROR(SetAsideUnreadableLeases(backend, now, dry_run, actions, &dropped));
+  return dropped;
 }
 
 }  // namespace slacker

@@ -6,15 +6,16 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "backend/backend.h"
 
 namespace slacker {
 
 // By the store's clock `now`: removes intents of a day ago, and moves leases to quarantine/ that have been
-// unreadable for a day. `actions` gets a line for each; with `dry_run` only that. What is written anew at the last
-// moment stays.
-absl::Status DropStaleReferences(Backend& backend, int64_t now, bool dry_run,
-                                 std::vector<std::string>* actions);
+// unreadable for a day. `actions` gets a line for each; with `dry_run` only that. Returns their names. What is
+// written anew at the last moment stays.
+absl::StatusOr<std::vector<std::string>> DropStaleReferences(Backend& backend, int64_t now,
+                                                             bool dry_run,
+                                                             std::vector<std::string>* actions);
 
 }  // namespace slacker

@@ -70,7 +70,7 @@ absl::Status ValidateImageSource(std::string_view spec) {
   }
   return InvalidArgument("image source \"" + std::string(spec) +
                          "\" is none of docker://REFERENCE, oci:DIRECTORY[:TAG], "
-                         "oci-archive:FILE[:TAG], docker-archive:FILE[:TAG] and containerd:NAME");
+                         "oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] and containerd:NAME");
 }
 
 absl::StatusOr<std::unique_ptr<ImageSource>> OpenImageSource(std::string_view spec,

@@ -22,6 +22,11 @@ CommandLine::CommandLine()
 
 CommandLine::~CommandLine() = default;
 
+bool CommandLine::Has(const std::string& verb) const {
+  return std::ranges::any_of(
+      verbs, [&verb](const Declared& one) { return one.command->get_name() == verb; });
+}
+
 namespace {
 
 // Who reads a full disk's half of a list must not take it for the whole.
@@ -35,6 +40,12 @@ int Flushed(const Console& console, int code) {
 
 int RunSlackerctl(std::vector<std::string> arguments, const Console& console) {
   const CommandLine line;
+  // CLI11 would say that one is required.
+  if (!arguments.empty() && !arguments[0].starts_with('-') && !line.Has(arguments[0])) {
+    console.err << "slackerctl: there is no verb \"" << Printable(arguments[0])
+                << "\"; \"slackerctl --help\" lists them\n";
+    return kExitUsage;
+  }
   std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 wants
   try {
     line.app->parse(std::move(arguments));

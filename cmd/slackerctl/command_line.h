@@ -21,6 +21,7 @@ struct CommandLine {
 
   CommandLine();
   ~CommandLine();
+  bool Has(const std::string& verb) const;
 };
 
 // Reads the command line (without the program's name) and runs its verb.

@@ -7,6 +7,7 @@
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
 #include "backend/source/platform.h"
+#include "backend/store/find_image.h"
 #include "cmd/common/hint.h"
 #include "cmd/common/key_files.h"
 #include "cmd/common/store_url.h"
@@ -49,6 +50,32 @@ absl::StatusOr<FoundImage> FindByPrefix(const std::vector<ImageEntry>& images,
   return FoundImage{found->chain_id, *found};
 }
 
+absl::StatusOr<Platform> WantedPlatform(std::string_view platform) {
+  return platform.empty() ? HostPlatform() : ParsePlatform(platform);
+}
+
+// Where nothing can be listed: under the names that `text` may stand for.
+absl::StatusOr<FoundImage> FindUnlisted(ReadBackend& store, std::string_view text,
+                                        std::string_view platform) {
+  if (const auto chain = Digest::Parse(text); chain.ok()) return FoundImage{*chain, std::nullopt};
+  if (IsChainPrefix(text)) {
+    return InvalidArgument(std::string(text) +
+                           ": a store behind a web server cannot be listed: write the whole chain "
+                           "ID, or a name");
+  }
+  ASSIGN_OR_RETURN(const Platform wanted, WantedPlatform(platform));
+  std::vector<std::string> names = {std::string(text)};
+  if (std::string name = Normalise(text); name != text) names.push_back(std::move(name));
+  for (const std::string& name : names) {
+    absl::StatusOr<ImageEntry> entry = slacker::FindImage(store, name, wanted);
+    if (entry.ok()) return FoundImage{entry->chain_id, *std::move(entry)};
+    if (!absl::IsNotFound(entry.status())) return entry.status();
+  }
+  return WithHint(
+      NotFound("no image " + std::string(text) + " is published for " + FormatPlatform(wanted)),
+      "\"slackerctl images\" lists what the store has, where its server has it");
+}
+
 }  // namespace
 
 absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
@@ -61,10 +88,7 @@ absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
     return FoundImage{*chain, std::nullopt};
   }
   if (IsChainPrefix(text)) return FindByPrefix(images, text);
-  Platform wanted = HostPlatform();
-  if (!platform.empty()) {
-    ASSIGN_OR_RETURN(wanted, ParsePlatform(platform));
-  }
+  ASSIGN_OR_RETURN(const Platform wanted, WantedPlatform(platform));
   const std::string name = Normalise(text);
   std::vector<ImageEntry> named;
   for (ImageEntry& image : images) {
@@ -96,13 +120,8 @@ absl::StatusOr<OpenedImage> OpenImage(const CommonArguments& common, std::string
   }
   ASSIGN_OR_RETURN(std::shared_ptr<ReadBackend> store,
                    OpenReadBackend(common.store, common.access));
-  const absl::StatusOr<Digest> chain = Digest::Parse(text);
-  if (!chain.ok()) {
-    return InvalidArgument(std::string(text) +
-                           ": in a store behind a web server images are found "
-                           "by chain ID only (sha256:...), because it cannot be listed");
-  }
-  return OpenedImage{std::move(store), FoundImage{*chain, std::nullopt}};
+  ASSIGN_OR_RETURN(FoundImage image, FindUnlisted(*store, text, platform));
+  return OpenedImage{std::move(store), std::move(image)};
 }
 
 void AddImageOptions(Command* command, ImageArguments* arguments, bool positional) {

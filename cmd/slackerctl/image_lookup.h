@@ -24,8 +24,8 @@ struct FoundImage {
 absl::StatusOr<FoundImage> FindImage(Backend& store, std::string_view text,
                                      std::string_view platform);
 
-// The same in a store that is opened for reading. One that cannot be listed knows images by chain ID
-// only: INVALID_ARGUMENT for names.
+// The same in a store that is opened for reading. In one that cannot be listed an image has an entry only if
+// `text` is a name, published for just this platform; the beginning of a chain ID is INVALID_ARGUMENT.
 struct OpenedImage {
   std::shared_ptr<ReadBackend> store;
   FoundImage image;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/base/log.h"
 #include "backend/base/spill.h"
 #include "cmd/slackerctl/command_line.h"
 
@@ -19,5 +20,7 @@ int main(int argc, char** argv) {
                                       .err = std::cerr,
                                       .interactive = isatty(STDERR_FILENO) == 1,
                                       .terminal = isatty(STDOUT_FILENO) == 1};
+  // Elsewhere programs read it: slackerd, of the publisher that it starts.
+  if (console.interactive) slacker::LogForPeople("slackerctl");
   return slacker::ctl::RunSlackerctl(std::vector<std::string>(argv + 1, argv + argc), console);
 }

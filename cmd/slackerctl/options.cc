@@ -1,6 +1,8 @@
 // Options that several verbs have.
 #include <cstdlib>
 
+#include "backend/base/status.h"
+#include "backend/source/platform.h"
 #include "cmd/slackerctl/verb.h"
 
 namespace slacker::ctl {
@@ -35,8 +37,13 @@ void AddAccess(Command* command, StoreAccess* access) {
   command->Add("--token-file", &access->token_file, "https: file with a bearer token");
 }
 
+std::string PlatformProblem(const std::string& text) {
+  return Message(ParsePlatform(text).status());
+}
+
 void AddPlatform(Command* command, std::string* platform) {
-  command->Add("--platform", platform, "os/arch[/variant] (default: this machine's)");
+  command->Add("--platform", platform, "os/arch[/variant] (default: this machine's)")
+      .Checked("", PlatformProblem);
 }
 
 Option AddSigningKey(Command* command, std::string* key) {

@@ -39,6 +39,8 @@ void AddCommon(Command* command, CommonArguments* common);
 // For verbs that only read: a store behind a web server will do.
 void AddAccess(Command* command, StoreAccess* access);
 void AddPlatform(Command* command, std::string* platform);
+// For Option::Checked.
+std::string PlatformProblem(const std::string& text);
 Option AddSigningKey(Command* command, std::string* key);
 void AddTrustedKeys(Command* command, std::vector<std::string>* keys);
 

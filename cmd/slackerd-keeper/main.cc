@@ -1,4 +1,4 @@
-// slackerd-keeper --socket PATH [--deadline SECONDS] [--background]
+// slackerd-keeper --socket /PATH [--deadline SECONDS] [--background]
 //
 // Listens on PATH, and serves (keeper.h). Exits with 0 at once when another keeper serves PATH
 // already. --background: in a session of its own; the started process exits with 0 once the socket
@@ -54,7 +54,7 @@ bool ParseFlags(int argc, char** argv, Flags* flags) {
       return false;
     }
   }
-  return !flags->socket.empty();
+  return flags->socket.starts_with('/');  // in the background the working directory is another one
 }
 
 int Fail(const std::string& what) {
@@ -158,7 +158,7 @@ int GoOn(const Flags& flags) {
 int Main(int argc, char** argv) {
   Flags flags;
   if (!ParseFlags(argc, argv, &flags)) {
-    std::fputs("usage: slackerd-keeper --socket PATH [--deadline SECONDS] [--background]\n",
+    std::fputs("usage: slackerd-keeper --socket /PATH [--deadline SECONDS] [--background]\n",
                stderr);
     return 2;
   }

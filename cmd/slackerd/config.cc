@@ -140,6 +140,7 @@ absl::Status ApplyTable(const toml::table& table, std::string_view table_name,
       if (key.table != table_name || key.name != name) continue;
       known = true;
       RETURN_IF_ERROR(Annotate(key.set(node, config), context));
+      config->places[full] = Place(file, node.source());
     }
     if (known) continue;
     if (!is_table) return InvalidArgument(context + ": unknown key");
@@ -188,7 +189,7 @@ absl::Status CheckAddress(const std::string& address) {
 absl::Status CheckLogLevel(const std::string& level) {
   LogLevel parsed;
   if (ParseLogLevel(level, &parsed)) return absl::OkStatus();
-  return InvalidArgument("must be debug, info, warn or error");
+  return InvalidArgument("must be " + std::string(kLogLevels));
 }
 
 absl::Status CheckPrivate(const std::string& value) {

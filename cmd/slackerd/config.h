@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,10 +39,13 @@ struct Config {
   std::string cache_min_free = "5%";         // of their file system
   std::string run_dir = "/run/slacker";
   bool sync_commits = true;  // what is unpacked is on the disk before it is committed
+  // Where the file sets what it sets, for messages: "FILE:LINE" by full key ("store.url").
+  std::map<std::string, std::string, std::less<>> places;
 
   bool operator==(const Config&) const = default;
 };
 
+inline constexpr std::string_view kLogLevels = "trace, debug, info, warn, warning or error";
 inline constexpr std::string_view kPrivateByCri = "cri-annotations";
 inline constexpr int64_t kMinBudgetMs = 1, kMaxBudgetMs = 60'000;
 inline constexpr int64_t kMinStallSeconds = 1, kMaxStallSeconds = 24 * 60 * 60;

@@ -1,6 +1,5 @@
 #include "cmd/slackerd/daemon.h"
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <utility>
@@ -9,9 +8,10 @@
 #include "backend/base/status.h"
 #include "backend/os/file_ops.h"
 #include "backend/source/platform.h"
-#include "cmd/common/key_files.h"
+#include "backend/store/names.h"
 #include "cmd/common/sibling_program.h"
 #include "cmd/common/store_url.h"
+#include "cmd/slackerd/config_files.h"
 #include "snapshotter/service/server.h"
 
 namespace slacker {
@@ -43,6 +43,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
   std::unique_ptr<Daemon> daemon(new Daemon);
   daemon->root_ = config.root;
   daemon->started_unix_seconds_ = SystemClock().WallNanos() / 1'000'000'000;
+  RETURN_IF_ERROR(daemon->OpenStore(config));
   RETURN_IF_ERROR(MakeRoot(config.root));
   // First of all: a newer version's keeper is not to be replaced by ours either.
   RETURN_IF_ERROR(Db::CheckVersion(config.root + "/slacker.db"));
@@ -52,7 +53,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
       daemon->keeper_,
       KeeperClient::Open({.root = config.root, .run_dir = run_dir, .keeper_path = keeper}));
   ASSIGN_OR_RETURN(daemon->db_, Db::Open(config.root + "/slacker.db"));
-  RETURN_IF_ERROR(daemon->OpenStore(config));
+  RETURN_IF_ERROR(daemon->OpenFiller(config));
   ASSIGN_OR_RETURN(
       daemon->connection_,
       FuseConnection::Open({.run_dir = run_dir}, daemon->keeper_.get(), daemon->filler_.get()));
@@ -73,6 +74,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
                            .open = [url = config.store_url] { return OpenExistingBackend(url); }}));
     daemon->lease_->Start();
   }
+  daemon->LookForStore();
   daemon->cleanup_ = std::thread([raw = daemon.get()] {
     if (const absl::Status status = raw->snapshotter_->Cleanup(); !status.ok()) {
       Log(LogLevel::kWarning, "clean-up at start failed, ignoring", {{"error", Message(status)}});
@@ -82,6 +84,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
 }
 
 absl::Status Daemon::OpenStore(const Config& config) {
+  RETURN_IF_ERROR(CheckAccessFiles(config));
   if (config.publish_request) {
     ASSIGN_OR_RETURN(std::shared_ptr<Backend> backend, OpenNodeBackend(config.store_url));
     requests_ = std::make_unique<RequestWriter>(backend, HostPlatform());
@@ -89,13 +92,32 @@ absl::Status Daemon::OpenStore(const Config& config) {
   } else if (!config.store_url.empty()) {
     ASSIGN_OR_RETURN(backend_, OpenReadBackend(config.store_url, config.store_access));
   }
+  if (backend_ != nullptr) places_ = {backend_};
   if (!config.store_replicas.empty()) RETURN_IF_ERROR(OpenReplicas(config));
   if (backend_ != nullptr) {
-    ASSIGN_OR_RETURN(trust_.keys, ReadPublicKeys(config.trusted_keys));
+    ASSIGN_OR_RETURN(trust_.keys, ReadTrustedKeys(config));
     trust_.insecure = config.store_insecure;
     RETURN_IF_ERROR(Annotate(CheckTrust(*backend_, trust_),
                              "set store.trusted_keys, or store.insecure to true"));
   }
+  return CheckPublishing(config, trust_.keys);
+}
+
+// Who has mistyped the URL, or forgotten to mount it, is not to learn it from slow pulls.
+void Daemon::LookForStore() {
+  for (const auto& place : places_) {
+    place->ReadAsync(
+        ManifestName(Digest(), std::nullopt), 0, 1,
+        [url = place->Url()](const absl::StatusOr<std::string>& answer) {
+          if (answer.ok() || absl::IsNotFound(answer.status())) return;
+          Log(LogLevel::kWarning,
+              "the store cannot be read at the start; until it can, pulls are ordinary",
+              {{"url", url}, {"error", Message(answer.status())}});
+        });
+  }
+}
+
+absl::Status Daemon::OpenFiller(const Config& config) {
   StartTraces::Options traces;
   traces.directory = config.root + "/traces";
   traces.clock = &SystemClock();
@@ -116,20 +138,15 @@ absl::Status Daemon::OpenStore(const Config& config) {
 
 // What is written (leases, requests, traces) goes to the first one alone: replicas are copies of it.
 absl::Status Daemon::OpenReplicas(const Config& config) {
-  std::vector<std::shared_ptr<ReadBackend>> places = {backend_};
   for (const std::string& url : config.store_replicas) {
-    ASSIGN_OR_RETURN(places.emplace_back(), OpenReadBackend(url, config.store_access));
+    ASSIGN_OR_RETURN(places_.emplace_back(), OpenReadBackend(url, config.store_access));
   }
-  replicas_ = std::make_shared<Replicas>(std::move(places), &SystemClock(), Replicas::Options());
+  replicas_ = std::make_shared<Replicas>(places_, &SystemClock(), Replicas::Options());
   backend_ = replicas_;
   return absl::OkStatus();
 }
 
 absl::Status Daemon::OpenAutoPublisher(const Config& config) {
-  if (!CanBeListed(config.store_url) || config.store_url.empty() ||
-      config.store_url.starts_with("memory:")) {
-    return InvalidArgument("publish.auto needs a store that slackerctl can write");
-  }
   // Nothing is asked for in a store that does not answer: the first image needs an empty one. Those
   // behind servers have to be made by hand.
   if (config.store_url.starts_with("loopback:") &&
@@ -150,16 +167,7 @@ absl::Status Daemon::OpenAutoPublisher(const Config& config) {
     command.insert(command.end(), {"--trusted-key", key});
   }
   if (!config.publish_key.empty()) {
-    ASSIGN_OR_RETURN(const SigningKey key, ReadSigningKey(config.publish_key));
-    if (!trust_.keys.empty() &&
-        std::ranges::find(trust_.keys, key.public_key()) == trust_.keys.end()) {
-      return FailedPrecondition("the public half of publish.key (" + config.publish_key +
-                                ") is not among store.trusted_keys: this node would run nothing "
-                                "that it publishes");
-    }
     command.insert(command.end(), {"--key", config.publish_key});
-  } else if (!trust_.keys.empty()) {
-    return FailedPrecondition("publish.auto needs a publish.key, because of store.trusted_keys");
   }
   ASSIGN_OR_RETURN(publisher_, AutoPublisher::Open({.root = root_, .command = std::move(command)}));
   return absl::OkStatus();

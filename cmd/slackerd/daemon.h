@@ -32,7 +32,8 @@ namespace slacker {
 class Daemon final : public NodeControl {
  public:
   // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is), takes over what
-  // a predecessor left attached, and begins to clean up behind it. Asks no store.
+  // a predecessor left attached, and begins to clean up behind it. What is wrong with the configuration is
+  // an error before anything is made. Waits for no store.
   static absl::StatusOr<std::unique_ptr<Daemon>> Open(const Config& config);
   // Stops, and waits for what is still with the store.
   ~Daemon() override;
@@ -59,6 +60,8 @@ class Daemon final : public NodeControl {
   absl::StatusOr<std::vector<BlobRow>> BlobsOf(const std::vector<Digest>& chains);
   absl::Status OpenStore(const Config& config);
   absl::Status OpenReplicas(const Config& config);
+  absl::Status OpenFiller(const Config& config);
+  void LookForStore();
   absl::Status OpenAutoPublisher(const Config& config);
   void Decided(const PathDecision& decision);
   absl::Status OpenImages(const Config& config);
@@ -68,8 +71,9 @@ class Daemon final : public NodeControl {
   int64_t started_unix_seconds_ = 0;
   std::unique_ptr<KeeperClient> keeper_;
   std::unique_ptr<Db> db_;
-  std::shared_ptr<ReadBackend> backend_;  // null: no store; shared by filler and images
-  std::shared_ptr<Replicas> replicas_;    // what backend_ is, if the store is in several places
+  std::vector<std::shared_ptr<ReadBackend>> places_;  // of the store; empty: no store
+  std::shared_ptr<ReadBackend> backend_;              // null: no store; shared by filler and images
+  std::shared_ptr<Replicas> replicas_;  // what backend_ is, if the store is in several places
   Trust trust_;
   std::unique_ptr<RequestWriter> requests_;   // null: nothing is requested
   std::unique_ptr<AutoPublisher> publisher_;  // null: nothing is published by itself

@@ -53,7 +53,7 @@ Flags::Flags()
   app->add_option("--root", root, "directory of this node's state");
   app->add_option("--store", store,
                   "URL of the store: loopback:/path, nfs://host/path, https://host/path");
-  app->add_option("--log-level", log_level, "debug, info, warn or error");
+  app->add_option("--log-level", log_level, std::string(kLogLevels));
 }
 
 Flags::~Flags() = default;

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -37,12 +38,37 @@ absl::Status MakeParents(const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<UniqueFd> TakeLock(const std::string& path) {
+absl::Status InUse(const std::string& path, pid_t pid) {
+  std::string who = "another program";
+  if (pid > 0) who = "PID " + std::to_string(pid);
+  return FailedPrecondition(path + " is in use by " + who);
+}
+
+// Who holds the lock has written its PID into the file; 0 where that cannot be told.
+pid_t HolderOf(int lock) {
+  std::array<char, 16> text{};
+  const ssize_t size = pread(lock, text.data(), text.size(), 0);
+  pid_t pid = 0;
+  if (size > 0) (void)std::from_chars(text.data(), text.data() + size, pid);
+  return pid;
+}
+
+// For people only: a file system that is full does not keep us from serving.
+void NoteHolder(int lock) {
+  const std::string text = std::to_string(getpid()) + "\n";
+  if (ftruncate(lock, 0) == 0) (void)!pwrite(lock, text.data(), text.size(), 0);
+}
+
+absl::StatusOr<UniqueFd> TakeLock(const std::string& address) {
+  const std::string path = address + ".lock";
   UniqueFd lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kLockMode));
   if (!lock.valid()) return ErrnoError(errno, "open " + path);
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
-  if (errno != EWOULDBLOCK) return ErrnoError(errno, "lock " + path);
-  return FailedPrecondition("another daemon serves this address: it holds " + path);
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return errno == EWOULDBLOCK ? InUse(address, HolderOf(lock.get()))
+                                : ErrnoError(errno, "lock " + path);
+  }
+  NoteHolder(lock.get());
+  return lock;
 }
 
 absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
@@ -73,7 +99,11 @@ absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& addre
       connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   // EAGAIN: somebody listens, and does not come to take connections.
   if (connected == 0 || errno == EAGAIN) {
-    return FailedPrecondition("another program serves " + path);
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    const bool known =
+        connected == 0 && getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+    return InUse(path, known ? peer.pid : 0);
   }
   if (errno != ECONNREFUSED) return ErrnoError(errno, "connect to " + path);
   if (unlink(path.c_str()) != 0) return ErrnoError(errno, "unlink " + path);
@@ -93,7 +123,7 @@ Listener::Listener(std::string path, UniqueFd lock)
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const std::string& path) {
   ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
   RETURN_IF_ERROR(MakeParents(path));
-  ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(path + ".lock"));
+  ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(path));
   RETURN_IF_ERROR(RemoveStaleSocket(path, address));
   std::unique_ptr<Listener> listener(new Listener(path, std::move(lock)));
   if (!listener->stop_.valid() || !listener->spare_.valid()) {

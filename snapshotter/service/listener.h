@@ -24,7 +24,7 @@ class Listener {
 
   // Makes the socket `path`, mode 0600, with missing parent directories (0711). Connections wait
   // from then on. A socket that a dead server left is replaced. FAILED_PRECONDITION when another
-  // server lives there, or something that is not a socket; a lock on "<path>.lock", held until the
+  // server lives there ("… is in use by PID n", where that can be told), or something that is not a socket; a lock on "<path>.lock", held until the
   // listener is destroyed, keeps two servers apart.
   static absl::StatusOr<std::unique_ptr<Listener>> Open(const std::string& path);
   ~Listener();

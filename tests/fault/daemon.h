@@ -79,6 +79,7 @@ class Daemon {
     if (pid_ > 0 && waitpid(pid_, &wait_status_, WNOHANG) == pid_) pid_ = -1;
     return pid_ > 0;
   }
+  pid_t pid() const { return pid_; }
   // Sends the signal and waits for the end; the wait status.
   int End(int signal) {
     if (pid_ > 0) {

@@ -23,6 +23,7 @@
 
 #include "backend/base/unique_fd.h"
 #include "backend/os/mount.h"
+#include "tests/support/eventually.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
@@ -53,7 +54,8 @@ TEST_F(DaemonTest, ASecondDaemonOnTheSocketIsRefused) {
   ASSERT_TRUE(first->running());
   const auto second = StartOn(dir_ / "other", sock_);
   EXPECT_EQ(WEXITSTATUS(second->Wait()), 1);
-  EXPECT_THAT(Log(), ::testing::HasSubstr("another daemon serves this address"));
+  EXPECT_THAT(Log(),
+              ::testing::HasSubstr(sock_ + " is in use by PID " + std::to_string(first->pid())));
   EXPECT_TRUE(first->Prepare("k", "").ok());
 }
 
@@ -127,6 +129,37 @@ TEST_F(DaemonTest, AnUnusableRootIsAClearError) {
   EXPECT_EQ(WEXITSTATUS(daemon->Wait()), 1);
   EXPECT_THAT(Log(), ::testing::HasSubstr("cannot serve"));
   EXPECT_THAT(Log(), ::testing::HasSubstr(root_));
+}
+
+// No root, no run directory, no keeper that waits for a successor (the fixture looks for processes).
+TEST_F(DaemonTest, AKeyThatCannotBeReadIsNamedBeforeAnythingIsMade) {
+  Configure("store.url", "loopback:" + (dir_ / "store"));
+  ConfigureRaw("store.trusted_keys", "[\"/none/key.pub\"]");
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("cannot serve"));
+  EXPECT_THAT(Log(), ::testing::HasSubstr(config_ + ":3: store.trusted_keys: open /none/key.pub"));
+  EXPECT_FALSE(std::filesystem::exists(root_));
+  EXPECT_FALSE(std::filesystem::exists(run_dir_));
+}
+
+TEST_F(DaemonTest, AStoreThatIsNotThereIsSaidOnceAtTheStart) {
+  const std::string missing = "loopback:" + (dir_ / "none");
+  const std::string present = dir_ / "present";
+  std::filesystem::create_directories(present);
+  ConfigureRaw("store.urls", "[\"" + missing + "\", \"loopback:" + present + "\"]");
+  const auto daemon = Start();
+  ASSERT_TRUE(daemon->running()) << Log();
+  ASSERT_TRUE(Eventually(
+      [this] { return Log().find("the store cannot be read at the start") != std::string::npos; }));
+  EXPECT_EQ(daemon->End(SIGTERM), 0);
+  const std::string log = Log();
+  EXPECT_THAT(log, ::testing::ContainsRegex("\"msg\":\"the store cannot be read at the start; [^}]*"
+                                            "\"url\":\"" +
+                                            missing + "\""));
+  EXPECT_THAT(log, ::testing::HasSubstr(missing.substr(9) + " is missing"));
+  const size_t first = log.find("the store cannot be read");
+  EXPECT_EQ(log.find("the store cannot be read", first + 1), std::string::npos)
+      << "the other place is there";
 }
 
 // Each on a network, or perhaps; none is asked for anything at the start.

@@ -240,6 +240,34 @@ TEST_F(ImageMountTest, AStoreThatGoesAwayIsEioAndNeverWrong) {
   ExpectNothingLeft();
 }
 
+// The keeper's working directory is another one.
+TEST_F(ImageMountTest, RelativeDirectoriesAreTheCallersAndNothingStaysBelowThem) {
+  fs::create_directory_symlink(dir_.path(), dir_ / "here");
+  LineProcess process(
+      {"/bin/sh", "-c",
+       "cd '" + (dir_ / "here") + "' && exec " SLACKERCTL " mount 'oci:" + layout_.directory() +
+           "' ./target --platform linux/amd64 --store 'loopback:" + (dir_ / "store") +
+           "' --state-dir state --run-dir run"});
+  ASSERT_TRUE(process.Line().starts_with("mounted sha256:"));
+  ExpectWholeTree();
+  EXPECT_FALSE(fs::is_empty(dir_ / "run"));
+  ASSERT_EQ(kill(process.pid(), SIGINT), 0);
+  ExpectCleanEnd(process);
+  ExpectNothingLeft();
+}
+
+TEST_F(ImageMountTest, AFileIsNotMountedOnAndTheMessageSaysWhy) {
+  WriteFileOrDie(dir_ / "file", "x");
+  LineProcess process(
+      {"/bin/sh", "-c",
+       "exec " SLACKERCTL " mount 'oci:" + layout_.directory() + "' '" + (dir_ / "file") +
+           "' --platform linux/amd64 --store 'loopback:" + (dir_ / "store") + "' --state-dir '" +
+           (dir_ / "state") + "' --run-dir '" + (dir_ / "run") + "' 2>&1"});
+  EXPECT_EQ(process.Line(), "slackerctl: " + (dir_ / "file") + " is not a directory");
+  EXPECT_EQ(WEXITSTATUS(process.Wait()), 1);
+  EXPECT_FALSE(fs::exists(dir_ / "state"));
+}
+
 TEST_F(ImageMountTest, AMountPointIsNotMountedOver) {
   const auto process = Mount();
   LineProcess second({SLACKERCTL, "mount", "oci:" + layout_.directory(), target_, "--platform",

@@ -22,6 +22,7 @@ class StagedBackend final : public Backend {
  public:
   // Time passes only here.
   void Advance(int64_t seconds) { now_ += seconds; }
+  int64_t now() const { return now_; }
 
   // Called before the n-th call from now, counted from 1; calls made by the hook are not counted
   // and do not call it.

@@ -89,6 +89,19 @@ absl::StatusOr<std::vector<std::string>> MountPointsOf(const std::string& root) 
   return found;
 }
 
+// The directories as the kernel names them: the keeper has another working directory, and mounts are found
+// again by these names.
+absl::StatusOr<MountOptions> WithCanonicalDirectories(const MountOptions& options) {
+  MountOptions canonical = options;
+  for (std::string* directory : {&canonical.state_dir, &canonical.run_dir}) {
+    std::error_code error;
+    const std::string path = fs::weakly_canonical(fs::absolute(*directory, error), error);
+    if (error) return ErrnoError(error.value(), *directory);
+    *directory = path;
+  }
+  return canonical;
+}
+
 // The root's lock is ours (`keeper`): nobody serves it.
 absl::Status RemoveRoot(const std::string& root, const std::string& run_dir, KeeperClient* keeper) {
   ASSIGN_OR_RETURN(const std::vector<std::string> mounted, MountPointsOf(root));
@@ -114,10 +127,13 @@ absl::StatusOr<std::unique_ptr<LazyMount>> LazyMount::Open(const MountOptions& o
                                                            const StoreReader& reader,
                                                            const Digest& chain_id) {
   if (geteuid() != 0) return FailedPrecondition("only root can mount");
-  MountOptions canonical = options;
+  ASSIGN_OR_RETURN(MountOptions canonical, WithCanonicalDirectories(options));
   std::error_code error;
   canonical.directory = fs::canonical(options.directory, error);
   if (error) return ErrnoError(error.value(), options.directory);
+  if (!fs::is_directory(canonical.directory, error)) {
+    return InvalidArgument(options.directory + " is not a directory");
+  }
   ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ListMounts());
   for (const MountEntry& mount : mounts) {
     if (mount.mount_point == canonical.directory) {
@@ -238,10 +254,11 @@ absl::Status LazyMount::Abandon() {
   return removed;
 }
 
-absl::Status RemoveLeftovers(const MountOptions& options) {
+absl::Status RemoveLeftovers(const MountOptions& given) {
+  ASSIGN_OR_RETURN(const MountOptions options, WithCanonicalDirectories(given));
   std::error_code error;
-  const fs::path state_dir = fs::canonical(options.state_dir, error);
-  if (error) return absl::OkStatus();  // there has been none
+  const fs::path state_dir = options.state_dir;
+  if (!fs::exists(state_dir, error)) return absl::OkStatus();  // there has been none
   ASSIGN_OR_RETURN(const UniqueFd lock, LockStateDirectory(state_dir));
   absl::Status result;
   for (const fs::directory_entry& entry : fs::directory_iterator(state_dir, error)) {

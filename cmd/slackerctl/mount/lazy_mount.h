@@ -27,6 +27,7 @@
 
 namespace slacker::ctl {
 
+// Directories may be relative, and lead through links.
 struct MountOptions {
   std::string directory;  // where: existing, empty of mounts
   std::string state_dir = "/var/lib/slacker/mounts";
@@ -41,7 +42,8 @@ struct MountOptions {
 class LazyMount {
  public:
   // Brings manifest and records, and mounts. `backend` is the reader's. FAILED_PRECONDITION: not
-  // root, or something is mounted on the directory already; else as StoreReader and TreeMounter.
+  // root, or something is mounted on the directory already; INVALID_ARGUMENT: it is none; else as
+  // StoreReader and TreeMounter.
   static absl::StatusOr<std::unique_ptr<LazyMount>> Open(const MountOptions& options,
                                                          std::shared_ptr<ReadBackend> backend,
                                                          const StoreReader& reader,

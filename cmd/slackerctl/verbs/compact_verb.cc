@@ -4,14 +4,14 @@
 
 #include "backend/base/status.h"
 #include "backend/upkeep/compact.h"
-#include "cmd/common/store_url.h"
+#include "cmd/slackerctl/verbs/kept_store.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
 namespace {
 
 absl::StatusOr<CompactReport> CompactStore(const CommonArguments& common) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(common.store));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenKeptStore(common.store));
   return Compact(*store, {});
 }
 

@@ -8,6 +8,7 @@
 #include "backend/base/status.h"
 #include "backend/export/image_export.h"
 #include "cmd/common/image_sources.h"
+#include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
@@ -75,8 +76,13 @@ absl::StatusOr<std::unique_ptr<ImageSink>> OpenSink(std::string_view target,
 absl::StatusOr<ExportedImage> Export(const ExportArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const ReadableImage opened, OpenForReading(arguments.image));
   if (!opened.found.entry.has_value()) {
-    return NotFound(opened.found.chain_id.ToString() +
-                    " is not listed as an image: its configuration is not in the store");
+    const std::string chain = opened.found.chain_id.ToString();
+    if (CanBeListed(arguments.image.common.store)) {
+      return NotFound(chain + " is not listed as an image: its configuration is not in the store");
+    }
+    return InvalidArgument(chain +
+                           ": in a store behind a web server the configuration is found by the "
+                           "image's name only: export it by that");
   }
   const ImageEntry& entry = *opened.found.entry;
   ASSIGN_OR_RETURN(const std::unique_ptr<ImageSink> sink,

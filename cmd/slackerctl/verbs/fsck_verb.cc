@@ -7,9 +7,9 @@
 #include "backend/upkeep/fsck.h"
 #include "backend/upkeep/image_users.h"
 #include "cmd/common/key_files.h"
-#include "cmd/common/store_url.h"
 #include "cmd/slackerctl/progress.h"
 #include "cmd/slackerctl/verbs/damages.h"
+#include "cmd/slackerctl/verbs/kept_store.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -24,8 +24,7 @@ struct FsckArguments {
 absl::StatusOr<FsckReport> Check(const FsckArguments& arguments, const Console& console) {
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
-  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
-                   OpenExistingBackend(arguments.common.store));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenKeptStore(arguments.common.store));
   VerifyDisplay display(&console, &SystemClock());
   absl::StatusOr<FsckReport> report =
       CheckStore(store, trust, arguments.repair,
@@ -33,6 +32,7 @@ absl::StatusOr<FsckReport> Check(const FsckArguments& arguments, const Console& 
   display.Clear();
   RETURN_IF_ERROR(report.status());
   RETURN_IF_ERROR(NameUsers(*store, &report->verified.damages));
+  RETURN_IF_ERROR(NameUsers(*store, &report->verified.untrusted));
   return report;
 }
 

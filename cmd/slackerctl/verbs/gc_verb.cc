@@ -6,6 +6,7 @@
 #include "backend/upkeep/gc.h"
 #include "cmd/common/duration.h"
 #include "cmd/common/store_url.h"
+#include "cmd/slackerctl/verbs/kept_store.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -19,7 +20,7 @@ struct GcArguments {
 
 absl::StatusOr<GcReport> Collect(const GcArguments& arguments, int64_t grace_seconds) {
   const GcOptions options{.grace_seconds = grace_seconds, .dry_run = arguments.dry_run};
-  RETURN_IF_ERROR(OpenExistingBackend(arguments.common.store).status());
+  RETURN_IF_ERROR(OpenKeptStore(arguments.common.store).status());
   // As for publishing: that sweeps what dead writers left unfinished.
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenBackend(arguments.common.store));
   return CollectGarbage(*store, options);

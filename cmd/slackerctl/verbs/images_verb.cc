@@ -144,8 +144,9 @@ int RunImages(const ImagesArguments& arguments, const Console& console) {
 Action DeclareImages(Command* command) {
   auto arguments = std::make_shared<ImagesArguments>();
   AddCommon(command, &arguments->common);
-  command->Add("--platform", &arguments->platform,
-               "Only images for os/arch[/variant] (default: all)");
+  command
+      ->Add("--platform", &arguments->platform, "Only images for os/arch[/variant] (default: all)")
+      .Checked("", PlatformProblem);
   const Option node = command->Flag("--node", &arguments->node,
                                     "What this node has of images, instead of what the store has");
   command->Add("--root", &arguments->root, "With --node: slackerd's root directory")

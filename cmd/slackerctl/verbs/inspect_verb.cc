@@ -147,11 +147,16 @@ void PrintDetails(const Details& details, const Console& console) {
   const Cell none = TextCell(details.listed ? "-" : "unknown: the store cannot be listed");
   for (const Digest& key : details.keys) fields.emplace_back("signed by", TextCell(key.ToHex()));
   if (details.keys.empty()) fields.emplace_back("signed by", none);
+  // With and without signatures, those of one repository side by side.
+  std::string told;
   for (const UnprovedGrant& grant : details.grants) {
     const std::string& repository = grant.grant.repository;
-    std::string text = repository.empty() ? "anybody" : "readers of " + repository;
-    if (grant.key_id.has_value()) text += ", signed by " + grant.key_id->ToHex();
-    fields.emplace_back("granted to", TextCell(text));
+    const std::string whom = repository.empty() ? "anybody" : "readers of " + repository;
+    if (whom != told) fields.emplace_back("granted to", TextCell(whom));
+    told = whom;
+    if (!grant.key_id.has_value()) continue;
+    const std::string text = fields.back().second.text;
+    fields.back().second = TextCell(text + ", signed by " + grant.key_id->ToHex());
   }
   if (details.grants.empty()) fields.emplace_back("granted to", none);
   if (details.image.entry.has_value()) AddConfig(details, &fields);

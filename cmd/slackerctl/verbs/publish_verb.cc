@@ -138,15 +138,28 @@ nlohmann::json PublishedJson(const PublishedImage& image) {
   return result;
 }
 
+// Made if it is missing, which is said; but not by a service: it would go on for months in a store that no
+// node looks into.
+absl::StatusOr<std::shared_ptr<Backend>> OpenStore(const PublishArguments& arguments,
+                                                   const Console& console) {
+  const std::string& url = arguments.common.store;
+  const absl::Status existing = OpenExistingBackend(url).status();
+  if (arguments.serve) RETURN_IF_ERROR(existing);
+  // As for maintenance: opened for writing, it is rid of what dead writers left.
+  ASSIGN_OR_RETURN(std::shared_ptr<Backend> store, OpenBackend(url));
+  if (absl::IsUnavailable(existing)) {
+    console.err << "slackerctl: there was no store at " << Printable(url) << ": made it"
+                << std::endl;
+  }
+  return store;
+}
+
 // One after the other; a source that fails does not keep the others from being published.
 int RunPublish(const PublishArguments& arguments, const Console& console) {
   absl::StatusOr<Setting> setting = MakeSetting(arguments);
-  if (!setting.ok()) {
-    PrintError(console.err, setting.status());
-    return kExitUsage;
-  }
   if (arguments.serve) BlockStopSignals();
-  const absl::StatusOr<std::shared_ptr<Backend>> store = OpenBackend(arguments.common.store);
+  const absl::StatusOr<std::shared_ptr<Backend>> store =
+      setting.ok() ? OpenStore(arguments, console) : setting.status();
   if (!store.ok()) {
     PrintError(console.err, store.status());
     return kExitFailed;
@@ -192,9 +205,13 @@ std::string CheckChunkSize(const std::string& text) {
 // Who may have the images.
 void AddReaders(Command* command, PublishArguments* arguments) {
   const Option readers =
-      command->Add("--private", &arguments->private_repository,
-                   "Repository whose readers alone may have the images (default: as its "
-                   "registry says; layouts and archives are for everybody)");
+      command
+          ->Add("--private", &arguments->private_repository,
+                "Repository whose readers alone may have the images (default: as its "
+                "registry says; layouts and archives are for everybody)")
+          .Checked("", [](const std::string& text) {
+            return Message(ParseImageReference(text).status());
+          });
   command
       ->Flag("--public", &arguments->for_everybody,
              "Everybody may have the images, whatever their registry says")
@@ -206,6 +223,7 @@ void AddPlatforms(Command* command, PublishArguments* arguments) {
       command
           ->Add("--platform", &arguments->platforms,
                 "os/arch[/variant] (default: this machine's); may be given again")
+          .Checked("", PlatformProblem)
           .OneByOne();
   command->Flag("--all-platforms", &arguments->all_platforms, "Every Linux platform there is")
       .Excludes(platform);

@@ -9,9 +9,9 @@
 #include "backend/base/status.h"
 #include "backend/publish/signer.h"
 #include "cmd/common/key_files.h"
-#include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
 #include "cmd/slackerctl/verbs/damages.h"
+#include "cmd/slackerctl/verbs/kept_store.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -37,8 +37,7 @@ absl::StatusOr<SignReport> Sign(const SignArguments& arguments) {
     ASSIGN_OR_RETURN(const ImageReference reference, ParseImageReference(readers));
     unsigned_grants.insert(reference.RepositoryName());
   }
-  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
-                   OpenExistingBackend(arguments.common.store));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenKeptStore(arguments.common.store));
   std::optional<Digest> chain;
   if (!arguments.image.empty()) {
     ASSIGN_OR_RETURN(const FoundImage found,

@@ -5,7 +5,7 @@
 #include "backend/base/status.h"
 #include "backend/source/platform.h"
 #include "backend/upkeep/stats.h"
-#include "cmd/common/store_url.h"
+#include "cmd/slackerctl/verbs/kept_store.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -21,7 +21,7 @@ std::string Percent(uint64_t part, uint64_t whole) {
 }
 
 absl::StatusOr<StoreStats> Measure(const CommonArguments& common) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenExistingBackend(common.store));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenKeptStore(common.store));
   return MeasureStore(*store);
 }
 

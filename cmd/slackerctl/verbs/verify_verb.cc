@@ -7,10 +7,10 @@
 #include "backend/publish/verifier.h"
 #include "backend/upkeep/image_users.h"
 #include "cmd/common/key_files.h"
-#include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
 #include "cmd/slackerctl/progress.h"
 #include "cmd/slackerctl/verbs/damages.h"
+#include "cmd/slackerctl/verbs/kept_store.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -48,10 +48,10 @@ absl::StatusOr<VerifyReport> Verify(const VerifyArguments& arguments, const Cons
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
   if (arguments.images.empty()) {
-    ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store,
-                     OpenExistingBackend(arguments.common.store));
+    ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenKeptStore(arguments.common.store));
     ASSIGN_OR_RETURN(VerifyReport report, VerifyWithProgress(store, trust, console));
     RETURN_IF_ERROR(NameUsers(*store, &report.damages));
+    RETURN_IF_ERROR(NameUsers(*store, &report.untrusted));
     return report;
   }
   VerifyReport all;

@@ -6,6 +6,8 @@
 
 #include <fstream>
 
+#include "cmd/common/key_files.h"
+#include "cmd/slackerd/config_files.h"
 #include "cmd/slackerd/flags.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -88,6 +90,7 @@ TEST(ConfigTest, TheShippedExampleHoldsTheDefaults) {
   config.store_access = {
       .ca_file = "/a", .client_certificate = "/b", .client_key = "/c", .token_file = "/d"};
   ASSERT_OK(ApplyTomlFile(SLACKER_SOURCE_DIR "/deploy/config.toml", &config));
+  config.places.clear();
   EXPECT_TRUE(config == Config()) << "a key is not in the example, or with another value";
 }
 
@@ -196,6 +199,70 @@ TEST_F(FlagsTest, RequestsWithoutAStoreAreRefusedByName) {
 TEST_F(FlagsTest, VersionAsksForTextOnly) {
   ASSERT_OK_AND_ASSIGN(const auto config, Read({"--version"}));
   EXPECT_FALSE(config.has_value());
+}
+
+// Files that the configuration names.
+class ConfigFilesTest : public ::testing::Test {
+ protected:
+  // The configuration from a file of this text, "f.toml".
+  static Config Read(const std::string& text) {
+    Config config;
+    EXPECT_OK(ApplyToml(text, "f.toml", &config));
+    return config;
+  }
+  std::string WriteKey(const std::string& name) {
+    EXPECT_OK(WriteKeyPair(SigningKey::Generate(), dir_ / name));
+    return dir_ / name;
+  }
+
+  const TempDir dir_;
+};
+
+TEST_F(ConfigFilesTest, KeysThatCannotBeReadAreNamedWithFileLineAndKey) {
+  const std::string good = WriteKey("good");
+  EXPECT_OK(ReadTrustedKeys(Read("[store]\n\ntrusted_keys = ['" + good + ".pub']")));
+  EXPECT_THAT(ReadTrustedKeys(Read("[store]\n\ntrusted_keys = ['" + good + ".pub', '/none']")),
+              StatusIs(absl::StatusCode::kInternal, "f.toml:3: store.trusted_keys: open /none"));
+  EXPECT_THAT(ReadTrustedKeys(Read("[store]\ntrusted_keys = ['" + good + "']")),
+              StatusIs(kInvalid, "f.toml:2: store.trusted_keys: " + good + ": "));
+  EXPECT_THAT(CheckPublishing(Read("[store]\nurl = 'loopback:/s'\n"
+                                   "[publish]\nauto = true\nkey = '" +
+                                   good + ".pub'"),
+                              {}),
+              StatusIs(kInvalid, "f.toml:5: publish.key: " + good + ".pub: "));
+}
+
+TEST_F(ConfigFilesTest, FilesOfAWebStoreAreNamedWithFileLineAndKeyWhereThereIsOne) {
+  for (const std::string key : {"ca_file", "client_certificate", "client_key", "token_file"}) {
+    const std::string text = "[store]\n" + key + " = '/none'\n";
+    EXPECT_OK(CheckAccessFiles(Read(text + "url = 'loopback:/s'")));
+    for (const std::string url : {"url = 'https://s'", "urls = ['loopback:/s', 'https://s']"}) {
+      EXPECT_THAT(CheckAccessFiles(Read(text + url)),
+                  StatusIs(absl::StatusCode::kInternal, "f.toml:2: store." + key + ": open /none"));
+    }
+  }
+}
+
+TEST_F(ConfigFilesTest, PublishingWhatTheNodeWouldNotRunIsRefused) {
+  const std::string mine = WriteKey("mine");
+  const std::string other = WriteKey("other");
+  const auto trusted = ReadPublicKeys({other + ".pub"});
+  ASSERT_OK(trusted);
+  const std::string store = "[store]\nurl = 'loopback:/s'\n[publish]\nauto = true\n";
+  EXPECT_OK(CheckPublishing(Read(store), {}));
+  EXPECT_OK(CheckPublishing(Read(store + "key = '" + other + "'"), *trusted));
+  EXPECT_THAT(
+      CheckPublishing(Read(store + "key = '" + mine + "'"), *trusted),
+      StatusIs(absl::StatusCode::kFailedPrecondition, "f.toml:5: publish.key: the public half"));
+  EXPECT_THAT(
+      CheckPublishing(Read(store), *trusted),
+      StatusIs(absl::StatusCode::kFailedPrecondition, "f.toml:4: publish.auto: it needs a"));
+  for (const char* url : {"", "memory:", "https://s"}) {
+    EXPECT_THAT(CheckPublishing(
+                    Read(std::string("[store]\nurl = '") + url + "'\n[publish]\nauto = true"), {}),
+                StatusIs(kInvalid, "f.toml:4: publish.auto: "))
+        << url;
+  }
 }
 
 }  // namespace

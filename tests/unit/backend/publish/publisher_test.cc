@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "backend/base/status.h"
 #include "backend/loopback/loopback_backend.h"
 #include "backend/publish/verifier.h"
@@ -236,6 +238,34 @@ TEST_F(PublisherTest, TheWrongMediaTypeOfALayerDoesNotMatter) {
   std::swap(layers[0].media_type, layers[2].media_type);
   layout_.AddImage(layers);
   EXPECT_OK(PublishLayout(layout_, store_));
+}
+
+// As a collection without grace may.
+TEST_F(PublisherTest, OnlyTheLayerThatWasTakenAwayBeforeTheEndIsDownloadedAgain) {
+  const std::vector<ImageLayer> layers = {
+      GzipLayer(TarBuilder().File("one", testing::RandomBytes(300'000, 1)).End()),
+      GzipLayer(TarBuilder().File("two", testing::RandomBytes(100'000, 2)).End())};
+  layout_.AddImage(layers);
+  ASSERT_OK_AND_ASSIGN(const auto source, OpenLayoutSource(layout_.directory(), ""));
+  PublishOptions options;
+  options.platform = testing::kTestPlatform;
+  std::vector<std::string> of_first;
+  bool taken = false;
+  ASSERT_OK_AND_ASSIGN(const PublishedImage published,
+                       Publish(*source, store_, options, [&](const PublishProgress& progress) {
+                         if (progress.layers_done == 1 && of_first.empty())
+                           of_first = *store_->List("packs/");
+                         if (progress.layers_done != 2 || taken) return;
+                         taken = true;
+                         const std::vector<std::string> packs = *store_->List("packs/");
+                         for (const std::string& name : packs) {
+                           if (std::ranges::find(of_first, name) != of_first.end()) continue;
+                           EXPECT_OK(store_->Remove(name));
+                         }
+                       }));
+  EXPECT_TRUE(taken);
+  EXPECT_EQ(published.totals.downloaded_bytes, layers[0].blob.size() + 2 * layers[1].blob.size());
+  EXPECT_THAT(VerifyStore(store_)->damages, IsEmpty());
 }
 
 TEST_F(PublisherTest, ProgressReachesTheTotals) {

@@ -1,5 +1,6 @@
 #include "backend/upkeep/gc.h"
 
+#include "backend/base/clock.h"
 #include "backend/store/start_trace.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/unit/backend/upkeep/upkeep_fixture.h"
@@ -97,6 +98,42 @@ TEST_F(GcTest, ADryRunChangesNothingAndSaysWhatItWouldDo) {
   // Record, tar part, locations, pack, index, the name that says where the layer is.
   EXPECT_EQ(report.condemned.objects, 6u);
 }
+
+// What is condemned already, what is not used now, and what says what is needed and counts no more.
+class GcDryRunTest : public GcTest, public ::testing::WithParamInterface<int64_t> {};
+
+TEST_P(GcDryRunTest, ItSaysExactlyWhatTheRunDoesThen) {
+  const int64_t grace = GetParam();
+  // A dry run writes nothing, and so knows no clock but its machine's.
+  store_->Advance(SystemClock().WallNanos() / 1'000'000'000 - store_->now() - 3 * kDaySeconds);
+  ASSERT_OK(Publish("one", {base_}));
+  ASSERT_OK(Rm("one"));
+  CondemnAllGarbage();
+  store_->Advance(2 * kDaySeconds);
+  ASSERT_OK(Publish("two", {base_, two_}));
+  ASSERT_OK(Rm("two"));
+  ASSERT_OK(Publish("three", {one_}));
+  ASSERT_OK(store_->Replace(LeaseName(std::string(32, 'a')), "junk"));
+  ASSERT_OK(store_->Replace("intents/" + std::string(32, 'b'), "junk"));
+  store_->Advance(kDaySeconds);
+  const auto names = Names();
+  ASSERT_OK_AND_ASSIGN(const GcReport dry,
+                       CollectGarbage(*store_, {.grace_seconds = grace, .dry_run = true}));
+  EXPECT_EQ(Names(), names);
+  ASSERT_OK_AND_ASSIGN(const GcReport run, CollectGarbage(*store_, {.grace_seconds = grace}));
+  EXPECT_THAT(dry.actions, ::testing::UnorderedElementsAreArray(run.actions));
+  EXPECT_EQ(run.removed.objects > 0, grace < kDefaultGraceSeconds);
+  for (const auto total : {&GcReport::in_use, &GcReport::young, &GcReport::waiting,
+                           &GcReport::condemned, &GcReport::removed}) {
+    EXPECT_EQ((dry.*total).objects, (run.*total).objects);
+    EXPECT_EQ((dry.*total).bytes, (run.*total).bytes);
+  }
+  EXPECT_EQ(dry.reprieved, run.reprieved);
+  EXPECT_EQ(dry.unreadable, run.unreadable);
+}
+
+INSTANTIATE_TEST_SUITE_P(Graces, GcDryRunTest,
+                         ::testing::Values(0, kDaySeconds, kDefaultGraceSeconds));
 
 TEST_F(GcTest, WhatANodeHasIsKeptWithoutBeingPublishedAgain) {
   ASSERT_OK(Publish("one", {base_, one_}));

@@ -14,6 +14,8 @@ TEST(OpenImageSourceTest, UnknownKindsOfSourcesAreRefused) {
                            "oci-archive:", "docker-archive:", "oci-archiv:x", "containerd:"}) {
     EXPECT_THAT(OpenImageSource(spec, {}), StatusIs(absl::StatusCode::kInvalidArgument)) << spec;
   }
+  EXPECT_THAT(OpenImageSource("nginx", {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "docker-archive:FILE[:NAME] and"));
 }
 
 }  // namespace

@@ -13,7 +13,9 @@
 namespace slacker::ctl {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Json = nlohmann::json;
 using SlackerctlTest = testing::SlackerctlTest;
 
@@ -35,6 +37,35 @@ TEST_F(SlackerctlTest, WrongUsageExitsWith2) {
     EXPECT_EQ(Run(arguments), kExitUsage);
     EXPECT_NE(err_.str(), "");
   }
+}
+
+TEST_F(SlackerctlTest, AnUnknownVerbIsNamed) {
+  EXPECT_EQ(Run({"bogus\n", "x"}), kExitUsage);
+  EXPECT_EQ(err_.str(),
+            "slackerctl: there is no verb \"bogus?\"; \"slackerctl --help\" lists them\n");
+}
+
+TEST_F(SlackerctlTest, ABadValueIsAUsageErrorWhateverTheVerb) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"inspect", "x", "--platform", "linux"},
+                                             {"images", "--platform", "linux"},
+                                             {"publish", "oci:x", "--private", "bad//name"}}) {
+    EXPECT_EQ(Run(arguments), kExitUsage) << arguments[0];
+    EXPECT_THAT(err_.str(), HasSubstr(arguments.end()[-2]));
+  }
+}
+
+TEST_F(SlackerctlTest, AStoreIsMadeByAPublicationWhichSaysSoAndByNoService) {
+  const std::string source = AddImage("v1");
+  EXPECT_EQ(Run({"publish", "--serve", "--store", url_}), kExitFailed);
+  EXPECT_THAT(err_.str(), AllOf(HasSubstr("store is missing"), HasSubstr("hint: ")));
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "store"));
+  const std::vector<std::string> publish = {"publish",     source,    "--platform",
+                                            "linux/amd64", "--store", url_};
+  EXPECT_EQ(Run(publish), kExitOk);
+  EXPECT_EQ(err_.str().find("slackerctl: there was no store at " + url_ + ": made it\n"), 0U);
+  EXPECT_EQ(Run(publish), kExitOk);
+  EXPECT_THAT(err_.str(), Not(HasSubstr("made it")));
 }
 
 TEST_F(SlackerctlTest, HelpAndVersionGoToStandardOutput) {
@@ -248,6 +279,11 @@ TEST_F(SlackerctlTest, AKeySignsWhatIsPublishedAndVerifyProvesIt) {
   EXPECT_EQ(details["keys"][0], key_id);
   EXPECT_EQ(details["grants"].back()["repository"], "");
   EXPECT_EQ(details["grants"].back()["key"], key_id);
+  // One line for whom, however many grants say so.
+  EXPECT_EQ(details["grants"].size(), 2u);
+  ASSERT_EQ(Run({"inspect", chain_, "--store", url_}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("granted to\tanybody, signed by " + key_id + "\n"));
+  EXPECT_EQ(out_.str().find("granted to"), out_.str().rfind("granted to"));
   EXPECT_EQ(RunJson({"verify", "--trusted-key", key + ".pub"})["signatures"], 1);
   EXPECT_EQ(RunJson({"verify", chain_, "--trusted-key", key + ".pub"})["signatures"], 1);
 }
@@ -268,14 +304,18 @@ TEST_F(SlackerctlTest, WhatWasPublishedUnsignedIsSignedLater) {
 
 TEST_F(SlackerctlTest, AFileThatIsNoKeyIsRefused) {
   const std::string source = AddImage("v1");
-  EXPECT_EQ(Run({"publish", source, "--store", url_, "--key", dir_ / "none"}), kExitUsage);
+  EXPECT_EQ(Run({"publish", source, "--store", url_, "--key", dir_ / "none"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("open " + (dir_ / "none")));
   EXPECT_EQ(Run({"publish", source, "--store", url_, "--key", dir_ / "layout/oci-layout"}),
-            kExitUsage);
+            kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr("not an Ed25519 private key"));
+  EXPECT_EQ(Run({"verify", "--store", url_, "--trusted-key", dir_ / "none"}), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("open " + (dir_ / "none")));
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "store"));
   EXPECT_EQ(Run({"sign", "--store", url_}), kExitUsage);
 }
 
-TEST_F(SlackerctlTest, StoreBehindAWebServerIsReadByChainId) {
+TEST_F(SlackerctlTest, AStoreBehindAWebServerIsReadByNamesAndChainIds) {
   const testing::TestCertificates certificates(dir_ / "certificates");
   const testing::NginxProcess nginx({.directory = dir_ / "nginx",
                                      .root = dir_ / "store",
@@ -283,7 +323,10 @@ TEST_F(SlackerctlTest, StoreBehindAWebServerIsReadByChainId) {
                                      .client_certificate = true,
                                      .token = "secret"});
   std::ofstream(dir_ / "token") << "secret\n";
-  RunJson({"publish", AddImage("v1")});
+  RunJson({"publish", AddImage("arm", {"linux", "arm64", "v8"}), "--platform", "linux/arm64"});
+  const std::string arm_chain = chain_;
+  const std::string image = AddImage("v1");
+  RunJson({"publish", image, "--platform", "linux/amd64"});
   const std::vector<std::string> access = {"--store",
                                            nginx.Url(),
                                            "--ca-file",
@@ -302,8 +345,26 @@ TEST_F(SlackerctlTest, StoreBehindAWebServerIsReadByChainId) {
   EXPECT_THAT(out_.str(), HasSubstr(chain_));
   EXPECT_EQ(Run(with({"verify", chain_})), kExitOk) << err_.str();
   EXPECT_THAT(out_.str(), HasSubstr("everything is sound"));
-  EXPECT_EQ(Run(with({"inspect", "app:v1"})), kExitFailed);
-  EXPECT_THAT(err_.str(), HasSubstr("by chain ID only"));
+  EXPECT_EQ(Run(with({"inspect", image})), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), AllOf(HasSubstr("image\t" + image), HasSubstr(chain_)));
+  EXPECT_EQ(Run(with({"verify", image})), kExitOk) << err_.str();
+  EXPECT_EQ(Run(with({"ls", image})), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("file-v1\n"));
+  EXPECT_EQ(Run(with({"cat", image, "file-v1"})), kExitOk) << err_.str();
+  EXPECT_EQ(out_.str(), testing::RandomBytes(200'000, 7));
+  const std::string arm = "oci:" + layout_.directory() + ":arm";
+  EXPECT_EQ(Run(with({"inspect", arm, "--platform", "linux/arm64"})), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr(arm_chain));
+  EXPECT_EQ(Run(with({"diff", chain_, arm_chain})), kExitOk) << err_.str();
+  EXPECT_EQ(out_.str(), "A\t/file-arm\nD\t/file-v1\n");
+  EXPECT_EQ(Run(with({"inspect", arm})), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("is published for linux/amd64"));
+  EXPECT_EQ(Run(with({"inspect", chain_.substr(0, 20)})), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("the whole chain ID"));
+  EXPECT_EQ(Run(with({"export", chain_, "oci:" + dir_ / "exported"})), kExitFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("by the image's name only"));
+  EXPECT_EQ(Run(with({"export", image, "oci:" + dir_ / "exported:v1"})), kExitOk) << err_.str();
+  EXPECT_THAT(testing::ReadFileOrDie(dir_ / "exported/index.json"), HasSubstr("\"v1\""));
   EXPECT_EQ(Run(with({"verify"})), kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr("can only be read"));
   for (const char* verb : {"images", "sign"}) {

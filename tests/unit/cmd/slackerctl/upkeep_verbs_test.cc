@@ -95,6 +95,27 @@ TEST_F(UpkeepVerbsTest, AStoreThatIsNotThereIsAnErrorAndIsNotMade) {
   EXPECT_FALSE(std::filesystem::exists(store_));
 }
 
+// Neither sound, nor theirs to write to; and a store with nothing in it any more still is one.
+TEST_F(UpkeepVerbsTest, ADirectoryThatIsNoStoreIsRefusedAndLeftAsItIs) {
+  const std::vector<std::vector<std::string>> verbs = {{"gc"},    {"gc", "--dry-run"},  {"compact"},
+                                                       {"fsck"},  {"fsck", "--repair"}, {"stats"},
+                                                       {"verify"}};
+  std::filesystem::create_directories(store_ + "/images");
+  testing::WriteFileOrDie(store_ + "/images/cat.jpg", "x");
+  for (const std::vector<std::string>& verb : verbs) {
+    EXPECT_EQ(RunOn(verb), kExitFailed) << ::testing::PrintToString(verb);
+    EXPECT_THAT(err_.str(), HasSubstr("no store at " + url_));
+    EXPECT_THAT(out_.str(), IsEmpty());
+  }
+  EXPECT_EQ(Files(""), (std::vector<std::string>{store_ + "/images/cat.jpg"}));
+  ASSERT_EQ(RunOn({"rm", Publish("one")}), kExitOk);
+  Backdate();
+  ASSERT_EQ(RunOn({"gc", "--grace", "0"}), kExitOk) << err_.str();
+  for (const std::vector<std::string>& verb : verbs) {
+    EXPECT_EQ(RunOn(verb), kExitOk) << ::testing::PrintToString(verb) << err_.str();
+  }
+}
+
 TEST_F(UpkeepVerbsTest, AStoreBehindAWebServerIsNotKeptFromHere) {
   for (const char* verb : {"gc", "compact", "fsck", "stats"}) {
     EXPECT_EQ(Run({verb, "--store", "https://store.example/"}), kExitFailed) << verb;
@@ -280,7 +301,7 @@ TEST_F(UpkeepVerbsTest, FsckTakesPublicKeysOnly) {
 }
 
 TEST_F(UpkeepVerbsTest, WhatTheGivenKeysHaveNotSignedFailsVerifyAndFsckAndIsLeftAsItIs) {
-  (void)Publish("one");
+  const std::string image = Publish("one");
   const std::string key = dir_ / "key";
   ASSERT_EQ(Run({"keygen", key}), kExitOk);
   const auto manifests = Files("manifests");
@@ -291,13 +312,14 @@ TEST_F(UpkeepVerbsTest, WhatTheGivenKeysHaveNotSignedFailsVerifyAndFsckAndIsLeft
     with_key.insert(with_key.end(), {"--trusted-key", key + ".pub"});
     EXPECT_EQ(RunOn(with_key), kExitFailed) << verb[0];
     EXPECT_THAT(err_.str(), HasSubstr("untrusted: manifests/"));
-    EXPECT_THAT(err_.str(), HasSubstr(": not signed by a trusted key\n"));
+    EXPECT_THAT(err_.str(), HasSubstr(": not signed by a trusted key (needed by " + image + ")\n"));
     EXPECT_THAT(out_.str(), HasSubstr("1 chain the ordinary way\n"));
     with_key.push_back("--json");
     EXPECT_EQ(RunOn(with_key), kExitFailed);
     const Json report = Json::parse(out_.str());
     EXPECT_EQ(report["damages"], Json::array());
     EXPECT_EQ(report["untrusted"].size(), 1u);
+    EXPECT_EQ(report["untrusted"][0]["images"], Json({image}));
   }
   EXPECT_EQ(Files("manifests"), manifests);
   ASSERT_EQ(RunOn({"sign", "--key", key, "--public"}), kExitOk) << err_.str();

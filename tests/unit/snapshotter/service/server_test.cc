@@ -359,7 +359,8 @@ TEST_F(ServerTest, AStaleSocketIsReplaced) {
 TEST_F(ServerTest, ALiveServerIsNotReplaced) {
   ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
   EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
-              StatusIs(absl::StatusCode::kFailedPrecondition, "another daemon"));
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       socket_ + " is in use by PID " + std::to_string(getpid())));
   grpc::ClientContext context;
   google::protobuf::Empty response;
   EXPECT_TRUE(Connect()->Cleanup(&context, {}, &response).ok());
@@ -370,7 +371,8 @@ TEST_F(ServerTest, ALiveSocketOfAnotherProgramIsNotReplaced) {
   const UniqueFd fd = BindSocket();
   ASSERT_EQ(listen(fd.get(), 1), 0);
   EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
-              StatusIs(absl::StatusCode::kFailedPrecondition, "another program"));
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       socket_ + " is in use by PID " + std::to_string(getpid())));
 }
 
 TEST_F(ServerTest, AFileThatIsNoSocketIsKept) {
