@@ -245,7 +245,7 @@ TEST_F(VerifierTest, ARecordThatSaysSomethingElseThanItsTarIsReportedAndNotSigne
   ASSERT_EQ(report.damages.size(), 1U);
   EXPECT_EQ(report.damages[0].object, RecordName(forged.manifest[0].record));
   ASSERT_OK_AND_ASSIGN(const SignReport left, SignManifests(store, forged.chain(),
-                                                            SigningKey::Generate(), {}));
+                                                            SigningKey::Generate(), {}, {}));
   EXPECT_EQ(left.manifests, 0U);
   EXPECT_EQ(left.damages.size(), 1U);
 }
