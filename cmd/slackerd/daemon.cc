@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <utility>
 
 #include "backend/base/log.h"
@@ -12,6 +11,7 @@
 #include "cmd/common/key_files.h"
 #include "cmd/common/sibling_program.h"
 #include "cmd/common/store_url.h"
+#include "cmd/slackerd/root_directory.h"
 #include "snapshotter/service/server.h"
 
 namespace slacker {
@@ -28,22 +28,15 @@ absl::StatusOr<std::string> Sibling(const char* program) {
   return directory + "/" + program;
 }
 
-absl::Status MakeRoot(const std::string& root) {
-  std::error_code error;
-  if (std::filesystem::create_directories(root, error)) {
-    std::filesystem::permissions(root, std::filesystem::perms::owner_all, error);
-  }
-  if (error) return ErrnoError(error.value(), "mkdir " + root);
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
   std::unique_ptr<Daemon> daemon(new Daemon);
   daemon->root_ = config.root;
   daemon->started_unix_seconds_ = SystemClock().WallNanos() / 1'000'000'000;
-  RETURN_IF_ERROR(MakeRoot(config.root));
+  std::vector<std::string> stores = config.store_replicas;
+  stores.push_back(config.store_url);
+  RETURN_IF_ERROR(PrepareRoot(config.root, stores));
   // First of all: a newer version's keeper is not to be replaced by ours either.
   RETURN_IF_ERROR(Db::CheckVersion(config.root + "/slacker.db"));
   ASSIGN_OR_RETURN(const std::string run_dir, RootRunDir(config.run_dir, config.root));

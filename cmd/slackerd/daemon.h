@@ -31,8 +31,9 @@ namespace slacker {
 
 class Daemon final : public NodeControl {
  public:
-  // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is), takes over what
-  // a predecessor left attached, and begins to clean up behind it. Asks no store.
+  // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is, or PrepareRoot
+  // refuses it), takes over what a predecessor left attached, and begins to clean up behind it. Asks
+  // no store.
   static absl::StatusOr<std::unique_ptr<Daemon>> Open(const Config& config);
   // Stops, and waits for what is still with the store.
   ~Daemon() override;

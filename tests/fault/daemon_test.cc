@@ -129,6 +129,31 @@ TEST_F(DaemonTest, AnUnusableRootIsAClearError) {
   EXPECT_THAT(Log(), ::testing::HasSubstr(root_));
 }
 
+// slackerd removes what it does not know below its root: a wrong path must not cost anybody a file.
+TEST_F(DaemonTest, ADirectoryOfOthersIsNotTakenForARoot) {
+  const std::string record = root_ + "/records/" + std::string(64, 'a');
+  const std::string photo = root_ + "/images/photo.jpg";
+  for (const std::string& file : {record, photo}) {
+    std::filesystem::create_directories(std::filesystem::path(file).parent_path());
+    std::ofstream(file) << "precious";
+  }
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("is no root of slackerd"));
+  EXPECT_EQ(WEXITSTATUS(StartOn("/", sock_)->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("the root must not be /"));
+  EXPECT_TRUE(std::filesystem::exists(record));
+  EXPECT_TRUE(std::filesystem::exists(photo));
+  EXPECT_FALSE(std::filesystem::exists(run_dir_)) << "a keeper was started";
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/lock"));
+}
+
+TEST_F(DaemonTest, ARootIsNoStoreNorThePlaceOfOne) {
+  Configure("store.url", "loopback:" + root_ + "/images");
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("one lies within the other"));
+  EXPECT_FALSE(std::filesystem::exists(root_));
+}
+
 // Each on a network, or perhaps; none is asked for anything at the start.
 class UntrustedStoreTest : public DaemonTest, public ::testing::WithParamInterface<const char*> {};
 
