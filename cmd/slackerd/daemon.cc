@@ -12,6 +12,7 @@
 #include "cmd/common/sibling_program.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerd/root_directory.h"
+#include "snapshotter/attach/fuse_connection.h"
 #include "snapshotter/service/server.h"
 
 namespace slacker {
@@ -234,7 +235,23 @@ void Daemon::Decided(const PathDecision& decision) {
   if (publisher_ != nullptr) publisher_->Note(decision.ref, decision.key, decision.labels);
 }
 
+// A start that failed before there was a mounter. Images that a predecessor left attached need it.
+void Daemon::EndKeeperWithoutFuse() {
+  const auto names = keeper_->List();
+  absl::Status ended = names.status();
+  if (names.ok()) {
+    const bool needed = std::ranges::any_of(
+        *names, [](const std::string& name) { return name.starts_with(kFuseDevicePrefix); });
+    if (needed) return;
+    ended = keeper_->Bye();
+  }
+  if (!ended.ok()) {
+    Log(LogLevel::kWarning, "the keeper was left running, ignoring", {{"error", Message(ended)}});
+  }
+}
+
 void Daemon::Stop() {
+  if (std::exchange(stopped_, true)) return;
   if (publisher_ != nullptr) publisher_->Stop();
   if (lease_ != nullptr) lease_->Stop();
   if (cleanup_.joinable()) cleanup_.join();
@@ -250,6 +267,8 @@ void Daemon::Stop() {
       Log(LogLevel::kWarning, "the keeper was left running, ignoring",
           {{"error", Message(ended.status())}});
     }
+  } else if (keeper_ != nullptr) {
+    EndKeeperWithoutFuse();
   }
   mounter_.reset();
   connection_.reset();

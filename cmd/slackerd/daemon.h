@@ -40,8 +40,9 @@ class Daemon final : public NodeControl {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // A clean stop: with nothing attached, the FUSE connection and the keeper end too; otherwise both
-  // stay for the successor. Leaves nothing to do but to wait for threads that ask the store.
+  // A clean stop, also of what a start that failed began: with nothing attached, the FUSE connection
+  // and the keeper end too; otherwise both stay for the successor. Leaves nothing to do but to wait
+  // for threads that ask the store. Only the first call does anything.
   // REQUIRES: no call of snapshotter() is under way, and none comes.
   void Stop();
 
@@ -64,7 +65,9 @@ class Daemon final : public NodeControl {
   void Decided(const PathDecision& decision);
   absl::Status OpenImages(const Config& config);
   void StartCare(const Config& config);
+  void EndKeeperWithoutFuse();
 
+  bool stopped_ = false;
   std::string root_;
   int64_t started_unix_seconds_ = 0;
   std::unique_ptr<KeeperClient> keeper_;

@@ -61,9 +61,11 @@ void EndDespiteTheStore(std::unique_ptr<Daemon> daemon) {
 absl::Status Run(const Config& config) {
   const sigset_t signals = BlockSignals();
   TakeLogsOfLibraries();
+  // First: a wrong address must not cost a start's work, and leave what that made.
+  ASSIGN_OR_RETURN(SocketClaim claim, SocketClaim::Take(config.address));
   ASSIGN_OR_RETURN(std::unique_ptr<Daemon> daemon, Daemon::Open(config));
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
-                   Server::Listen(config.address, &daemon->snapshotter(), daemon.get()));
+                   Server::Listen(std::move(claim), &daemon->snapshotter(), daemon.get()));
   Log(LogLevel::kInfo, "serving",
       {{"address", config.address}, {"root", config.root}, {"version", SLACKER_VERSION}});
   (void)sd_notify(0, "READY=1");  // without systemd there is nobody to tell

@@ -47,8 +47,9 @@ absl::StatusOr<UniqueFd> TakeLock(const std::string& path) {
 
 absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
   sockaddr_un address{};
-  if (!path.starts_with('/') || path.size() >= sizeof address.sun_path) {
-    return InvalidArgument("address " + path + ": must be an absolute path of at most " +
+  if (!path.starts_with('/') || path.ends_with('/') || path.size() >= sizeof address.sun_path) {
+    return InvalidArgument("address " + path +
+                           ": must be the absolute path of a file, of at most " +
                            std::to_string(sizeof address.sun_path - 1) + " bytes");
   }
   address.sun_family = AF_UNIX;
@@ -62,12 +63,20 @@ absl::StatusOr<UniqueFd> NewSocket() {
   return fd;
 }
 
-absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& address) {
+// Whether there is a socket; FAILED_PRECONDITION: something else is.
+absl::StatusOr<bool> HasSocket(const std::string& path) {
   struct stat st {};
   if (lstat(path.c_str(), &st) != 0) {
-    return errno == ENOENT ? absl::OkStatus() : ErrnoError(errno, "stat " + path);
+    if (errno == ENOENT) return false;
+    return ErrnoError(errno, "stat " + path);
   }
   if (!S_ISSOCK(st.st_mode)) return FailedPrecondition(path + " is there and is not a socket");
+  return true;
+}
+
+absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& address) {
+  ASSIGN_OR_RETURN(const bool there, HasSocket(path));
+  if (!there) return absl::OkStatus();
   ASSIGN_OR_RETURN(const UniqueFd probe, NewSocket());
   const int connected =
       connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
@@ -84,18 +93,24 @@ UniqueFd OpenSpare() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
 
 }  // namespace
 
-Listener::Listener(std::string path, UniqueFd lock)
-    : path_(std::move(path)),
-      lock_(std::move(lock)),
+absl::StatusOr<SocketClaim> SocketClaim::Take(const std::string& path) {
+  ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
+  RETURN_IF_ERROR(MakeParents(path));
+  RETURN_IF_ERROR(HasSocket(path).status());
+  ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(path + ".lock"));
+  RETURN_IF_ERROR(RemoveStaleSocket(path, address));
+  return SocketClaim(path, std::move(lock));
+}
+
+Listener::Listener(SocketClaim claim)
+    : claim_(std::move(claim)),
       stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       spare_(OpenSpare()) {}
 
-absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(SocketClaim claim) {
+  const std::string path = claim.path();
   ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
-  RETURN_IF_ERROR(MakeParents(path));
-  ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(path + ".lock"));
-  RETURN_IF_ERROR(RemoveStaleSocket(path, address));
-  std::unique_ptr<Listener> listener(new Listener(path, std::move(lock)));
+  std::unique_ptr<Listener> listener(new Listener(std::move(claim)));
   if (!listener->stop_.valid() || !listener->spare_.valid()) {
     return ResourceExhausted("no descriptor for the socket " + path);
   }
@@ -121,7 +136,7 @@ void Listener::Start(Take take) {
 
 void Listener::Stop() {
   if (!socket_.valid()) return;
-  (void)unlink(path_.c_str());  // a start would replace it
+  (void)unlink(claim_.path().c_str());  // a start would replace it
   const uint64_t one = 1;
   (void)!write(stop_.get(), &one, sizeof one);  // cannot fail: the counter is far from its limit
   if (thread_.joinable()) thread_.join();

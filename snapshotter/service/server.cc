@@ -43,10 +43,10 @@ void TakeLogsOfLibraries() {
 Server::Server(std::unique_ptr<Listener> listener, Snapshotter* snapshotter, NodeControl* control)
     : listener_(std::move(listener)), service_(snapshotter), node_service_(control) {}
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const std::string& path,
-                                                       Snapshotter* snapshotter,
+absl::StatusOr<std::unique_ptr<Server>> Server::Listen(SocketClaim claim, Snapshotter* snapshotter,
                                                        NodeControl* control) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Open(path));
+  const std::string path = claim.path();
+  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Open(std::move(claim)));
   std::unique_ptr<Server> server(new Server(std::move(listener), snapshotter, control));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

@@ -21,9 +21,8 @@ void TakeLogsOfLibraries();
 // Thread-compatible.
 class Server {
  public:
-  // Serves both on the unix socket `path` (listener.h) from then on. They must outlive the server.
-  static absl::StatusOr<std::unique_ptr<Server>> Listen(const std::string& path,
-                                                        Snapshotter* snapshotter,
+  // Serves both on the unix socket from then on. They must outlive the server.
+  static absl::StatusOr<std::unique_ptr<Server>> Listen(SocketClaim claim, Snapshotter* snapshotter,
                                                         NodeControl* control);
   ~Server();
   Server(const Server&) = delete;

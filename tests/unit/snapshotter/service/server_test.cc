@@ -99,6 +99,10 @@ class ServerTest : public ::testing::Test {
     EXPECT_TRUE(next());
     return status;
   }
+  absl::StatusOr<std::unique_ptr<Server>> Listen(const std::string& path) {
+    ASSIGN_OR_RETURN(SocketClaim claim, SocketClaim::Take(path));
+    return Server::Listen(std::move(claim), core_.get(), &control_);
+  }
   static UniqueFd NewSocket() { return UniqueFd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
   sockaddr_un Address() const {
     sockaddr_un address{};
@@ -135,7 +139,7 @@ class ServerTest : public ::testing::Test {
 constexpr std::chrono::hours kLongGrace{1};
 
 TEST_F(ServerTest, HealthIsServed) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   std::string response;
   const grpc::Status status = Call("/grpc.health.v1.Health/Check", "", &response);
   ASSERT_TRUE(status.ok()) << status.error_message();
@@ -143,7 +147,7 @@ TEST_F(ServerTest, HealthIsServed) {
 }
 
 TEST_F(ServerTest, ReflectionListsTheService) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   std::string response;
   const std::string list_services("\x3a\x00", 2);  // field 7, empty
   const grpc::Status status = Call("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -167,7 +171,7 @@ TEST_F(ServerTest, TheStatusOfTheNodeIsServed) {
   store.outage.given_up = 3;
   control_.status.store = store;
   control_.status.counters = {{"reads", 7}};
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   const auto stub = node_v1::Node::NewStub(
       grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
@@ -193,9 +197,9 @@ TEST_F(ServerTest, TheStatusOfTheNodeIsServed) {
 
 TEST_F(ServerTest, AScrubTellsOfEachLayerAndEndsWhenItIsCancelled) {
   const Digest record = Sha256::Of("record");
-  control_.scrubbed = {{.record = record, .chunks = 3, .bytes = 7, .damaged = 2, .repaired = 1,
-                        .error = "why"}};
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  control_.scrubbed = {
+      {.record = record, .chunks = 3, .bytes = 7, .damaged = 2, .repaired = 1, .error = "why"}};
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   const auto stub = node_v1::Node::NewStub(
       grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials()));
   node_v1::ScrubRequest request;
@@ -227,7 +231,7 @@ TEST_F(ServerTest, AScrubTellsOfEachLayerAndEndsWhenItIsCancelled) {
 }
 
 TEST_F(ServerTest, ShutdownDoesNotWaitForIdleConnections) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   const auto stub = Connect();
   grpc::ClientContext context;
   google::protobuf::Empty response;
@@ -236,7 +240,7 @@ TEST_F(ServerTest, ShutdownDoesNotWaitForIdleConnections) {
 }
 
 TEST_F(ServerTest, ShutdownLetsRunningCallsFinishAndRefusesNewOnes) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   grpc::Status running;
   std::thread caller([&] { running = Prepare("running", "a reference"); });
   WaitUntilHeld();
@@ -252,7 +256,7 @@ TEST_F(ServerTest, ShutdownLetsRunningCallsFinishAndRefusesNewOnes) {
 }
 
 TEST_F(ServerTest, ACallThatOutlastsTheGraceIsCancelledForItsCaller) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   grpc::Status running;
   std::thread caller([&] { running = Prepare("running", "a reference"); });
   WaitUntilHeld();
@@ -264,7 +268,7 @@ TEST_F(ServerTest, ACallThatOutlastsTheGraceIsCancelledForItsCaller) {
 }
 
 TEST_F(ServerTest, ServesOnAPrivateSocket) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   struct stat st {};
   ASSERT_EQ(stat(socket_.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777U, 0600U);
@@ -280,7 +284,7 @@ TEST_F(ServerTest, ServesOnAPrivateSocket) {
 
 // containerd sends the header or not, depending on who asks; the namespace is in the key.
 TEST_F(ServerTest, TheNamespaceHeaderIsNeitherNeededNorUsed) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   ASSERT_TRUE(Prepare("k").ok());
   const auto stub = Connect();
   for (const char* name : {"a", "b"}) {
@@ -296,7 +300,7 @@ TEST_F(ServerTest, TheNamespaceHeaderIsNeitherNeededNorUsed) {
 
 TEST_F(ServerTest, ListStreamsInBatchesOfAHundred) {
   for (int i = 0; i < 250; ++i) ASSERT_OK(core_->View(std::to_string(i), "", {}));
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   const auto stub = Connect();
   grpc::ClientContext context;
   const auto reader = stub->List(&context, {});
@@ -309,7 +313,7 @@ TEST_F(ServerTest, ListStreamsInBatchesOfAHundred) {
 
 TEST_F(ServerTest, ACallerThatGoesAwayDuringListDisturbsNobody) {
   for (int i = 0; i < 250; ++i) ASSERT_OK(core_->View(std::to_string(i), "", {}));
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   const auto stub = Connect();
   {
     grpc::ClientContext context;
@@ -329,16 +333,15 @@ TEST_F(ServerTest, ACallerThatGoesAwayDuringListDisturbsNobody) {
 TEST_F(ServerTest, AStaleSocketIsReplaced) {
   std::filesystem::create_directories(dir_ / "s");
   (void)BindSocket();
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   grpc::ClientContext context;
   google::protobuf::Empty response;
   EXPECT_TRUE(Connect()->Cleanup(&context, {}, &response).ok());
 }
 
 TEST_F(ServerTest, ALiveServerIsNotReplaced) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
-  EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
-              StatusIs(absl::StatusCode::kFailedPrecondition, "another daemon"));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
+  EXPECT_THAT(Listen(socket_), StatusIs(absl::StatusCode::kFailedPrecondition, "another daemon"));
   grpc::ClientContext context;
   google::protobuf::Empty response;
   EXPECT_TRUE(Connect()->Cleanup(&context, {}, &response).ok());
@@ -348,16 +351,15 @@ TEST_F(ServerTest, ALiveSocketOfAnotherProgramIsNotReplaced) {
   std::filesystem::create_directories(dir_ / "s");
   const UniqueFd fd = BindSocket();
   ASSERT_EQ(listen(fd.get(), 1), 0);
-  EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
-              StatusIs(absl::StatusCode::kFailedPrecondition, "another program"));
+  EXPECT_THAT(Listen(socket_), StatusIs(absl::StatusCode::kFailedPrecondition, "another program"));
 }
 
 TEST_F(ServerTest, AFileThatIsNoSocketIsKept) {
   std::filesystem::create_directories(dir_ / "s");
   std::ofstream(socket_) << "precious";
-  EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
-              StatusIs(absl::StatusCode::kFailedPrecondition, "not a socket"));
+  EXPECT_THAT(Listen(socket_), StatusIs(absl::StatusCode::kFailedPrecondition, "not a socket"));
   EXPECT_EQ(std::filesystem::file_size(socket_), 8U);
+  EXPECT_FALSE(std::filesystem::exists(socket_ + ".lock"));
 }
 
 TEST_F(ServerTest, AProgramThatListensAndTakesNothingIsNotWaitedFor) {
@@ -366,13 +368,12 @@ TEST_F(ServerTest, AProgramThatListensAndTakesNothingIsNotWaitedFor) {
   ASSERT_EQ(listen(listening.get(), 0), 0);
   const UniqueFd waiting = NewSocket();
   ASSERT_TRUE(ConnectTo(waiting));  // all that the queue has room for
-  EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
-              StatusIs(absl::StatusCode::kFailedPrecondition, "another program"));
+  EXPECT_THAT(Listen(socket_), StatusIs(absl::StatusCode::kFailedPrecondition, "another program"));
 }
 
 // With gRPC's own listener the second caller would wait for ever.
 TEST_F(ServerTest, AConnectionWithoutADescriptorIsClosedAndTheNextOnesAreTaken) {
-  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
   UniqueFd client = NewSocket();
   {
     rlimit before{};
@@ -394,17 +395,18 @@ TEST_F(ServerTest, AConnectionWithoutADescriptorIsClosedAndTheNextOnesAreTaken) 
 
 TEST_F(ServerTest, NothingIsLeftOfTheSocketAfterTheEnd) {
   {
-    ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+    ASSERT_OK_AND_ASSIGN(const auto server, Listen(socket_));
     EXPECT_TRUE(std::filesystem::exists(socket_));
   }
   EXPECT_FALSE(std::filesystem::exists(socket_));
 }
 
 TEST_F(ServerTest, ImpossibleAddressesAreInvalid) {
-  EXPECT_THAT(Server::Listen("relative", core_.get(), &control_),
-              StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(Server::Listen("/" + std::string(200, 'a'), core_.get(), &control_),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+  for (const std::string& path :
+       {std::string("relative"), "/" + std::string(200, 'a'), std::string("/"), dir_ / "s/"}) {
+    EXPECT_THAT(Listen(path), StatusIs(absl::StatusCode::kInvalidArgument)) << path;
+  }
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "s"));
 }
 
 }  // namespace
