@@ -10,10 +10,16 @@
 // once when the reference leads to another image than the one that was asked for, or its source does
 // not keep what is needed, it is given up. What happened stands beside it. What was given up stays for a while, so that nodes
 // that ask again change nothing; then it may be asked for anew.
+//
+// No source holds up the others for ever: an image that is not published within max_seconds counts as
+// failed, and so does one that is not within grace_seconds after the server was told to stop.
+//
+// An object that cannot be read, or acted upon, is left where it is, and told once.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -43,21 +49,27 @@ class RequestServer {
     const Clock* clock = nullptr;
     int64_t first_pause_seconds = 30;
     int64_t keep_seconds = 7 * 24 * 60 * 60;  // what was given up; 0: it is forgotten at once
-    // Told of every request that something was done about.
+    int64_t max_seconds = 60 * 60;            // for one image
+    int64_t grace_seconds = 10 * 60;          // for it to end after `stopping` said true
+    // Told of every request that something was done about. DATA_LOSS of one that was none: it was
+    // removed.
     std::function<void(const StoredRequest&, const absl::StatusOr<ServedRequest>&)> on_result;
-    // Asked before each request: true ends the round.
+    // Asked before each request: true ends the round. Asked while one is served, too, by one thread
+    // at a time.
     std::function<bool()> stopping;
   };
   explicit RequestServer(Options options)
       : options_(std::move(options)), claimant_(ClaimantName()) {}
 
-  // Does what is due, and returns how many requests there were. An error is one of the store; those
-  // of single requests are recorded.
+  // Does what is due, and returns how many requests there were that can be read. An error is one of
+  // the whole store (UNAVAILABLE, DEADLINE_EXCEEDED, or that it cannot be listed); those of single
+  // requests are recorded, or told.
   absl::StatusOr<size_t> ServeOnce();
 
  private:
   absl::Status Serve(const StoredRequest& stored);
   absl::StatusOr<ServedRequest> PublishAsRequested(const PublishRequest& request);
+  absl::StatusOr<ServedRequest> PublishFrom(ImageSource& source, const PublishRequest& request);
   absl::StatusOr<bool> IsPublished(const PublishRequest& request) const;
   absl::Status RecordFailure(const StoredRequest& stored, const absl::Status& why);
   absl::Status Forget(const StoredRequest& stored);
@@ -65,6 +77,7 @@ class RequestServer {
 
   const Options options_;
   const std::string claimant_;
+  std::set<std::string> stuck_;  // requests of the last round that nothing could be done about
 };
 
 }  // namespace slacker

@@ -31,6 +31,10 @@ absl::StatusOr<StartTrace> ReadBase(Backend& backend, const Digest& chain_id,
   return base->records == records ? *std::move(base) : none;
 }
 
+bool IsOfTheStore(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
 // What nodes may believe of a boot pack.
 enum class Pages { kNone, kUnsigned, kSigned };
 
@@ -99,6 +103,10 @@ absl::StatusOr<MergedTraces> PublishTraces(const std::shared_ptr<Backend>& backe
   MergedTraces result;
   ASSIGN_OR_RETURN(result.merged, ReadBase(*backend, chain_id, records));
   for (const StoredTrace& stored : left) {
+    if (!stored.trace.ok() && !absl::IsDataLoss(stored.trace.status())) {
+      result.unreadable.push_back(stored.name);
+      continue;
+    }
     if (!stored.trace.ok() || stored.trace->records != records) {
       ++result.refused;
       continue;
@@ -122,7 +130,10 @@ absl::StatusOr<MergedTraces> PublishTraces(const std::shared_ptr<Backend>& backe
       SLACKER_FAILPOINT("trace.after_merged");
     }
   }
-  for (const StoredTrace& stored : left) RETURN_IF_ERROR(backend->Remove(stored.name));
+  for (const StoredTrace& stored : left) {
+    if (std::ranges::count(result.unreadable, stored.name) > 0) continue;
+    RETURN_IF_ERROR(backend->Remove(stored.name));
+  }
   return result;
 }
 
@@ -141,15 +152,17 @@ absl::Status PublishAllTraces(const std::shared_ptr<Backend>& backend, const Tru
   const StoreReader reader(backend, trust);
   for (const Digest& chain_id : chains) {
     auto manifest = reader.ReadManifest(chain_id);
-    if (absl::IsUnavailable(manifest.status())) return manifest.status();
+    if (IsOfTheStore(manifest.status())) return manifest.status();
     if (absl::IsFailedPrecondition(manifest.status())) continue;  // somebody else's to merge
-    const absl::StatusOr<MergedTraces> result =
-        manifest.ok() ? PublishTraces(backend, *manifest, {}, key)
-                      : absl::StatusOr<MergedTraces>(manifest.status());
-    if (absl::IsUnavailable(result.status())) return result.status();
+    absl::StatusOr<MergedTraces> result = manifest.ok()
+                                              ? PublishTraces(backend, *manifest, {}, key)
+                                              : absl::StatusOr<MergedTraces>(manifest.status());
+    if (IsOfTheStore(result.status())) return result.status();
     // Hints at an image that is not there, or damaged, are of use to nobody.
     if (absl::IsNotFound(result.status()) || absl::IsDataLoss(result.status())) {
-      RETURN_IF_ERROR(RemoveTraces(*backend, chain_id));
+      const absl::Status removed = RemoveTraces(*backend, chain_id);
+      if (IsOfTheStore(removed)) return removed;
+      if (!removed.ok()) result = removed;
     }
     on_result(chain_id, result);
   }

@@ -22,6 +22,7 @@ struct MergedTraces {
   StartTrace merged;   // no starts: there is no trace of this image
   size_t taken = 0;    // traces that are new in it
   size_t refused = 0;  // removed because they are of no use
+  std::vector<std::string> unreadable;  // left where they are
 };
 
 // Merges what nodes have left for this chain, and `added`, into its merged trace, and writes the boot
@@ -43,7 +44,7 @@ absl::StatusOr<bool> PublishMergedTrace(const std::shared_ptr<Backend>& backend,
 
 // The same for every image for which nodes have left traces and whose manifest `trust` believes.
 // `on_result` is told of each. An error is the store's; an image that is damaged, or gone, loses its
-// traces and does not keep the others from it.
+// traces and does not keep the others from it, whatever else is wrong with it.
 using TraceResult =
     std::function<void(const Digest& chain_id, const absl::StatusOr<MergedTraces>& result)>;
 absl::Status PublishAllTraces(const std::shared_ptr<Backend>& backend, const Trust& trust,

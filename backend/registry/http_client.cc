@@ -58,14 +58,16 @@ absl::StatusOr<std::unique_ptr<HttpResponse>> HttpClient::Send(const HttpRequest
   UrlOrigin origin = first;
   for (int redirects = 0;; ++redirects) {
     auto transfer = std::make_unique<HttpTransfer>(
-        HttpTransfer::Context{&options_, &authorities_, connections_.get()}, url, origin,
-        origin == first);
+        HttpTransfer::Context{&options_, &authorities_, connections_.get(), &cancelled_}, url,
+        origin, origin == first);
     RETURN_IF_ERROR(transfer->Start(request));
     const std::string location = transfer->Header("location");
     const int status = transfer->status();
     const bool redirect =
         status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-    if (!redirect || location.empty() || request.form.has_value() || !request.method.empty()) {
+    const bool reads =
+        !request.form.has_value() && (request.method.empty() || request.method == "HEAD");
+    if (!redirect || location.empty() || !reads) {
       return std::unique_ptr<HttpResponse>(std::move(transfer));
     }
     if (redirects == kMaxRedirects) return InvalidArgument(request.url + ": too many redirects");

@@ -1,6 +1,7 @@
 // HTTP over libcurl, answers as streams.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -41,6 +42,9 @@ struct HttpRequest {
   std::optional<std::string> form = std::nullopt;
   // "HEAD", "POST", "PUT", "PATCH"; empty = as above.
   std::string method = {};
+  // Of another origin than the one that the client's TlsOptions are meant for: our certificate is not
+  // shown, and `skip_verify` does not count.
+  bool foreign = false;
   std::optional<HttpBody> body = std::nullopt;  // with the last three; none = an empty one
 };
 
@@ -55,7 +59,7 @@ struct TlsOptions {
 
 class HttpConnections;
 
-// Follows up to ten redirects of a GET, never from https to http. Thread-safe; must outlive its
+// Follows up to ten redirects of a GET or HEAD, never from https to http. Thread-safe; must outlive its
 // responses.
 class HttpClient {
  public:
@@ -77,12 +81,16 @@ class HttpClient {
   // is not; INVALID_ARGUMENT: bad URL or redirect.
   absl::StatusOr<std::unique_ptr<HttpResponse>> Send(const HttpRequest& request);
 
+  // Ends what is under way, within a second, and all that would begin later: CANCELLED.
+  void Cancel() { cancelled_ = true; }
+
  private:
   HttpClient(const Options& options, std::string authorities);
 
   const Options options_;
   const std::string authorities_;  // the content of ca_files
   const std::unique_ptr<HttpConnections> connections_;
+  std::atomic<bool> cancelled_ = false;
 };
 
 }  // namespace slacker

@@ -104,7 +104,7 @@ absl::Status HttpTransfer::Start(const HttpRequest& request) {
   AddHeaders(request.headers);
   if (own_) AddHeaders(request.private_headers);
   SetOptions();
-  SetTls();
+  SetTls(request.foreign);
   if (request.form.has_value()) {
     Set(CURLOPT_POSTFIELDSIZE, static_cast<long>(request.form->size()));
     Set(CURLOPT_COPYPOSTFIELDS, request.form->c_str());
@@ -179,7 +179,7 @@ void HttpTransfer::SetMethod(const HttpRequest& request) {
   Set(CURLOPT_READDATA, this);
 }
 
-void HttpTransfer::SetTls() {
+void HttpTransfer::SetTls(bool foreign) {
   const TlsOptions& tls = context_.options->tls;
   if (!context_.authorities->empty()) {
     // In place of the system's file of authorities; its directory of them still counts.
@@ -187,6 +187,7 @@ void HttpTransfer::SetTls() {
                    CURL_BLOB_NOCOPY};
     Set(CURLOPT_CAINFO_BLOB, &blob);
   }
+  if (foreign) return;
   if (tls.skip_verify) {
     Set(CURLOPT_SSL_VERIFYPEER, 0L);
     Set(CURLOPT_SSL_VERIFYHOST, 0L);
@@ -204,6 +205,7 @@ absl::Status HttpTransfer::Pump() {
   }
   const SteadyClock::duration stall = context_.options->stall_timeout;
   while (buffer_.empty() && !done_) {
+    if (*context_.cancelled) return Cancelled(url_ + ": nobody wants it any more");
     const SteadyClock::time_point before = SteadyClock::now();
     int running = 0;
     CURLMcode code = curl_multi_perform(multi_, &running);

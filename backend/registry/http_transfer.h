@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -42,6 +43,7 @@ class HttpTransfer final : public HttpResponse {
     const HttpClient::Options* options;
     const std::string* authorities;  // PEM; empty = the system's
     HttpConnections* connections;
+    const std::atomic<bool>* cancelled;
   };
   // `own`: the URL has the origin of the request, so that it may see our certificate and what the
   // request says to its own origin only.
@@ -64,7 +66,7 @@ class HttpTransfer final : public HttpResponse {
   void AddHeaders(const std::vector<std::string>& headers);
   void SetOptions();
   void SetMethod(const HttpRequest& request);
-  void SetTls();
+  void SetTls(bool foreign);
 
   // Runs the transfer until there is something of the body, or the end.
   absl::Status Pump();

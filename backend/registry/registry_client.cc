@@ -66,6 +66,7 @@ absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryClient::GetOnce(
 }
 
 void RegistryClient::Cancel() {
+  for (const auto& endpoint : endpoints_) endpoint->Cancel();
   MutexLock lock(&mutex_);
   cancelled_ = true;
   changed_.SignalAll();

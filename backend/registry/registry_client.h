@@ -33,7 +33,7 @@ class RegistryClient {
   absl::StatusOr<std::unique_ptr<HttpResponse>> Get(Purpose purpose, const std::string& path,
                                                     const std::vector<std::string>& headers);
 
-  // Ends waits between repetitions; requests that would be repeated fail from now on.
+  // Ends requests, answers and the waits between repetitions; all fail from now on.
   void Cancel();
 
   // Whether credentials were sent: what was answered may not be for everybody.

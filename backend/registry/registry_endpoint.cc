@@ -110,7 +110,10 @@ absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryEndpoint::Get(
 }
 
 absl::StatusOr<std::unique_ptr<HttpResponse>> RegistryEndpoint::Call(HttpRequest request) {
-  if (!SameOrigin(request.url, host_.url)) return http_->Send(request);
+  if (!SameOrigin(request.url, host_.url)) {
+    request.foreign = true;
+    return http_->Send(request);
+  }
   ASSIGN_OR_RETURN(std::unique_ptr<HttpResponse> response, Send(request));
   if (response->status() != 401) return response;
   RETURN_IF_ERROR(Annotate(Authenticate(response->Header("www-authenticate")), request.url));
@@ -164,6 +167,7 @@ absl::StatusOr<std::string> RegistryEndpoint::FetchToken(
     return PermissionDenied("the token service " + challenge.realm + " does not use https");
   }
   HttpRequest request{.url = TokenUrl(challenge)};
+  request.foreign = !SameOrigin(challenge.realm, host_.url);
   if (credentials.has_value() && !credentials->identity_token.empty()) {
     request.url = challenge.realm;
     request.form = RefreshForm(challenge, credentials->identity_token);

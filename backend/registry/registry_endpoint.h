@@ -41,6 +41,9 @@ class RegistryEndpoint {
   absl::StatusOr<std::unique_ptr<HttpResponse>> Get(const std::string& path,
                                                     const std::vector<std::string>& headers);
 
+  // As HttpClient's.
+  void Cancel() { http_->Cancel(); }
+
   // Whether anything was sent that others do not have: what was answered may not be for everybody.
   bool used_credentials() const {
     MutexLock lock(&mutex_);

@@ -58,7 +58,8 @@ class ResumingBlob final : public ByteSource {
         offset_ += bytes->size();
         return bytes;
       }
-      if (bytes.ok() && offset_ >= size_bytes_) return bytes;
+      // A connection that broke behind the last byte took nothing with it.
+      if (offset_ >= size_bytes_) return std::string_view();
       const absl::Status failure =
           bytes.ok() ? Unavailable(path_ + ": the answer ends too early") : bytes.status();
       if (offset_ - opened_at_ >= kProgressBytes) resumes_left_ = client_->options().max_resumes;
@@ -85,7 +86,8 @@ RegistryClient::Purpose RootPurpose(const ImageReference& reference) {
 
 class RegistrySource final : public ImageSource {
  public:
-  explicit RegistrySource(std::unique_ptr<RegistryClient> client) : client_(std::move(client)) {}
+  RegistrySource(std::unique_ptr<RegistryClient> client, std::unique_ptr<RegistryClient> anonymous)
+      : client_(std::move(client)), anonymous_(std::move(anonymous)) {}
 
   std::string Name() const override { return "docker://" + client_->reference().ToString(); }
 
@@ -137,15 +139,17 @@ class RegistrySource final : public ImageSource {
     }
     if (!root.has_value()) return FailedPrecondition(Name() + ": its manifest was not read yet");
     if (!client_->used_credentials()) return std::string();
-    const absl::Status answer =
-        CheckAnonymousAccess(client_->reference(), *root, client_->options());
+    const absl::Status answer = CheckAnonymousAccess(*anonymous_, *root);
     if (answer.ok()) return std::string();
     // Registries also call what one may not see missing.
     if (!absl::IsPermissionDenied(answer) && !absl::IsNotFound(answer)) return answer;
     return client_->reference().RepositoryName();
   }
 
-  void Cancel() override { client_->Cancel(); }
+  void Cancel() override {
+    client_->Cancel();
+    anonymous_->Cancel();
+  }
 
  private:
   absl::StatusOr<Document> FetchManifest(RegistryClient::Purpose purpose,
@@ -158,18 +162,17 @@ class RegistrySource final : public ImageSource {
   }
 
   const std::unique_ptr<RegistryClient> client_;
+  const std::unique_ptr<RegistryClient> anonymous_;  // the same, without credentials
   Mutex mutex_;
   std::optional<Digest> root_ ABSL_GUARDED_BY(mutex_);  // as it was read last
 };
 
 }  // namespace
 
-absl::Status CheckAnonymousAccess(const ImageReference& reference, const Digest& manifest,
-                                  const RegistryOptions& options) {
-  ASSIGN_OR_RETURN(const auto client, RegistryClient::Open(reference, options, true));
+absl::Status CheckAnonymousAccess(RegistryClient& anonymous, const Digest& manifest) {
   const std::string path = "manifests/" + manifest.ToString();
   ASSIGN_OR_RETURN(const auto response,
-                   client->Get(RegistryClient::Purpose::kPull, path, {kAccept}));
+                   anonymous.Get(RegistryClient::Purpose::kPull, path, {kAccept}));
   const absl::StatusOr<std::string> content = ReadAll(*response, kMaxOciManifestBytes);
   if (!content.ok() && !absl::IsResourceExhausted(content.status())) return content.status();
   // A page that asks to log in, or an image of a mirror that has the same name.
@@ -182,7 +185,8 @@ absl::Status CheckAnonymousAccess(const ImageReference& reference, const Digest&
 absl::StatusOr<std::unique_ptr<ImageSource>> OpenRegistrySource(const ImageReference& reference,
                                                                 const RegistryOptions& options) {
   ASSIGN_OR_RETURN(auto client, RegistryClient::Open(reference, options));
-  return std::make_unique<RegistrySource>(std::move(client));
+  ASSIGN_OR_RETURN(auto anonymous, RegistryClient::Open(reference, options, /*anonymous=*/true));
+  return std::make_unique<RegistrySource>(std::move(client), std::move(anonymous));
 }
 
 }  // namespace slacker

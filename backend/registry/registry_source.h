@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
 #include "backend/base/image_reference.h"
+#include "backend/registry/registry_client.h"
 #include "backend/registry/registry_options.h"
 #include "backend/source/image_source.h"
 
@@ -20,9 +21,8 @@ namespace slacker {
 absl::StatusOr<std::unique_ptr<ImageSource>> OpenRegistrySource(const ImageReference& reference,
                                                                 const RegistryOptions& options);
 
-// OK when somebody who shows no credentials gets the manifest with that digest from the registry and
-// the repository of `reference`. PERMISSION_DENIED: also when what he gets has another digest.
-absl::Status CheckAnonymousAccess(const ImageReference& reference, const Digest& manifest,
-                                  const RegistryOptions& options);
+// OK when somebody who shows no credentials gets the manifest with that digest. PERMISSION_DENIED:
+// also when what he gets has another digest. REQUIRES: the client was opened as anonymous.
+absl::Status CheckAnonymousAccess(RegistryClient& anonymous, const Digest& manifest);
 
 }  // namespace slacker

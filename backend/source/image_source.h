@@ -49,8 +49,8 @@ class ImageSource {
   // it can be read without credentials. Asks the registry, if credentials were used.
   // REQUIRES: Root() was answered; what it answered last is the image that is meant.
   virtual absl::StatusOr<std::string> PrivateRepository() { return std::string(); }
-  // Nobody wants the image any more: requests and streams stop trying again and fail instead
-  // (CANCELLED). Sources that never try again have nothing to do.
+  // Nobody wants the image any more: what waits for somebody else, requests and streams, fails soon
+  // (CANCELLED). Sources that read files have nothing to do.
   virtual void Cancel() {}
 };
 

@@ -161,10 +161,14 @@ absl::StatusOr<std::vector<StoredRequest>> ListRequests(Backend& backend) {
     if (requests.size() == kMaxRequests) break;
     absl::StatusOr<std::string> bytes = backend.ReadWhole(name, kMaxRequestBytes);
     if (absl::IsNotFound(bytes.status())) continue;
-    if (!bytes.ok() && !absl::IsResourceExhausted(bytes.status())) return bytes.status();
-    StoredRequest& stored = requests.emplace_back(
-        StoredRequest{name, DataLoss("larger than a request may be"), std::nullopt});
-    if (bytes.ok()) stored.request = DecodeRequest(*bytes, name);
+    if (absl::IsUnavailable(bytes.status()) || absl::IsDeadlineExceeded(bytes.status())) {
+      return bytes.status();
+    }
+    if (absl::IsResourceExhausted(bytes.status())) {
+      bytes = DataLoss("larger than a request may be");
+    }
+    StoredRequest& stored = requests.emplace_back(StoredRequest{
+        name, bytes.ok() ? DecodeRequest(*bytes, name) : bytes.status(), std::nullopt});
     bytes = backend.ReadWhole(RequestFailureName(name), kMaxRequestBytes);
     if (!bytes.ok()) continue;
     if (auto failure = DecodeRequestFailure(*bytes); failure.ok()) {

@@ -74,11 +74,12 @@ absl::Status WriteRequest(Backend& backend, const PublishRequest& request);
 // A request as it is in the store.
 struct StoredRequest {
   std::string name;
-  absl::StatusOr<PublishRequest> request;  // DATA_LOSS: not one
+  // DATA_LOSS: it is none. Any other error: it cannot be read, as when it is for another user only.
+  absl::StatusOr<PublishRequest> request;
   std::optional<RequestFailure> failure;
 };
 // At most kMaxRequests. A failure that cannot be read counts as none. Requests that vanish meanwhile
-// are left out.
+// are left out. Errors: those of the whole store; what one object has is in `request`.
 absl::StatusOr<std::vector<StoredRequest>> ListRequests(Backend& backend);
 
 }  // namespace slacker

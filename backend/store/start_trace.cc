@@ -173,9 +173,16 @@ absl::StatusOr<std::vector<StoredTrace>> ListTraces(Backend& backend, const Dige
     if (traces.size() == kMaxTracesOfImage) break;
     const auto bytes = backend.ReadWhole(name, kMaxTraceBytes);
     if (absl::IsNotFound(bytes.status())) continue;
-    if (!bytes.ok() && !absl::IsResourceExhausted(bytes.status())) return bytes.status();
-    traces.push_back(
-        {name, bytes.ok() ? DecodeNamedTrace(*bytes, name, chain_id) : Malformed("too large")});
+    if (absl::IsUnavailable(bytes.status()) || absl::IsDeadlineExceeded(bytes.status())) {
+      return bytes.status();
+    }
+    if (absl::IsResourceExhausted(bytes.status())) {
+      traces.push_back({name, Malformed("too large")});
+    } else if (bytes.ok()) {
+      traces.push_back({name, DecodeNamedTrace(*bytes, name, chain_id)});
+    } else {
+      traces.push_back({name, bytes.status()});
+    }
   }
   return traces;
 }

@@ -69,7 +69,8 @@ absl::StatusOr<StartTrace> ReadMergedTrace(ReadBackend& backend, const Digest& c
 // A trace as a node has left it.
 struct StoredTrace {
   std::string name;
-  absl::StatusOr<StartTrace> trace;  // DATA_LOSS: not one, or not of its name
+  // DATA_LOSS: not one, or not of its name. Any other error: it cannot be read.
+  absl::StatusOr<StartTrace> trace;
 };
 // At most kMaxTracesOfImage; those that vanish meanwhile are left out.
 absl::StatusOr<std::vector<StoredTrace>> ListTraces(Backend& backend, const Digest& chain_id);

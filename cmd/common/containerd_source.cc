@@ -1,10 +1,12 @@
 #include "cmd/common/containerd_source.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
+#include "backend/registry/registry_client.h"
 #include "backend/registry/registry_source.h"
 #include "backend/source/verifying_source.h"
 
@@ -15,10 +17,12 @@ constexpr uint64_t kReadBytes = 8 << 20;  // in one call, which has a time limit
 
 class BlobSource final : public ByteSource {
  public:
-  BlobSource(ContainerdClient* client, const Digest& digest, uint64_t size)
-      : client_(client), digest_(digest), size_(size) {}
+  BlobSource(ContainerdClient* client, const std::atomic<bool>* cancelled, const Digest& digest,
+             uint64_t size)
+      : client_(client), cancelled_(cancelled), digest_(digest), size_(size) {}
 
   absl::StatusOr<std::string_view> Next() override {
+    if (*cancelled_) return Cancelled("nobody wants " + digest_.ToString() + " any more");
     const uint64_t size = std::min(size_ - offset_, kReadBytes);
     if (size == 0) return std::string_view();
     RETURN_IF_ERROR(client_->Read(digest_, offset_, size, &bytes_));
@@ -28,6 +32,7 @@ class BlobSource final : public ByteSource {
 
  private:
   ContainerdClient* const client_;
+  const std::atomic<bool>* const cancelled_;
   const Digest digest_;
   const uint64_t size_;
   uint64_t offset_ = 0;
@@ -37,11 +42,11 @@ class BlobSource final : public ByteSource {
 class ContainerdSource final : public ImageSource {
  public:
   ContainerdSource(std::unique_ptr<ContainerdClient> client, std::string name, Descriptor target,
-                   const RegistryOptions& registry)
+                   std::unique_ptr<RegistryClient> anonymous)
       : client_(std::move(client)),
         name_(std::move(name)),
         target_(std::move(target)),
-        registry_(registry) {}
+        anonymous_(std::move(anonymous)) {}
 
   std::string Name() const override { return "containerd:" + name_; }
 
@@ -66,9 +71,10 @@ class ContainerdSource final : public ImageSource {
           "registry");
     }
     RETURN_IF_ERROR(size.status());
-    return VerifyStream(std::make_unique<BlobSource>(client_.get(), descriptor.digest, *size),
-                        descriptor.digest, descriptor.size_bytes,
-                        "containerd's blob " + descriptor.digest.ToString());
+    return VerifyStream(
+        std::make_unique<BlobSource>(client_.get(), &cancelled_, descriptor.digest, *size),
+        descriptor.digest, descriptor.size_bytes,
+        "containerd's blob " + descriptor.digest.ToString());
   }
 
   absl::StatusOr<std::string> PrivateRepository() override {
@@ -78,11 +84,16 @@ class ContainerdSource final : public ImageSource {
                                 " has no registry's name, which could tell who may have it: say so "
                                 "with --private REPOSITORY or --public");
     }
-    RegistryOptions once = registry_;
-    once.max_tries = 1;
     // Whatever keeps us from knowing that everybody may have it keeps it private.
-    if (CheckAnonymousAccess(*reference, target_.digest, once).ok()) return std::string();
+    if (anonymous_ != nullptr && CheckAnonymousAccess(*anonymous_, target_.digest).ok()) {
+      return std::string();
+    }
     return reference->RepositoryName();
+  }
+
+  void Cancel() override {
+    cancelled_ = true;
+    if (anonymous_ != nullptr) anonymous_->Cancel();
   }
 
  private:
@@ -96,8 +107,20 @@ class ContainerdSource final : public ImageSource {
   const std::unique_ptr<ContainerdClient> client_;
   const std::string name_;
   const Descriptor target_;
-  const RegistryOptions registry_;
+  const std::unique_ptr<RegistryClient> anonymous_;  // null: it cannot be asked
+  std::atomic<bool> cancelled_ = false;
 };
+
+// To ask the registry of the image of that name once, as anybody may. Null: there is none.
+std::unique_ptr<RegistryClient> OpenAnonymous(const std::string& name,
+                                              const RegistryOptions& registry) {
+  const absl::StatusOr<ImageReference> reference = ParseImageReference(name);
+  if (!reference.ok()) return nullptr;
+  RegistryOptions once = registry;
+  once.max_tries = 1;
+  auto client = RegistryClient::Open(*reference, once, /*anonymous=*/true);
+  return client.ok() ? *std::move(client) : nullptr;
+}
 
 // The image called `name`, or that of its full name, which `name` becomes.
 absl::StatusOr<Descriptor> FindImage(ContainerdClient* client, std::string* name) {
@@ -130,8 +153,9 @@ absl::StatusOr<std::unique_ptr<ImageSource>> OpenContainerdSource(std::string_vi
                     options.name_space);
   }
   RETURN_IF_ERROR(target.status());
+  auto anonymous = OpenAnonymous(found, registry);
   return std::make_unique<ContainerdSource>(std::move(client), std::move(found), *std::move(target),
-                                            registry);
+                                            std::move(anonymous));
 }
 
 }  // namespace slacker

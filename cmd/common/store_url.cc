@@ -1,5 +1,7 @@
 #include "cmd/common/store_url.h"
 
+#include <unistd.h>
+
 #include <string>
 
 #include "backend/base/status.h"
@@ -22,6 +24,13 @@ absl::Status CheckLoopback(std::string_view rest) {
 }
 
 Opened OpenLoopback(std::string_view rest, MissingStore missing) {
+  // Publishing would mix with a node's state, and fsck would move that aside. Nodes check for
+  // themselves: they must not wait for a store that hangs.
+  if (missing != MissingStore::kAllow &&
+      access((std::string(rest) + "/slacker.db").c_str(), F_OK) == 0) {
+    return FailedPrecondition(std::string(rest) +
+                              " is a root of slackerd (it has a slacker.db), and no store");
+  }
   ASSIGN_OR_RETURN(auto backend, LoopbackBackend::Open(std::string(rest), missing));
   return std::shared_ptr<Backend>(std::move(backend));
 }

@@ -33,13 +33,14 @@ absl::Status ValidateStoreUrl(std::string_view url);
 // two give INVALID_ARGUMENT. True for bad URLs.
 bool CanBeListed(std::string_view url);
 
-// For publishing: makes the store's directory if it is missing.
+// For publishing: makes the store's directory if it is missing. FAILED_PRECONDITION for a root of
+// slackerd.
 absl::StatusOr<std::shared_ptr<Backend>> OpenBackend(std::string_view url);
 
 // For a node that writes requests. Opens also a store that is not there (yet).
 absl::StatusOr<std::shared_ptr<Backend>> OpenNodeBackend(std::string_view url);
 
-// For tools that list, or maintain, a store: UNAVAILABLE if it is missing.
+// For tools that list, or maintain, a store: UNAVAILABLE if it is missing, FAILED_PRECONDITION as above.
 absl::StatusOr<std::shared_ptr<Backend>> OpenExistingBackend(std::string_view url);
 
 // For a node. Opens also a store that is not there (yet): its reads are UNAVAILABLE until it is.

@@ -179,6 +179,7 @@ absl::Status CheckPath(const std::string& path) {
 
 absl::Status CheckAddress(const std::string& address) {
   RETURN_IF_ERROR(CheckPath(address));
+  if (address.ends_with('/')) return InvalidArgument("must be a file, not a directory");
   constexpr size_t kMax = sizeof(sockaddr_un{}.sun_path) - 1;
   if (address.size() > kMax) {
     return InvalidArgument("must have at most " + std::to_string(kMax) + " bytes");

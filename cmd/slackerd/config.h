@@ -62,7 +62,7 @@ absl::Status ApplyTomlFile(const std::string& path, Config* config);
 
 // Checks of single values, for file and flags alike: INVALID_ARGUMENT without the key.
 absl::Status CheckPath(const std::string& path);        // absolute, usable in mount options; UTF-8
-absl::Status CheckAddress(const std::string& address);  // absolute, at most 107 bytes
+absl::Status CheckAddress(const std::string& address);  // as a path of a file, at most 107 bytes
 absl::Status CheckLogLevel(const std::string& level);
 absl::Status CheckStoreUrl(const std::string& url);    // "" or what store_url.h accepts
 absl::Status CheckPrivate(const std::string& value);   // off, cri-annotations

@@ -1,7 +1,6 @@
 #include "cmd/slackerd/daemon.h"
 
 #include <chrono>
-#include <filesystem>
 #include <utility>
 
 #include "backend/base/log.h"
@@ -12,6 +11,8 @@
 #include "cmd/common/sibling_program.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerd/config_files.h"
+#include "cmd/slackerd/root_directory.h"
+#include "snapshotter/attach/fuse_connection.h"
 #include "snapshotter/service/server.h"
 
 namespace slacker {
@@ -28,15 +29,6 @@ absl::StatusOr<std::string> Sibling(const char* program) {
   return directory + "/" + program;
 }
 
-absl::Status MakeRoot(const std::string& root) {
-  std::error_code error;
-  if (std::filesystem::create_directories(root, error)) {
-    std::filesystem::permissions(root, std::filesystem::perms::owner_all, error);
-  }
-  if (error) return ErrnoError(error.value(), "mkdir " + root);
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
@@ -44,7 +36,9 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
   daemon->root_ = config.root;
   daemon->started_unix_seconds_ = SystemClock().WallNanos() / 1'000'000'000;
   RETURN_IF_ERROR(daemon->OpenStore(config));
-  RETURN_IF_ERROR(MakeRoot(config.root));
+  std::vector<std::string> stores = config.store_replicas;
+  stores.push_back(config.store_url);
+  RETURN_IF_ERROR(PrepareRoot(config.root, stores));
   // First of all: a newer version's keeper is not to be replaced by ours either.
   RETURN_IF_ERROR(Db::CheckVersion(config.root + "/slacker.db"));
   ASSIGN_OR_RETURN(const std::string run_dir, RootRunDir(config.run_dir, config.root));
@@ -249,7 +243,23 @@ void Daemon::Decided(const PathDecision& decision) {
   if (publisher_ != nullptr) publisher_->Note(decision.ref, decision.key, decision.labels);
 }
 
+// A start that failed before there was a mounter. Images that a predecessor left attached need it.
+void Daemon::EndKeeperWithoutFuse() {
+  const auto names = keeper_->List();
+  absl::Status ended = names.status();
+  if (names.ok()) {
+    const bool needed = std::ranges::any_of(
+        *names, [](const std::string& name) { return name.starts_with(kFuseDevicePrefix); });
+    if (needed) return;
+    ended = keeper_->Bye();
+  }
+  if (!ended.ok()) {
+    Log(LogLevel::kWarning, "the keeper was left running, ignoring", {{"error", Message(ended)}});
+  }
+}
+
 void Daemon::Stop() {
+  if (std::exchange(stopped_, true)) return;
   if (publisher_ != nullptr) publisher_->Stop();
   if (lease_ != nullptr) lease_->Stop();
   if (cleanup_.joinable()) cleanup_.join();
@@ -265,6 +275,8 @@ void Daemon::Stop() {
       Log(LogLevel::kWarning, "the keeper was left running, ignoring",
           {{"error", Message(ended.status())}});
     }
+  } else if (keeper_ != nullptr) {
+    EndKeeperWithoutFuse();
   }
   mounter_.reset();
   connection_.reset();

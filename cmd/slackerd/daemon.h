@@ -31,17 +31,18 @@ namespace slacker {
 
 class Daemon final : public NodeControl {
  public:
-  // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is), takes over what
-  // a predecessor left attached, and begins to clean up behind it. What is wrong with the configuration is
-  // an error before anything is made. Waits for no store.
+  // Becomes the owner of config.root (FAILED_PRECONDITION when another daemon is, or PrepareRoot refuses
+  // it), takes over what a predecessor left attached, and begins to clean up behind it. What is wrong with
+  // the configuration is an error before anything is made. Waits for no store.
   static absl::StatusOr<std::unique_ptr<Daemon>> Open(const Config& config);
   // Stops, and waits for what is still with the store.
   ~Daemon() override;
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // A clean stop: with nothing attached, the FUSE connection and the keeper end too; otherwise both
-  // stay for the successor. Leaves nothing to do but to wait for threads that ask the store.
+  // A clean stop, also of what a start that failed began: with nothing attached, the FUSE connection
+  // and the keeper end too; otherwise both stay for the successor. Leaves nothing to do but to wait
+  // for threads that ask the store. Only the first call does anything.
   // REQUIRES: no call of snapshotter() is under way, and none comes.
   void Stop();
 
@@ -66,7 +67,9 @@ class Daemon final : public NodeControl {
   void Decided(const PathDecision& decision);
   absl::Status OpenImages(const Config& config);
   void StartCare(const Config& config);
+  void EndKeeperWithoutFuse();
 
+  bool stopped_ = false;
   std::string root_;
   int64_t started_unix_seconds_ = 0;
   std::unique_ptr<KeeperClient> keeper_;

@@ -13,15 +13,27 @@ namespace {
 
 constexpr char kDefaultConfig[] = "/etc/slacker/config.toml";
 
+// A shell makes "" of a variable that is not set: whoever wrote the flag did not mean the default.
+absl::Status RefuseEmpty(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->count() > 0 && option->get_items_expected_max() > 0 &&
+        option->as<std::string>().empty()) {
+      return InvalidArgument(option->get_name() + ": must not be empty");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Override(const char* flag, const std::string& value,
                       absl::Status (*check)(const std::string&), std::string* field) {
-  if (value.empty()) return absl::OkStatus();
+  if (value.empty()) return absl::OkStatus();  // not given
   RETURN_IF_ERROR(Annotate(check(value), flag));
   *field = value;
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<Config>> Combine(const Flags& flags) {
+  RETURN_IF_ERROR(RefuseEmpty(*flags.app));
   Config config;
   if (!flags.config.empty()) {
     RETURN_IF_ERROR(ApplyTomlFile(flags.config, &config));

@@ -16,6 +16,7 @@
 #include "backend/base/status.h"
 #include "cmd/slackerd/daemon.h"
 #include "cmd/slackerd/flags.h"
+#include "snapshotter/service/listener.h"
 #include "snapshotter/service/server.h"
 
 namespace slacker {
@@ -61,6 +62,8 @@ void EndDespiteTheStore(std::unique_ptr<Daemon> daemon) {
 absl::Status Run(const Config& config) {
   const sigset_t signals = BlockSignals();
   TakeLogsOfLibraries();
+  // First: a wrong address must not cost a start's work, and leave what that made.
+  RETURN_IF_ERROR(Listener::Check(config.address));
   ASSIGN_OR_RETURN(std::unique_ptr<Daemon> daemon, Daemon::Open(config));
   ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
                    Server::Listen(config.address, &daemon->snapshotter(), daemon.get()));

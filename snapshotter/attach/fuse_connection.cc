@@ -25,7 +25,6 @@
 namespace slacker {
 namespace {
 
-constexpr std::string_view kDevicePrefix = "fuse.";
 constexpr std::string_view kSlotsPrefix = "slots1.";
 constexpr char kSource[] = "slacker";
 
@@ -114,7 +113,7 @@ absl::Status FuseConnection::Adopt(const std::string& parent, const UniqueFd& pr
   ASSIGN_OR_RETURN(const std::vector<std::string> names, keeper_->List());
   for (const std::string& name : names) {
     uint64_t number = 0;
-    if (!ParseName(name, kDevicePrefix, &number)) continue;
+    if (!ParseName(name, kFuseDevicePrefix, &number)) continue;
     const std::string directory = parent + "/" + std::to_string(number);
     ASSIGN_OR_RETURN(UniqueFd kept, keeper_->Get(name));
     ASSIGN_OR_RETURN(const bool mounted, IsMounted(directory));
@@ -169,7 +168,7 @@ absl::Status FuseConnection::Create(const std::string& parent, UniqueFd* device)
   kernel_resends_ = KernelResends(*device);
   // Before anything is attached: what dies here leaves an unused mount for the next one to remove.
   RETURN_IF_ERROR(
-      keeper_->Put(std::string(kDevicePrefix) + std::to_string(number_), device->get()));
+      keeper_->Put(std::string(kFuseDevicePrefix) + std::to_string(number_), device->get()));
   SLACKER_FAILPOINT("attach.fuse_kept");
   return absl::OkStatus();
 }

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -28,6 +29,9 @@
 #include "snapshotter/keeper/keeper_client.h"
 
 namespace slacker {
+
+// Of the names at the keeper: with any of them, images may be attached.
+inline constexpr std::string_view kFuseDevicePrefix = "fuse.";
 
 // Thread-safe.
 class FuseConnection {

@@ -119,8 +119,9 @@ absl::Status StartTraces::Remove(const Digest& chain_id) {
 absl::Status StartTraces::RemoveAllBut(const std::set<Digest>& chains) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(options_.directory));
   for (const std::string& name : names) {
-    const auto chain = Digest::FromHex(name);
-    if (chain.ok() && chains.contains(*chain)) continue;
+    const std::string_view whole = WithoutAside(name);
+    const auto chain = Digest::FromHex(whole);
+    if (!chain.ok() || (whole == name && chains.contains(*chain))) continue;
     RETURN_IF_ERROR(RemoveFile(options_.directory + "/" + name));
   }
   return absl::OkStatus();

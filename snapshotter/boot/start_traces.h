@@ -49,6 +49,7 @@ class StartTraces final : public ReadObserver {
 
   // The image is gone.
   absl::Status Remove(const Digest& chain_id);
+  // Every trace of an image that is not of `chains`. Names that are none of ours stay.
   absl::Status RemoveAllBut(const std::set<Digest>& chains);
 
   size_t watched_for_test() const { return watched_; }

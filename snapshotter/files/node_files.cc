@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -139,6 +140,21 @@ absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) 
     std::string name = entry->d_name;
     if (name != "." && name != "..") names.push_back(std::move(name));
   }
+}
+
+std::string_view WithoutAside(std::string_view name) {
+  if (name.ends_with(kAsideSuffix)) name.remove_suffix(kAsideSuffix.size());
+  return name;
+}
+
+std::optional<uint64_t> IdOfName(std::string_view name, std::string_view suffix) {
+  if (!name.ends_with(suffix)) return std::nullopt;
+  name.remove_suffix(suffix.size());
+  uint64_t id = 0;
+  const char* const end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data(), end, id);
+  if (error != std::errc() || stop != end || std::to_string(id) != name) return std::nullopt;
+  return id;
 }
 
 absl::Status RemoveFile(const std::string& path) {

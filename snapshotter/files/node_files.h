@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,11 @@ absl::StatusOr<FileDigest> DigestOfFile(const std::string& path);
 
 // Names without "." and ".."; empty when the directory does not exist.
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
+
+// `name` without kAsideSuffix, if it ends so: the file that was to become.
+std::string_view WithoutAside(std::string_view name);
+// The ID in `<id><suffix>`, as we write it, nothing for any other name.
+std::optional<uint64_t> IdOfName(std::string_view name, std::string_view suffix);
 
 // unlink(2); OK when it is not there.
 absl::Status RemoveFile(const std::string& path);

@@ -161,10 +161,11 @@ absl::Status RecordFiles::RemoveAllBut(const std::set<Digest>& keep) {
   MutexLock lock(&writing_);
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory_));
   for (const std::string& name : names) {
-    std::string_view stem = name;
+    std::string_view stem = WithoutAside(name);
+    const bool whole = stem.size() == name.size();
     if (stem.ends_with(kLocationsSuffix)) stem.remove_suffix(kLocationsSuffix.size());
     const auto record = Digest::FromHex(stem);
-    if (record.ok() && keep.contains(*record)) continue;
+    if (!record.ok() || (whole && keep.contains(*record))) continue;
     RETURN_IF_ERROR(RemoveFile(directory_ + "/" + name));
   }
   return absl::OkStatus();

@@ -37,7 +37,8 @@ class RecordFiles {
   absl::StatusOr<Locations> LoadLocations(const Digest& record, size_t chunk_count) const;
   absl::Status SaveLocations(const Digest& record, const Locations& locations);
 
-  // Removes every file that does not belong to a record of `keep`, among them what a crash left.
+  // Removes every file of a record that is not of `keep`, and what a crash left of any. Names that are
+  // none of ours stay.
   absl::Status RemoveAllBut(const std::set<Digest>& keep);
 
   std::string PathOf(const Digest& record) const { return directory_ + "/" + record.ToHex(); }

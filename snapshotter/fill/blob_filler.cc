@@ -297,13 +297,12 @@ absl::Status BlobFiller::RemoveAllBut(const std::vector<uint64_t>& keep) {
   const std::string directory = options_.root + "/blobs";
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
   for (const std::string& name : names) {
-    uint64_t id = 0;
-    const auto [stem_end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
-    const std::string_view suffix(stem_end,
-                                  static_cast<size_t>(name.data() + name.size() - stem_end));
-    const bool ours = error == std::errc() && (suffix == ".data" || suffix == ".map") &&
-                      std::find(keep.begin(), keep.end(), id) != keep.end();
-    if (!ours) RETURN_IF_ERROR(RemoveFile(directory + "/" + name));
+    const std::string_view whole = WithoutAside(name);
+    const auto data = IdOfName(whole, ".data"), map = IdOfName(whole, ".map");
+    if (!data.has_value() && !map.has_value()) continue;
+    const uint64_t id = data.has_value() ? *data : *map;
+    if (whole == name && std::find(keep.begin(), keep.end(), id) != keep.end()) continue;
+    RETURN_IF_ERROR(RemoveFile(directory + "/" + name));
   }
   return absl::OkStatus();
 }

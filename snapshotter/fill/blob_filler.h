@@ -82,7 +82,8 @@ class BlobFiller final : public BlobSource {
   absl::Status Flush();
   // Drops a blob from memory and removes its cache. REQUIRES: it is no longer in the database.
   absl::Status Remove(uint64_t blob_id);
-  // Removes every cache file that belongs to no blob of `keep`.
+  // Removes every cache file of a blob that is not of `keep`, and what a crash left of any. Names that
+  // are none of ours stay.
   absl::Status RemoveAllBut(const std::vector<uint64_t>& keep);
   // On disk, without holes.
   int64_t AllocatedBytes(uint64_t blob_id) const;

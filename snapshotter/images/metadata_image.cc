@@ -14,6 +14,7 @@ namespace slacker {
 namespace {
 
 constexpr std::string_view kMagic = "SLKMETA1";
+constexpr std::string_view kImageSuffix = ".erofs", kMetaSuffix = ".meta";
 constexpr uint64_t kMaxMetaBytes = 1 << 20;
 constexpr size_t kDigestBytes = 32;
 
@@ -61,11 +62,11 @@ absl::StatusOr<Meta> DecodeMeta(std::string_view bytes, size_t layers) {
 }  // namespace
 
 std::string MetadataImages::ImagePath(uint64_t image_id) const {
-  return directory_ + "/" + std::to_string(image_id) + ".erofs";
+  return directory_ + "/" + std::to_string(image_id) + std::string(kImageSuffix);
 }
 
 std::string MetadataImages::MetaPath(uint64_t image_id) const {
-  return directory_ + "/" + std::to_string(image_id) + ".meta";
+  return directory_ + "/" + std::to_string(image_id) + std::string(kMetaSuffix);
 }
 
 absl::StatusOr<MetadataImage> MetadataImages::Find(const ImageRow& image, size_t layers) const {
@@ -116,14 +117,15 @@ absl::Status MetadataImages::Remove(uint64_t image_id) const {
 }
 
 absl::Status MetadataImages::RemoveAllBut(const std::vector<ImageRow>& keep) const {
-  std::set<std::string> wanted;
-  for (const ImageRow& image : keep) {
-    wanted.insert(std::to_string(image.id) + ".erofs");
-    wanted.insert(std::to_string(image.id) + ".meta");
-  }
+  std::set<uint64_t> wanted;
+  for (const ImageRow& image : keep) wanted.insert(image.id);
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory_));
   for (const std::string& name : names) {
-    if (!wanted.contains(name)) RETURN_IF_ERROR(RemoveFile(directory_ + "/" + name));
+    const std::string_view whole = WithoutAside(name);
+    const auto image = IdOfName(whole, kImageSuffix), meta = IdOfName(whole, kMetaSuffix);
+    if (!image.has_value() && !meta.has_value()) continue;
+    if (whole == name && wanted.contains(image.has_value() ? *image : *meta)) continue;
+    RETURN_IF_ERROR(RemoveFile(directory_ + "/" + name));
   }
   return absl::OkStatus();
 }

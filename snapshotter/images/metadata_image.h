@@ -38,7 +38,8 @@ class MetadataImages {
                                       const std::vector<BlobRow>& layers) const;
 
   absl::Status Remove(uint64_t image_id) const;
-  // Removes every file that belongs to no image of `keep`.
+  // Removes every file of an image that is not of `keep`, and what a crash left of any. Names that are
+  // none of ours stay.
   absl::Status RemoveAllBut(const std::vector<ImageRow>& keep) const;
 
  private:

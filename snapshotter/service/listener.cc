@@ -73,8 +73,9 @@ absl::StatusOr<UniqueFd> TakeLock(const std::string& address) {
 
 absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
   sockaddr_un address{};
-  if (!path.starts_with('/') || path.size() >= sizeof address.sun_path) {
-    return InvalidArgument("address " + path + ": must be an absolute path of at most " +
+  if (!path.starts_with('/') || path.ends_with('/') || path.size() >= sizeof address.sun_path) {
+    return InvalidArgument("address " + path +
+                           ": must be the absolute path of a file, of at most " +
                            std::to_string(sizeof address.sun_path - 1) + " bytes");
   }
   address.sun_family = AF_UNIX;
@@ -88,10 +89,12 @@ absl::StatusOr<UniqueFd> NewSocket() {
   return fd;
 }
 
-absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& address) {
+// Whether a dead server's socket is there. FAILED_PRECONDITION: a living one's is, or something else.
+absl::StatusOr<bool> HasStaleSocket(const std::string& path, const sockaddr_un& address) {
   struct stat st {};
   if (lstat(path.c_str(), &st) != 0) {
-    return errno == ENOENT ? absl::OkStatus() : ErrnoError(errno, "stat " + path);
+    if (errno == ENOENT) return false;
+    return ErrnoError(errno, "stat " + path);
   }
   if (!S_ISSOCK(st.st_mode)) return FailedPrecondition(path + " is there and is not a socket");
   ASSIGN_OR_RETURN(const UniqueFd probe, NewSocket());
@@ -106,7 +109,12 @@ absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& addre
     return InUse(path, known ? peer.pid : 0);
   }
   if (errno != ECONNREFUSED) return ErrnoError(errno, "connect to " + path);
-  if (unlink(path.c_str()) != 0) return ErrnoError(errno, "unlink " + path);
+  return true;
+}
+
+absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& address) {
+  ASSIGN_OR_RETURN(const bool stale, HasStaleSocket(path, address));
+  if (stale && unlink(path.c_str()) != 0) return ErrnoError(errno, "unlink " + path);
   return absl::OkStatus();
 }
 
@@ -119,6 +127,11 @@ Listener::Listener(std::string path, UniqueFd lock)
       lock_(std::move(lock)),
       stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       spare_(OpenSpare()) {}
+
+absl::Status Listener::Check(const std::string& path) {
+  ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
+  return HasStaleSocket(path, address).status();
+}
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const std::string& path) {
   ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));

@@ -24,6 +24,7 @@
 #include "backend/base/unique_fd.h"
 #include "backend/os/mount.h"
 #include "tests/support/eventually.h"
+#include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
@@ -160,6 +161,79 @@ TEST_F(DaemonTest, AStoreThatIsNotThereIsSaidOnceAtTheStart) {
   const size_t first = log.find("the store cannot be read");
   EXPECT_EQ(log.find("the store cannot be read", first + 1), std::string::npos)
       << "the other place is there";
+}
+
+TEST_F(DaemonTest, AStartThatFailsLeavesNoKeeper) {
+  std::filesystem::create_directories(root_);
+  std::ofstream(root_ + "/slacker.db") << std::string(8192, 'x');
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("cannot serve"));
+  EXPECT_TRUE(Eventually([this] { return ProcessesBelow(run_dir_).empty(); }));
+  std::filesystem::remove(root_ + "/slacker.db");
+  Start()->End(SIGTERM);
+  std::filesystem::remove(root_ + "/blobs");
+  std::ofstream(root_ + "/blobs") << "a file";
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr(root_ + "/blobs"));
+  EXPECT_TRUE(Eventually([this] { return ProcessesBelow(run_dir_).empty(); }));
+}
+
+// What may be attached is still served by whoever comes next.
+TEST_F(DaemonTest, AStartThatFailsLeavesTheKeeperWhatItHolds) {
+  Start()->End(SIGKILL);
+  ASSERT_TRUE(Eventually([this] { return ProcessesBelow(run_dir_).size() == 1; }));
+  const std::vector<pid_t> keeper = ProcessesBelow(run_dir_);
+  std::filesystem::rename(root_ + "/blobs", root_ + "/elsewhere");
+  std::ofstream(root_ + "/blobs") << "a file";
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_EQ(ProcessesBelow(run_dir_), keeper);
+  std::filesystem::remove(root_ + "/blobs");
+  std::filesystem::rename(root_ + "/elsewhere", root_ + "/blobs");
+  const auto daemon = Start();
+  ASSERT_TRUE(daemon->running()) << Log();
+  EXPECT_THAT(ProcessesBelow(run_dir_), ::testing::IsSupersetOf(keeper));
+  EXPECT_EQ(daemon->End(SIGTERM), 0);
+  EXPECT_TRUE(Eventually([this] { return ProcessesBelow(run_dir_).empty(); }));
+}
+
+TEST_F(DaemonTest, AWrongAddressIsRefusedBeforeAnythingIsMade) {
+  std::ofstream(sock_) << "precious";
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("is not a socket"));
+  EXPECT_FALSE(std::filesystem::exists(sock_ + ".lock"));
+  std::filesystem::create_directories(dir_ / "directory");
+  EXPECT_EQ(WEXITSTATUS(StartOn(root_, dir_ / "directory")->Wait()), 1);
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "directory.lock"));
+  EXPECT_EQ(WEXITSTATUS(StartOn(root_, dir_ / "directory/")->Wait()), 2);
+  EXPECT_TRUE(std::filesystem::is_empty(dir_ / "directory"));
+  EXPECT_FALSE(std::filesystem::exists(root_));
+  EXPECT_FALSE(std::filesystem::exists(run_dir_));
+  EXPECT_EQ(std::filesystem::file_size(sock_), 8U);
+}
+
+// slackerd removes what it does not know below its root: a wrong path must not cost anybody a file.
+TEST_F(DaemonTest, ADirectoryOfOthersIsNotTakenForARoot) {
+  const std::string record = root_ + "/records/" + std::string(64, 'a');
+  const std::string photo = root_ + "/images/photo.jpg";
+  for (const std::string& file : {record, photo}) {
+    std::filesystem::create_directories(std::filesystem::path(file).parent_path());
+    std::ofstream(file) << "precious";
+  }
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("is no root of slackerd"));
+  EXPECT_EQ(WEXITSTATUS(StartOn("/", sock_)->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("the root must not be /"));
+  EXPECT_TRUE(std::filesystem::exists(record));
+  EXPECT_TRUE(std::filesystem::exists(photo));
+  EXPECT_FALSE(std::filesystem::exists(run_dir_)) << "a keeper was started";
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/lock"));
+}
+
+TEST_F(DaemonTest, ARootIsNoStoreNorThePlaceOfOne) {
+  Configure("store.url", "loopback:" + root_ + "/images");
+  EXPECT_EQ(WEXITSTATUS(Start()->Wait()), 1);
+  EXPECT_THAT(Log(), ::testing::HasSubstr("one lies within the other"));
+  EXPECT_FALSE(std::filesystem::exists(root_));
 }
 
 // Each on a network, or perhaps; none is asked for anything at the start.

@@ -56,6 +56,17 @@ absl::Status FaultyBackend::Pass() {
   return calls_ >= first_failing_ && calls_ <= last_failing_ ? failure_ : absl::OkStatus();
 }
 
+void FaultyBackend::Deny(std::set<std::string, std::less<>> names) {
+  MutexLock lock(&mutex_);
+  denied_ = std::move(names);
+}
+
+absl::Status FaultyBackend::PassTo(std::string_view name) {
+  RETURN_IF_ERROR(Pass());
+  MutexLock lock(&mutex_);
+  return denied_.contains(name) ? PermissionDenied(std::string(name)) : absl::OkStatus();
+}
+
 void FaultyBackend::ReadAsync(std::string_view name, uint64_t offset, uint64_t size,
                               ReadCallback done) {
   ReadFilter filter;
@@ -64,7 +75,7 @@ void FaultyBackend::ReadAsync(std::string_view name, uint64_t offset, uint64_t s
     filter = filter_;
   }
   base_->ReadAsync(name, offset, size,
-                   [failure = Pass(), filter = std::move(filter), done = std::move(done),
+                   [failure = PassTo(name), filter = std::move(filter), done = std::move(done),
                     name = std::string(name), offset](absl::StatusOr<std::string> bytes) {
                      if (!failure.ok()) return done(failure);
                      if (bytes.ok() && filter) filter(name, offset, &*bytes);
@@ -94,7 +105,7 @@ absl::StatusOr<std::vector<std::string>> FaultyBackend::List(std::string_view pr
 }
 
 absl::Status FaultyBackend::Remove(std::string_view name) {
-  RETURN_IF_ERROR(Pass());
+  RETURN_IF_ERROR(PassTo(name));
   return base_->Remove(name);
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,9 @@ class FaultyBackend final : public Backend {
       std::function<void(std::string_view name, uint64_t offset, std::string* bytes)>;
   void SetReadFilter(ReadFilter filter);
 
+  // Reads and removals of these objects answer PERMISSION_DENIED, as those of another user's do.
+  void Deny(std::set<std::string, std::less<>> names);
+
   void ReadAsync(std::string_view name, uint64_t offset, uint64_t size, ReadCallback done) override;
   absl::StatusOr<ObjectInfo> Stat(std::string_view name) override;
   std::string Url() const override { return base_->Url(); }
@@ -48,6 +52,7 @@ class FaultyBackend final : public Backend {
   void Plan(uint64_t first, uint64_t last, absl::Status status);
   // Counts a call; its failure if one is due.
   absl::Status Pass();
+  absl::Status PassTo(std::string_view name);
 
   const std::shared_ptr<Backend> base_;
   mutable Mutex mutex_;
@@ -56,6 +61,7 @@ class FaultyBackend final : public Backend {
   uint64_t last_failing_ ABSL_GUARDED_BY(mutex_) = UINT64_MAX;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   ReadFilter filter_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string, std::less<>> denied_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace slacker::testing

@@ -20,9 +20,11 @@ struct GcArguments {
 
 absl::StatusOr<GcReport> Collect(const GcArguments& arguments, int64_t grace_seconds) {
   const GcOptions options{.grace_seconds = grace_seconds, .dry_run = arguments.dry_run};
-  RETURN_IF_ERROR(OpenKeptStore(arguments.common.store).status());
-  // As for publishing: that sweeps what dead writers left unfinished.
-  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenBackend(arguments.common.store));
+  ASSIGN_OR_RETURN(std::shared_ptr<Backend> store, OpenKeptStore(arguments.common.store));
+  if (!arguments.dry_run) {
+    // As for publishing: that sweeps what dead writers left unfinished.
+    ASSIGN_OR_RETURN(store, OpenBackend(arguments.common.store));
+  }
   return CollectGarbage(*store, options);
 }
 

@@ -17,6 +17,7 @@ absl::StatusOr<std::vector<StoredRequest>> ReadRequests(const std::string& url) 
 
 std::string StateOf(const StoredRequest& stored) {
   if (!stored.request.ok()) return "not a request";
+  if (!stored.request.ok() && !absl::IsDataLoss(stored.request.status())) return "unreadable";
   if (!stored.failure.has_value()) return "waiting";
   return stored.failure->given_up ? "given up"
                                   : "again at " + FormatTime(stored.failure->until_unix_seconds);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <ostream>
+#include <set>
 
 #include "backend/base/clock.h"
 #include "backend/base/log.h"
@@ -32,7 +33,7 @@ sigset_t StopSignals() {
   return signals;
 }
 
-// Tells when to stop. One thread.
+// Tells when to stop. One thread at a time.
 class StopSwitch {
  public:
   // `watched`: a descriptor whose hang-up stops, too; -1: none.
@@ -61,7 +62,8 @@ class StopSwitch {
 void PrintResult(const StoredRequest& stored, const absl::StatusOr<ServedRequest>& result,
                  const Console& console) {
   if (!stored.request.ok()) {
-    console.err << "removed " << stored.name << ": " << Printable(Message(result.status()))
+    console.err << (absl::IsDataLoss(result.status()) ? "removed " : "cannot serve ")
+                << Printable(stored.name) << ": " << Printable(Message(result.status()))
                 << std::endl;
     return;
   }
@@ -100,14 +102,18 @@ absl::StatusOr<std::unique_ptr<ImageSource>> OpenOfNode(const PublishRequest& re
 }
 
 absl::Status MergeTraces(const std::shared_ptr<Backend>& store, const PublishOptions& options,
-                         const Console& console) {
+                         std::set<std::string>* told, const Console& console) {
   Trust trust;
   trust.keys = options.store.trusted_keys;
   if (options.store.key.has_value()) trust.keys.push_back(options.store.key->public_key());
   const SigningKey* key = options.store.key.has_value() ? &*options.store.key : nullptr;
+  const std::vector<std::string> none;
   return PublishAllTraces(
-      store, trust, key,
-      [&console](const Digest& chain_id, const absl::StatusOr<MergedTraces>& result) {
+      store, trust, key, [&](const Digest& chain_id, const absl::StatusOr<MergedTraces>& result) {
+        for (const std::string& name : result.ok() ? result->unreadable : none) {
+          if (!told->insert(name).second) continue;
+          console.err << "cannot read the trace " << Printable(name) << ", ignoring" << std::endl;
+        }
         if (!result.ok()) {
           console.err << "cannot use the traces of " << chain_id.ToString() << ": "
                       << Printable(Message(result.status())) << std::endl;
@@ -147,9 +153,10 @@ int ServeRequests(const std::shared_ptr<Backend>& store, const PublishOptions& o
            },
        .stopping = [&stop] { return stop->Wait(0); }});
   std::string told;
+  std::set<std::string> told_traces;  // that cannot be read
   do {
     absl::Status status = server.ServeOnce().status();
-    if (status.ok()) status = MergeTraces(store, options, console);
+    if (status.ok()) status = MergeTraces(store, options, &told_traces, console);
     if (!status.ok() && told != Message(status)) PrintError(console.err, status);
     told = Message(status);
   } while (!stop->Wait(kPauseMs));

@@ -15,7 +15,7 @@ void BlockStopSignals();
 
 // Serves requests (backend/publish/request_server.h) and merges traces
 // (backend/publish/trace_publisher.h) as they come, until SIGTERM or SIGINT; what is
-// being published then is finished first. Errors of the store are told and do not end it. Returns
+// being published then is finished first, if that takes no more than ten minutes. Errors of the store are told and do not end it. Returns
 // the exit code.
 int ServeRequests(const std::shared_ptr<Backend>& store, const PublishOptions& options,
                   const SourceOptions& source_options, const Console& console);

@@ -186,7 +186,17 @@ TEST_F(FlagsTest, MistakesAreRefused) {
   EXPECT_THAT(Read({"--log-level", "loud"}), StatusIs(kInvalid, "--log-level"));
   const std::string longer = "/" + std::string(107, 'a');
   EXPECT_THAT(Read({"--address", longer.c_str()}), StatusIs(kInvalid, "107"));
+  EXPECT_THAT(Read({"--address", "/run/slacker/"}),
+              StatusIs(kInvalid, "--address: must be a file"));
+  EXPECT_THAT(Read({"--address", "/"}), StatusIs(kInvalid, "--address"));
   EXPECT_THAT(Read({"--config", (dir_ / "none").c_str()}), StatusIs(absl::StatusCode::kInternal));
+}
+
+TEST_F(FlagsTest, AnEmptyValueIsNotTheDefault) {
+  for (const char* flag : {"--address", "--config", "--root", "--store", "--log-level"}) {
+    EXPECT_THAT(Read({flag, ""}), StatusIs(kInvalid, std::string(flag) + ": must not be empty"));
+    EXPECT_THAT(Read({(std::string(flag) + "=").c_str()}), StatusIs(kInvalid, flag));
+  }
 }
 
 TEST_F(FlagsTest, RequestsWithoutAStoreAreRefusedByName) {

@@ -142,6 +142,19 @@ TEST_F(RegistrySinkTest, ARegistryThatAsksForALongWaitIsNotAskedAgain) {
   EXPECT_EQ(server.Requests().size(), 1u);
 }
 
+// As registries do whose blobs lie in an object store.
+TEST_F(RegistrySinkTest, ABlobThatTheRegistryHasElsewhereIsNotSentAgain) {
+  HttpServer storage([](const HttpRequest&) { return HttpAnswer{}; });
+  HttpServer server([&storage](const HttpRequest& request) {
+    if (request.path.find("/manifests/") != std::string::npos) return HttpAnswer{.status = 201};
+    if (request.method != "HEAD") return HttpAnswer{.status = 500};
+    return HttpAnswer{.status = 307, .headers = {"Location: http://" + storage.Host() + "/data"}};
+  });
+  ASSERT_OK(Push(PublishSample(), server.Host() + "/app:v1"));
+  ASSERT_GE(storage.Requests().size(), 2u);
+  for (const HttpRequest& request : storage.Requests()) EXPECT_EQ(request.method, "HEAD");
+}
+
 TEST_F(RegistrySinkTest, ARefusalHasTheRegistrysWords) {
   const HttpServer server([](const HttpRequest&) {
     return HttpAnswer{.status = 403, .body = R"({"errors":[{"message":"not yours"}]})"};

@@ -2,14 +2,18 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
+#include <functional>
 #include <thread>
 
 #include "backend/base/status.h"
+#include "backend/registry/registry_source.h"
 #include "tests/support/eventually.h"
 #include "tests/support/fake_backend.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/faulty_backend.h"
+#include "tests/support/http_server.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/publish/published_image.h"
 
@@ -144,6 +148,110 @@ TEST_F(RequestServerTest, WhatIsNoRequestIsRemoved) {
   ASSERT_OK(RequestServer(Options()).ServeOnce());
   EXPECT_THAT(results_, ::testing::ElementsAre(StatusIs(absl::StatusCode::kDataLoss)));
   EXPECT_THAT(*store_->List("requests/"), IsEmpty());
+}
+
+TEST_F(RequestServerTest, WhatCannotBeReadIsLeftAndToldOnceAndTheOthersAreServed) {
+  const Digest chain = layout_.AddImage(testing::SampleLayers(), "v1").chain_id;
+  ASSERT_OK(WriteRequest(*store_, Request(chain)));
+  ASSERT_OK(store_->Put("requests/theirs", "junk"));
+  ASSERT_OK(store_->Put("requests/junk", "junk"));  // can be read, and not removed
+  const auto faulty = std::make_shared<testing::FaultyBackend>(store_);
+  faulty->Deny({"requests/theirs"});
+  faulty->SetReadFilter([&](std::string_view name, uint64_t, std::string*) {
+    if (name == "requests/junk") faulty->Deny({"requests/theirs", "requests/junk"});
+  });
+  auto options = Options();
+  options.requests = faulty;
+  RequestServer server(options);
+  EXPECT_EQ(*server.ServeOnce(), 2u);
+  EXPECT_EQ(results_.size(), 3u);
+  EXPECT_EQ(
+      std::count_if(results_.begin(), results_.end(),
+                    [](const auto& result) { return absl::IsPermissionDenied(result.status()); }),
+      2);
+  EXPECT_THAT(*store_->List("requests/"), ElementsAre("requests/junk", "requests/theirs"));
+  EXPECT_OK(StoreReader(store_).ReadManifest(chain));
+  EXPECT_EQ(*server.ServeOnce(), 0u);
+  EXPECT_EQ(results_.size(), 3u) << "it was told before";
+  faulty->Deny({});
+  faulty->SetReadFilter(nullptr);
+  ASSERT_OK(server.ServeOnce());
+  EXPECT_THAT(*store_->List("requests/"), IsEmpty());
+}
+
+TEST_F(RequestServerTest, AStoreThatIsAwayEndsTheRound) {
+  ASSERT_OK(WriteRequest(*store_, Request(Sha256::Of("chain"))));
+  const auto faulty = std::make_shared<testing::FaultyBackend>(store_);
+  auto options = Options();
+  options.requests = faulty;
+  for (const absl::Status& away : {Unavailable("away"), DeadlineExceeded("silent")}) {
+    for (uint64_t call = 1; call <= 3; ++call) {  // the list, the request, and its claim
+      faulty->FailFrom(call == 3 ? 4 : call, away);
+      EXPECT_THAT(RequestServer(options).ServeOnce(), StatusIs(away.code())) << call;
+    }
+  }
+  EXPECT_EQ(opened_, 0);
+}
+
+// A registry that has the image, and sends one layer so slowly that it never ends.
+class SlowRegistryTest : public RequestServerTest {
+ protected:
+  RequestServer::Options SlowOptions() {
+    auto options = Options();
+    options.open = [this](const PublishRequest&) {
+      return OpenRegistrySource(*ParseImageReference(server_.Host() + "/app:v1"), {});
+    };
+    options.max_seconds = 3600;
+    options.grace_seconds = 600;
+    options.stopping = [this] {
+      if (stopping_) asked_ = true;
+      return stopping_.load();
+    };
+    return options;
+  }
+  // Serves once, with what `then` does once the layer is under way.
+  void ServeWhile(const std::function<void()>& then) {
+    ASSERT_OK(WriteRequest(*store_, Request(image_.chain_id)));
+    std::thread other([&] {
+      EXPECT_TRUE(testing::Eventually([this] { return slow_.load(); }));
+      then();
+    });
+    EXPECT_OK(RequestServer(SlowOptions()).ServeOnce());
+    other.join();
+    ASSERT_TRUE(OnlyRequest().failure.has_value());
+    EXPECT_EQ(OnlyRequest().failure->attempts, 1u);
+    EXPECT_THAT(results_, ElementsAre(StatusIs(absl::StatusCode::kDeadlineExceeded)));
+    EXPECT_THAT(*store_->List("manifests/"), IsEmpty());
+  }
+
+  const testing::WrittenImage image_ = layout_.AddImage(testing::SampleLayers(), "v1");
+  std::atomic<bool> slow_ = false;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<bool> asked_ = false;  // and told so
+  testing::HttpServer server_{[this](const testing::HttpRequest& request) {
+    if (request.path.ends_with("/v1")) return testing::HttpAnswer{.body = image_.manifest_json};
+    const std::string digest = request.path.substr(request.path.rfind('/') + 1);
+    if (digest == image_.config.ToString()) {
+      return testing::HttpAnswer{.body = testing::ReadFileOrDie(layout_.BlobPath(image_.config))};
+    }
+    slow_ = true;
+    return testing::HttpAnswer{.body = std::string(100'000'000, 'x'),
+                               .then = testing::HttpAnswer::Then::kTrickle};
+  }};
+};
+
+TEST_F(SlowRegistryTest, AnImageThatIsNotThereInTimeHasFailed) {
+  ServeWhile([this] { clock_.Advance(std::chrono::seconds(3600)); });
+  EXPECT_THAT(OnlyRequest().failure->reason, HasSubstr("longer than 3600 s"));
+}
+
+TEST_F(SlowRegistryTest, AServerThatIsToStopWaitsForItsGraceOnly) {
+  ServeWhile([this] {
+    stopping_ = true;
+    EXPECT_TRUE(testing::Eventually([this] { return asked_.load(); }));
+    clock_.Advance(std::chrono::seconds(600));
+  });
+  EXPECT_THAT(OnlyRequest().failure->reason, HasSubstr("had to stop"));
 }
 
 TEST_F(RequestServerTest, AnImageIsCalledAsItsRequestSays) {

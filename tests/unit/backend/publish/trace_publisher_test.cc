@@ -84,6 +84,21 @@ class TracePublisherTest : public ::testing::Test {
   std::vector<std::pair<Digest, absl::StatusOr<MergedTraces>>> results_;
 };
 
+TEST_F(TracePublisherTest, ATraceThatCannotBeReadIsLeftAndNamedAndTheOthersCount) {
+  ASSERT_OK(LeaveTrace(*store_, Trace({{1, 3}})));
+  const std::string theirs = TraceObjects().at(0);
+  ASSERT_OK(LeaveTrace(*store_, Trace({{0, 2}})));
+  faulty_->Deny({theirs});
+  ASSERT_OK(PublishAll());
+  ASSERT_EQ(results_.size(), 1U);
+  ASSERT_OK(results_[0].second);
+  EXPECT_EQ(results_[0].second->taken, 1U);
+  EXPECT_THAT(results_[0].second->unreadable, ElementsAre(theirs));
+  EXPECT_OK(store_->Stat(theirs));
+  faulty_->FailFrom(1, DeadlineExceeded("silent"));
+  EXPECT_THAT(PublishAll(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+}
+
 TEST_F(TracePublisherTest, WhatNodesLeftBecomesTheBootPackInItsOrder) {
   ASSERT_OK(PublishBootPack(store_, image_.chain(), records_, "{}", nullptr, {}));
   ASSERT_OK(LeaveTrace(*store_, Trace({{1, 3}, {0, 2}, {1, 0}})));

@@ -166,6 +166,36 @@ TEST_F(RegistryMirrorsTest, WhatTakesAHeaderToBeReadIsPrivate) {
   EXPECT_EQ(source->PrivateRepository().value(), "r.x/team/app");
 }
 
+TEST_F(RegistryMirrorsTest, APageThatAsksToLogInMakesNoImagePublic) {
+  std::string page = "<html>please log in</html>";
+  HttpServer server([&page](const HttpRequest& request) {
+    if (request.path == "/login") return HttpAnswer{.body = page};
+    if (request.headers.contains("x-key")) return HttpAnswer{.body = kManifest};
+    return HttpAnswer{.status = 302, .headers = {"Location: /login"}};
+  });
+  ASSERT_OK_AND_ASSIGN(const auto source, Open("server = 'http://" + server.Host() +
+                                               "'\nheader = {X-Key = 'secret'}"));
+  EXPECT_THAT(source->PrivateRepository(), StatusIs(absl::StatusCode::kFailedPrecondition));
+  ASSERT_OK(source->Root());
+  EXPECT_EQ(source->PrivateRepository().value(), "r.x/team/app");
+  page.resize(kMaxOciManifestBytes + 1);
+  EXPECT_EQ(source->PrivateRepository().value(), "r.x/team/app");
+}
+
+TEST_F(RegistryMirrorsTest, ATagThatMovedToAPublicImageDoesNotMakeThePrivateOnePublic) {
+  std::atomic<bool> moved = false;
+  HttpServer server([&moved](const HttpRequest& request) {
+    if (request.headers.contains("x-key")) return HttpAnswer{.body = kManifest};
+    if (moved && request.path.ends_with("/v1")) return HttpAnswer{.body = "public"};
+    return HttpAnswer{.status = 403};
+  });
+  ASSERT_OK_AND_ASSIGN(const auto source, Open("server = 'http://" + server.Host() +
+                                               "'\nheader = {X-Key = 'secret'}"));
+  ASSERT_OK(source->Root());
+  moved = true;
+  EXPECT_EQ(source->PrivateRepository().value(), "r.x/team/app");
+}
+
 TEST_F(RegistryMirrorsTest, AMirrorsImageOfTheSameNameMakesNoImagePublic) {
   const std::string theirs = std::string(kManifest) + " ";
   std::atomic<bool> mirrors{false};
@@ -263,6 +293,35 @@ TEST_F(RegistryTlsTest, OurCertificateIsNotShownToWhereItRedirects) {
            certificates_.client() + "', '" + certificates_.client_key() + "']]"));
   ASSERT_OK_AND_ASSIGN(const auto blob, source->OpenBlob(BlobOf("NONE")));
   EXPECT_EQ(*ReadAll(*blob, 100), "NONE");
+}
+
+TEST_F(RegistryTlsTest, OurCertificateIsNotShownToATokenServiceElsewhere) {
+  std::filesystem::create_directories(dir_ / "tokens");
+  std::filesystem::create_directories(dir_ / "registry");
+  const std::string wants =
+      "ssl_client_certificate " + certificates_.ca() + "; ssl_verify_client optional; ";
+  const testing::NginxProcess tokens(
+      {.directory = dir_ / "tokens",
+       .root = dir_.path(),
+       .certificates = &certificates_,
+       .directives = wants + "return 200 '{\"token\":\"$ssl_client_verify\"}';"});
+  const testing::NginxProcess registry(
+      {.directory = dir_ / "registry",
+       .root = dir_.path(),
+       .certificates = &certificates_,
+       .directives = wants +
+                     "if ($http_authorization = \"Bearer NONE\") { return 200 content; } "
+                     "add_header WWW-Authenticate 'Bearer realm=\"" +
+                     tokens.Url() + "/token\"' always; return 401;"});
+  const std::string server = "server = '" + registry.Url() + "'\nclient = [['" +
+                             certificates_.client() + "', '" + certificates_.client_key() + "']]\n";
+  ASSERT_OK_AND_ASSIGN(const auto source, Open(server + "ca = '" + certificates_.ca() + "'"));
+  ASSERT_OK_AND_ASSIGN(const auto blob, source->OpenBlob(BlobOf("content")));
+  EXPECT_EQ(*ReadAll(*blob, 100), "content");
+  // Nor is it believed only because the registry's own certificate need not be looked at.
+  ASSERT_OK_AND_ASSIGN(const auto careless, Open(server + "skip_verify = true"));
+  EXPECT_THAT(careless->OpenBlob(BlobOf("content")),
+              StatusIs(absl::StatusCode::kPermissionDenied, "certificate"));
 }
 
 TEST_F(RegistryTlsTest, ItMustNotRedirectToAnUnencryptedConnection) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -34,6 +35,17 @@ TEST(StoreUrlTest, MissingLoopbackIsOpenedForNodes) {
   ASSERT_OK_AND_ASSIGN(auto backend, OpenReadBackend("loopback:" + directory / "none", {}));
   EXPECT_THAT(backend->Read("x", 0, 1), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_FALSE(std::filesystem::exists(directory / "none"));
+}
+
+TEST(StoreUrlTest, ARootOfSlackerdIsNoStoreToPublishOrMaintain) {
+  const TempDir directory;
+  std::ofstream(directory / "slacker.db") << "rows";
+  const std::string url = "loopback:" + directory.path();
+  EXPECT_THAT(OpenBackend(url), StatusIs(absl::StatusCode::kFailedPrecondition, "slacker.db"));
+  EXPECT_THAT(OpenExistingBackend(url), StatusIs(absl::StatusCode::kFailedPrecondition));
+  // Where a node's own requests are.
+  ASSERT_OK_AND_ASSIGN(const auto below, OpenBackend(url + "/publish"));
+  EXPECT_OK(below->Put("x", "y"));
 }
 
 TEST(StoreUrlTest, MemoryOpens) {

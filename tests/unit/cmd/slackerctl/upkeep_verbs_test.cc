@@ -171,6 +171,18 @@ TEST_F(UpkeepVerbsTest, RmOfAnUnknownImageRemovesNothing) {
   EXPECT_EQ(RunJson({"images"}).size(), 1u);
 }
 
+TEST_F(UpkeepVerbsTest, OnlyARealCollectionSweepsWhatDeadWritersLeft) {
+  (void)Publish("one");
+  const std::string left = store_ + "/packs/.tmp-" + std::string(32, 'a');
+  testing::WriteFileOrDie(left, "unfinished");
+  std::filesystem::last_write_time(
+      left, std::filesystem::file_time_type::clock::now() - std::chrono::hours(48));
+  EXPECT_EQ(RunOn({"gc", "--dry-run"}), kExitOk) << err_.str();
+  EXPECT_TRUE(std::filesystem::exists(left));
+  EXPECT_EQ(RunOn({"gc"}), kExitOk) << err_.str();
+  EXPECT_FALSE(std::filesystem::exists(left));
+}
+
 TEST_F(UpkeepVerbsTest, GcCountsWhatItFound) {
   const std::string one = Publish("one");
   (void)Publish("two");

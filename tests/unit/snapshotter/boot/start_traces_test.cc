@@ -141,11 +141,16 @@ TEST_F(StartTracesTest, AStartUnderWayIsForgottenWithItsImage) {
 }
 
 TEST_F(StartTracesTest, FilesOfNoImageGoAtTheStart) {
-  for (const std::string& name : {Sha256::Of("gone").ToHex(), std::string("x.new")}) {
-    std::ofstream(dir_ / "traces/" + name) << "whatever";
-  }
+  const std::string gone = Sha256::Of("gone").ToHex();
+  const std::string ours[] = {gone, gone + ".new", image_.chain().ToHex() + ".new"};
+  const std::string others[] = {"x.new", "notes", gone + ".txt"};
+  for (const std::string& name : ours) std::ofstream(dir_ / "traces/" + name) << "whatever";
+  for (const std::string& name : others) std::ofstream(dir_ / "traces/" + name) << "precious";
   RestartAll();
-  EXPECT_TRUE(std::filesystem::is_empty(dir_ / "traces"));
+  for (const std::string& name : ours)
+    EXPECT_FALSE(std::filesystem::exists(dir_ / "traces/" + name)) << name;
+  for (const std::string& name : others)
+    EXPECT_TRUE(std::filesystem::exists(dir_ / "traces/" + name)) << name;
 }
 
 TEST_F(StartTracesTest, ATraceThatIsDamagedOnTheNodeIsToldAsSuch) {

@@ -34,6 +34,58 @@ TEST_F(ImageCollectTest, CollectLeavesNothingOfAnUnreferencedImage) {
   EXPECT_THAT(Read(layers[0].id, 0, 4096), StatusIs(absl::StatusCode::kNotFound));
 }
 
+TEST_F(ImageCollectTest, AStartRemovesItsOwnStrayFilesAndLeavesThoseOfOthers) {
+  ASSERT_OK(images_->Ensure(image_.chain(), {}));
+  AddSnapshot(image_.chain());
+  ASSERT_OK(images_->Attach(image_.chain()));
+  images_->WaitForBackgroundForTest();
+  StopNode();
+  const std::string unknown(64, 'a');
+  const std::string known = image_.manifest[0].record.ToHex();
+  const std::string strays[] = {
+      "records/" + unknown,
+      "records/" + unknown + ".loc",
+      "records/" + unknown + ".loc.new",
+      "records/" + known + ".new",
+      "images/99.erofs",
+      "images/99.meta",
+      "images/99.erofs.new",
+      "images/1.meta.new",
+      "blobs/99.data",
+      "blobs/99.map",
+      "blobs/99.map.new",
+      "blobs/1.map.new",
+  };
+  const std::string others[] = {
+      "records/notes",
+      "records/" + unknown + ".txt",
+      "records/" + std::string(64, 'A'),
+      "images/photo.jpg",
+      "images/99.jpg",
+      "images/099.erofs",
+      "images/.erofs",
+      "images/x.new",
+      "blobs/notes.data",
+      "blobs/99.database",
+      "blobs/-1.map",
+      "blobs/.data",
+      "blobs/99999999999999999999.data",
+  };
+  for (const std::string& name : strays) std::ofstream(dir_ / name) << name;
+  for (const std::string& name : others) std::ofstream(dir_ / name) << name;
+  for (const char* directory : {"records", "images", "blobs"}) {
+    std::filesystem::create_directory(dir_ / (std::string(directory) + "/folder"));
+  }
+  const size_t records = CountFiles("records"), images = CountFiles("images"),
+               blobs = CountFiles("blobs");
+  StartNode();
+  for (const std::string& name : strays) EXPECT_FALSE(Exists(name)) << name;
+  for (const std::string& name : others) EXPECT_TRUE(Exists(name)) << name;
+  EXPECT_EQ(CountFiles("records"), records - 4);
+  EXPECT_EQ(CountFiles("images"), images - 4);
+  EXPECT_EQ(CountFiles("blobs"), blobs - 4);
+}
+
 TEST_F(ImageCollectTest, APinKeepsAnImageThatNoSnapshotRefersTo) {
   ASSERT_OK_AND_ASSIGN(ImagePin pin, images_->Ensure(image_.chain(), {}));
   ASSERT_OK(images_->Collect());
@@ -100,7 +152,9 @@ TEST_F(ImageCollectTest, WhatARestartIsAttachingAgainIsNotLeftBehind) {
 
 TEST_F(ImageCollectTest, StartRemovesWhatACrashLeft) {
   StopNode();
-  for (const char* name : {"records/x.new", "images/7.erofs", "blobs/99.data", "blobs/99.map"}) {
+  for (const std::string& name :
+       {"records/" + std::string(64, 'a') + ".new", std::string("images/7.erofs"),
+        std::string("blobs/99.data"), std::string("blobs/99.map")}) {
     std::ofstream(dir_ / name) << "left over";
   }
   ASSERT_EQ(mkdir((dir_ / "snapshots/i7").c_str(), 0755), 0);

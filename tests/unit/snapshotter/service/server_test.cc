@@ -424,10 +424,14 @@ TEST_F(ServerTest, NothingIsLeftOfTheSocketAfterTheEnd) {
 }
 
 TEST_F(ServerTest, ImpossibleAddressesAreInvalid) {
-  EXPECT_THAT(Server::Listen("relative", core_.get(), &control_),
-              StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(Server::Listen("/" + std::string(200, 'a'), core_.get(), &control_),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+  for (const std::string& path :
+       {std::string("relative"), "/" + std::string(200, 'a'), std::string("/"), dir_ / "s/"}) {
+    EXPECT_THAT(Listener::Check(path), StatusIs(absl::StatusCode::kInvalidArgument)) << path;
+    EXPECT_THAT(Server::Listen(path, core_.get(), &control_),
+                StatusIs(absl::StatusCode::kInvalidArgument))
+        << path;
+  }
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "s"));
 }
 
 }  // namespace
