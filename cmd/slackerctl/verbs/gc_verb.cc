@@ -1,6 +1,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <string>
+#include <vector>
 
 #include "backend/base/status.h"
 #include "backend/upkeep/gc.h"
@@ -18,14 +20,28 @@ struct GcArguments {
   bool dry_run = false;
 };
 
+// What a publication leaves that died at its first object: an unfinished file, which has no name in a store,
+// and nothing else. `refused`: why it is no store.
+absl::StatusOr<GcReport> CollectNothing(const GcArguments& arguments, const absl::Status& refused) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<Backend> directory,
+                   OpenExistingBackend(arguments.common.store));
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, directory->List(""));
+  if (!names.empty()) return refused;
+  if (!arguments.dry_run) RETURN_IF_ERROR(OpenBackend(arguments.common.store).status());
+  return GcReport();
+}
+
 absl::StatusOr<GcReport> Collect(const GcArguments& arguments, int64_t grace_seconds) {
   const GcOptions options{.grace_seconds = grace_seconds, .dry_run = arguments.dry_run};
-  ASSIGN_OR_RETURN(std::shared_ptr<Backend> store, OpenKeptStore(arguments.common.store));
+  auto store = OpenKeptStore(arguments.common.store);
+  if (absl::IsNotFound(store.status())) return CollectNothing(arguments, store.status());
+  RETURN_IF_ERROR(store.status());
   if (!arguments.dry_run) {
     // As for publishing: that sweeps what dead writers left unfinished.
-    ASSIGN_OR_RETURN(store, OpenBackend(arguments.common.store));
+    store = OpenBackend(arguments.common.store);
+    RETURN_IF_ERROR(store.status());
   }
-  return CollectGarbage(*store, options);
+  return CollectGarbage(**store, options);
 }
 
 struct GcTotal {
