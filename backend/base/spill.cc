@@ -22,7 +22,7 @@ namespace {
 // Pages of tables between two looks at how much is mapped. Rows anywhere in large tables are 16 pages of
 // memory each, which the kernel maps around every fault: it is not their number that counts.
 constexpr uint64_t kPagesPerLook = 1;
-constexpr size_t kMaxMappedBytes = size_t{64} << 20;  // of files, the program's own among them
+constexpr size_t kMaxMappedBytes = size_t{32} << 20;  // of files, the program's own among them
 
 // Far below the mappings that a process may have (vm.max_map_count, 65,530): tables larger than small
 // must find some.
