@@ -1,5 +1,7 @@
 #include "snapshotter/care/layer_prover.h"
 
+#include <malloc.h>
+
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,6 +53,8 @@ absl::StatusOr<std::vector<BlobRow>> LayerProver::Unproved() {
 void LayerProver::Consider(const BlobRow& blob) {
   if (hopeless_.contains(blob.id) || !options_.filler->IsComplete(blob)) return;
   const absl::StatusOr<Proof> proof = Prove(blob);
+  // It read a whole layer's tar; glibc would keep the memory for the next one.
+  (void)malloc_trim(0);
   absl::Status status = proof.status();
   if (status.ok()) status = Keep(blob, *proof);
   if (status.ok()) {
