@@ -23,6 +23,8 @@ namespace {
 std::atomic<bool> interrupted = false;
 static_assert(std::atomic<bool>::is_always_lock_free);
 
+constexpr int kExitUsage = 2;
+
 void HandleInterrupts() {
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted = true; };
@@ -139,7 +141,11 @@ int ImagesCommand(const CommandLine& line) {
 
 int Main(int argc, char** argv) {
   CommandLine line;
-  CLI11_PARSE(*line.app, argc, argv);
+  try {
+    line.app->parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return line.app->exit(error) == 0 ? 0 : kExitUsage;
+  }
   line.arguments.run.interrupted = &interrupted;
   if (line.list->parsed()) return ListCommand(line.arguments);
   if (line.run->parsed()) return RunCommand(line.arguments);

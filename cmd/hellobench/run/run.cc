@@ -92,6 +92,7 @@ absl::Status RunTask(CriClient& client, const Task& task, const RunOptions& opti
   Clock::time_point step = Clock::now();
   ASSIGN_OR_RETURN(result->sandbox_id, client.RunSandbox(sandbox));
   result->sandbox_ms = MillisSince(step);
+  if (options.before_pull) RETURN_IF_ERROR(options.before_pull());
 
   RETURN_IF_ERROR(CheckInterrupted(options));
   const Clock::time_point pull_start = Clock::now();
@@ -115,7 +116,7 @@ absl::Status RunTask(CriClient& client, const Task& task, const RunOptions& opti
   RETURN_IF_ERROR(AwaitReady(client, task, options, step, result));
   result->ready_ms = MillisSince(step);
   result->total_ms = MillisSince(pull_start);
-  return absl::OkStatus();
+  return options.when_ready ? options.when_ready() : absl::OkStatus();
 }
 
 // The container is killed with its sandbox.

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -22,6 +23,10 @@ struct RunOptions {
   bool keep = false;             // leave what was made, if the container gets there
   // Ends the run as soon as it is true; checked between calls. Null: nothing does.
   const std::atomic<bool>* interrupted = nullptr;
+  // Called when the sandbox is there, before the pull; an error of it ends the run. May be null.
+  std::function<absl::Status()> before_pull = nullptr;
+  // Called when the container is ready, before it is removed. Null: nothing is.
+  std::function<absl::Status()> when_ready = nullptr;
 };
 
 // What was reached, also of a run that failed.

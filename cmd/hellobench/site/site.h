@@ -5,7 +5,8 @@
 // all on directories below the site's. A node is made for its runs and destroyed after them: what is cold
 // about it is that it is new. Nothing of a site outlives it: processes, mounts, namespaces, directories.
 //
-// Blocking; a node is for one thread at a time, different nodes may be used by different threads.
+// Blocking. A node is for one thread at a time, but for Enter; different nodes may be used by different
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +51,7 @@ class Node {
 
   // Of its containerd.
   virtual const std::string& socket() const = 0;
-  // Calls it on a thread that is on the node's network, for as long as it takes.
+  // Calls it on a thread that is on the node's network, for as long as it takes. Thread-safe.
   virtual void Enter(const std::function<void()>& body) = 0;
   // FAILED_PRECONDITION, with what was found, if the node has an image (beside the sandboxes'), a snapshot
   // of one, or anything in its snapshotter's cache. Drops the machine's page cache.

@@ -1,5 +1,6 @@
 #include "tests/unit/cmd/hellobench/fake_cri.h"
 
+#include <cstring>
 #include <fstream>
 #include <utility>
 
@@ -46,7 +47,7 @@ std::vector<std::string> FakeCri::calls() const {
 
 cri::CreateContainerRequest FakeCri::created() const {
   const std::lock_guard lock(mutex_);
-  return created_;
+  return created_.back();
 }
 
 grpc::Status FakeCri::Record(const std::string& name) {
@@ -58,11 +59,9 @@ grpc::Status FakeCri::Record(const std::string& name) {
   return grpc::Status(failing->second.code, "told to fail");
 }
 
-grpc::Status FakeCri::RunPodSandbox(grpc::ServerContext*, In<cri::RunPodSandboxRequest> request,
+grpc::Status FakeCri::RunPodSandbox(grpc::ServerContext*, In<cri::RunPodSandboxRequest>,
                                     cri::RunPodSandboxResponse* response) {
   const grpc::Status status = Record("RunPodSandbox");
-  const std::lock_guard lock(mutex_);
-  log_directory_ = request->config().log_directory();
   response->set_pod_sandbox_id("sandbox");
   return status;
 }
@@ -81,17 +80,20 @@ grpc::Status FakeCri::CreateContainer(grpc::ServerContext*, In<cri::CreateContai
                                       cri::CreateContainerResponse* response) {
   const grpc::Status status = Record("CreateContainer");
   const std::lock_guard lock(mutex_);
-  created_ = *request;
-  response->set_container_id("container");
+  response->set_container_id("container" + std::to_string(created_.size()));
+  created_.push_back(*request);
   return status;
 }
 
-grpc::Status FakeCri::StartContainer(grpc::ServerContext*, In<cri::StartContainerRequest>,
+grpc::Status FakeCri::StartContainer(grpc::ServerContext*, In<cri::StartContainerRequest> request,
                                      cri::StartContainerResponse*) {
   const grpc::Status status = Record("StartContainer");
   const std::lock_guard lock(mutex_);
-  std::ofstream(log_directory_ + "/" + created_.config().log_path()) << log_;
-  if (on_start_) on_start_(created_);
+  const size_t number = std::stoul(request->container_id().substr(std::strlen("container")));
+  const cri::CreateContainerRequest& created = created_.at(number);
+  std::ofstream(created.sandbox_config().log_directory() + "/" + created.config().log_path())
+      << log_;
+  if (on_start_) on_start_(created);
   return status;
 }
 

@@ -33,7 +33,7 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
   void AddImage(const std::string& reference);
 
   std::vector<std::string> calls() const;  // in their order; ContainerStatus is left out
-  runtime::v1::CreateContainerRequest created() const;
+  runtime::v1::CreateContainerRequest created() const;  // the last one
 
  private:
   template <typename T>
@@ -41,7 +41,7 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
 
   grpc::Status Record(const std::string& name);
 
-  grpc::Status RunPodSandbox(grpc::ServerContext*, In<runtime::v1::RunPodSandboxRequest> request,
+  grpc::Status RunPodSandbox(grpc::ServerContext*, In<runtime::v1::RunPodSandboxRequest>,
                              runtime::v1::RunPodSandboxResponse* response) override;
   grpc::Status StopPodSandbox(grpc::ServerContext*, In<runtime::v1::StopPodSandboxRequest>,
                               runtime::v1::StopPodSandboxResponse*) override;
@@ -50,7 +50,7 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
   grpc::Status CreateContainer(grpc::ServerContext*,
                                In<runtime::v1::CreateContainerRequest> request,
                                runtime::v1::CreateContainerResponse* response) override;
-  grpc::Status StartContainer(grpc::ServerContext*, In<runtime::v1::StartContainerRequest>,
+  grpc::Status StartContainer(grpc::ServerContext*, In<runtime::v1::StartContainerRequest> request,
                               runtime::v1::StartContainerResponse*) override;
   grpc::Status ContainerStatus(grpc::ServerContext*, In<runtime::v1::ContainerStatusRequest>,
                                runtime::v1::ContainerStatusResponse* response) override;
@@ -68,10 +68,10 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
   std::map<std::string, Failing> failing_;
   std::function<void(const runtime::v1::CreateContainerRequest&)> on_start_;
   std::map<std::string, bool> images_;
-  std::string log_directory_, log_;
+  std::string log_;
   bool exits_ = true;
   int exit_code_ = 0;
-  runtime::v1::CreateContainerRequest created_;
+  std::vector<runtime::v1::CreateContainerRequest> created_;
   std::unique_ptr<grpc::Server> server_;
 };
 
