@@ -182,11 +182,13 @@ StoreReader::StoreReader(std::shared_ptr<ReadBackend> backend, Trust trust)
 
 absl::StatusOr<Manifest> StoreReader::ReadManifest(const Digest& chain_id) const {
   RETURN_IF_ERROR(CheckTrust(*backend_, trust_));
-  return FromAnyCopy(*backend_, [&](ReadBackend& backend) {
+  auto manifest = FromAnyCopy(*backend_, [&](ReadBackend& backend) {
     return PickManifest(
         trust_, ReadObjects(backend, NamesOf(trust_, ManifestNames(chain_id)), kMaxManifestBytes),
         chain_id);
   });
+  if (!absl::IsNotFound(manifest.status())) return manifest;
+  return NotFound("no image with the chain ID " + chain_id.ToString() + " is published");
 }
 
 absl::StatusOr<StoreReader::GrantedManifest> StoreReader::ReadGrantedManifest(

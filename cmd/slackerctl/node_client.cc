@@ -1,16 +1,20 @@
 #include "cmd/slackerctl/node_client.h"
 
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 
 #include "backend/base/status.h"
 #include "cmd/common/grpc_status.h"
+#include "cmd/common/hint.h"
 
 namespace slacker::ctl {
 namespace {
 
 constexpr std::chrono::seconds kAnswerTime{30};
+constexpr char kHint[] = "is it running, and is this its socket (--address)";
 
 }  // namespace
 
@@ -22,6 +26,9 @@ void AddAddress(Command* command, std::string* address) {
 absl::StatusOr<std::unique_ptr<NodeClient>> NodeClient::Open(const std::string& address) {
   if (!address.starts_with('/')) {
     return InvalidArgument("slackerd's address must be the absolute path of its socket");
+  }
+  if (access(address.c_str(), F_OK) != 0 && errno == ENOENT) {
+    return WithHint(NotFound("there is no slackerd at " + address), kHint);
   }
   return std::unique_ptr<NodeClient>(new NodeClient(address));
 }

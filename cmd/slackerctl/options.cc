@@ -16,6 +16,11 @@ std::string DefaultStore() {
   return store != nullptr && *store != '\0' ? store : kDefaultStore;
 }
 
+std::string StoreProblem(const std::string& url) {
+  if (url == "memory:") return "a store in memory would be gone with slackerctl";
+  return Message(ValidateStoreUrl(url));
+}
+
 }  // namespace
 
 void AddCommon(Command* command, CommonArguments* common) {
@@ -24,7 +29,7 @@ void AddCommon(Command* command, CommonArguments* common) {
       ->Add(
           "--store", &common->store,
           "URL of the store (default: $SLACKER_STORE, or else " + std::string(kDefaultStore) + ")")
-      .Checked("", [](const std::string& url) { return Message(ValidateStoreUrl(url)); });
+      .Checked("", StoreProblem);
   command->Flag("--json", &common->json, "Write JSON");
 }
 

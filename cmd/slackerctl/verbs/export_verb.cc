@@ -42,7 +42,11 @@ std::string CheckTarget(const std::string& target) {
   if (target.starts_with(kDocker)) {
     return Message(ParseImageReference(target.substr(kDocker.size())).status());
   }
-  if (target.starts_with(kLayout) || target.starts_with(kArchive)) return "";
+  for (const std::string_view kind : {kLayout, kArchive}) {
+    if (!target.starts_with(kind)) continue;
+    const bool named = target.size() > kind.size() && target[kind.size()] != ':';
+    return named ? "" : "target \"" + target + "\" does not say where";
+  }
   return "target \"" + target +
          "\" is none of oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker://REFERENCE";
 }

@@ -33,6 +33,8 @@ TEST_F(SlackerctlTest, WrongUsageExitsWith2) {
            {"publish", "ftp:x"},
            {"publish", "docker://"},
            {"export", "x", "ftp:x"},
+           {"export", "x", "oci:"},
+           {"export", "x", "oci-archive::tag"},
            {"images", "--store", "ftp://x"}}) {
     EXPECT_EQ(Run(arguments), kExitUsage);
     EXPECT_NE(err_.str(), "");
@@ -79,7 +81,7 @@ TEST_F(SlackerctlTest, OutputThatCannotBeWrittenIsAFailure) {
   std::ofstream full("/dev/full");
   const Console console{full, err_, false, false};
   for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
-           {"--help"}, {"images", "--store", "memory:", "--json"}}) {
+           {"--help"}, {"images", "--store", "loopback:" + dir_.path(), "--json"}}) {
     full.clear();
     err_.str("");
     EXPECT_EQ(RunSlackerctl(arguments, console), kExitFailed);
@@ -93,11 +95,32 @@ TEST_F(SlackerctlTest, AMissingStoreIsAFailure) {
   EXPECT_THAT(err_.str(), HasSubstr("hint: "));
 }
 
+TEST_F(SlackerctlTest, AStoreInMemoryIsRefused) {
+  EXPECT_EQ(Run({"images", "--store", "memory:"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("gone with slackerctl"));
+}
+
+TEST_F(SlackerctlTest, AChainThatIsNotPublishedIsNamed) {
+  ASSERT_EQ(Run({"publish", AddImage("v1"), "--platform", "linux/amd64", "--store", url_}),
+            kExitOk);
+  const std::string chain = "sha256:" + std::string(64, '0');
+  EXPECT_EQ(Run({"inspect", chain, "--store", url_}), kExitFailed);
+  EXPECT_THAT(err_.str(),
+              HasSubstr("slackerctl: no image with the chain ID " + chain + " is published"));
+}
+
+TEST_F(SlackerctlTest, ANodeWithoutASlackerdIsToldPlainly) {
+  const std::string socket = dir_ / "slackerd.sock";
+  EXPECT_EQ(Run({"status", "--address", socket}), kExitFailed);
+  EXPECT_EQ(err_.str(), "slackerctl: there is no slackerd at " + socket +
+                            "\n  hint: is it running, and is this its socket (--address).\n");
+}
+
 TEST_F(SlackerctlTest, TheOptionWinsOverTheEnvironment) {
   ASSERT_EQ(setenv("SLACKER_STORE", "ftp://x", 1), 0);
   EXPECT_EQ(Run({"images"}), kExitFailed);
   EXPECT_THAT(err_.str(), HasSubstr("ftp://x"));
-  EXPECT_EQ(Run({"images", "--store", "memory:"}), kExitOk) << err_.str();
+  EXPECT_EQ(Run({"images", "--store", "loopback:" + dir_.path()}), kExitOk) << err_.str();
   ASSERT_EQ(unsetenv("SLACKER_STORE"), 0);
 }
 
