@@ -84,8 +84,7 @@ absl::StatusOr<std::string> PlainNameOf(const toml::node& node) {
   const auto plain = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
   };
-  if (!name->empty() && !name->starts_with('-') &&
-      std::all_of(name->begin(), name->end(), plain)) {
+  if (!name->empty() && !name->starts_with('-') && std::all_of(name->begin(), name->end(), plain)) {
     return name;
   }
   return InvalidArgument("must be small letters, digits and dashes");
@@ -152,6 +151,23 @@ absl::Status SetPath(const toml::node& node, Entry* entry) {
   return InvalidArgument("must begin with a slash and have no blanks");
 }
 
+absl::Status SetLoad(const toml::node& node, Entry* entry) {
+  ASSIGN_OR_RETURN(auto map, MapOf(node));
+  Load load;
+  for (const auto& [name, field] :
+       {std::pair("script", &load.script), std::pair("throughput", &load.throughput),
+        std::pair("unit", &load.unit)}) {
+    const auto value = map.extract(name);
+    if (value.empty() || value.mapped().empty()) {
+      return InvalidArgument("needs a " + std::string(name));
+    }
+    *field = value.mapped();
+  }
+  if (!map.empty()) return InvalidArgument(map.begin()->first + ": unknown key");
+  entry->task.load = std::move(load);
+  return absl::OkStatus();
+}
+
 absl::Status SetTimeLimit(const toml::node& node, Entry* entry) {
   ASSIGN_OR_RETURN(entry->task.time_limit_seconds, SecondsOf(node, 1, kMaxTimeLimitSeconds));
   return absl::OkStatus();
@@ -165,8 +181,8 @@ struct Key {
 
 constexpr std::string_view kAll = "EASWP";
 
-const std::array<Key, 15>& Keys() {
-  static const std::array<Key, 15> keys = {{
+const std::array<Key, 16>& Keys() {
+  static const std::array<Key, 16> keys = {{
       {"name", kAll, kAll, Into(&Image::name, PlainNameOf)},
       {"category", kAll, kAll, Into(&Image::category, CategoryIn)},
       {"kind", kAll, kAll, Into(&Image::kind, KindIn)},
@@ -182,6 +198,7 @@ const std::array<Key, 15>& Keys() {
       {"ready_port", "P", "P", SetPort},
       {"ready_path", "P", "", SetPath},
       {"time_limit", kAll, "", SetTimeLimit},
+      {"load", "WP", "", SetLoad},
   }};
   return keys;
 }

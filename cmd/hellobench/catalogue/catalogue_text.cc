@@ -31,6 +31,10 @@ Json ToJson(const Image& image) {
   json["mounts"] = image.task.mounts;
   json["ready"] = ToJson(image.task.ready);
   json["time_limit_seconds"] = image.task.time_limit_seconds;
+  if (const auto& load = image.task.load; load.has_value()) {
+    json["load"] = {
+        {"script", load->script}, {"throughput", load->throughput}, {"unit", load->unit}};
+  }
   return json;
 }
 

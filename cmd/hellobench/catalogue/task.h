@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -25,6 +26,14 @@ struct ReadyPort {
   std::string path = "/";
   bool operator==(const ReadyPort&) const = default;
 };
+// What keeps a container busy that goes on after it is ready, and how well it does. Long-running
+// measurements are §6.2 of the Slacker paper.
+struct Load {
+  std::string script;      // for sh, on the node's network; $DURATION: seconds that it is to take
+  std::string throughput;  // what stands before the figure in what the script writes
+  std::string unit;
+  bool operator==(const Load&) const = default;
+};
 using Ready = std::variant<ReadyExit, ReadyLine, ReadyPort>;
 
 struct Task {
@@ -35,6 +44,7 @@ struct Task {
   std::map<std::string, std::string> mounts;  // place in the container: folder, whose copy it gets
   Ready ready;
   int64_t time_limit_seconds = 300;  // from the container's start until it is ready
+  std::optional<Load> load;
 };
 
 }  // namespace slacker::hellobench

@@ -1,6 +1,7 @@
 #include "cmd/hellobench/plan/starts.h"
 
 #include <barrier>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -13,6 +14,9 @@
 
 namespace slacker::hellobench {
 namespace {
+
+// What a load may take beside its time: filling a database, waiting for connections.
+constexpr std::chrono::seconds kLoadSetUp{300};
 
 // Where threads wait for each other. The last one that comes, or gives up coming, does `work` for all.
 class Meeting {
@@ -116,11 +120,11 @@ class Starts {
                          begun = true;
                          return begin.Meet();
                        },
-                   .when_ready =
-                       [&] {
-                         ready = true;
-                         return node.ready->Meet();
-                       }};
+                   .when_ready = [&]() -> absl::Status {
+                     ready = true;
+                     RETURN_IF_ERROR(node.ready->Meet());
+                     return MakeLoad(node, result);
+                   }};
     RunResult first;
     const absl::Status ran = RunOnce(client, task_, run, &first);
     // Others wait for this one; they must not wait for one that does not come.
@@ -132,6 +136,22 @@ class Starts {
     } else if (options_.second) {
       RunAgain(client, result);
     }
+  }
+
+  absl::Status MakeLoad(const StartedNode& node, Result* result) const {
+    if (options_.load.count() == 0 || !task_.load.has_value()) return absl::OkStatus();
+    const std::string script =
+        "DURATION=" + std::to_string(options_.load.count()) + "\n" + task_.load->script;
+    const auto output = node.node->RunScript(script, options_.load + kLoadSetUp);
+    RETURN_IF_ERROR(Annotate(output.status(), "the load"));
+    const size_t at = output->find(task_.load->throughput);
+    Figure figure{"throughput", 0, task_.load->unit};
+    if (at == std::string::npos || std::sscanf(output->c_str() + at + task_.load->throughput.size(),
+                                               "%lf", &figure.value) != 1) {
+      return Internal("the load did not tell a throughput; it wrote:\n" + *output);
+    }
+    result->figures.push_back(std::move(figure));
+    return absl::OkStatus();
   }
 
   void RunAgain(CriClient& client, Result* result) const {

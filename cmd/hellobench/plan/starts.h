@@ -18,6 +18,8 @@ struct StartOptions {
   int64_t at_once = 1;            // containers on each node
   bool drop_server_cache = true;  // before the pulls
   bool second = true;             // run each container once more, on the node that has its image
+  // How long the load of a task goes on that has one; 0: none is made. Its throughput is a figure.
+  std::chrono::seconds load{0};
   std::chrono::seconds call_limit{300};  // for each call of CRI; the container has its task's limit
   const std::atomic<bool>* interrupted = nullptr;  // may be null
 };

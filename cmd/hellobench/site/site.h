@@ -9,6 +9,7 @@
 // threads.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -53,6 +54,10 @@ class Node {
   virtual const std::string& socket() const = 0;
   // Calls it on a thread that is on the node's network, for as long as it takes. Thread-safe.
   virtual void Enter(const std::function<void()>& body) = 0;
+  // What a shell script wrote to its standard output, on the node's network. Errors: INTERNAL, with what it
+  // wrote, if it does not end with 0; DEADLINE_EXCEEDED. Thread-safe.
+  virtual absl::StatusOr<std::string> RunScript(const std::string& script,
+                                                std::chrono::seconds limit) = 0;
   // FAILED_PRECONDITION, with what was found, if the node has an image (beside the sandboxes'), a snapshot
   // of one, or anything in its snapshotter's cache. Drops the machine's page cache.
   virtual absl::Status MakeCold() = 0;

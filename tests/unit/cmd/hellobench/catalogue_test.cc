@@ -125,7 +125,8 @@ TEST_F(CatalogueTest, EveryKeyIsRead) {
       Add("[[image]]\nname = 'p-1'\ncategory = 'web-server'\nkind = 'P'\nimage = 'nginx'\n"
           "original = 'old/nginx:1'\nnote = 'why'\ncommand = ['serve']\narguments = ['-x', 'y']\n"
           "environment = { A = 'b', 'c.d' = 'e' }\nmounts = { '/src' = 'src' }\n"
-          "ready_port = 8080\nready_path = '/health'\ntime_limit = '2m'\n"));
+          "ready_port = 8080\nready_path = '/health'\ntime_limit = '2m'\n"
+          "[image.load]\nscript = 'work'\nthroughput = 'did '\nunit = 'pieces/s'\n"));
   EXPECT_EQ(last().kind, Kind::kPort);
   EXPECT_EQ(last().original, "old/nginx:1");
   EXPECT_EQ(last().note, "why");
@@ -135,6 +136,9 @@ TEST_F(CatalogueTest, EveryKeyIsRead) {
   EXPECT_THAT(last().task.mounts, ElementsAre(Pair("/src", dir_ / "src")));
   EXPECT_EQ(last().task.ready, Ready(ReadyPort{8080, "/health"}));
   EXPECT_EQ(last().task.time_limit_seconds, 120);
+  EXPECT_EQ(last().task.load, (Load{"work", "did ", "pieces/s"}));
+  const nlohmann::json json = nlohmann::json::parse(ToJson(catalogue_.images()));
+  EXPECT_EQ(json[0]["load"]["unit"], "pieces/s");
 }
 
 TEST_F(CatalogueTest, ScriptsRunInAShellAndLinesAreWaitedFor) {
@@ -265,6 +269,16 @@ INSTANTIATE_TEST_SUITE_P(
                 "f:6: image.mounts: must have absolute paths"},
         BadCase{"MountOfNothing", "kind = 'E'\nmounts = { '/src' = 'none' }",
                 "f:6: image.mounts: there is no folder"},
+        BadCase{"LoadOfATaskThatEnds",
+                "kind = 'E'\nload = { script = 'a', throughput = 'a', unit = 'b' }",
+                "f:6: image.load: has no use in kind E"},
+        BadCase{"LoadWithoutAUnit",
+                "kind = 'W'\nready_line = 'a'\nload = { script = 'a', throughput = 'a' }",
+                "f:7: image.load: needs a unit"},
+        BadCase{"LoadWithMore",
+                "kind = 'W'\nready_line = 'a'\n"
+                "load = { script = 'a', throughput = 'a', unit = 'b', x = 'c' }",
+                "f:7: image.load: x: unknown key"},
         BadCase{"SecondTable", "kind = 'E'\n[run]\nx = 1", "f:6: run: unknown key"}),
     [](const auto& bad) { return std::string(bad.param.name); });
 

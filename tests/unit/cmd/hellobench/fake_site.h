@@ -23,13 +23,14 @@ class FakeSite final : public Site {
   explicit FakeSite(std::string directory) : directory_(std::move(directory)) {}
 
   // What tests look at and set.
-  std::vector<std::string> events;        // in their order
-  std::function<void(FakeCri&)> on_node;  // prepares each node's CRI
-  std::set<std::string> unprepared;       // images that cannot be prepared
-  std::set<std::string> broken;           // snapshotters whose nodes do not start
-  absl::Status cold;                      // what MakeCold finds
-  absl::Status destroyed;                 // what Destroy returns
-  int64_t alive = 0, most_alive = 0;      // nodes
+  std::vector<std::string> events;          // in their order
+  std::function<void(FakeCri&)> on_node;    // prepares each node's CRI
+  std::set<std::string> unprepared;         // images that cannot be prepared
+  std::set<std::string> broken;             // snapshotters whose nodes do not start
+  absl::StatusOr<std::string> output = "";  // of scripts
+  absl::Status cold;                        // what MakeCold finds
+  absl::Status destroyed;                   // what Destroy returns
+  int64_t alive = 0, most_alive = 0;        // nodes
 
   absl::StatusOr<SiteImage> Prepare(const System& system, const std::string& image,
                                     Result* result) override {
@@ -66,6 +67,11 @@ class FakeSite final : public Site {
 
     const std::string& socket() const override { return socket_; }
     void Enter(const std::function<void()>& body) override { body(); }
+    absl::StatusOr<std::string> RunScript(const std::string& script,
+                                          std::chrono::seconds /*limit*/) override {
+      site_.Note("script " + script);
+      return site_.output;
+    }
     absl::Status MakeCold() override {
       site_.Note("cold");
       return site_.cold;

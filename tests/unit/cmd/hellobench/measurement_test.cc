@@ -186,6 +186,33 @@ TEST_F(MeasurementTest, AllNodesAreColdBeforeAnyPulls) {
   EXPECT_EQ(site_.events, expected);
 }
 
+TEST_F(MeasurementTest, ALoadsThroughputIsAFigure) {
+  images_[0].task.load = Load{"work $DURATION", "did", "pieces/s"};
+  options_.start.load = std::chrono::seconds(30);
+  site_.output = "did 12.5 per second, 3 of them badly\n";
+  ASSERT_OK(MeasureIt());
+  EXPECT_THAT(site_.events, ::testing::Contains("script DURATION=30\nwork $DURATION"));
+  for (const Result& result : OfScenario("start")) {
+    EXPECT_EQ(result.error, "");
+    EXPECT_EQ(result.figures, result.setup.image == "one"
+                                  ? std::vector<Figure>({{"throughput", 12.5, "pieces/s"}})
+                                  : std::vector<Figure>());
+  }
+}
+
+TEST_F(MeasurementTest, ALoadThatFailsIsAFailure) {
+  images_.pop_back();
+  images_[0].task.load = Load{"work", "did", "pieces/s"};
+  options_.start.load = std::chrono::seconds(1);
+  site_.output = "did nothing";
+  ASSERT_OK(MeasureIt());
+  EXPECT_THAT(Errors(), Each(HasSubstr("did not tell a throughput; it wrote:\ndid nothing")));
+  site_.output = Internal("no such program");
+  results_.clear();
+  ASSERT_OK(MeasureIt());
+  EXPECT_THAT(Errors(), Each(HasSubstr("the load: no such program")));
+}
+
 TEST_F(MeasurementTest, ARunThatFailsIsAResultAndTheOthersGoOn) {
   int nodes = 0;
   site_.on_node = [&nodes](FakeCri& cri) {
