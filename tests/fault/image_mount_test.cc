@@ -81,6 +81,14 @@ class ImageMountTest : public ::testing::Test {
     EXPECT_TRUE(fs::is_empty(target_));
   }
 
+  size_t Leases() const {
+    size_t found = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(dir_ / "store/leases")) {
+      found += entry.is_regular_file() ? 1 : 0;
+    }
+    return found;
+  }
+
   static void ExpectCleanEnd(LineProcess& process) { EXPECT_EQ(process.Wait(), 0); }
 
   // The error of reading a whole file, or 0 with its content.
@@ -107,6 +115,32 @@ TEST_F(ImageMountTest, TheWholeTreeReadsAndCtrlCLeavesNothing) {
   ExpectWholeTree();
   EXPECT_NE(mkdir((target_ + "/new").c_str(), 0755), 0);
   EXPECT_EQ(errno, EROFS);
+  ASSERT_EQ(kill(process->pid(), SIGINT), 0);
+  ExpectCleanEnd(*process);
+  ExpectNothingLeft();
+}
+
+TEST_F(ImageMountTest, WhatIsMountedIsNotCollected) {
+  const auto process = Mount();
+  EXPECT_EQ(Leases(), 1U);
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"rm", "oci:" + layout_.directory()}, {"gc", "--grace", "0"}}) {
+    std::vector<std::string> command = {SLACKERCTL};
+    command.insert(command.end(), words.begin(), words.end());
+    command.insert(command.end(), {"--store", "loopback:" + (dir_ / "store")});
+    ASSERT_EQ(LineProcess(command).Wait(), 0) << words[0];
+  }
+  ExpectWholeTree();
+  ASSERT_EQ(kill(process->pid(), SIGINT), 0);
+  ExpectCleanEnd(*process);
+  EXPECT_EQ(Leases(), 0U) << "it is given back";
+  ExpectNothingLeft();
+}
+
+TEST_F(ImageMountTest, AStoreThatTakesNoLeaseIsMountedAllTheSame) {
+  WriteFileOrDie(dir_ / "store/leases", "no directory");
+  const auto process = Mount();
+  ExpectWholeTree();
   ASSERT_EQ(kill(process->pid(), SIGINT), 0);
   ExpectCleanEnd(*process);
   ExpectNothingLeft();

@@ -216,6 +216,16 @@ absl::Status LazyMount::Mount(const StoreReader& reader, const Digest& chain_id)
   ASSIGN_OR_RETURN(const Manifest manifest, reader.ReadManifest(chain_id));
   uint64_t image_id = 0;
   ASSIGN_OR_RETURN(layers_, AddImage(reader, manifest, &image_id));
+  if (options_.open_for_lease) {
+    ASSIGN_OR_RETURN(lease_, LeaseKeeper::Open({.root = root_,
+                                                .db = db_.get(),
+                                                .clock = &SystemClock(),
+                                                .open = options_.open_for_lease}));
+  }
+  if (const absl::Status leased = RenewLease(); !leased.ok()) {
+    Log(LogLevel::kInfo, "the store cannot be told that the image is in use, its grace has to do",
+        {{"error", Message(leased)}});
+  }
   RETURN_IF_ERROR(MakeDirectories(root_ + "/images"));
   const MetadataImages images(root_ + "/images", &filler_->records());
   ASSIGN_OR_RETURN(const MetadataImage image, images.Build({image_id, chain_id}, layers_));
@@ -226,6 +236,28 @@ absl::Status LazyMount::Mount(const StoreReader& reader, const Digest& chain_id)
     spec.blobs.push_back({layers_[layer].id, layers_[layer].size_bytes});
   }
   return mounter_->Attach(spec);
+}
+
+absl::Status LazyMount::RenewLease() {
+  return lease_ == nullptr ? absl::OkStatus() : lease_->Renew();
+}
+
+// A lease that cannot be taken back counts for its time.
+void LazyMount::EndLease() {
+  if (lease_ == nullptr) return;
+  const auto forget = [this]() -> absl::Status {
+    ASSIGN_OR_RETURN(Txn txn, db_->Write());
+    ASSIGN_OR_RETURN(const std::vector<ImageRow> images, AllImages(txn));
+    for (const ImageRow& image : images) RETURN_IF_ERROR(DeleteImage(txn, image.id));
+    return txn.Commit();
+  };
+  absl::Status ended = forget();
+  if (ended.ok()) ended = lease_->Renew();
+  if (!ended.ok()) {
+    Log(LogLevel::kInfo, "the store cannot be told that the image is not in use any more, ignoring",
+        {{"error", Message(ended)}});
+  }
+  lease_.reset();
 }
 
 absl::StatusOr<bool> LazyMount::Close() {
@@ -248,6 +280,7 @@ absl::Status LazyMount::Abandon() {
   mounter_.reset();
   connection_.reset();
   if (filler_ != nullptr) filler_->Stop();
+  EndLease();
   if (keeper_ == nullptr) return root_.empty() ? absl::OkStatus() : RemoveMarked(root_);
   const absl::Status removed = RemoveRoot(root_, run_dir_, keeper_.get());
   keeper_.reset();

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "backend/store/store.h"
 #include "snapshotter/attach/kernel_tree_mounter.h"
 #include "snapshotter/fill/blob_filler.h"
+#include "snapshotter/gateway/lease_keeper.h"
 #include "snapshotter/keeper/keeper_client.h"
 #include "snapshotter/metastore/db.h"
 
@@ -36,6 +38,8 @@ struct MountOptions {
   // A read waits so long for the store before it is EIO.
   std::chrono::nanoseconds stall_timeout{};
   ReadObserver* observer = nullptr;  // of what is read of its blobs; outlives the mount
+  // The store, for writing: it is told that the image is in use. Null: it cannot be.
+  std::function<absl::StatusOr<std::shared_ptr<Backend>>()> open_for_lease = nullptr;
 };
 
 // Thread-compatible.
@@ -52,6 +56,12 @@ class LazyMount {
   ~LazyMount();
   LazyMount(const LazyMount&) = delete;
   LazyMount& operator=(const LazyMount&) = delete;
+
+  // How often RenewLease has to be called.
+  static constexpr std::chrono::hours kLeaseRenewal = LeaseKeeper::kRenewal;
+  // Tells the store that it must not remove what is mounted (ADR 0015): OK if it knows, and where it is
+  // not to be told. Open has told it already, and Close takes that back.
+  absl::Status RenewLease();
 
   // Bottom first.
   const std::vector<BlobRow>& layers() const { return layers_; }
@@ -71,6 +81,7 @@ class LazyMount {
   // Fetches the records; parallel to the manifest's layers.
   absl::StatusOr<std::vector<BlobRow>> AddImage(const StoreReader& reader, const Manifest& manifest,
                                                 uint64_t* image_id);
+  void EndLease();
 
   const MountOptions options_;
   std::string root_;
@@ -80,6 +91,7 @@ class LazyMount {
   std::shared_ptr<ReadBackend> backend_;
   std::unique_ptr<KeeperClient> keeper_;
   std::unique_ptr<Db> db_;
+  std::unique_ptr<LeaseKeeper> lease_;  // null: none was to be had
   std::unique_ptr<BlobFiller> filler_;
   std::unique_ptr<FuseConnection> connection_;
   std::unique_ptr<KernelTreeMounter> mounter_;

@@ -15,6 +15,7 @@
 #include "backend/base/status.h"
 #include "backend/base/unique_fd.h"
 #include "cmd/common/sibling_program.h"
+#include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
 #include "cmd/slackerctl/mount/lazy_mount.h"
 #include "cmd/slackerctl/verbs/verbs.h"
@@ -73,6 +74,12 @@ class Events {
   UniqueFd mounts_;
 };
 
+// A store behind a web server cannot be told anything.
+decltype(MountOptions::open_for_lease) LeaseStore(const CommonArguments& common) {
+  if (!CanBeListed(common.store)) return nullptr;
+  return [url = common.store] { return OpenNodeBackend(url); };
+}
+
 absl::Status End(LazyMount& mount, Events& events, const Console& console) {
   for (int looks = 1;; ++looks) {
     ASSIGN_OR_RETURN(const bool ended, mount.Close());
@@ -95,6 +102,7 @@ absl::Status Mount(MountArguments& arguments, const Console& console) {
                 << Printable(Message(removed)) << std::endl;
   }
   ASSIGN_OR_RETURN(const ReadableImage opened, OpenForReading(arguments.image));
+  arguments.mount.open_for_lease = LeaseStore(arguments.image.common);
   ASSIGN_OR_RETURN(
       const std::unique_ptr<LazyMount> mount,
       LazyMount::Open(arguments.mount, opened.store, *opened.reader, opened.found.chain_id));
@@ -106,7 +114,16 @@ absl::Status Mount(MountArguments& arguments, const Console& console) {
     console.out << "mounted " << opened.found.chain_id.ToString() << " on "
                 << Escape(arguments.mount.directory) << "; Ctrl-C unmounts it" << std::endl;
   }
-  while (mount->IsMounted() && !events.Wait(-1)) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds kRenewal = LazyMount::kLeaseRenewal;
+  for (auto due = Clock::now() + kRenewal;
+       mount->IsMounted() && !events.Wait(static_cast<int>(kRenewal.count()));) {
+    if (Clock::now() < due) continue;  // mounts have changed
+    due = Clock::now() + kRenewal;
+    if (const absl::Status renewed = mount->RenewLease(); !renewed.ok()) {
+      console.err << "slackerctl: the store cannot be told that the image is in use: "
+                  << Printable(Message(renewed)) << std::endl;
+    }
   }
   RETURN_IF_ERROR(End(*mount, events, console));
   // What is left to wait for is a store that keeps its answers: from now on a signal ends us.
