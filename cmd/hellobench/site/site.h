@@ -5,8 +5,8 @@
 // all on directories below the site's. A node is made for its runs and destroyed after them: what is cold
 // about it is that it is new. Nothing of a site outlives it: processes, mounts, namespaces, directories.
 //
-// Blocking. A node is for one thread at a time, but for Enter; different nodes may be used by different
-// threads.
+// Blocking. A site is for one thread, and so is a node, but for Enter and RunScript; different nodes may be
+// used by different threads. site_options.h opens one.
 #pragma once
 
 #include <chrono>

@@ -1,0 +1,308 @@
+#include "cmd/hellobench/site/node.h"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "backend/base/status.h"
+#include "backend/base/unique_fd.h"
+#include "cmd/hellobench/cri/cri_client.h"
+#include "cmd/hellobench/site/addresses.h"
+#include "cmd/hellobench/site/containerd_config.h"
+#include "cmd/hellobench/site/delay_relay.h"
+#include "cmd/hellobench/site/files.h"
+#include "cmd/hellobench/site/usage.h"
+
+namespace slacker::hellobench {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::chrono::seconds kCallLimit{60};
+constexpr int64_t kBytesAMbit = 1000000 / 8;
+
+std::vector<std::string> Lines(const std::string& text, size_t skipped) {
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    if (end > begin) lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  lines.erase(lines.begin(),
+              lines.begin() + static_cast<std::ptrdiff_t>(std::min(skipped, lines.size())));
+  return lines;
+}
+
+std::vector<std::string> Matching(const std::string& pattern) {
+  glob_t found{};
+  std::vector<std::string> paths;
+  if (glob(pattern.c_str(), 0, nullptr, &found) == 0) {
+    paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  }
+  globfree(&found);
+  return paths;
+}
+
+class RealNode final : public Node {
+ public:
+  explicit RealNode(const NodeOptions& options)
+      : options_(options),
+        directory_(options.directory),
+        socket_(directory_ + "/c.sock"),
+        proxy_socket_(directory_ + "/s.sock"),
+        root_(directory_ + "/s") {
+    options_.placeholders["node"] = directory_;
+    options_.placeholders["root"] = root_;
+    options_.placeholders["socket"] = proxy_socket_;
+    options_.placeholders["hosts"] = options_.hosts;
+    options_.placeholders["containerd"] = socket_;
+  }
+  ~RealNode() override { (void)Destroy(); }
+
+  absl::Status Start();
+
+  const std::string& socket() const override { return socket_; }
+  void Enter(const std::function<void()>& body) override { (void)compartment_->Enter(body); }
+  absl::StatusOr<std::string> RunScript(const std::string& script,
+                                        std::chrono::seconds limit) override {
+    return options_.programs->Run(
+        {.words = {"sh", "-c", script}, .where = compartment_->where(), .limit = limit});
+  }
+  absl::Status MakeCold() override;
+  absl::Status ResetPeaks() override { return meter_->ResetPeaks(); }
+  absl::StatusOr<Counters> Count() override;
+  absl::Status Destroy() override;
+
+ private:
+  // What is on a node of images and snapshots, and in its snapshotter's cache.
+  struct Holdings {
+    std::set<std::string> images, snapshots, cached;
+  };
+
+  absl::Status StartNetwork();
+  absl::Status StartProxy();
+  absl::Status StartContainerd();
+  absl::Status WriteFiles();
+  absl::StatusOr<Holdings> Look();
+  absl::StatusOr<std::string> Ctr(std::vector<std::string> words, bool clean_up = false);
+  absl::Status RemoveContainers();
+  std::string LogOf(const std::string& daemon) const {
+    return options_.logs + "/" + fs::path(directory_).filename().string() + "-" + daemon + ".log";
+  }
+
+  NodeOptions options_;
+  const std::string directory_, socket_, proxy_socket_, root_;
+  std::unique_ptr<Compartment> compartment_;
+  std::unique_ptr<DelayRelay> relay_;
+  std::unique_ptr<Daemon> proxy_, containerd_;
+  std::unique_ptr<DaemonMeter> meter_;
+  Holdings at_start_;
+  bool connected_ = false;
+};
+
+absl::Status RealNode::Start() {
+  RETURN_IF_ERROR(MakeDirectories(root_));
+  ASSIGN_OR_RETURN(compartment_, Compartment::Create(*options_.programs));
+  RETURN_IF_ERROR(StartNetwork());
+  if (options_.snapshotter.proxy) RETURN_IF_ERROR(StartProxy());
+  RETURN_IF_ERROR(StartContainerd());
+  meter_ = std::make_unique<DaemonMeter>(compartment_->init(), containerd_->pid(),
+                                         options_.snapshotter.name);
+  CriClient client(socket_, kCallLimit);
+  RETURN_IF_ERROR(Annotate(client.Pull(options_.pause).status(), "the sandboxes' image"));
+  ASSIGN_OR_RETURN(at_start_, Look());
+  return absl::OkStatus();
+}
+
+absl::Status RealNode::StartNetwork() {
+  RETURN_IF_ERROR(Connect(*options_.programs, options_.servers->where(), compartment_->where(),
+                          options_.number, options_.link));
+  connected_ = true;
+  if (options_.link.delay_ms == 0) return absl::OkStatus();
+  const std::chrono::microseconds round_trip = std::chrono::milliseconds(options_.link.delay_ms);
+  ASSIGN_OR_RETURN(
+      relay_,
+      DelayRelay::Start(*compartment_, {.listen_address = kServerAddress,
+                                        .server_address = kDelayedAddress,
+                                        .ports = {kRegistryPort, kHttpsPort, kNfsPort, kMountPort},
+                                        .delay = round_trip / 2,
+                                        .bytes_a_second = options_.link.mbit * kBytesAMbit}));
+  return absl::OkStatus();
+}
+
+absl::Status RealNode::WriteFiles() {
+  for (const SettingsFile& file : options_.snapshotter.files) {
+    const auto& stores = file.stores;
+    if (!stores.empty() &&
+        std::find(stores.begin(), stores.end(), options_.store_kind) == stores.end()) {
+      continue;
+    }
+    const std::string path = directory_ + "/" + file.path;
+    absl::StatusOr<std::string> text = Expand(file.text, options_.placeholders);
+    if (!text.ok()) return Annotate(text.status(), file.path);
+    RETURN_IF_ERROR(WriteText(path, *text));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RealNode::StartProxy() {
+  const std::string& name = options_.snapshotter.name;
+  RETURN_IF_ERROR(Annotate(WriteFiles(), name));
+  Command command{.words = {}, .where = compartment_->where()};
+  for (const std::string& word : options_.snapshotter.daemon) {
+    ASSIGN_OR_RETURN(std::string expanded, Expand(word, options_.placeholders));
+    command.words.push_back(std::move(expanded));
+  }
+  ASSIGN_OR_RETURN(proxy_, options_.programs->Start(command, LogOf(name)));
+  return Await(*proxy_, name, "listen at its socket", kStartLimit,
+               [this] { return Accepts(proxy_socket_); });
+}
+
+absl::Status RealNode::StartContainerd() {
+  ContainerdConfig config{.version = options_.containerd_version,
+                          .directory = directory_ + "/c",
+                          .socket = socket_,
+                          .hosts = options_.hosts,
+                          .pause = options_.pause,
+                          .snapshotter = options_.snapshotter.name,
+                          .proxy_socket = options_.snapshotter.proxy ? proxy_socket_ : "",
+                          .proxy_root = root_,
+                          .differ = options_.snapshotter.differ,
+                          .further = ""};
+  ASSIGN_OR_RETURN(config.further,
+                   Expand(options_.snapshotter.containerd_config, options_.placeholders));
+  const std::string path = directory_ + "/containerd.toml";
+  RETURN_IF_ERROR(WriteText(path, ToText(config)));
+  ASSIGN_OR_RETURN(containerd_,
+                   options_.programs->Start(
+                       {.words = {options_.containerd, "-c", path}, .where = compartment_->where()},
+                       LogOf("containerd")));
+  // Over CRI, which refuses every call until it is set up.
+  CriClient client(socket_, kCallLimit);
+  return Await(*containerd_, "containerd", "answer over CRI", kStartLimit, [this, &client] {
+    return Accepts(socket_) && client.HasImage(options_.pause).ok();
+  });
+}
+
+absl::StatusOr<std::string> RealNode::Ctr(std::vector<std::string> words, bool clean_up) {
+  Command command{.words = {options_.ctr, "-a", socket_, "-n", "k8s.io"},
+                  .where = compartment_->where(),
+                  .clean_up = clean_up};
+  command.words.insert(command.words.end(), words.begin(), words.end());
+  return options_.programs->Run(command);
+}
+
+absl::StatusOr<RealNode::Holdings> RealNode::Look() {
+  Holdings found;
+  ASSIGN_OR_RETURN(const std::string images, Ctr({"images", "ls", "-q"}));
+  for (const std::string& line : Lines(images, 0)) found.images.insert(line);
+  ASSIGN_OR_RETURN(const std::string snapshots,
+                   Ctr({"snapshots", "--snapshotter", options_.snapshotter.name, "ls"}));
+  for (const std::string& line : Lines(snapshots, 1)) {
+    found.snapshots.insert(line.substr(0, line.find(' ')));
+  }
+  for (const std::string& pattern : options_.snapshotter.cache) {
+    ASSIGN_OR_RETURN(const std::string expanded, Expand(pattern, options_.placeholders));
+    for (std::string& path : Matching(expanded)) found.cached.insert(std::move(path));
+  }
+  return found;
+}
+
+absl::Status RealNode::MakeCold() {
+  ASSIGN_OR_RETURN(const Holdings now, Look());
+  const auto check = [](const char* what, const std::set<std::string>& have,
+                        const std::set<std::string>& may) -> absl::Status {
+    for (const std::string& one : have) {
+      if (!may.contains(one)) return FailedPrecondition("the node has " + std::string(what) + one);
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(check("the image ", now.images, at_start_.images));
+  RETURN_IF_ERROR(check("the snapshot ", now.snapshots, at_start_.snapshots));
+  // Of the sandboxes' image there may be something of its own in it, but nothing else.
+  RETURN_IF_ERROR(check("in its cache ", now.cached, at_start_.cached));
+  sync();
+  const UniqueFd fd(open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC));
+  if (!fd.valid() || write(fd.get(), "3", 1) != 1) {
+    return ErrnoError(errno, "write /proc/sys/vm/drop_caches");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Counters> RealNode::Count() {
+  Counters counters;
+  ASSIGN_OR_RETURN(const InterfaceBytes wire, ReadInterface(compartment_->init(), kNodeInterface));
+  counters.traffic.received_bytes = wire.received;
+  counters.traffic.sent_bytes = wire.sent;
+  const std::string address = NodeAddress(options_.number);
+  ASSIGN_OR_RETURN(const Served registry, options_.registry->ServedTo(address));
+  counters.traffic.registry_bytes = registry.bytes;
+  counters.traffic.registry_requests = registry.requests;
+  if (options_.store != nullptr) {
+    const absl::StatusOr<Served> store = options_.store->ServedTo(address);
+    if (store.ok()) {
+      counters.traffic.store_bytes = store->bytes;
+      counters.traffic.store_requests = store->requests;
+    } else if (store.status().code() != absl::StatusCode::kNotFound) {
+      return store.status();
+    }
+  }
+  ASSIGN_OR_RETURN(counters.disk_bytes, AllocatedBytes(directory_));
+  ASSIGN_OR_RETURN(counters.daemons, meter_->Read());
+  return counters;
+}
+
+// Each by itself, so that its shim takes its cgroup away, which is in no namespace of ours.
+absl::Status RealNode::RemoveContainers() {
+  if (containerd_ == nullptr || !containerd_->Running() || !Accepts(socket_)) {
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const std::string tasks, Ctr({"tasks", "ls", "-q"}, true));
+  absl::Status removed;
+  for (const std::string& task : Lines(tasks, 0)) {
+    const absl::Status status = Ctr({"tasks", "rm", "--force", task}, true).status();
+    if (removed.ok()) removed = status;
+  }
+  return removed;
+}
+
+absl::Status RealNode::Destroy() {
+  if (compartment_ == nullptr) return RemoveTree(directory_);
+  absl::Status destroyed = RemoveContainers();
+  const auto note = [&destroyed](const absl::Status& status) {
+    if (destroyed.ok()) destroyed = status;
+  };
+  // They are children of this process, which has to have waited for them before the rest can end.
+  containerd_.reset();
+  proxy_.reset();
+  relay_.reset();
+  if (connected_) {
+    note(Disconnect(*options_.programs, options_.servers->where(), options_.number));
+    connected_ = false;
+  }
+  note(compartment_->Destroy());
+  compartment_.reset();
+  note(RemoveTree(directory_));
+  return Annotate(destroyed, "destroy node " + std::to_string(options_.number));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Node>> StartNode(const NodeOptions& options) {
+  auto node = std::make_unique<RealNode>(options);
+  const absl::Status started = node->Start();
+  if (started.ok()) return node;
+  const absl::Status destroyed = node->Destroy();
+  if (destroyed.ok()) return started;
+  return Annotate(started, Message(destroyed) + ", after");
+}
+
+}  // namespace slacker::hellobench

@@ -1,0 +1,331 @@
+// Sites with real servers and nodes: what a node fetches is counted, and nothing is left of it.
+#include "cmd/hellobench/site/site.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/base/status.h"
+#include "backend/base/unique_fd.h"
+#include "cmd/hellobench/cri/cri_client.h"
+#include "cmd/hellobench/run/run.h"
+#include "cmd/hellobench/site/link.h"
+#include "cmd/hellobench/site/site_options.h"
+#include "tests/support/kernel_leak_check.h"
+#include "tests/support/oci_image.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/tar_builder.h"
+#include "tests/support/temp_dir.h"
+
+namespace slacker::hellobench {
+namespace {
+
+using ::slacker::testing::Eventually;
+using ::slacker::testing::GzipLayer;
+using ::slacker::testing::KernelLeakCheck;
+using ::slacker::testing::OciLayout;
+using ::slacker::testing::PlainLayer;
+using ::slacker::testing::RandomBytes;
+using ::slacker::testing::ReadFileOrDie;
+using ::slacker::testing::StatusIs;
+using ::slacker::testing::TarBuilder;
+using ::slacker::testing::TempDir;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+constexpr int64_t kLayerBytes = 3 << 20;
+constexpr char kImage[] = "small";
+const System kOverlay{"overlayfs", ""};
+const System kSlackerNfs{"slacker", "nfs"};
+const System kSlackerHttps{"slacker", "https"};
+const System kSlackerLoopback{"slacker", "loopback"};
+
+// Processes that are in this network namespace.
+std::vector<std::string> ProcessesOn(const std::filesystem::path& network) {
+  std::vector<std::string> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(entry.path() / "ns/net", gone) == network && !gone) {
+      found.push_back(entry.path().filename());
+    }
+  }
+  return found;
+}
+
+class SiteTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  SiteTest() {
+    // A busybox, and bytes that nothing compresses.
+    const std::string busybox = ReadFileOrDie("/bin/busybox");
+    const std::string base = TarBuilder()
+                                 .Directory("bin/")
+                                 .File("bin/busybox", busybox, 0755)
+                                 .Symlink("bin/sh", "busybox")
+                                 .Symlink("bin/cat", "busybox")
+                                 .End();
+    const std::string data =
+        TarBuilder().File("data", RandomBytes(kLayerBytes, 1)).File("word", "hello\n").End();
+    OciLayout layout(directory_ / "layout");
+    layout.AddImage({GzipLayer(base), PlainLayer(data)}, kImage);
+    task_.arguments = {"/bin/cat", "/word"};
+    options_ = {.directory = directory_ / "site",
+                .layout = layout.directory(),
+                .data = SLACKER_SHARE_DIR,
+                .link = {},
+                .containerd_directory = GetParam(),
+                .program_directories = {SLACKER_PROGRAM_DIR},
+                .snapshotters = {},
+                .tasks = {{kImage, task_}},
+                .interrupted = &interrupted_};
+  }
+
+  // What gRPC keeps as long as there is a client is no leak of a test.
+  static void SetUpTestSuite() {
+    static CriClient kept("/none", std::chrono::seconds(1));
+    EXPECT_FALSE(kept.Version().ok());
+  }
+
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "namespaces need root";
+    ASSERT_OK(options_.snapshotters.AddFile(SLACKER_SHARE_DIR "/snapshotters.toml"));
+  }
+
+  void Open(const std::string& link) {
+    ASSERT_OK_AND_ASSIGN(options_.link, ParseLink(link));
+    ASSERT_OK_AND_ASSIGN(site_, OpenSite(options_));
+  }
+
+  // Runs the image once on a new node, and gives what that moved and took.
+  void RunCold(const System& system, Result* result) {
+    Result preparation;
+    ASSERT_OK_AND_ASSIGN(const SiteImage image, site_->Prepare(system, kImage, &preparation));
+    EXPECT_GT(image.bytes, kLayerBytes);
+    EXPECT_EQ(image.layers, 2);
+    ASSERT_OK_AND_ASSIGN(const std::unique_ptr<Node> node, site_->StartNode(system));
+    std::filesystem::path network;
+    node->Enter([&] { network = std::filesystem::read_symlink("/proc/thread-self/ns/net"); });
+    EXPECT_NE(network, std::filesystem::read_symlink("/proc/self/ns/net"));
+    ASSERT_OK_AND_ASSIGN(const std::string wire,
+                         node->RunScript("ip -brief address show wire", std::chrono::seconds(10)));
+    EXPECT_THAT(wire, HasSubstr("10.77."));
+    ASSERT_OK(node->MakeCold());
+    ASSERT_OK(node->ResetPeaks());
+    ASSERT_OK_AND_ASSIGN(const Counters before, node->Count());
+    RunResult run;
+    absl::Status ran;
+    node->Enter([&] {
+      CriClient client(node->socket(), std::chrono::seconds(60));
+      task_.image = image.reference;
+      ran = RunOnce(client, task_, {}, &run);
+    });
+    ASSERT_OK(ran);
+    EXPECT_EQ(run.output, "hello\n");
+    ASSERT_OK_AND_ASSIGN(const Counters after, node->Count());
+    SetDifference(before, after, result);
+    result->phases.pull_ms = run.pull_ms;
+    // It has run something now.
+    EXPECT_THAT(node->MakeCold(), StatusIs(absl::StatusCode::kFailedPrecondition));
+    ASSERT_OK(node->Destroy());
+    EXPECT_THAT(ProcessesOn(network), IsEmpty());
+  }
+
+  static bool HasDaemon(const Result& result, const std::string& name) {
+    for (const DaemonUse& daemon : result.daemons) {
+      if (daemon.name != name) continue;
+      EXPECT_GT(daemon.peak_rss_bytes, 1 << 20) << name;
+      EXPECT_GE(daemon.cpu_seconds, 0) << name;
+      return true;
+    }
+    return false;
+  }
+
+  TempDir directory_;
+  KernelLeakCheck leaks_{directory_.path()};
+  std::atomic<bool> interrupted_ = false;
+  Task task_;
+  SiteOptions options_;
+  std::unique_ptr<Site> site_;
+
+  void TearDown() override {
+    site_.reset();
+    EXPECT_FALSE(std::filesystem::exists(options_.directory));
+  }
+};
+
+TEST_P(SiteTest, CountsWhatAnOrdinaryPullFetches) {
+  ASSERT_NO_FATAL_FAILURE(Open("loopback"));
+  Result result;
+  ASSERT_NO_FATAL_FAILURE(RunCold(kOverlay, &result));
+  EXPECT_GT(result.traffic.received_bytes, kLayerBytes);
+  EXPECT_GT(result.traffic.registry_bytes, kLayerBytes);
+  EXPECT_LE(result.traffic.registry_bytes, result.traffic.received_bytes);
+  EXPECT_GT(result.traffic.registry_requests, 3);  // a manifest, a configuration, two layers
+  EXPECT_FALSE(result.traffic.store_bytes.has_value());
+  EXPECT_GT(result.disk_bytes, kLayerBytes);
+  EXPECT_TRUE(HasDaemon(result, "containerd"));
+  EXPECT_FALSE(HasDaemon(result, "overlayfs"));
+}
+
+TEST_P(SiteTest, FetchesOverALinkWithALimitAndADelay) {
+  ASSERT_NO_FATAL_FAILURE(Open("200mbit-10ms"));
+  Result result;
+  ASSERT_NO_FATAL_FAILURE(RunCold(kOverlay, &result));
+  EXPECT_GT(result.traffic.received_bytes, kLayerBytes);
+  // The wire's time for the layers, less what the limit lets through at once, and a round trip.
+  EXPECT_GT(result.phases.pull_ms, kLayerBytes * 8 / 200e3 / 2 + 10);
+}
+
+TEST_P(SiteTest, APublishedImageNeedsLittleOfIt) {
+  ASSERT_NO_FATAL_FAILURE(Open("200mbit-10ms"));
+  for (const System& system : {kSlackerNfs, kSlackerHttps}) {
+    SCOPED_TRACE(system.store);
+    Result result;
+    ASSERT_NO_FATAL_FAILURE(RunCold(system, &result));
+    EXPECT_LT(result.traffic.registry_bytes, kLayerBytes);
+    EXPECT_LT(result.traffic.received_bytes, kLayerBytes);
+    EXPECT_TRUE(HasDaemon(result, "containerd"));
+    EXPECT_TRUE(HasDaemon(result, "slacker"));
+    EXPECT_EQ(result.traffic.store_requests.has_value(), system.store == "https");
+    if (system.store == "https") {
+      EXPECT_GT(result.traffic.store_bytes, 0);
+      EXPECT_LT(result.traffic.store_bytes, result.traffic.received_bytes);
+    }
+  }
+}
+
+TEST_P(SiteTest, NodesAreThereAtTheSameTime) {
+  ASSERT_NO_FATAL_FAILURE(Open("loopback"));
+  Result preparation;
+  ASSERT_OK(site_->Prepare(kSlackerLoopback, kImage, &preparation));
+  EXPECT_TRUE(preparation.phases.prepare_ms.has_value());
+  ASSERT_FALSE(preparation.figures.empty());
+  Result again;
+  ASSERT_OK(site_->Prepare(kSlackerLoopback, kImage, &again));
+  EXPECT_FALSE(again.phases.prepare_ms.has_value());
+  ASSERT_OK_AND_ASSIGN(const auto one, site_->StartNode(kSlackerLoopback));
+  ASSERT_OK_AND_ASSIGN(const auto other, site_->StartNode(kOverlay));
+  EXPECT_OK(site_->DropServerCaches());
+  EXPECT_OK(one->MakeCold());
+  EXPECT_OK(other->MakeCold());
+  EXPECT_THAT(site_->Versions()["containerd"], HasSubstr("containerd"));
+  EXPECT_THAT(site_->Versions()["slacker"], Not(IsEmpty()));
+  // The rest is the destructors' work: a site is left like this after an interrupt.
+  interrupted_ = true;
+}
+
+TEST_P(SiteTest, WhatCannotBeMeasuredIsSaid) {
+  ASSERT_OK(options_.snapshotters.Add(R"(
+[[snapshotter]]
+name = "absent"
+plugin = "proxy"
+daemon = ["no-such-snapshotter"]
+[[snapshotter]]
+name = "dead"
+plugin = "proxy"
+daemon = ["sh", "-c", "echo its last words; exit 3"]
+[[snapshotter]]
+name = "unconverted"
+plugin = "containerd"
+[[snapshotter.prepare]]
+name = "convert"
+command = "echo {name} cannot be converted; exit 4"
+)",
+                                      "own.toml"));
+  ASSERT_NO_FATAL_FAILURE(Open("loopback"));
+  Result result;
+  const auto prepared = [&](const System& system) {
+    return site_->Prepare(system, kImage, &result).status();
+  };
+  EXPECT_THAT(prepared({"absent", ""}), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(Message(prepared({"absent", ""})), HasSubstr("no program no-such-snapshotter"));
+  EXPECT_THAT(prepared({"none", ""}), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(prepared({"overlayfs", "nfs"}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(prepared({"slacker", ""}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Message(prepared({"unconverted", ""})), HasSubstr("small cannot be converted"));
+  EXPECT_THAT(site_->Prepare(kOverlay, "no-image", &result), StatusIs(absl::StatusCode::kInternal));
+  const absl::Status dead = site_->StartNode({"dead", ""}).status();
+  EXPECT_THAT(dead, StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(Message(dead), HasSubstr("its last words"));
+  EXPECT_FALSE(std::filesystem::exists(options_.directory + "/n0"));
+  // And the site goes on.
+  EXPECT_OK(site_->StartNode(kOverlay));
+}
+
+TEST_P(SiteTest, AnInterruptEndsAPreparationAtOnce) {
+  ASSERT_OK(options_.snapshotters.Add(R"(
+[[snapshotter]]
+name = "slow"
+plugin = "containerd"
+[[snapshotter.prepare]]
+name = "convert"
+command = "touch {shared}/begun; sleep 1000"
+)",
+                                      "own.toml"));
+  ASSERT_NO_FATAL_FAILURE(Open("loopback"));
+  std::thread interrupt([this] {
+    EXPECT_TRUE(Eventually(
+        [this] { return std::filesystem::exists(options_.directory + "/shared/slow/begun"); }));
+    interrupted_ = true;
+  });
+  Result result;
+  EXPECT_THAT(site_->Prepare({"slow", ""}, kImage, &result),
+              StatusIs(absl::StatusCode::kCancelled));
+  interrupt.join();
+}
+
+// A child that dies without a word leaves no process: the kernel ends what it has started.
+TEST_P(SiteTest, NothingRunsOnWhenTheProgramIsKilled) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
+  const UniqueFd ready(ends[0]);
+  UniqueFd tell(ends[1]);
+  const pid_t child = fork();
+  if (child == 0) {
+    absl::StatusOr<std::unique_ptr<Site>> site = OpenSite(options_);
+    if (!site.ok()) _exit(1);
+    const absl::StatusOr<std::unique_ptr<Node>> node = (*site)->StartNode(kOverlay);
+    if (!node.ok() || write(tell.get(), "x", 1) != 1) _exit(2);
+    while (true) (void)pause();
+  }
+  tell.Reset();
+  char byte = 0;
+  ASSERT_EQ(read(ready.get(), &byte, 1), 1);
+  EXPECT_THAT(slacker::testing::ProcessesBelow(options_.directory), Not(IsEmpty()));
+  ASSERT_EQ(kill(child, SIGKILL), 0);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_TRUE(
+      Eventually([this] { return slacker::testing::ProcessesBelow(options_.directory).empty(); }));
+  std::filesystem::remove_all(options_.directory);
+}
+
+TEST_P(SiteTest, ADirectoryThatIsThereOrOutOfSightIsRefused) {
+  for (const char* directory : {"relative", "/run/site", "/tmp"}) {
+    options_.directory = directory;
+    EXPECT_THAT(OpenSite(options_), StatusIs(absl::StatusCode::kInvalidArgument)) << directory;
+  }
+  options_.directory = directory_ / std::string(60, 'x');
+  EXPECT_THAT(OpenSite(options_), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+INSTANTIATE_TEST_SUITE_P(Containerds, SiteTest, ::testing::Values("", SLACKER_CONTAINERD2),
+                         [](const auto& suite) {
+                           return suite.param.empty() ? "Version1" : "Version2";
+                         });
+
+}  // namespace
+}  // namespace slacker::hellobench
