@@ -5,13 +5,15 @@ import os
 import re
 import tomllib
 
+import fetch
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 _TABLES = {"stack", "image", "unavailable"}
 _RECIPE_KEYS = {"from": str, "config": dict, "unlike": str, "layer": list}
 _LAYER_KEYS = {"debootstrap": str, "before": str, "packages": list, "after": str, "unpack": list, "applets": str, "compile": dict,
-               "folder": str, "directories": dict, "links": dict}
+               "folder": str, "artifacts": dict, "pip": list, "directories": dict, "links": dict}
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-_CODE = ("recipes.py", "trees.py", "../oci_image.py", "../debian_layers.py")
+_CODE = ("fetch.py", "trees.py", "../oci_image.py", "../debian_layers.py")
 
 
 class Wrong(Exception):
@@ -35,9 +37,11 @@ def _check_layer(where, layer):
     _require(layer, f"{where}: is empty")
     for package in [*layer.get("packages", []), *layer.get("unpack", [])]:
         _require(isinstance(package, str) and _PACKAGE.fullmatch(package), f"{where}: {package} is no package")
-    for key in ("compile", "directories", "links"):
+    for key in ("artifacts", "compile", "directories", "links"):
         for place in layer.get(key, {}):
             _require(not place.startswith("/") and ".." not in place.split("/"), f"{where}.{key}: {place} leaves the tree")
+    for what in [*layer.get("artifacts", {}).values(), *layer.get("pip", [])]:
+        _require(not fetch.wrong(what), f"{where}: {fetch.wrong(what)}")
     for source in [layer[key] for key in ("folder",) if key in layer] + list(layer.get("compile", {}).values()):
         _require(os.path.exists(os.path.join(HERE, source)), f"{where}: there is no {source}")
 

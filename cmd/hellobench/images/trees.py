@@ -6,15 +6,19 @@ different every time (logs, caches, the day of a password) goes.
 import glob
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
 
 import debian_layers
+import fetch
 from recipes import HERE, Wrong
 
 _TIME_NS = 1_700_000_000 * 10**9  # of everything that a build writes
-_APT = "-qq -y --no-install-recommends -o Dpkg::Use-Pty=0"
+_APT = "-qq -y --no-install-recommends -o Dpkg::Use-Pty=0 -o Acquire::Retries=3"
+_FETCHED = "/dev/fetched"
+_PIP = "--quiet --no-deps --no-build-isolation --no-cache-dir --break-system-packages --root-user-action=ignore"
 _CLEAN = ("rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives /var/cache/fontconfig/* /var/cache/man/* "
           "/var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache /root/.cache /tmp/* /var/tmp/* "
           "/etc/*- /var/log/apt /var/log/alternatives.log /var/log/bootstrap.log /var/log/dpkg.log /var/log/faillog "
@@ -31,17 +35,21 @@ def _run(*command, **options):
     return done.stdout
 
 
-def make(layer, tree, lowers):
+def make(layer, tree, lowers, cache):
     """Makes the tree of a layer on the trees `lowers`, bottom first. On overlayfs, so `tree` has its
-    whiteouts and marks."""
+    whiteouts and marks. What is fetched for it is kept in `cache`."""
     began = time.time_ns()
     os.umask(0o022)
     if "debootstrap" in layer:
         debian_layers.debootstrap(tree)
+        _forget_this_machine(tree)
     else:
         os.makedirs(tree)
+    for place, what in layer.get("artifacts", {}).items():
+        fetch.unpack(fetch.fetch(what, cache), os.path.join(tree, place))
     if "folder" in layer:
         _lay_over(os.path.join(HERE, layer["folder"]), tree)
+    _take_modes(tree, lowers)
     if layer.get("unpack"):
         _unpack(layer["unpack"], tree)
     if "applets" in layer:
@@ -55,8 +63,16 @@ def make(layer, tree, lowers):
         os.makedirs(os.path.dirname(os.path.join(tree, place)), exist_ok=True)
         os.symlink(target, os.path.join(tree, place))
     if _script(layer) or "debootstrap" in layer:
-        _run_inside(_script(layer), tree, lowers)
+        _run_inside(_script(layer), tree, lowers, [fetch.fetch(what, cache) for what in layer.get("pip", [])])
     _settle(tree, began)
+
+
+def _forget_this_machine(tree):
+    """debootstrap copies how this machine is called and whom it asks for names; containers get theirs."""
+    os.unlink(f"{tree}/etc/hostname")
+    with open(f"{tree}/etc/resolv.conf", "w"):
+        pass
+    os.chmod(f"{tree}/etc/resolv.conf", 0o644)
 
 
 def _lay_over(folder, tree):
@@ -70,15 +86,31 @@ def _lay_over(folder, tree):
             os.chmod(os.path.join(place, name), 0o755 if program else 0o644)
 
 
+def _take_modes(tree, lowers):
+    """Directories that are there already stay as they are: on overlayfs the uppermost one counts."""
+    for directory, folders, _ in os.walk(tree):
+        for folder in folders:
+            place = os.path.join(directory, folder)
+            below = [path for path in (os.path.join(lower, os.path.relpath(place, tree)) for lower in reversed(lowers))
+                     if os.path.isdir(path) and not os.path.islink(path)]
+            if below:
+                found = os.stat(below[0])
+                os.chown(place, found.st_uid, found.st_gid)
+                os.chmod(place, stat.S_IMODE(found.st_mode))
+
+
 def _script(layer):
     steps = [layer["before"]] if "before" in layer else []
     if layer.get("packages"):
         steps.append(f"apt-get -qq update && apt-get install {_APT} {' '.join(layer['packages'])}")
+    if layer.get("pip"):
+        steps.append(f"for package in {_FETCHED}/*/*; do PIP_NO_INDEX=1 pip3 install {_PIP} $package; done")
     return steps + ([layer["after"]] if "after" in layer else [])
 
 
-def _run_inside(steps, tree, lowers):
-    """Shell scripts in a container of their own: what they change is `tree`."""
+def _run_inside(steps, tree, lowers, fetched):
+    """Shell scripts in a container of their own: what they change is `tree`. The directories `fetched`
+    are below _FETCHED, which is in no image."""
     with tempfile.TemporaryDirectory(dir=os.path.dirname(tree)) as work:
         for name in ("work", "merged"):
             os.mkdir(f"{work}/{name}")
@@ -90,13 +122,19 @@ def _run_inside(steps, tree, lowers):
         script = (f"{mount} && mount -t proc proc {work}/merged/proc && mount -t tmpfs tmpfs {work}/merged/dev && "
                   "for node in null zero full random urandom tty; do "
                   f"touch {work}/merged/dev/$node && mount --bind /dev/$node {work}/merged/dev/$node; done && "
-                  f"ln -s /proc/self/fd {work}/merged/dev/fd && "
+                  f"ln -s /proc/self/fd {work}/merged/dev/fd && mount --bind /etc/resolv.conf {work}/merged/etc/resolv.conf && "
+                  f"{_mount_fetched(fetched, f'{work}/merged{_FETCHED}')}"
                   f"exec chroot {work}/merged sh -s < {work}/script")
         # None of the caller's settings is in an image.
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                        "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "HOME": "/root",
                        "SOURCE_DATE_EPOCH": str(_TIME_NS // 10**9)}
         _run("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, env=environment)
+
+
+def _mount_fetched(directories, place):
+    places = [f"{place}/{number:03}" for number in range(len(directories))]
+    return "".join(f"mkdir -p {target} && mount --bind {source} {target} && " for source, target in zip(directories, places))
 
 
 def _unpack(packages, tree):

@@ -12,10 +12,12 @@ import tarfile
 import tempfile
 import tomllib
 import unittest
+import zipfile
 
 SHARE = sys.argv.pop(1)
 sys.path[:0] = [f"{SHARE}/images", SHARE]
 
+import fetch  # noqa: E402
 import layout  # noqa: E402
 import recipes  # noqa: E402
 import trees  # noqa: E402
@@ -67,6 +69,10 @@ class WrongRecipesTest(unittest.TestCase):
         self.check(_MINIMAL + '[unavailable]\na = "gone"\n', "unavailable.a: is an image, too")
         self.check(_MINIMAL + '[unavailable]\nb = ""\n', "unavailable.b: must be a reason")
         self.check("[image.a]\n", "an image without layers")
+        self.check(_MINIMAL + 'pip = ["hy"]\n', "hy: must be")
+        self.check(_MINIMAL + 'pip = ["pypi +hy==1 sha256:%s"]\n' % ("0" * 64), "pypi does not go with +")
+        self.check(_MINIMAL + 'artifacts = { "x" = "npm node sha256:%s" }\n' % ("0" * 64), "must be")
+        self.check(_MINIMAL + 'artifacts = { "/x" = "npm node@1 sha256:%s" }\n' % ("0" * 64), "leaves the tree")
 
 
 class BuildTest(unittest.TestCase):
@@ -77,8 +83,8 @@ class BuildTest(unittest.TestCase):
         self.addCleanup(directory.cleanup)
         self.directory = directory.name
 
-    def images(self, *words):
-        return subprocess.run([f"{SHARE}/images/images", *words], capture_output=True, text=True)
+    def images(self, *words, **options):
+        return subprocess.run([f"{SHARE}/images/images", *words], capture_output=True, text=True, **options)
 
     def build(self, out, cache):
         done = self.images("build", "hello-world", "--out", f"{self.directory}/{out}", "--cache", f"{self.directory}/{cache}")
@@ -114,7 +120,19 @@ class BuildTest(unittest.TestCase):
 
     def test_a_layer_that_fails_leaves_nothing_in_the_cache_that_counts(self):
         with self.assertRaises(recipes.Wrong):
-            trees.make({"compile": {"x": "recipes.toml"}}, f"{self.directory}/tree", [])
+            trees.make({"compile": {"x": "recipes.toml"}}, f"{self.directory}/tree", [], self.directory)
+
+    def test_an_image_that_fails_holds_up_no_other(self):
+        os.mkdir(f"{self.directory}/bin")
+        with open(f"{self.directory}/bin/apt-get", "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
+            file.write("#!/bin/sh\necho no mirror answers\nexit 100\n")
+        done = self.images("build", "busybox", "hello-world", "--out", f"{self.directory}/out", "--cache", f"{self.directory}/cache",
+                           env={**os.environ, "PATH": f"{self.directory}/bin:{os.environ['PATH']}"})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("busybox: apt-get", done.stderr)
+        self.assertIn("no mirror answers", done.stderr)
+        self.assertIn("not built: busybox", done.stderr)
+        self.assertEqual(layout.Layout(f"{self.directory}/out").names(), ["hello-world"])
 
     def test_an_image_that_is_put_again_is_replaced_and_others_stay(self):
         built = self.build("1", "cache")
@@ -125,6 +143,87 @@ class BuildTest(unittest.TestCase):
         built.put("other", [layer], {"Cmd": ["x"]}, {})
         self.assertNotEqual(built.manifest("other"), before)
         self.assertEqual(built.names(), ["hello-world", "other"])
+
+
+class FetchTest(unittest.TestCase):
+    """With a client of the test's own, which writes what $PACKAGE is a path of, or fails without it."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = directory.name
+        for name in ("bin", "cache", "app"):
+            os.mkdir(f"{self.directory}/{name}")
+        with open(f"{self.directory}/bin/npm", "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
+            file.write("#!/bin/sh\n[ \"$1 $4\" = 'pack --pack-destination' ] || exit 2\n"
+                       "[ -n \"$PACKAGE\" ] || { echo there is no $6; exit 1; }\ncp \"$PACKAGE\" \"$5\"\n")
+        with open(f"{self.directory}/app/program", "w") as file:
+            file.write("#!/bin/sh\n")
+        os.chmod(f"{self.directory}/app/program", 0o755)
+        self.package = f"{self.directory}/app-1.tgz"
+        with tarfile.open(self.package, "w:gz") as tar:
+            tar.add(f"{self.directory}/app", "package")
+        with open(self.package, "rb") as file:
+            self.digest = hashlib.sha256(file.read()).hexdigest()
+        path = os.environ["PATH"]
+        self.addCleanup(os.environ.update, PATH=path)
+        os.environ.update(PATH=f"{self.directory}/bin:{path}", PACKAGE=self.package)
+        self.addCleanup(os.environ.pop, "PACKAGE", None)
+
+    def fetch(self, digest=None):
+        return fetch.fetch(f"npm app@1 sha256:{digest or self.digest}", f"{self.directory}/cache")
+
+    def check_failure(self, message, digest=None):
+        with self.assertRaises(fetch.Failed) as caught:
+            self.fetch(digest)
+        self.assertIn(message, str(caught.exception))
+        self.assertEqual(os.listdir(f"{self.directory}/cache"), [])
+
+    def test_what_was_fetched_is_laid_out_and_not_fetched_again(self):
+        fetch.unpack(self.fetch(), f"{self.directory}/tree/opt/app")
+        self.assertEqual(os.listdir(f"{self.directory}/tree/opt/app"), ["program"])
+        self.assertTrue(os.access(f"{self.directory}/tree/opt/app/program", os.X_OK))
+        os.environ["PACKAGE"] = ""  # the client would fail
+        self.fetch()
+
+    def test_something_else_than_what_was_meant_is_refused(self):
+        self.check_failure(f"has the digest sha256:{self.digest} instead of sha256:{'0' * 64}", "0" * 64)
+
+    def test_what_a_client_says_when_it_fails_is_said(self):
+        os.environ["PACKAGE"] = ""
+        self.check_failure("there is no app@1")
+
+    def test_a_client_that_is_not_there_is_named(self):
+        os.environ["PATH"] = f"{self.directory}/app"
+        self.check_failure("npm is not installed")
+
+    def test_a_zip_keeps_what_can_be_run_and_nothing_leaves_its_place(self):
+        os.mkdir(f"{self.directory}/zip")
+        with zipfile.ZipFile(f"{self.directory}/zip/app.zip", "w") as archive:
+            archive.write(f"{self.directory}/app/program", "app-1/bin/program")
+            archive.writestr("app-1/data", "text")
+            archive.writestr("app-1/../../outside", "text")
+        fetch.unpack(f"{self.directory}/zip", f"{self.directory}/tree/app")
+        self.assertTrue(os.access(f"{self.directory}/tree/app/bin/program", os.X_OK))
+        self.assertFalse(os.access(f"{self.directory}/tree/app/data", os.X_OK))
+        self.assertFalse(os.path.exists(f"{self.directory}/outside"))
+        self.assertFalse(os.path.exists(f"{self.directory}/tree/outside"))
+
+    def test_several_files_have_the_digest_of_their_list(self):
+        for name, text in (("b.jar", "2"), ("a.jar", "1")):
+            with open(f"{self.directory}/app/{name}", "w") as file:
+                file.write(text)
+        os.unlink(f"{self.directory}/app/program")
+        expected = subprocess.run("sha256sum a.jar b.jar | sha256sum", shell=True, cwd=f"{self.directory}/app", check=True,
+                                  capture_output=True, text=True).stdout.split()[0]
+        self.assertEqual(fetch.digest_of(f"{self.directory}/app"), expected)
+
+    def test_directories_that_are_there_keep_their_modes(self):
+        os.makedirs(f"{self.directory}/lower/root", mode=0o700)
+        layer = {"artifacts": {"root/app": f"npm app@1 sha256:{self.digest}"}}
+        trees.make(layer, f"{self.directory}/tree", [f"{self.directory}/lower"], f"{self.directory}/cache")
+        self.assertEqual(os.stat(f"{self.directory}/tree/root").st_mode & 0o7777, 0o700)
+        self.assertEqual(os.stat(f"{self.directory}/tree/root/app").st_mode & 0o7777, 0o755)
 
 
 if __name__ == "__main__":
