@@ -24,14 +24,6 @@ nlohmann::json ToJson(const Descriptor& descriptor) {
           {"size", descriptor.size_bytes}};
 }
 
-std::string MediaTypeOf(const std::string& manifest_json) {
-  const nlohmann::json json = nlohmann::json::parse(manifest_json, nullptr, false);
-  if (json.is_object() && json.contains("mediaType") && json.at("mediaType").is_string()) {
-    return json.at("mediaType").get<std::string>();
-  }
-  return kOciManifest;
-}
-
 class Export {
  public:
   Export(const StoreReader& reader, const ImageEntry& entry, ImageSink& sink,
@@ -171,7 +163,7 @@ class Export {
         originals_.has_value() && std::all_of(image_.layers.begin(), image_.layers.end(),
                                               [](const auto& layer) { return layer.original; });
     if (image_.original_manifest) {
-      image_.manifest.media_type = MediaTypeOf(content);
+      image_.manifest.media_type = ManifestTypeOf(content);
     } else {
       image_.manifest.media_type = kOciManifest;
       nlohmann::json json = {{"schemaVersion", 2}, {"mediaType", kOciManifest}};

@@ -125,6 +125,12 @@ absl::StatusOr<DocumentKind> ClassifyDocument(std::string_view document,
   return shape;
 }
 
+std::string ManifestTypeOf(std::string_view manifest) {
+  const Json json = Json::parse(manifest, nullptr, /*allow_exceptions=*/false);
+  const std::string own_type = json.is_object() ? StringAt(json, "mediaType") : "";
+  return own_type.empty() ? "application/vnd.oci.image.manifest.v1+json" : own_type;
+}
+
 absl::StatusOr<OciIndex> ParseIndex(std::string_view document) {
   ASSIGN_OR_RETURN(const Json json, ParseObject(document, "the index"));
   OciIndex index;

@@ -56,6 +56,9 @@ absl::StatusOr<OciIndex> ParseIndex(std::string_view document);
 absl::StatusOr<OciManifest> ParseManifest(std::string_view document);
 absl::StatusOr<OciConfig> ParseConfig(std::string_view document);
 
+// The media type that a manifest says it has; OCI's, whose manifests need not say it.
+std::string ManifestTypeOf(std::string_view manifest);
+
 // INVALID_ARGUMENT for foreign (nondistributable) layers, encrypted ones and types that are no
 // layers. How a layer is compressed its own bytes say (decompress.h).
 absl::Status CheckLayerType(const Descriptor& layer);

@@ -2,6 +2,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include "backend/base/status.h"
+#include "backend/source/platform.h"
+
 namespace slacker::hellobench {
 
 Task FreeTask(const Arguments& arguments) {
@@ -68,15 +71,22 @@ CommandLine::CommandLine()
   chooses(list);
   list->add_flag("--json", arguments.json, "print one JSON array");
   CLI::App* images =
-      app->add_subcommand("images", "Build images of the catalogue without a registry");
+      app->add_subcommand("images", "Get images of the catalogue, with and without a registry");
   images->require_subcommand(1);
-  images_build = images->add_subcommand("build", "Build images from Debian packages");
+  images_build = images->add_subcommand("build", "Build images from packages");
   images_build->add_option("name", arguments.words, "image of the catalogue; all without one");
   images_build->add_option("--out", arguments.layout, "OCI image layout that gets them")
       ->required();
   images_build->add_option("--cache", arguments.cache, "where layers are kept")
       ->capture_default_str();
-  images_push = images->add_subcommand("push", "Push what was built to a registry");
+  images_pull =
+      images->add_subcommand("pull", "Take the images that registries have into a layout");
+  chooses(images_pull);
+  images_pull->add_option("name", arguments.words, "image of the catalogue; all without one");
+  images_pull->add_option("--out", arguments.layout, "OCI image layout that gets them")->required();
+  images_pull->add_option("--platform", arguments.platform, "os/arch[/variant]; this machine's")
+      ->check([](const std::string& text) { return Message(ParsePlatform(text).status()); });
+  images_push = images->add_subcommand("push", "Push a layout's images to a registry");
   images_push->add_option("name", arguments.words, "image of the layout; all without one");
   images_push->add_option("--from", arguments.layout, "OCI image layout that has them")->required();
   images_push->add_option("--registry", arguments.registry, "HOST:PORT, plain HTTP")->required();

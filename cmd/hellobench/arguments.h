@@ -28,8 +28,9 @@ struct Arguments {
   std::string wait_output;
   bool first_output = false;
   RunOptions run;
-  // images: build, push, list.
+  // images: build, pull, push, list.
   std::string layout;
+  std::string platform;  // "" = this machine's
   std::string cache = "/var/cache/hellobench";
   // remove.
   std::vector<std::string> images;
@@ -50,6 +51,7 @@ struct CommandLine {
   CLI::App* remove = nullptr;
   CLI::App* list = nullptr;
   CLI::App* images_build = nullptr;  // of "images", as the next
+  CLI::App* images_pull = nullptr;
   CLI::App* images_push = nullptr;
   CLI::App* images_list = nullptr;
 

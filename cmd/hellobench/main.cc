@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "backend/base/status.h"
+#include "backend/source/platform.h"
 #include "cmd/hellobench/arguments.h"
 #include "cmd/hellobench/catalogue/catalogue.h"
 #include "cmd/hellobench/cri/cri_client.h"
+#include "cmd/hellobench/images/pull.h"
 #include "cmd/hellobench/run/run.h"
 
 namespace slacker::hellobench {
@@ -116,6 +118,24 @@ int ListCommand(const Arguments& arguments) {
   return 0;
 }
 
+absl::StatusOr<Platform> ChosenPlatform(const Arguments& arguments) {
+  if (arguments.platform.empty()) return HostPlatform();
+  return ParsePlatform(arguments.platform);
+}
+
+int PullCommand(const Arguments& arguments) {
+  const absl::StatusOr<std::vector<Image>> images = ChosenImages(arguments);
+  if (!images.ok()) return Fail(images.status());
+  const absl::StatusOr<Platform> platform = ChosenPlatform(arguments);
+  if (!platform.ok()) return Fail(platform.status());
+  int code = 0;
+  PullImages(*images, *platform, arguments.layout, [&code](const Image& image, const auto& pulled) {
+    if (pulled.ok()) return Print(ToText(image, *pulled));
+    code = Fail(Annotate(pulled.status(), image.name));
+  });
+  return code;
+}
+
 // Building is scripts' work, beside this program. Returns only if they cannot be started.
 int ImagesCommand(const CommandLine& line) {
   const absl::StatusOr<std::string> data = DataDirectory();
@@ -149,6 +169,7 @@ int Main(int argc, char** argv) {
   line.arguments.run.interrupted = &interrupted;
   if (line.list->parsed()) return ListCommand(line.arguments);
   if (line.run->parsed()) return RunCommand(line.arguments);
+  if (line.images_pull->parsed()) return PullCommand(line.arguments);
   return line.remove->parsed() ? RemoveCommand(line.arguments) : ImagesCommand(line);
 }
 

@@ -59,12 +59,14 @@ class Layout:
         with open(self.blob(digest), "rb") as file:
             return file.read()
 
+    def entry(self, name):
+        """An image's manifest as the index describes it, None if it is not there."""
+        return next((entry for entry in self.index() if entry["annotations"][_NAME] == name), None)
+
     def manifest(self, name):
         """The bytes of an image's manifest, None if it is not there."""
-        for entry in self.index():
-            if entry["annotations"][_NAME] == name:
-                return self.read(entry["digest"])
-        return None
+        entry = self.entry(name)
+        return None if entry is None else self.read(entry["digest"])
 
     def blob(self, digest):
         return f"{self._directory}/blobs/{digest.replace(':', '/')}"
@@ -96,4 +98,4 @@ class LayoutPusher(Pusher):
             with open(layout.blob(blob["digest"]), "rb") as file:
                 self._blob(repository, blob["digest"], file, blob["size"])
         self._call("PUT", f"/v2/{repository}/manifests/latest", 201, text,
-                   {"Content-Type": manifest["mediaType"]})
+                   {"Content-Type": layout.entry(name)["mediaType"]})

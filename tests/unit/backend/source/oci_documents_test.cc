@@ -105,5 +105,14 @@ TEST(CheckLayerTypeTest, KnownTypesPassOthersAreNamed) {
               StatusIs(absl::StatusCode::kInvalidArgument, "unknown type"));
 }
 
+TEST(ManifestTypeTest, IsItsOwnOrElseTheOneThatNeedsNotBeSaid) {
+  EXPECT_EQ(
+      ManifestTypeOf(R"({"mediaType":"application/vnd.docker.distribution.manifest.v2+json"})"),
+      "application/vnd.docker.distribution.manifest.v2+json");
+  for (const std::string_view without : {"{}", R"({"mediaType":1})", "[]", "no JSON"}) {
+    EXPECT_EQ(ManifestTypeOf(without), "application/vnd.oci.image.manifest.v1+json") << without;
+  }
+}
+
 }  // namespace
 }  // namespace slacker
