@@ -181,6 +181,7 @@ absl::StatusOr<std::string> Answer::TakeBytes() {
 }
 
 absl::StatusOr<ObjectInfo> Answer::Info() const {
+  if (status_ == 416) return Internal("the server answers 416 to HEAD, which asks for no range");
   if (status_ != 200) return CodeError();
   if (!content_length_.has_value()) return Internal("the answer to HEAD has no length");
   return ObjectInfo{*content_length_, modified_};

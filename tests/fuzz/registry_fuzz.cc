@@ -11,6 +11,7 @@
 #include "backend/registry/registry_hosts.h"
 #include "backend/source/docker_archive.h"
 #include "backend/source/oci_documents.h"
+#include "backend/source/start_command.h"
 
 namespace {
 
@@ -43,6 +44,7 @@ void ReadDocuments(std::string_view text) {
   (void)slacker::ParseIndex(text);
   (void)slacker::ParseManifest(text);
   (void)slacker::ParseConfig(text);
+  (void)slacker::ParseStartCommand(text);
   (void)slacker::ParseDockerArchiveManifest(text);
 }
 

@@ -205,6 +205,14 @@ TEST(AnswerLimitsTest, HeadTellsLengthAndTime) {
   EXPECT_THAT(vague.Info(), StatusIs(kInternal, "no length"));
 }
 
+// A server that says so of a whole object must not end us.
+TEST(AnswerTest, AHeadAnswersWithABadRangeIsAnError) {
+  Answer answer(0, 0);
+  ASSERT_TRUE(answer.OnHeader("HTTP/1.1 416 Range Not Satisfiable\r\n"));
+  ASSERT_TRUE(answer.OnHeader("Content-Range: bytes */0\r\n"));
+  EXPECT_THAT(answer.Info(), StatusIs(kInternal, "416"));
+}
+
 TEST(ContentRangeTest, OnlyWhatTheRfcHasIsRead) {
   EXPECT_EQ(ParseContentRange("bytes 0-9/100").value().length, 10u);
   EXPECT_EQ(ParseContentRange("bytes 0-9/100").value().total, 100u);
