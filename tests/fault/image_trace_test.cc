@@ -31,9 +31,10 @@ using ::testing::Not;
 
 namespace fs = std::filesystem;
 
-// What this machine's shell needs, and nothing else of it.
-constexpr const char* kShellFiles[] = {"/bin/dash", "/lib64/ld-linux-x86-64.so.2",
-                                       "/lib/x86_64-linux-gnu/libc.so.6"};
+// What this machine's shell and setpriv need, and nothing else of it.
+constexpr const char* kShellFiles[] = {
+    "/bin/dash", "/usr/bin/setpriv", "/lib64/ld-linux-x86-64.so.2",
+    "/lib/x86_64-linux-gnu/libc.so.6", "/lib/x86_64-linux-gnu/libcap-ng.so.0"};
 
 class ImageTraceTest : public ::testing::Test {
  protected:
@@ -147,6 +148,16 @@ TEST_F(ImageTraceTest, ACommandThatFailsIsNotRecorded) {
 
 TEST_F(ImageTraceTest, AServerIsEndedWhenItsTimeIsOver) {
   ASSERT_EQ(Run(RecordArguments("read line < /hot; while :; do :; done", "2")), 0);
+  EXPECT_THAT(ShownFiles(), Contains("/hot"));
+  ExpectNothingLeft();
+}
+
+// As entrypoints of images do: the kernel does not end such a one with its parent any more.
+TEST_F(ImageTraceTest, AServerThatBecameAnotherUserIsEndedAllTheSame) {
+  ASSERT_EQ(Run(RecordArguments("read line < /hot; exec setpriv --reuid 1 --clear-groups "
+                                "/bin/dash -c 'while :; do :; done'",
+                                "2")),
+            0);
   EXPECT_THAT(ShownFiles(), Contains("/hot"));
   ExpectNothingLeft();
 }

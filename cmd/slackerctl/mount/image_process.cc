@@ -113,10 +113,7 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   return pointers;
 }
 
-// The first process of its namespace.
 [[noreturn]] void BecomeCommand(Orders orders, const std::string& root) {
-  (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-  Must(MountNodev("proc", root + "/proc", ""));
   if (chroot(root.c_str()) != 0 || chdir("/") != 0) Die("chroot");
   ImageCommand& command = orders.command;
   if (!command.working_directory.empty() && chdir(command.working_directory.c_str()) != 0) {
@@ -139,6 +136,22 @@ int StatusOf(int status) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : kOfSignal + WTERMSIG(status);
 }
 
+// The first process of its namespace, with which all others of it end. It is not the command itself,
+// which may become another user: then the kernel would not end it with its parent any more (prctl(2)).
+[[noreturn]] void BecomeInit(Orders orders, const std::string& root) {
+  (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+  Must(MountNodev("proc", root + "/proc", ""));
+  const pid_t command = fork();
+  if (command < 0) Die("fork");
+  if (command == 0) BecomeCommand(std::move(orders), root);
+  while (true) {
+    int status = 0;
+    const pid_t ended = waitpid(-1, &status, 0);
+    if (ended == command) _exit(StatusOf(status));
+    if (ended < 0 && errno != EINTR) Die("wait");
+  }
+}
+
 [[noreturn]] void RunChild(const UniqueFd& orders_fd) {
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
   std::string bytes;
@@ -151,11 +164,11 @@ int StatusOf(int status) {
   if (orders.command.arguments.empty()) _exit(kCannotStart);  // never started
   if (unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS) != 0) Die("unshare");
   const std::string root = MountRoot(orders);
-  const pid_t command = fork();
-  if (command < 0) Die("fork");
-  if (command == 0) BecomeCommand(std::move(orders), root);
+  const pid_t init = fork();
+  if (init < 0) Die("fork");
+  if (init == 0) BecomeInit(std::move(orders), root);
   int status = 0;
-  while (waitpid(command, &status, 0) < 0) {
+  while (waitpid(init, &status, 0) < 0) {
     if (errno != EINTR) Die("wait");
   }
   _exit(StatusOf(status));
