@@ -92,6 +92,20 @@ CommandLine::CommandLine()
   images_push->add_option("--registry", arguments.registry, "HOST:PORT, plain HTTP")->required();
   images_list = images->add_subcommand("list", "Say what can be built, and why the others cannot");
   images_list->add_flag("--json", arguments.json, "print one JSON array");
+  report = app->add_subcommand("report", "Make a page of results");
+  report->add_option("RESULTS", arguments.report.files, "files of results, put together")
+      ->required();
+  report->add_option("--out", arguments.report.page,
+                     "HTML page; report.html unless only Markdown is asked for");
+  report->add_option("--markdown", arguments.report.markdown,
+                     "the same as Markdown; - is the standard output");
+  compare = app->add_subcommand(
+      "compare",
+      "Compare two measurements of the same setups: ratios of medians with 95 % intervals, by "
+      "bootstrap (percentiles of 2000 resamples, always the same)");
+  compare->add_option("A", arguments.before, "results before")->required();
+  compare->add_option("B", arguments.after, "results after")->required();
+  compare->add_flag("--json", arguments.json, "print one JSON object");
 }
 
 CommandLine::~CommandLine() = default;

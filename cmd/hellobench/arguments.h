@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cmd/hellobench/catalogue/task.h"
+#include "cmd/hellobench/report/report.h"
 #include "cmd/hellobench/run/run.h"
 
 namespace CLI {
@@ -35,6 +36,10 @@ struct Arguments {
   // remove.
   std::vector<std::string> images;
   std::vector<std::string> sandboxes;
+  ReportOptions report;
+  // compare: two files of results.
+  std::string before;
+  std::string after;
 };
 
 // The task of `run --image`.
@@ -54,6 +59,8 @@ struct CommandLine {
   CLI::App* images_pull = nullptr;
   CLI::App* images_push = nullptr;
   CLI::App* images_list = nullptr;
+  CLI::App* report = nullptr;  // of `app`, as the next
+  CLI::App* compare = nullptr;
 
   CommandLine();
   ~CommandLine();

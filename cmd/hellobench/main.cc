@@ -16,6 +16,8 @@
 #include "cmd/hellobench/catalogue/catalogue.h"
 #include "cmd/hellobench/cri/cri_client.h"
 #include "cmd/hellobench/images/pull.h"
+#include "cmd/hellobench/report/compare.h"
+#include "cmd/hellobench/report/report.h"
 #include "cmd/hellobench/run/run.h"
 
 namespace slacker::hellobench {
@@ -159,6 +161,22 @@ int ImagesCommand(const CommandLine& line) {
   return Fail(ErrnoError(errno, "start " + words[0]));
 }
 
+int ReportCommand(const Arguments& arguments) {
+  const absl::Status written = WriteReport(arguments.report);
+  return written.ok() ? 0 : Fail(written);
+}
+
+int CompareCommand(const Arguments& arguments) {
+  const absl::StatusOr<std::vector<Result>> before = ReadResults(arguments.before);
+  if (!before.ok()) return Fail(before.status());
+  const absl::StatusOr<std::vector<Result>> after = ReadResults(arguments.after);
+  if (!after.ok()) return Fail(after.status());
+  const absl::StatusOr<Comparison> comparison = Compare(*before, *after);
+  if (!comparison.ok()) return Fail(comparison.status());
+  Print(arguments.json ? ToJson(*comparison) + "\n" : ToText(*comparison));
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   CommandLine line;
   try {
@@ -168,6 +186,8 @@ int Main(int argc, char** argv) {
   }
   line.arguments.run.interrupted = &interrupted;
   if (line.list->parsed()) return ListCommand(line.arguments);
+  if (line.report->parsed()) return ReportCommand(line.arguments);
+  if (line.compare->parsed()) return CompareCommand(line.arguments);
   if (line.run->parsed()) return RunCommand(line.arguments);
   if (line.images_pull->parsed()) return PullCommand(line.arguments);
   return line.remove->parsed() ? RemoveCommand(line.arguments) : ImagesCommand(line);

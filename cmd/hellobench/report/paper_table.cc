@@ -1,0 +1,138 @@
+// The paper's figures, and what they are here.
+#include <algorithm>
+
+#include "cmd/hellobench/report/group_figures.h"
+#include "cmd/hellobench/report/paper.h"
+#include "cmd/hellobench/report/sections.h"
+
+namespace slacker::hellobench {
+namespace {
+
+using Statistic = double (*)(const std::vector<double>& values);
+
+double MedianOf(const std::vector<double>& values) { return Median(values); }
+double TenthOf(const std::vector<double>& values) { return Quantile(values, 0.9); }
+
+std::optional<double> Apply(Statistic statistic, const std::map<std::string, double>& values) {
+  if (values.empty()) return std::nullopt;
+  return statistic(ValuesOf(values));
+}
+
+std::map<std::string, double> Prepared(const Model& model, const Group& group,
+                                       const std::string& system) {
+  std::map<std::string, double> prepared;
+  for (const std::string& image : group.images) {
+    const auto median = model.PrepareMedian(system, image, group.conditions.link);
+    if (median.has_value()) prepared[image] = *median;
+  }
+  return prepared;
+}
+
+// What is slower there is faster here: one of them alone is no figure.
+std::optional<double> SpeedUp(Statistic statistic, const std::map<std::string, double>& baseline,
+                              const std::map<std::string, double>& values,
+                              const std::string& system) {
+  if (system == kBaseline) return std::nullopt;
+  return Apply(statistic, SpeedUps(baseline, values));
+}
+
+// Of the means, as the paper's is.
+std::optional<double> PullPercent(const Group& group, const std::string& system) {
+  double pull = 0, total = 0;
+  const std::map<std::string, double> totals = group.Medians(system, TotalMs);
+  for (const auto& [image, median] : group.Medians(system, PullMs)) {
+    if (!totals.contains(image)) continue;
+    pull += median;
+    total += totals.at(image);
+  }
+  if (total <= 0) return std::nullopt;
+  return 100 * pull / total;
+}
+
+using Paper = std::optional<double>;
+
+class Rows {
+ public:
+  Rows(const Model& model, const Group& group, Table* table)
+      : model_(model), group_(group), table_(table) {}
+
+  template <typename Ours>
+  void Add(const std::string& name, Unit unit, Paper aufs, Paper slacker, const Ours& ours) {
+    std::vector<TableCell> row = {Text(name), PaperNumber(aufs, unit), PaperNumber(slacker, unit)};
+    for (const std::string& system : group_.systems) row.push_back(Number(ours(system), unit));
+    table_->rows.push_back(std::move(row));
+  }
+  void AddSpeedUp(const std::string& name, Statistic statistic, double slacker, bool development) {
+    const auto cycle = [&](const std::string& system) {
+      return development ? model_.Development(group_, system) : model_.Deployment(group_, system);
+    };
+    const auto baseline = cycle(std::string(kBaseline));
+    Add(name, Unit::kTimes, std::nullopt, slacker, [&](const std::string& system) {
+      return SpeedUp(statistic, baseline, cycle(system), system);
+    });
+  }
+  void AddMedians(const std::string& name, Unit unit, Paper aufs, Paper slacker, Measure measure,
+                  Statistic statistic) {
+    Add(name, unit, aufs, slacker, [&](const std::string& system) {
+      return Apply(statistic, group_.Medians(system, measure));
+    });
+  }
+  void AddPushes(const std::string& name, Paper aufs, Paper slacker, Statistic statistic) {
+    Add(name, Unit::kMilliseconds, aufs, slacker, [&](const std::string& system) {
+      return Apply(statistic, Prepared(model_, group_, system));
+    });
+  }
+
+ private:
+  const Model& model_;
+  const Group& group_;
+  Table* table_;
+};
+
+}  // namespace
+
+TableCell PaperNumber(std::optional<double> value, Unit unit) {
+  TableCell cell = Number(value, unit);
+  if (const size_t point = cell.text.find('.'); point != std::string::npos) {
+    const size_t end =
+        std::min(cell.text.find_first_not_of("0123456789", point + 1), cell.text.size());
+    size_t last = end;
+    while (cell.text[last - 1] == '0') --last;
+    if (last - 1 == point) --last;
+    cell.text.erase(last, end - last);
+  }
+  return cell;
+}
+
+Table PaperTable(const Model& model, const Group& group, const std::string& id) {
+  Table table{id + "-paper",
+              "The paper's figures (FAST'16), and these",
+              {{"Figure", false}, {"Paper, AUFS"}, {"Paper, Slacker"}},
+              {}};
+  for (const std::string& system : group.systems) table.columns.push_back({system});
+  Rows rows(model, group, &table);
+  const Unit ms = Unit::kMilliseconds;
+  rows.AddSpeedUp("Deployment cycle, speed-up: median", MedianOf, paper::kDeploymentMedian, false);
+  rows.AddSpeedUp("Deployment cycle, speed-up: 90th percentile", TenthOf, paper::kDeploymentTenth,
+                  false);
+  rows.AddSpeedUp("Development cycle, speed-up: median", MedianOf, paper::kDevelopmentMedian, true);
+  rows.AddSpeedUp("Development cycle, speed-up: 90th percentile", TenthOf, paper::kDevelopmentTenth,
+                  true);
+  rows.Add("Pull, of pull and run", Unit::kPercent, paper::kPullPercent, std::nullopt,
+           [&](const std::string& system) { return PullPercent(group, system); });
+  rows.AddMedians("Data read (here: received), of the image: mean", Unit::kPercent, std::nullopt,
+                  paper::kReadPercent, ReceivedPercent, Mean);
+  rows.AddPushes("Push or publication: mean", paper::kPushMean, paper::kSlackerPushMean, Mean);
+  rows.AddMedians("Pull: mean", ms, paper::kPullMean, paper::kSlackerPullMean, PullMs, Mean);
+  rows.AddMedians("Run: mean", ms, paper::kRunMean, paper::kSlackerRunMean, RunMs, Mean);
+  rows.AddPushes("Push or publication: median", paper::kPushMedian, std::nullopt, MedianOf);
+  rows.AddMedians("Pull: median", ms, paper::kPullMedian, std::nullopt, PullMs, MedianOf);
+  rows.AddMedians("Run: median", ms, paper::kRunMedian, std::nullopt, RunMs, MedianOf);
+  rows.AddMedians("Second run: median", ms, paper::kSecondAufs, paper::kSecondSlacker, SecondMs,
+                  MedianOf);
+  rows.AddMedians("Image, compressed: median", Unit::kBytes, paper::kImageBytesMedian, std::nullopt,
+                  ImageBytes, MedianOf);
+  return table;
+}
+
+}  // namespace slacker::hellobench

@@ -1,0 +1,129 @@
+// What a snapshotter is slower in than another one.
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "cmd/hellobench/report/model.h"
+#include "cmd/hellobench/report/units.h"
+
+namespace slacker::hellobench {
+namespace {
+
+using Cases = std::map<std::tuple<std::string, std::string, std::string>, Slower>;
+
+// How long it took, least to greatest; more is worse.
+using Times = std::map<std::string, Spread>;
+
+Times TimesOf(const Group& group, const std::string& system, Measure measure) {
+  Times times;
+  for (const std::string& image : group.images) {
+    const Runs* runs = group.Find(system, image);
+    const std::optional<Spread> spread = runs ? runs->Of(measure) : std::nullopt;
+    if (spread.has_value()) times[image] = *spread;
+  }
+  return times;
+}
+
+Times WithPreparation(const Model& model, const Group& group, const std::string& system) {
+  Times times = TimesOf(group, system, TotalMs);
+  for (auto entry = times.begin(); entry != times.end();) {
+    const std::optional<double> prepare =
+        model.PrepareMedian(system, entry->first, group.conditions.link);
+    if (!prepare.has_value()) {
+      entry = times.erase(entry);
+      continue;
+    }
+    entry->second.least += *prepare;
+    entry->second.median += *prepare;
+    entry->second.greatest += *prepare;
+    ++entry;
+  }
+  return times;
+}
+
+// Of what is counted for a second: the time for one. Of a time: the time. Nothing for anything else.
+std::map<std::string, Times> FigureTimes(const Group& group, const std::string& system) {
+  std::map<std::string, Times> times;
+  for (const std::string& image : group.images) {
+    const Runs* runs = group.Find(system, image);
+    if (runs == nullptr) continue;
+    for (const auto& [name, figure] : FiguresOf(*runs)) {
+      const Spread& spread = figure.spread;
+      if (IsTime(figure.unit)) times[name][image] = spread;
+      if (IsRate(figure.unit) && spread.least > 0) {
+        times[name][image] = {1 / spread.greatest, 1 / spread.median, 1 / spread.least,
+                              spread.count};
+      }
+    }
+  }
+  return times;
+}
+
+std::map<std::string, Times> AllTimes(const Model& model, const Group& group,
+                                      const std::string& system) {
+  std::map<std::string, Times> times = FigureTimes(group, system);
+  times["start"] = TimesOf(group, system, TotalMs);
+  times["second run"] = TimesOf(group, system, SecondMs);
+  times["publication and start"] = WithPreparation(model, group, system);
+  return times;
+}
+
+void Compare(const Group& group, const std::string& system, const std::string& measure,
+             const Times& times, const std::string& other, const Times& others, Cases* cases) {
+  Slower slower{system, measure, other, 0, {}};
+  for (const auto& [image, spread] : times) {
+    const auto found = others.find(image);
+    if (found == others.end() || found->second.median <= 0) continue;
+    ++slower.compared;
+    const double ratio = spread.median / found->second.median;
+    if (ratio <= 1) continue;
+    slower.cases.push_back({image, group.conditions, ratio, spread.least > found->second.greatest});
+  }
+  if (slower.compared == 0) return;
+  Slower& all = cases->try_emplace({system, measure, other}, Slower{system, measure, other, 0, {}})
+                    .first->second;
+  all.compared += slower.compared;
+  all.cases.insert(all.cases.end(), slower.cases.begin(), slower.cases.end());
+}
+
+void CompareAll(const Model& model, const Group& group, Cases* cases) {
+  std::map<std::string, std::map<std::string, Times>> times;
+  for (const std::string& system : group.systems) times[system] = AllTimes(model, group, system);
+  for (const std::string& system : group.systems) {
+    if (system == kBaseline) continue;
+    for (const std::string& other : group.systems) {
+      if (SnapshotterOf(other) == SnapshotterOf(system)) continue;
+      for (const auto& [measure, values] : times[system]) {
+        Compare(group, system, measure, values, other, times[other][measure], cases);
+      }
+    }
+  }
+}
+
+auto OrderOf(const Slower& slower) {
+  static constexpr std::string_view kFirst[] = {"start", "publication and start", "second run"};
+  const auto* rank = std::find(std::begin(kFirst), std::end(kFirst), slower.measure);
+  return std::tuple(SnapshotterOf(slower.system) != "slacker", slower.system,
+                    rank - std::begin(kFirst), slower.measure, slower.than != kBaseline,
+                    slower.than);
+}
+
+}  // namespace
+
+std::vector<Slower> FindSlower(const Model& model) {
+  Cases cases;
+  for (const Group& group : model.groups()) CompareAll(model, group, &cases);
+  std::vector<Slower> all;
+  for (auto& [key, slower] : cases) {
+    std::stable_sort(
+        slower.cases.begin(), slower.cases.end(),
+        [](const Slower::Case& one, const Slower::Case& two) { return one.ratio > two.ratio; });
+    all.push_back(std::move(slower));
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Slower& one, const Slower& other) {
+    return OrderOf(one) < OrderOf(other);
+  });
+  return all;
+}
+
+}  // namespace slacker::hellobench

@@ -1,0 +1,172 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cmd/hellobench/report/model.h"
+#include "tests/unit/cmd/hellobench/sample_result.h"
+
+namespace slacker::hellobench {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+TEST(ReportModelTest, RepetitionsAreGroupedAndConditionsKeptApart) {
+  Result other_link = Ready("slacker", "redis", 7);
+  other_link.setup.link = "loopback";
+  Result of_store = Ready("slacker", "redis", 9);
+  of_store.setup.store = "nfs";
+  const Model model({Ready("slacker", "redis", 1), Ready("overlayfs", "redis", 5), other_link,
+                     of_store, Ready("slacker", "redis", 3), Ready("slacker", "debian", 2)});
+  ASSERT_EQ(model.groups().size(), 2u);
+  EXPECT_EQ(model.groups()[0].conditions.link, "loopback");  // before other links
+  const Group& group = model.groups()[1];
+  EXPECT_THAT(group.systems, ElementsAre("overlayfs", "slacker", "slacker/nfs"));
+  EXPECT_THAT(group.images, ElementsAre("debian", "redis"));
+  EXPECT_THAT(group.Medians("slacker", TotalMs), ElementsAre(Pair("debian", 2), Pair("redis", 2)));
+  EXPECT_THAT(group.CommonImages(), ElementsAre("redis"));
+  EXPECT_EQ(group.Find("slacker", "redis")->count(), 2);
+  EXPECT_EQ(group.Find("overlayfs", "debian"), nullptr);
+}
+
+TEST(ReportModelTest, ImagesAreInThePapersOrderOfCategories) {
+  Result distro = Ready("slacker", "z", 1), database = Ready("slacker", "y", 1);
+  distro.setup.category = "distro";
+  database.setup.category = "database";
+  Result own = Ready("slacker", "a", 1);
+  own.setup.category = "games";
+  const Model model({own, Ready("slacker", "x", 1), database, distro});
+  EXPECT_THAT(model.groups()[0].images, ElementsAre("z", "y", "x", "a"));
+}
+
+TEST(ReportModelTest, FailedRunsCountAndHaveNoFigures) {
+  Result reached = FailedRun("slacker", "redis", "not ready");
+  reached.phases.pull_ms = reached.phases.total_ms = 1000;
+  const Model model(
+      {Ready("slacker", "redis", 4), reached, FailedRun("slacker", "gone", "no image")});
+  EXPECT_EQ(model.runs(), 3);
+  EXPECT_EQ(model.failed(), 2);
+  const Group& group = model.groups()[0];
+  EXPECT_EQ(group.Find("slacker", "redis")->Failed(), 1);
+  EXPECT_THAT(group.Find("slacker", "redis")->Values(TotalMs), ElementsAre(4));
+  EXPECT_EQ(group.Find("slacker", "gone")->MedianOf(TotalMs), std::nullopt);
+}
+
+TEST(ReportModelTest, SpeedUpsAreOfImagesThatBothHave) {
+  EXPECT_THAT(SpeedUps({{"a", 10}, {"b", 10}, {"c", 10}}, {{"b", 5}, {"c", 20}, {"d", 1}}),
+              ElementsAre(Pair("b", 2), Pair("c", 0.5)));
+  EXPECT_THAT(SpeedUps({{"a", 10}}, {{"a", 0}}), IsEmpty());
+}
+
+TEST(ReportModelTest, ADevelopmentCycleHasItsPreparationWhichIsMeasuredOnce) {
+  Result first = Ready("slacker", "redis", 10);
+  first.phases.prepare_ms = 100;
+  Result crowd = Ready("slacker", "redis", 30);
+  crowd.setup.nodes = 8;
+  Result elsewhere = Ready("slacker", "redis", 20);
+  elsewhere.setup.link = "loopback";
+  elsewhere.phases.prepare_ms = 7;
+  Result third = Ready("slacker", "redis", 20);
+  third.setup.link = "200mbit";
+  const Model model({first, Ready("slacker", "redis", 10), crowd, elsewhere, third,
+                     Ready("slacker", "debian", 1)});
+  ASSERT_EQ(model.groups().size(), 4u);
+  const auto of = [&model](size_t group) {
+    return model.Development(model.groups()[group], "slacker");
+  };
+  EXPECT_THAT(of(0), ElementsAre(Pair("redis", 27)));    // loopback
+  EXPECT_THAT(of(1), ElementsAre(Pair("redis", 110)));   // 1gbit; debian has none
+  EXPECT_THAT(of(2), ElementsAre(Pair("redis", 73.5)));  // 200mbit: what other links took
+  EXPECT_THAT(of(3), ElementsAre(Pair("redis", 130)));   // 8 nodes
+}
+
+TEST(ReportModelTest, OfSeveralAtOnceTheLastOneCountsIfAllGotThere) {
+  std::vector<Result> results;
+  for (int64_t repetition = 0; repetition < 2; ++repetition) {
+    for (int64_t node = 0; node < 2; ++node) {
+      Result result = Ready("slacker", "redis", static_cast<double>(10 * repetition + node));
+      result.setup.nodes = 2;
+      result.repetition = repetition;
+      result.node = node;
+      results.push_back(result);
+    }
+  }
+  const auto last = [&results] {
+    return Model(results).groups()[0].Find("slacker", "redis")->LastTotals();
+  };
+  EXPECT_THAT(last(), ElementsAre(1, 11));
+  results[3].error = "crashed";
+  EXPECT_THAT(last(), ElementsAre(1));
+}
+
+TEST(ReportModelTest, SessionsHaveTheirFirstAndLastRun) {
+  Result later = Ready("slacker", "redis", 1);
+  later.time = "2026-11-26T13:00:00Z";
+  later.position = 0;
+  Result earlier = Ready("slacker", "redis", 1);
+  earlier.position = 1;
+  const Model model({earlier, later});
+  ASSERT_EQ(model.sessions().size(), 1u);
+  EXPECT_EQ(model.sessions()[0].first, "2026-11-26T12:00:00Z");
+  EXPECT_EQ(model.sessions()[0].last, "2026-11-26T13:00:00Z");
+  EXPECT_EQ(model.sessions()[0].results[0].position, 0);
+}
+
+const Slower* Find(const std::vector<Slower>& all, const std::string& system,
+                   const std::string& measure, const std::string& than) {
+  for (const Slower& slower : all) {
+    if (slower.system == system && slower.measure == measure && slower.than == than) return &slower;
+  }
+  return nullptr;
+}
+
+TEST(ReportModelTest, WhatIsSlowerIsFoundWorstFirst) {
+  const std::vector<Slower> all = FindSlower(
+      Model({Ready("overlayfs", "a", 10), Ready("overlayfs", "a", 12), Ready("slacker", "a", 13),
+             Ready("slacker", "a", 15), Ready("overlayfs", "b", 10), Ready("slacker", "b", 1),
+             Ready("overlayfs", "c", 10), Ready("overlayfs", "c", 20), Ready("slacker", "c", 18),
+             Ready("slacker", "c", 72), Ready("stargz", "a", 14)}));
+  const Slower* slower = Find(all, "slacker", "start", "overlayfs");
+  ASSERT_NE(slower, nullptr);
+  EXPECT_EQ(slower->compared, 3);
+  ASSERT_EQ(slower->cases.size(), 2u);
+  EXPECT_EQ(slower->cases[0].image, "c");
+  EXPECT_DOUBLE_EQ(slower->cases[0].ratio, 3);
+  EXPECT_FALSE(slower->cases[0].beyond_spread);
+  EXPECT_EQ(slower->cases[1].image, "a");
+  EXPECT_TRUE(slower->cases[1].beyond_spread);
+  EXPECT_THAT(Find(all, "slacker", "start", "stargz")->cases, IsEmpty());
+  EXPECT_EQ(Find(all, "overlayfs", "start", "slacker"), nullptr);
+  EXPECT_EQ(all.front().system, "slacker");
+}
+
+TEST(ReportModelTest, SnapshottersAreNotComparedWithThemselves) {
+  Result nfs = Ready("slacker", "a", 2);
+  nfs.setup.store = "nfs";
+  EXPECT_THAT(FindSlower(Model({Ready("slacker", "a", 1), nfs})), IsEmpty());
+}
+
+TEST(ReportModelTest, OfRatesLessIsSlowerAndOfOtherFiguresNothingIs) {
+  Result fast = Ready("overlayfs", "a", 1), slow = Ready("slacker", "a", 1);
+  fast.figures = {{"throughput", 200, "requests/s"}, {"size", 1, "bytes"}, {"first", 1, "ms"}};
+  slow.figures = {{"throughput", 100, "requests/s"}, {"size", 9, "bytes"}, {"first", 3, "ms"}};
+  const std::vector<Slower> all = FindSlower(Model({fast, slow}));
+  EXPECT_DOUBLE_EQ(Find(all, "slacker", "throughput", "overlayfs")->cases.at(0).ratio, 2);
+  EXPECT_DOUBLE_EQ(Find(all, "slacker", "first", "overlayfs")->cases.at(0).ratio, 3);
+  EXPECT_EQ(Find(all, "slacker", "size", "overlayfs"), nullptr);
+}
+
+TEST(ReportModelTest, AMeasureThatOneSideLacksIsZeroForNobody) {
+  Result with = Ready("overlayfs", "a", 1);
+  with.traffic.registry_requests = 3;
+  with.daemons = {{"containerd", 0.5, 10}, {"snapshotter", 0.25, 20}};
+  EXPECT_EQ(Requests(with), 3);
+  EXPECT_EQ(CpuSeconds(with), 0.75);
+  EXPECT_EQ(PeakRssBytes(with), 30);
+  EXPECT_EQ(Requests(Ready("overlayfs", "a", 1)), std::nullopt);
+  EXPECT_EQ(CpuSeconds(Ready("overlayfs", "a", 1)), std::nullopt);
+  EXPECT_EQ(ReceivedPercent(with), std::nullopt);
+}
+
+}  // namespace
+}  // namespace slacker::hellobench
