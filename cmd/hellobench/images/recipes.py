@@ -13,6 +13,7 @@ _RECIPE_KEYS = {"from": str, "config": dict, "unlike": str, "layer": list}
 _LAYER_KEYS = {"debootstrap": str, "before": str, "packages": list, "after": str, "unpack": list, "applets": str, "compile": dict,
                "folder": str, "artifacts": dict, "pip": list, "directories": dict, "links": dict}
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_ORIGINS = {"maven": "Maven Central", "npm": "npm", "pypi": "PyPI"}
 _CODE = ("fetch.py", "trees.py", "../oci_image.py", "../debian_layers.py")
 
 
@@ -96,6 +97,15 @@ class Recipes:
     def config(self, name):
         return {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
                 **self._recipes[name].get("config", {})}
+
+    def origins(self, name):
+        """Whose packages are in an image, in the order of their layers; none in one that is compiled here."""
+        found = []
+        for layer in self.layers(name):
+            fetched = [what.split()[0] for what in [*layer.get("artifacts", {}).values(), *layer.get("pip", [])]]
+            debian = any(layer.get(key) for key in ("debootstrap", "packages", "unpack"))
+            found += [_ORIGINS[client] for client in fetched] + (["Debian"] if debian else [])
+        return list(dict.fromkeys(found))
 
     def unlike(self, name):
         return self._recipes[name].get("unlike")

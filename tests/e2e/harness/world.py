@@ -1,5 +1,6 @@
 """A test's whole world: a directory, a registry, a store, nodes; and the look for what they leave."""
 import os
+import shutil
 import tempfile
 
 from harness.images import Catalog
@@ -53,6 +54,7 @@ class World:
     def empty_registry(self):
         """In the place of the one with the catalog, for images of the test's own."""
         self.registry.stop()
+        shutil.rmtree(f"{self.directory}/registry", ignore_errors=True)
         self.registry = Registry(f"{self.directory}/registry", self.directory)
 
     def image(self, name):

@@ -106,15 +106,53 @@ def _interrupt(world, node, catalogue):
 
 
 def _run_what_was_built(world, node):
-    """From the catalogue's recipe to a container, over a registry that has nothing else."""
+    """From the catalogue's recipes to containers, over a registry that has nothing else: every kind of task."""
     world.empty_registry()
-    bench, layout, registry = world.tools.ours("hellobench"), f"{world.directory}/layout", "%s:%d" % ADDRESS
-    run_command(bench, "images", "build", "hello-world", "--out", layout, "--cache", f"{world.directory}/cache")
+    bench, registry = world.tools.ours("hellobench"), "%s:%d" % ADDRESS
+    layout = f"{os.path.dirname(world.catalog.storage)}/built/layout"  # made before, where there is a network
     run_command(bench, "images", "push", "--from", layout, "--registry", registry)
-    result = json.loads(run_command(*node.enter(bench, "run", "--cri", node.socket, "--registry", registry, "--json",
-                                                "hello-world")))
-    check(result["image"] == f"{registry}/hellobench/hello-world:latest" and "error" not in result and
-          result["output"].startswith("Hello from a container"), f"hello-world: {result}")
+    for name, output in (("hello-world", "Hello from a container"), ("busybox", "hello")):
+        result = json.loads(run_command(*node.enter(bench, "run", "--cri", node.socket, "--registry", registry, "--json", name)))
+        check(result["image"] == f"{registry}/hellobench/{name}:latest" and "error" not in result and
+              result["output"].startswith(output), f"{name}: {result}")
+    catalogue = _write_tasks_of_busybox(world, f"{registry}/hellobench/busybox:latest")
+    names = ["built-script", "built-line", "built-port"]
+    _check_all_ran(_run(world, node, catalogue, names), names)
+    _check_nothing_left(node)
+    _run_what_was_pulled(world, node, catalogue, layout)
+
+
+def _write_tasks_of_busybox(world, image):
+    path = f"{world.directory}/built.toml"
+    with open(path, "w") as file:
+        for name, task in (("script", "script"), ("line", "line"), ("port", "port")):
+            keys = _TASKS[task][0].replace("'src'", f"'{world.directory}/src'")
+            file.write(f"[[image]]\nname = 'built-{name}'\ncategory = 'other'\nimage = '{image}'\n{keys}\n")
+    return path
+
+
+def _check_all_ran(done, names):
+    check(done.returncode == 0, f"exit code {done.returncode}: {done.stdout}{done.stderr}")
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    check([result["name"] for result in results] == names, f"these ran: {results}")
+
+
+def _run_what_was_pulled(world, node, catalogue, built):
+    """From the registry into a layout, the same bytes, and from there once more."""
+    bench, registry, layout = world.tools.ours("hellobench"), "%s:%d" % ADDRESS, f"{world.directory}/pulled"
+    pull = [bench, "images", "pull", "--catalogue", catalogue, "--out", layout]
+    told = run_command(*pull, "built-line")
+    with open(f"{built}/index.json") as file:
+        entries = {entry["annotations"]["org.opencontainers.image.ref.name"]: entry for entry in json.load(file)["manifests"]}
+    check(told.startswith(f"built-line: {entries['busybox']['digest']}, 1 layers"), f"not what was pushed: {told}")
+    told = run_command(*pull, "built-line", "built-script")
+    check(told.count(" 0.0 MB of it fetched") == 2, f"fetched again: {told}")
+    world.empty_registry()
+    check(subprocess.run([*pull, "built-port"], capture_output=True).returncode == 1, "pulled from an empty registry")
+    run_command(bench, "images", "push", "built-line", "--from", layout, "--registry", registry)
+    done = subprocess.run(node.enter(bench, "run", "--cri", node.socket, "--catalogue", catalogue, "--registry", registry, "--json",
+                                     "built-line"), capture_output=True, text=True, timeout=300)
+    _check_all_ran(done, ["built-line"])
     _check_nothing_left(node)
 
 

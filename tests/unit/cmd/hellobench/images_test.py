@@ -47,6 +47,14 @@ class RecipesTest(unittest.TestCase):
         self.assertNotEqual(gcc[1], nginx[1])
 
 
+    def test_an_image_says_whose_packages_it_has(self):
+        self.assertEqual(self.recipes.origins("hello-world"), [])
+        self.assertEqual(self.recipes.origins("busybox"), ["Debian"])
+        self.assertEqual(self.recipes.origins("ghost"), ["Debian", "npm"])
+        found = {origin for name in self.recipes.images for origin in self.recipes.origins(name)}
+        self.assertEqual(found, {"Debian", "Maven Central", "npm", "PyPI"})
+
+
 class WrongRecipesTest(unittest.TestCase):
     def check(self, text, message):
         with self.assertRaises(recipes.Wrong) as caught:
