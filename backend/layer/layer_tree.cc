@@ -8,14 +8,13 @@
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
 #include "backend/layer/layer_path.h"
+#include "backend/record/layer_rows.h"
 
 namespace slacker {
 namespace {
 
 constexpr std::string_view kWhiteoutPrefix = ".wh.";
 constexpr std::string_view kOpaqueName = ".wh..wh..opq";
-constexpr size_t kMaxNameBytes = 255;
-constexpr size_t kMaxTargetBytes = 4095;
 // Of a cleaned path: longer ones exist in no file system that containerd could unpack to.
 constexpr size_t kMaxPathBytes = 4095;
 constexpr int kMaxLinksFollowed = 255;
@@ -28,7 +27,7 @@ constexpr int64_t kMinorMask = 0xfffff;
 absl::StatusOr<bool> IsKept(NodeType type, const Xattr& xattr, uint32_t max_bytes) {
   const auto& [name, value] = xattr;
   if (name.starts_with("trusted.")) return false;
-  if (name.empty() || name.size() > kMaxNameBytes || name == "user." || name == "security.") {
+  if (name.empty() || name.size() > kMaxEntryNameBytes || name == "user." || name == "security.") {
     return InvalidArgument("an extended attribute has no valid name");
   }
   if (value.size() > max_bytes) return InvalidArgument("extended attribute too large: " + name);
@@ -152,7 +151,7 @@ absl::StatusOr<std::vector<LayerTree::Step>> LayerTree::Resolve(std::string_view
       rooted = true;
       continue;
     }
-    if (part.size() > kMaxNameBytes) return InvalidArgument("a name of more than 255 bytes");
+    if (part.size() > kMaxEntryNameBytes) return InvalidArgument("a name of more than 255 bytes");
     // A short tar could have each of its entries walk 255 links through thousands of directories.
     if (++lookups_ > limits_.max_lookups) return InvalidArgument("paths too long to resolve");
     const uint32_t at = steps.empty() ? 0 : steps.back().name;
@@ -201,7 +200,8 @@ absl::StatusOr<uint32_t> LayerTree::ResolveParent(std::string_view path) {
 
 absl::StatusOr<uint32_t> LayerTree::AddName(uint32_t directory, std::string_view component,
                                             uint32_t node) {
-  if (component.size() > kMaxNameBytes) return InvalidArgument("a name of more than 255 bytes");
+  if (component.size() > kMaxEntryNameBytes)
+    return InvalidArgument("a name of more than 255 bytes");
   if (names_.size() >= limits_.max_entries) return InvalidArgument("too many entries");
   RETURN_IF_ERROR(Count(component.size()));
   return names_.Add(directory, component, node);
@@ -254,7 +254,7 @@ absl::StatusOr<uint32_t> LayerTree::Create(uint32_t parent, std::string_view bas
     }
     case kTarSymlink: {
       const std::string& target = header.link_name;
-      if (target.empty() || target.size() > kMaxTargetBytes ||
+      if (target.empty() || target.size() > kMaxLinkTargetBytes ||
           target.find('\0') != std::string::npos) {
         return InvalidArgument("a symbolic link has no valid target");
       }

@@ -24,6 +24,7 @@ void Layer::DropTree() {
 }
 
 std::string_view Layer::Keep(std::string_view text) {
+  SLACKER_CHECK(text.size() <= Arena::kBlockBytes, "names and targets are short");
   SLACKER_CHECK(texts->HasRoomFor(text.size()), "records have less than 4 GiB of names");
   char* const kept = texts->At(texts->Allocate(text.size()));
   std::copy(text.begin(), text.end(), kept);

@@ -2,6 +2,7 @@
 // records". Thread-safe.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "backend/base/codec.h"
@@ -11,6 +12,8 @@
 namespace slacker {
 
 inline constexpr uint32_t kMaxCount = uint32_t{1} << 24;  // rows of a table
+inline constexpr size_t kMaxEntryNameBytes = 255;         // of an entry, or an xattr
+inline constexpr size_t kMaxLinkTargetBytes = 4095;       // of a symbolic link
 
 // An entry's node: a whiteout, the node after the last one so introduced, or n + kNodeCode.
 inline constexpr uint64_t kWhiteoutCode = 0;

@@ -36,6 +36,8 @@ absl::Status DecodeNodes(PagedContent& content, uint32_t count, Layer* layer) {
     if (!sound) return DataLoss("damaged nodes");
     xattrs += node.xattrs.size();
     if (xattrs > kMaxCount) return DataLoss("too many xattrs");
+    // Before it is kept: there is room for no longer one.
+    if (node.target.size() > kMaxLinkTargetBytes) return DataLoss("a target is too long");
     node.target = layer->Keep(node.target);
     node.xattrs.KeepIn(layer->texts.get());
     MakeRoom(&layer->nodes, count);
@@ -66,6 +68,7 @@ absl::Status DecodeEntries(PagedContent& content, uint32_t count, Layer* layer) 
     EntryRow row;
     ASSIGN_OR_RETURN(const bool sound, rows.Next([&row](Decoder& in) { return row.Decode(in); }));
     if (!sound) return DataLoss("damaged entries");
+    if (row.name.size() > kMaxEntryNameBytes) return DataLoss("a name is too long");
     parent += row.step;
     if (parent < 0 || parent >= kMaxCount) return DataLoss("parent out of range");
     uint32_t node = kNone;

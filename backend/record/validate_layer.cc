@@ -12,8 +12,6 @@ namespace slacker {
 namespace {
 
 constexpr uint64_t kMaxFileBytes = uint64_t{1} << 44;
-constexpr size_t kMaxNameBytes = 255;
-constexpr size_t kMaxTargetBytes = 4095;
 constexpr size_t kMaxXattrValueBytes = 64 * 1024;
 constexpr std::string_view kOverlayXattrs = "trusted.overlay.";
 
@@ -36,7 +34,7 @@ absl::Status CheckXattrs(const Node& node, size_t index) {
   std::string_view previous;
   for (const auto& [name, value] : node.xattrs) {
     TrimSpilledAt({name, value});
-    if (name.empty() || name.size() > kMaxNameBytes || HasNul(name)) {
+    if (name.empty() || name.size() > kMaxEntryNameBytes || HasNul(name)) {
       return Bad("nodes", index, "bad xattr name");
     }
     if (previous >= name) return Bad("nodes", index, "xattrs not sorted");
@@ -65,7 +63,7 @@ absl::Status CheckNode(const Layer& layer, size_t index) {
     if (node.file >= layer.files.size()) return Bad("nodes", index, "file out of range");
   }
   if (node.type == NodeType::kSymlink) {
-    if (node.target.empty() || node.target.size() > kMaxTargetBytes || HasNul(node.target)) {
+    if (node.target.empty() || node.target.size() > kMaxLinkTargetBytes || HasNul(node.target)) {
       return Bad("nodes", index, "bad symlink target");
     }
   } else if (!node.target.empty()) {
@@ -108,8 +106,8 @@ absl::Status CheckRoot(const Layer& layer) {
 absl::Status CheckEntry(const Layer& layer, size_t index) {
   const Entry& entry = layer.entries[index];
   const std::string_view name = entry.name;
-  if (name.empty() || name.size() > kMaxNameBytes || name == "." || name == ".." || HasNul(name) ||
-      name.find('/') != std::string_view::npos) {
+  if (name.empty() || name.size() > kMaxEntryNameBytes || name == "." || name == ".." ||
+      HasNul(name) || name.find('/') != std::string_view::npos) {
     return Bad("entries", index, "bad name");
   }
   if (entry.parent >= index) return Bad("entries", index, "parent does not stand before it");

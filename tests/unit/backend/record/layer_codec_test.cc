@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backend/base/status.h"
+#include "backend/record/layer_encoder.h"
 #include "tests/support/encode_layer.h"
 #include "tests/support/exhaustive.h"
 #include "tests/support/sample_layer.h"
@@ -17,6 +18,7 @@ namespace slacker {
 namespace {
 
 using testing::EncodeLayer;
+using testing::IsOk;
 using testing::LayerObjects;
 using testing::MakeSampleLayer;
 using testing::MakeWideLayer;
@@ -145,6 +147,36 @@ TEST(LayerCodecTest, LayerWithoutItsTarPartIsNotEncoded) {
 TEST(LayerCodecTest, RecordUnderAnotherNameIsDataLoss) {
   ASSERT_OK_AND_ASSIGN(const LayerObjects encoded, EncodeLayer(MakeSampleLayer().layer));
   EXPECT_THAT(Decode(encoded.bytes, Digest{}), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+// What an encoder of ours would never write: longer than the memory that texts are kept in has room for.
+absl::Status DecodeLongTexts(size_t name_bytes, size_t target_bytes) {
+  const std::string name(name_bytes, 'n'), target(target_bytes, 't');
+  LayerEncoder encoder(64 << 10);
+  Node root;
+  root.type = NodeType::kDirectory;
+  encoder.AddNode(root);
+  Node link;
+  link.type = NodeType::kSymlink;
+  link.target = target;
+  encoder.AddNode(link);
+  encoder.AddEntry(0, 0, "");
+  encoder.AddEntry(0, 1, name);
+  const LayerTables tables = encoder.Finish(Digest{}, 0);
+  const auto encoded = slacker::EncodeLayer(tables);
+  RETURN_IF_ERROR(encoded.status());
+  const std::string bytes = encoded->record.ToString();
+  return DecodeRecord(std::make_unique<MemoryBytes>(bytes), encoded->record.digest).status();
+}
+
+TEST(LayerCodecTest, NamesAndTargetsOfAnyLengthAreRefusedBeforeTheyAreKept) {
+  EXPECT_OK(DecodeLongTexts(255, 4095));
+  for (const size_t bytes : {size_t{256}, size_t{70'000}, size_t{1'000'000}}) {
+    EXPECT_THAT(DecodeLongTexts(bytes, 1), StatusIs(absl::StatusCode::kDataLoss, "name"));
+  }
+  for (const size_t bytes : {size_t{4096}, size_t{70'000}, size_t{1'000'000}}) {
+    EXPECT_THAT(DecodeLongTexts(1, bytes), StatusIs(absl::StatusCode::kDataLoss, "target"));
+  }
 }
 
 TEST(LayerCodecTest, EveryTruncationIsDataLoss) {
