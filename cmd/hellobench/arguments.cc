@@ -63,6 +63,10 @@ CommandLine::CommandLine()
   run->add_flag("--json", arguments.json, "print one JSON object for each run");
   run->add_option("name", arguments.words,
                   "image of the catalogue; with --image the command to run, after --");
+  AddMeasure();
+  chooses(measure);
+  measure->add_option("name", arguments.words,
+                      "image of the catalogue; all of the layout without one");
   remove = app->add_subcommand("remove", "Remove sandboxes and images");
   common(remove);
   remove->add_option("--sandbox", arguments.sandboxes, "sandbox ID");
@@ -106,6 +110,47 @@ CommandLine::CommandLine()
   compare->add_option("A", arguments.before, "results before")->required();
   compare->add_option("B", arguments.after, "results after")->required();
   compare->add_flag("--json", arguments.json, "print one JSON object");
+}
+
+void CommandLine::AddMeasure() {
+  MeasureArguments& to = arguments.measure;
+  measure = app->add_subcommand("measure", "Measure images on snapshotters, on nodes made for it");
+  measure->add_option("--from", to.layout, "OCI image layout that has them")->required();
+  measure->add_option("--snapshotter", to.snapshotters, "names, with commas between them")
+      ->delimiter(',')
+      ->capture_default_str();
+  measure->add_option("--store", to.stores, "loopback, nfs, https: where published images are")
+      ->delimiter(',')
+      ->capture_default_str();
+  measure->add_option("--link", to.link, "between servers and nodes, as in 200mbit-10ms")
+      ->capture_default_str();
+  measure->add_option("--nodes", to.nodes, "that start it at the same time")
+      ->check(CLI::Range(1, 250))
+      ->capture_default_str();
+  measure
+      ->add_option("--at-once", to.at_once, "containers that start on each node at the same time")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  measure->add_option("--repetitions", to.repetitions, "of every image on every snapshotter")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  measure->add_option("--seed", to.seed, "of the order of the runs; 0: any")->capture_default_str();
+  measure->add_option("--server-cache", to.server_cache, "the servers' page cache at each start")
+      ->check(CLI::IsMember({"dropped", "warm"}))
+      ->capture_default_str();
+  measure
+      ->add_option("--long-running", to.long_running_seconds,
+                   "seconds of load on what goes on after it is ready; 0: none")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  measure->add_option("--results", to.results, "file that results are added to")
+      ->capture_default_str();
+  measure->add_option("--work", to.work, "directory that the nodes' own goes into")
+      ->capture_default_str();
+  measure->add_option("--containerd", to.containerd,
+                      "directory of containerd and ctr (default: PATH)");
+  measure->add_option("--programs", to.programs, "directory of other programs, before PATH");
+  measure->add_option("--snapshotters", to.snapshotter_files, "file with further snapshotters");
 }
 
 CommandLine::~CommandLine() = default;

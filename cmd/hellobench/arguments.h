@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cmd/hellobench/catalogue/task.h"
+#include "cmd/hellobench/measure_verb.h"
 #include "cmd/hellobench/report/report.h"
 #include "cmd/hellobench/run/run.h"
 
@@ -29,6 +30,7 @@ struct Arguments {
   std::string wait_output;
   bool first_output = false;
   RunOptions run;
+  MeasureArguments measure;
   // images: build, pull, push, list.
   std::string layout;
   std::string platform;  // "" = this machine's
@@ -53,6 +55,7 @@ struct CommandLine {
   Arguments arguments;
   std::unique_ptr<CLI::App> app;
   CLI::App* run = nullptr;  // of `app`, as the next
+  CLI::App* measure = nullptr;
   CLI::App* remove = nullptr;
   CLI::App* list = nullptr;
   CLI::App* images_build = nullptr;  // of "images", as the next
@@ -64,6 +67,9 @@ struct CommandLine {
 
   CommandLine();
   ~CommandLine();
+
+ private:
+  void AddMeasure();
 };
 
 }  // namespace slacker::hellobench

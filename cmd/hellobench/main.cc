@@ -102,6 +102,15 @@ int RunCommand(const Arguments& arguments) {
   return arguments.image.empty() ? RunImages(arguments, client) : RunImage(arguments, client);
 }
 
+int MeasureCommand(const Arguments& arguments, const std::vector<std::string>& command) {
+  HandleInterrupts();
+  const absl::StatusOr<std::vector<Image>> images = ChosenImages(arguments);
+  if (!images.ok()) return Fail(images.status());
+  const absl::Status measured =
+      MeasureImages(arguments.measure, *images, !arguments.words.empty(), command, &interrupted);
+  return measured.ok() ? 0 : Fail(measured);
+}
+
 int RemoveCommand(const Arguments& arguments) {
   CriClient client(arguments.socket, std::chrono::seconds(arguments.timeout_seconds));
   for (const std::string& sandbox : arguments.sandboxes) {
@@ -190,6 +199,9 @@ int Main(int argc, char** argv) {
   if (line.compare->parsed()) return CompareCommand(line.arguments);
   if (line.run->parsed()) return RunCommand(line.arguments);
   if (line.images_pull->parsed()) return PullCommand(line.arguments);
+  if (line.measure->parsed()) {
+    return MeasureCommand(line.arguments, std::vector<std::string>(argv, argv + argc));
+  }
   return line.remove->parsed() ? RemoveCommand(line.arguments) : ImagesCommand(line);
 }
 

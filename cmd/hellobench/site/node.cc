@@ -209,6 +209,10 @@ absl::StatusOr<RealNode::Holdings> RealNode::Look() {
   for (const std::string& line : Lines(snapshots, 1)) {
     found.snapshots.insert(line.substr(0, line.find(' ')));
   }
+  // Those of containers are called like these: what is left has none, and what a container stands on is
+  // there beside it.
+  ASSIGN_OR_RETURN(const std::string containers, Ctr({"containers", "ls", "-q"}));
+  for (const std::string& line : Lines(containers, 0)) found.snapshots.erase(line);
   for (const std::string& pattern : options_.snapshotter.cache) {
     ASSIGN_OR_RETURN(const std::string expanded, Expand(pattern, options_.placeholders));
     for (std::string& path : Matching(expanded)) found.cached.insert(std::move(path));
