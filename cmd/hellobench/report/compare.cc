@@ -48,8 +48,12 @@ std::string WhyNot(const Both& both) {
   return why;
 }
 
+// Containers that start at once are one start, which takes as long as the last of them: they are not
+// independent of each other, as a resampling takes its values to be.
 std::vector<double> Positive(const Runs& runs, Measure measure) {
-  std::vector<double> values = runs.Values(measure);
+  const Setup& setup = runs.results.front().setup;
+  std::vector<double> values =
+      setup.nodes * setup.at_once == 1 ? runs.Values(measure) : runs.Last(measure);
   std::erase_if(values, [](double value) { return !(value > 0); });
   return values;
 }
@@ -108,7 +112,8 @@ absl::StatusOr<Comparison> Compare(const std::vector<Result>& before,
       if (why.empty()) continue;
       comparison.not_compared.push_back({std::get<1>(key), NameOf(std::get<0>(key)), image, why});
     }
-    const std::pair<const char*, Measure> times[] = {{"start", TotalMs}, {"second run", SecondMs}};
+    const std::pair<const char*, Measure> times[] = {
+        {"start", TotalMs}, {"second run", SecondMs}, {"publication", PrepareMs}};
     for (const auto& [time, measure] : times) {
       ComparedSystem system = CompareSystem(key, images, time, measure);
       if (!system.images.empty()) comparison.systems.push_back(std::move(system));

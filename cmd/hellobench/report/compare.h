@@ -23,7 +23,7 @@ struct Compared {
 struct ComparedSystem {
   std::string system;
   std::string conditions;
-  std::string time;  // "start", "second run"
+  std::string time;  // "start", "second run", "publication"
   std::vector<Compared> images;
   Ratio all;  // over images
 };
@@ -49,7 +49,8 @@ std::string Verdict(const Ratio& ratio);
 // FAILED_PRECONDITION if no setup can be compared.
 absl::StatusOr<Comparison> Compare(const std::vector<Result>& before,
                                    const std::vector<Result>& after);
+// For who reads it, and as one JSON object.
 std::string ToText(const Comparison& comparison);
-std::string ToJson(const Comparison& comparison);  // one object
+std::string ToJson(const Comparison& comparison);
 
 }  // namespace slacker::hellobench

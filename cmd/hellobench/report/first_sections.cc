@@ -184,15 +184,20 @@ Section SlowerTableSection(const Model& model) {
 }
 
 Section FailureSection(const Model& model) {
-  Section section{"failures", "What failed", {}, model.failed() > 0};
-  if (model.failed() == 0) {
+  const bool none = model.failed() == 0 && model.failed_preparations() == 0;
+  Section section{"failures", "What failed", {}, !none};
+  if (none) {
     section.blocks.push_back(
         Paragraph{"Nothing: all of " + Count(model.runs(), "run") + " got there."});
     return section;
   }
+  std::string text = Of(model.failed(), model.runs()) + " runs failed";
+  if (model.failed_preparations() > 0) {
+    text += ", and " + Of(model.failed_preparations(), model.preparations()) +
+            " preparations of an image for a snapshotter";
+  }
   section.blocks.push_back(
-      Paragraph{Of(model.failed(), model.runs()) +
-                " runs failed. They have no part in times; they are not left out of counts."});
+      Paragraph{text + ". They have no part in times; they are not left out of counts."});
   Table table{"failed",
               "Failures, by what was run",
               {{"Snapshotter", false},
@@ -226,6 +231,7 @@ Section SummarySection(const Model& model) {
                {"Disk"}},
               {}};
   for (const Group& group : model.groups()) {
+    if (group.conditions.scenario == kPreparation) continue;
     for (const std::string& system : group.systems) {
       std::vector<TableCell> row = SummaryRow(model, group, system);
       const bool was_timed = row[7].value > 0 || row[9].value > 0;

@@ -92,7 +92,7 @@ std::optional<double> Runs::MedianOf(Measure measure) const {
   return spread->median;
 }
 
-std::vector<double> Runs::LastTotals() const {
+std::vector<double> Runs::Last(Measure measure) const {
   struct Start {
     double last = 0;
     int64_t ready = 0;
@@ -100,8 +100,9 @@ std::vector<double> Runs::LastTotals() const {
   std::map<std::pair<std::string, int64_t>, Start> starts;  // by session and repetition
   for (const Result& result : results) {
     Start& start = starts[{result.session.id, result.repetition}];
-    if (!result.error.empty() || !result.phases.total_ms.has_value()) continue;
-    start.last = std::max(start.last, *result.phases.total_ms);
+    const std::optional<double> value = measure(result);
+    if (!result.error.empty() || !value.has_value()) continue;
+    start.last = std::max(start.last, *value);
     ++start.ready;
   }
   std::vector<double> values;

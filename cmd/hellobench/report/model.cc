@@ -122,8 +122,9 @@ Model::Model(const std::vector<Result>& results) : sessions_(SessionsOf(results)
   std::map<Conditions, Group> groups;
   std::set<std::string> categories;
   for (const Result& result : results) {
-    ++runs_;
-    if (!result.error.empty()) ++failed_;
+    const bool is_preparation = result.setup.scenario == kPreparation;
+    ++(is_preparation ? preparations_count_ : runs_);
+    if (!result.error.empty()) ++(is_preparation ? failed_preparations_ : failed_);
     categories.insert(result.setup.category);
     AddPreparation(result);
     Group& group = groups[ConditionsOf(result.setup)];

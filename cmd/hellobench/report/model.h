@@ -16,6 +16,8 @@ namespace slacker::hellobench {
 
 // What all others are measured beside.
 inline constexpr std::string_view kBaseline = "overlayfs";
+// The scenario of results that are no run: an image was pushed, converted or published for a snapshotter.
+inline constexpr std::string_view kPreparation = "prepare";
 
 // What a run's figures depend on beside its image and its snapshotter.
 struct Conditions {
@@ -61,8 +63,8 @@ struct Runs {
   std::vector<double> Values(Measure measure) const;
   std::optional<Spread> Of(Measure measure) const;
   std::optional<double> MedianOf(Measure measure) const;
-  // Until the last container was ready, for each time that all of them started. Only where all were.
-  std::vector<double> LastTotals() const;
+  // Of the last container of those that started at once, for each time that they did and all got there.
+  std::vector<double> Last(Measure measure) const;
 };
 
 // What a scenario measured beside all that, by name.
@@ -102,8 +104,11 @@ class Model {
   const std::vector<Group>& groups() const { return groups_; }
   const std::vector<SessionSpan>& sessions() const { return sessions_; }
   const std::vector<std::string>& categories() const { return categories_; }
+  // Starts of containers; preparations of images are counted apart.
   int64_t runs() const { return runs_; }
   int64_t failed() const { return failed_; }
+  int64_t preparations() const { return preparations_count_; }
+  int64_t failed_preparations() const { return failed_preparations_; }
 
   // What preparing an image for a system took over this link; without one for this link, over others.
   std::optional<double> PrepareMedian(const std::string& system, const std::string& image,
@@ -124,6 +129,8 @@ class Model {
       preparations_;
   int64_t runs_ = 0;
   int64_t failed_ = 0;
+  int64_t preparations_count_ = 0;
+  int64_t failed_preparations_ = 0;
 };
 
 // baseline / value for each image that is in both: 2 is twice as fast.

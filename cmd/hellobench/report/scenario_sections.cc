@@ -38,7 +38,7 @@ std::vector<std::string> CommonImages(const Crowd& crowd) {
       return std::any_of(group->systems.begin(), group->systems.end(),
                          [&](const std::string& system) {
                            const Runs* runs = group->Find(system, image);
-                           return runs == nullptr || runs->LastTotals().empty();
+                           return runs == nullptr || runs->Last(TotalMs).empty();
                          });
     });
   }
@@ -50,7 +50,7 @@ std::optional<double> MedianOfLast(const Group& group, const std::string& system
   std::vector<double> medians;
   for (const std::string& image : images) {
     const Runs* runs = group.Find(system, image);
-    const std::vector<double> last = runs ? runs->LastTotals() : std::vector<double>();
+    const std::vector<double> last = runs ? runs->Last(TotalMs) : std::vector<double>();
     if (!last.empty()) medians.push_back(Median(last));
   }
   if (medians.empty()) return std::nullopt;

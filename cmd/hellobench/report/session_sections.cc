@@ -41,7 +41,10 @@ Table SessionTable(const SessionSpan& span, const std::string& id) {
   };
   add("First run", span.first);
   add("Last run", span.last);
-  add("Runs", Format(static_cast<double>(span.results.size()), Unit::kCount));
+  const auto runs =
+      std::count_if(span.results.begin(), span.results.end(),
+                    [](const Result& result) { return result.setup.scenario != kPreparation; });
+  add("Runs", Format(static_cast<double>(runs), Unit::kCount));
   add("Seed of the order", std::to_string(span.session.seed));
   add("Servers' page cache", ServerCaches(span));
   add("Processor", machine.cpu + ", " + Count(machine.cpus, "core"));

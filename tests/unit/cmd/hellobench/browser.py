@@ -1,5 +1,7 @@
 """A headless Chromium, driven over DevTools' protocol on two pipes. Whatever it asks the network for goes nowhere and is kept in
 `requests`; what its console says is kept in `errors`.
+
+    browser.py PAGE PICTURE [WIDTH HEIGHT]    a PNG of the beginning of a page
 """
 import base64
 import fcntl
@@ -8,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -80,15 +83,11 @@ class Browser:
             raise RuntimeError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
-    def screenshot(self, path, whole=True, clip=None):
-        parameters = {"format": "png", "captureBeyondViewport": whole}
-        if clip:
-            parameters["clip"] = {**clip, "scale": 1}
-        elif whole:
-            size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-            parameters["clip"] = {**size, "scale": 1}
+    def screenshot(self, path, width, height, top=0):
+        clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
+        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         with open(path, "wb") as file:
-            file.write(base64.b64decode(self.call("Page.captureScreenshot", **parameters)["data"]))
+            file.write(base64.b64decode(picture["data"]))
 
     def pdf(self):
         return base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"])
@@ -119,3 +118,16 @@ class Browser:
             self.errors.append(str(parameters["entry"]))
         elif method == "Runtime.consoleAPICalled":
             self.errors.append(str(parameters["args"]))
+
+
+def main():
+    if len(sys.argv) not in (3, 5):
+        sys.exit(__doc__)
+    width, height = (int(word) for word in sys.argv[3:] or ("1100", "1800"))
+    with Browser() as browser:
+        browser.open(os.path.abspath(sys.argv[1]), width, dark=False)
+        browser.screenshot(sys.argv[2], width, height)
+
+
+if __name__ == "__main__":
+    main()

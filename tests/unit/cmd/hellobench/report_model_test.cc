@@ -80,6 +80,22 @@ TEST(ReportModelTest, ADevelopmentCycleHasItsPreparationWhichIsMeasuredOnce) {
   EXPECT_THAT(of(3), ElementsAre(Pair("redis", 130)));   // 8 nodes
 }
 
+TEST(ReportModelTest, PreparationsAreNoRuns) {
+  Result prepared = Ready("slacker", "redis", 1);
+  prepared.setup.scenario = "prepare";
+  prepared.phases = {};
+  prepared.phases.prepare_ms = 5;
+  Result failed = prepared;
+  failed.setup.image = "broken";
+  failed.error = "no space left";
+  const Model model({prepared, failed, Ready("slacker", "redis", 10)});
+  EXPECT_EQ(model.runs(), 1);
+  EXPECT_EQ(model.failed(), 0);
+  EXPECT_EQ(model.preparations(), 2);
+  EXPECT_EQ(model.failed_preparations(), 1);
+  EXPECT_THAT(model.Development(model.groups()[0], "slacker"), ElementsAre(Pair("redis", 15)));
+}
+
 TEST(ReportModelTest, OfSeveralAtOnceTheLastOneCountsIfAllGotThere) {
   std::vector<Result> results;
   for (int64_t repetition = 0; repetition < 2; ++repetition) {
@@ -92,7 +108,7 @@ TEST(ReportModelTest, OfSeveralAtOnceTheLastOneCountsIfAllGotThere) {
     }
   }
   const auto last = [&results] {
-    return Model(results).groups()[0].Find("slacker", "redis")->LastTotals();
+    return Model(results).groups()[0].Find("slacker", "redis")->Last(TotalMs);
   };
   EXPECT_THAT(last(), ElementsAre(1, 11));
   results[3].error = "crashed";

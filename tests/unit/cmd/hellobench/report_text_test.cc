@@ -216,6 +216,39 @@ TEST(CompareTest, SecondRunsAreComparedToo) {
   EXPECT_DOUBLE_EQ(comparison.systems[1].all.value, 0.5);
 }
 
+TEST(CompareTest, ContainersThatStartAtOnceAreOneStart) {
+  std::vector<Result> before, after;
+  for (int64_t repetition = 0; repetition < 3; ++repetition) {
+    for (int64_t node = 0; node < 8; ++node) {
+      Result result = Ready("slacker", "a", static_cast<double>(100 + node + repetition));
+      result.setup.nodes = 8;
+      result.node = node;
+      result.repetition = repetition;
+      before.push_back(result);
+      result.phases.total_ms = *result.phases.total_ms * 2;
+      after.push_back(result);
+    }
+  }
+  ASSERT_OK_AND_ASSIGN(const Comparison comparison, Compare(before, after));
+  const Compared& image = comparison.systems.at(0).images.at(0);
+  EXPECT_EQ(image.before.count, 3);
+  EXPECT_DOUBLE_EQ(image.before.median, 108);
+  EXPECT_DOUBLE_EQ(image.ratio.value, 2);
+  EXPECT_FALSE(image.ratio.shown);
+}
+
+TEST(CompareTest, PublicationsAreComparedToo) {
+  Result before = Ready("slacker", "a", 1), after = before;
+  before.setup.scenario = after.setup.scenario = "prepare";
+  before.phases = after.phases = {};
+  before.phases.prepare_ms = 10;
+  after.phases.prepare_ms = 5;
+  ASSERT_OK_AND_ASSIGN(const Comparison comparison, Compare({before}, {after}));
+  ASSERT_EQ(comparison.systems.size(), 1u);
+  EXPECT_EQ(comparison.systems[0].time, "publication");
+  EXPECT_DOUBLE_EQ(comparison.systems[0].all.value, 0.5);
+}
+
 TEST(CompareTest, OtherMachinesAreTold) {
   Result elsewhere = Ready("slacker", "a", 10);
   elsewhere.session.machine.cpu = "another";

@@ -9,7 +9,7 @@ SYSTEMS = [("overlayfs", ""), ("slacker", "nfs"), ("slacker", "https"), ("stargz
 HOSTILE = '</script><script>document.title="owned"</script><img src=https://example.invalid/x onerror="document.title=1">'
 LONG = "an-image-with-a-name-that-no-screen-is-wide-enough-for-" + "x" * 60
 
-_MACHINE = {"cpu": "AMD EPYC 7B13", "cpus": 2, "memory_bytes": 8329605120, "kernel": "6.18.2",
+_MACHINE = {"cpu": "Invented sample", "cpus": 2, "memory_bytes": 8329605120, "kernel": "6.18.2",
             "os": "Debian GNU/Linux 12 (bookworm)"}
 
 
@@ -32,16 +32,39 @@ def _phases(random_, image_bytes, system):
             "second_ms": (create + run * 0.5) * factor * random_.lognormvariate(0, 0.06)}
 
 
+def _session(link, seed):
+    command = ["hellobench", "measure", "--snapshotter", "overlayfs,slacker,stargz", "--link", link, "it's"]
+    return {"id": f"{link}-{seed}", "command": command, "seed": seed, "machine": _MACHINE,
+            "versions": {"containerd": "2.1.4", "slackerd": "0.1.0", "stargz": "0.16.3"}}
+
+
+def _preparation(link, seed, image, system, random_, image_bytes):
+    """A push and what follows it, once for an image, before all runs."""
+    (name, category, kind), (snapshotter, store) = image, system
+    label = f"{snapshotter}/{store}" if store else snapshotter
+    prepare = _phases(random_, image_bytes, label)["prepare_ms"]
+    return {
+        "schema": 1, "session": _session(link, seed),
+        "setup": {"scenario": "prepare", "image": name, "category": category, "kind": kind, "snapshotter": snapshotter, "store": store,
+                  "link": link, "server_cache": "dropped", "nodes": 1, "at_once": 1},
+        "time": "2026-11-26T10:00:00Z", "position": 0, "repetition": 0, "node": 0, "container": 0, "image_bytes": image_bytes,
+        "image_layers": 6, "error": "no space left" if (name, label) == ("cassandra", "stargz") else "",
+        "phases": {} if (name, label) == ("cassandra", "stargz") else {"prepare_ms": prepare}, "traffic": {}, "daemons": [],
+        "figures": [{"name": "prepare.bytes", "value": image_bytes, "unit": "bytes"}],
+    }
+
+
 def results(images, link="1gbit", repetitions=3, seed=7, slow=1.0):
     """A list of objects, one a run, in the order in which they ran."""
     random_ = random.Random(seed)
     sizes = {name: int(random_.lognormvariate(18.2, 0.9)) for name, _, _ in images}
     plan = [(image, system, repetition) for repetition in range(repetitions) for image in images for system in SYSTEMS]
     random_.shuffle(plan)
-    runs = []
+    runs = [_preparation(link, seed, image, system, random_, sizes[image[0]]) for image in images for system in SYSTEMS]
     for position, ((name, category, kind), (snapshotter, store), repetition) in enumerate(plan):
         system = f"{snapshotter}/{store}" if store else snapshotter
         phases = _phases(random_, sizes[name], system)
+        del phases["prepare_ms"]
         if name == "hello-world" and store:
             phases["ready_ms"] += 900
             phases["total_ms"] += 900
@@ -49,9 +72,7 @@ def results(images, link="1gbit", repetitions=3, seed=7, slow=1.0):
         whole = sizes[name] if system == "overlayfs" else int(sizes[name] * random_.uniform(0.03, 0.12))
         run = {
             "schema": 1,
-            "session": {"id": f"{link}-{seed}", "command": ["hellobench", "measure", "--snapshotter", "overlayfs,slacker,stargz",
-                                                            "--link", link, "it's"], "seed": seed, "machine": _MACHINE,
-                        "versions": {"containerd": "2.1.4", "slackerd": "0.1.0", "stargz": "0.16.3"}},
+            "session": _session(link, seed),
             "setup": {"scenario": "start", "image": name, "category": category, "kind": kind, "snapshotter": snapshotter,
                       "store": store, "link": link, "server_cache": "dropped", "nodes": 1, "at_once": 1},
             "time": f"2026-11-26T{10 + position // 360:02}:{position // 6 % 60:02}:{position % 6 * 10:02}Z",
@@ -77,6 +98,8 @@ def crowd(images, nodes, link="1gbit", seed=8):
     """Each of these images on several nodes at once."""
     runs = []
     for number, run in enumerate(results(images, link, 2, seed)):
+        if run["setup"]["scenario"] == "prepare":
+            continue
         for node in range(nodes):
             one = json.loads(json.dumps(run))
             one["setup"]["nodes"], one["node"], one["position"] = nodes, node, number
