@@ -62,6 +62,14 @@ def unpack(directory, place):
         _unzip(archive, place)
     else:
         shutil.copytree(directory, place, symlinks=True, dirs_exist_ok=True)
+        _touch(place)  # when it was fetched is not its own time
+
+
+def _touch(place):
+    os.utime(place)
+    for directory, folders, names in os.walk(place):
+        for name in [*folders, *names]:
+            os.utime(os.path.join(directory, name), follow_symlinks=False)
 
 
 def _untar(archive, place):

@@ -226,6 +226,20 @@ class FetchTest(unittest.TestCase):
                                   capture_output=True, text=True).stdout.split()[0]
         self.assertEqual(fetch.digest_of(f"{self.directory}/app"), expected)
 
+    def test_when_something_was_fetched_is_not_in_the_layer(self):
+        place = f"{self.directory}/cache/fetched-{self.digest}"
+        os.makedirs(f"{place}/more")
+        for name in ("a.jar", "more/b.jar"):
+            with open(f"{place}/{name}", "w"):
+                pass
+        os.symlink("a.jar", f"{place}/link")
+        for name in ("a.jar", "more/b.jar", "link", "more", ""):
+            os.utime(f"{place}/{name}", (10**9, 10**9), follow_symlinks=False)
+        trees.make({"artifacts": {"app": f"maven +g:a:1 sha256:{self.digest}"}}, f"{self.directory}/tree", [], f"{self.directory}/cache")
+        found = {name: os.lstat(f"{self.directory}/tree/{name}").st_mtime for name in ("app", "app/a.jar", "app/link", "app/more",
+                                                                                        "app/more/b.jar")}
+        self.assertEqual(set(found.values()), {1_700_000_000}, found)
+
     def test_directories_that_are_there_keep_their_modes(self):
         os.makedirs(f"{self.directory}/lower/root", mode=0o700)
         layer = {"artifacts": {"root/app": f"npm app@1 sha256:{self.digest}"}}
