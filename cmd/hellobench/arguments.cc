@@ -4,6 +4,7 @@
 
 #include "backend/base/status.h"
 #include "backend/source/platform.h"
+#include "cmd/hellobench/plan/scenarios.h"
 
 namespace slacker::hellobench {
 
@@ -25,6 +26,19 @@ Task FreeTask(const Arguments& arguments) {
 std::string BuiltReference(const std::string& registry, const std::string& name) {
   return registry + "/hellobench/" + name + ":latest";
 }
+
+namespace {
+
+std::string ScenarioHelp() {
+  std::string text = "what is measured:";
+  for (const Scenario& scenario : Scenarios()) {
+    text += (&scenario == &Scenarios().front() ? " " : "; ") + std::string(scenario.name) + ": " +
+            std::string(scenario.about);
+  }
+  return text;
+}
+
+}  // namespace
 
 CommandLine::CommandLine()
     : app(std::make_unique<CLI::App>("Measures how images start: HelloBench, over CRI",
@@ -115,6 +129,7 @@ CommandLine::CommandLine()
 void CommandLine::AddMeasure() {
   MeasureArguments& to = arguments.measure;
   measure = app->add_subcommand("measure", "Measure images on snapshotters, on nodes made for it");
+  measure->add_option("--scenario", to.scenario, ScenarioHelp())->capture_default_str();
   measure->add_option("--from", to.layout, "OCI image layout that has them")->required();
   measure->add_option("--snapshotter", to.snapshotters, "names, with commas between them")
       ->delimiter(',')

@@ -16,6 +16,7 @@
 #include "cmd/hellobench/plan/measurement.h"
 #include "cmd/hellobench/plan/progress.h"
 #include "cmd/hellobench/plan/results_file.h"
+#include "cmd/hellobench/plan/scenarios.h"
 #include "cmd/hellobench/site/site_options.h"
 #include "cmd/hellobench/site/start_words.h"
 
@@ -62,16 +63,32 @@ absl::StatusOr<std::vector<Image>> PresentImages(const MeasureArguments& argumen
   return present;
 }
 
+absl::StatusOr<std::vector<Image>> ImagesOf(const Scenario& scenario,
+                                            const MeasureArguments& arguments,
+                                            const std::string& data) {
+  Catalogue catalogue;
+  RETURN_IF_ERROR(catalogue.AddFile(data + "/scenarios.toml"));
+  std::vector<Image> images;
+  for (const std::string& name : scenario.images) {
+    ASSIGN_OR_RETURN(const Image* image, catalogue.Find(name));
+    images.push_back(*image);
+  }
+  return PresentImages(arguments, images, /*named=*/true);
+}
+
 }  // namespace
 
 absl::Status MeasureImages(const MeasureArguments& arguments, const std::vector<Image>& images,
                            bool named, const std::vector<std::string>& command,
                            const std::atomic<bool>* interrupted) {
   ASSIGN_OR_RETURN(const std::string data, DataDirectory());
+  ASSIGN_OR_RETURN(const Scenario* scenario, FindScenario(arguments.scenario));
   SiteOptions options;
   ASSIGN_OR_RETURN(options.snapshotters, OpenSnapshotters(data, arguments.snapshotter_files));
   ASSIGN_OR_RETURN(const std::vector<System> systems, SystemsOf(arguments, options.snapshotters));
-  ASSIGN_OR_RETURN(const std::vector<Image> present, PresentImages(arguments, images, named));
+  ASSIGN_OR_RETURN(const std::vector<Image> present, scenario->images.empty()
+                                                         ? PresentImages(arguments, images, named)
+                                                         : ImagesOf(*scenario, arguments, data));
   ASSIGN_OR_RETURN(options.link, ParseLink(arguments.link));
   ASSIGN_OR_RETURN(const std::unique_ptr<ResultsFile> file, ResultsFile::Open(arguments.results));
   options.directory = std::filesystem::absolute(arguments.work).string() + "/hellobench-" +
@@ -102,15 +119,20 @@ absl::Status MeasureImages(const MeasureArguments& arguments, const std::vector<
         return file->Add(result);
       },
       .progress = [&](const MeasureProgress& progress) { display.Show(progress); }};
-  const MeasureOptions measure{
-      .link = arguments.link,
-      .repetitions = arguments.repetitions,
-      .start = {.nodes = arguments.nodes,
-                .at_once = arguments.at_once,
-                .drop_server_cache = arguments.server_cache == "dropped",
-                .load = std::chrono::seconds(arguments.long_running_seconds),
-                .interrupted = interrupted}};
-  RETURN_IF_ERROR(Measure(*site, present, systems, session, measure, SystemClock(), hooks));
+  MeasureOptions measure{.scenario = arguments.scenario,
+                         .link = arguments.link,
+                         .repetitions = arguments.repetitions,
+                         .start = {.nodes = arguments.nodes,
+                                   .at_once = arguments.at_once,
+                                   .drop_server_cache = arguments.server_cache == "dropped",
+                                   .second = scenario->second,
+                                   .load = std::chrono::seconds(arguments.long_running_seconds),
+                                   .interrupted = interrupted}};
+  for (const int64_t at_once :
+       scenario->at_once.empty() ? std::vector{arguments.at_once} : scenario->at_once) {
+    measure.start.at_once = at_once;
+    RETURN_IF_ERROR(Measure(*site, present, systems, session, measure, SystemClock(), hooks));
+  }
   if (failed == 0) return absl::OkStatus();
   return FailedPrecondition(std::to_string(failed) + " results are failures");
 }

@@ -12,6 +12,7 @@
 namespace slacker::hellobench {
 
 struct MeasureArguments {
+  std::string scenario = "start";
   std::string layout;
   std::string results = "results.jsonl";
   std::string work = "/var/tmp";

@@ -8,7 +8,7 @@ import tomllib
 import fetch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-_TABLES = {"stack", "image", "unavailable"}
+_TABLES = {"stack", "image", "synthetic", "unavailable"}
 _RECIPE_KEYS = {"from": str, "config": dict, "unlike": str, "layer": list}
 _LAYER_KEYS = {"debootstrap": str, "before": str, "packages": list, "after": str, "unpack": list, "applets": str, "compile": dict,
                "folder": str, "artifacts": dict, "pip": list, "directories": dict, "links": dict}
@@ -61,17 +61,18 @@ def _digest_folder(digest, path):
 
 
 class Recipes:
-    """images: the names that can be built, in the file's order. unavailable: {name: reason}."""
+    """images, synthetic: the names that can be built, in the file's order; the latter are of no catalogue.
+    unavailable: {name: reason}."""
 
     def __init__(self, text):
         parsed = tomllib.loads(text)
         for table in parsed:
             _require(table in _TABLES, f"{table}: unknown table")
-        self._recipes = {**parsed.get("stack", {}), **parsed["image"]}
-        self.images = list(parsed["image"])
+        tables = [parsed.get("stack", {}), parsed["image"], parsed.get("synthetic", {})]
+        self._recipes = {name: recipe for table in tables for name, recipe in table.items()}
+        self.images, self.synthetic = list(tables[1]), list(tables[2])
         self.unavailable = parsed.get("unavailable", {})
-        _require(len(self._recipes) == len(parsed.get("stack", {})) + len(self.images),
-                 "a stack and an image have one name")
+        _require(len(self._recipes) == sum(map(len, tables)), "two of stacks and images have one name")
         for name, reason in self.unavailable.items():
             _require(isinstance(reason, str) and reason, f"unavailable.{name}: must be a reason")
             _require(name not in self.images, f"unavailable.{name}: is an image, too")

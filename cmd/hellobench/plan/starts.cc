@@ -5,6 +5,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <sstream>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -17,6 +19,8 @@ namespace {
 
 // What a load may take beside its time: filling a database, waiting for connections.
 constexpr std::chrono::seconds kLoadSetUp{300};
+
+constexpr std::string_view kFigureMark = "hellobench-figure";
 
 // Where threads wait for each other. The last one that comes, or gives up coming, does `work` for all.
 class Meeting {
@@ -48,6 +52,19 @@ struct StartedNode {
   std::optional<Counters> before, after;
   std::unique_ptr<Meeting> ready;  // of the threads of its containers
 };
+
+// Of lines "hellobench-figure NAME VALUE UNIT"; others are the container's own business.
+void AddFigures(const std::string& output, std::vector<Figure>* figures) {
+  std::istringstream lines(output);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string mark;
+    Figure figure;
+    if (words >> mark >> figure.name >> figure.value >> figure.unit && mark == kFigureMark) {
+      figures->push_back(std::move(figure));
+    }
+  }
+}
 
 class Starts {
  public:
@@ -131,6 +148,7 @@ class Starts {
     if (!begun) begin.StayAway();
     if (!ready) node.ready->StayAway();
     SetPhases(first, &result->phases);
+    AddFigures(first.output, &result->figures);
     if (!ran.ok()) {
       result->error = Message(ran);
     } else if (options_.second) {

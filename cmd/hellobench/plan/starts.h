@@ -26,7 +26,8 @@ struct StartOptions {
 
 // Runs the image's task in `nodes` times `at_once` containers. Nothing is pulled before every sandbox is
 // there and every node was found cold; a node's counters end when the last of its containers is ready, and
-// are in the results of its first one. Returns a result for each container, in the order of nodes; phases,
+// are in the results of its first one; lines "hellobench-figure NAME VALUE UNIT" of a container's output
+// become figures of its own. Returns a result for each container, in the order of nodes; phases,
 // traffic, disk, daemons and errors are filled in. Blocking; all nodes are gone when it returns, and what
 // could not be removed of one is an error of its first result.
 std::vector<Result> StartAll(Site& site, const System& system, const Task& task,

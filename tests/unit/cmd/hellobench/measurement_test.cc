@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cmd/hellobench/plan/machine.h"
+#include "cmd/hellobench/plan/scenarios.h"
 #include "cmd/hellobench/plan/schedule.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
@@ -198,6 +199,36 @@ TEST_F(MeasurementTest, ALoadsThroughputIsAFigure) {
                                   ? std::vector<Figure>({{"throughput", 12.5, "pieces/s"}})
                                   : std::vector<Figure>());
   }
+}
+
+TEST_F(MeasurementTest, FiguresThatAContainerWritesAreItsResults) {
+  images_.pop_back();
+  site_.on_node = [](FakeCri& cri) {
+    cri.SetContainer(
+        "t stdout F hello\nt stdout F hellobench-figure open:/d1 12.5 us\n"
+        "t stdout F hellobench-figure broken x us\nt stderr F hellobench-figure size 3 MB\n",
+        true, 0);
+  };
+  ASSERT_OK(MeasureIt());
+  for (const Result& result : OfScenario("start")) {
+    EXPECT_THAT(result.figures,
+                ElementsAre(Figure{"open:/d1", 12.5, "us"}, Figure{"size", 3, "MB"}));
+  }
+}
+
+TEST(ScenariosTest, EveryOneHasItsImagesInItsCatalogue) {
+  Catalogue catalogue;
+  ASSERT_OK(catalogue.AddFile(SLACKER_SOURCE_DIR "/cmd/hellobench/catalogue/scenarios.toml"));
+  size_t used = 0;
+  for (const Scenario& scenario : Scenarios()) {
+    for (const std::string& image : scenario.images) EXPECT_OK(catalogue.Find(image));
+    used += scenario.images.size();
+  }
+  EXPECT_EQ(catalogue.images().size(), used);
+  ASSERT_OK_AND_ASSIGN(const Scenario* depth, FindScenario("depth"));
+  EXPECT_EQ(depth->images, std::vector<std::string>{"depth"});
+  EXPECT_THAT(FindScenario("dept"), StatusIs(absl::StatusCode::kInvalidArgument,
+                                             "must be one of start, scalability, depth, copy-up"));
 }
 
 TEST_F(MeasurementTest, ALoadThatFailsIsAFailure) {
