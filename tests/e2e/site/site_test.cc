@@ -50,6 +50,7 @@ using ::testing::Not;
 constexpr int64_t kLayerBytes = 3 << 20;
 constexpr char kImage[] = "small";
 const System kOverlay{"overlayfs", ""};
+const System kStargz{"stargz", ""};
 const System kSlackerNfs{"slacker", "nfs"};
 const System kSlackerHttps{"slacker", "https"};
 const System kSlackerLoopback{"slacker", "loopback"};
@@ -88,7 +89,7 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
                 .data = SLACKER_SHARE_DIR,
                 .link = {},
                 .containerd_directory = GetParam(),
-                .program_directories = {SLACKER_PROGRAM_DIR},
+                .program_directories = {SLACKER_PROGRAM_DIR, SLACKER_STARGZ},
                 .snapshotters = {},
                 .tasks = {{kImage, task_}},
                 .interrupted = &interrupted_};
@@ -118,7 +119,13 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
     EXPECT_EQ(image.layers, 2);
     ASSERT_OK_AND_ASSIGN(const std::unique_ptr<Node> node, site_->StartNode(system));
     std::filesystem::path network;
-    node->Enter([&] { network = std::filesystem::read_symlink("/proc/thread-self/ns/net"); });
+    // Held, so that no namespace of others can have its number.
+    UniqueFd held;
+    node->Enter([&] {
+      network = std::filesystem::read_symlink("/proc/thread-self/ns/net");
+      held.Reset(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    });
+    ASSERT_TRUE(held.valid());
     EXPECT_NE(network, std::filesystem::read_symlink("/proc/self/ns/net"));
     ASSERT_OK_AND_ASSIGN(const std::string wire,
                          node->RunScript("ip -brief address show wire", std::chrono::seconds(10)));
@@ -206,6 +213,16 @@ TEST_P(SiteTest, APublishedImageNeedsLittleOfIt) {
       EXPECT_LT(result.traffic.store_bytes, result.traffic.received_bytes);
     }
   }
+}
+
+TEST_P(SiteTest, AConvertedImageIsPulledUnderItsOwnName) {
+  ASSERT_NO_FATAL_FAILURE(Open("loopback"));
+  Result result;
+  ASSERT_NO_FATAL_FAILURE(RunCold(kStargz, &result));
+  // The last layer is read from the registry as it is needed.
+  EXPECT_GT(result.traffic.registry_requests, 3);
+  EXPECT_TRUE(HasDaemon(result, "stargz"));
+  EXPECT_FALSE(HasDaemon(result, "slacker"));
 }
 
 TEST_P(SiteTest, NodesAreThereAtTheSameTime) {
