@@ -3,17 +3,22 @@
 
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "backend/base/mutex.h"
 
 namespace slacker {
 
 class ThreadPool {
  public:
-  // `name` (at most 15 bytes) is what ps and gdb show.
+  // `name` (at most 15 bytes) is what ps and gdb show. RESOURCE_EXHAUSTED: the node does not have so
+  // many threads left; those that were started have ended.
+  static absl::StatusOr<std::unique_ptr<ThreadPool>> Make(std::string name, int threads);
+  // For the start of a process, which ends where there are not so many threads.
   ThreadPool(std::string name, int threads);
   // Runs what was added, then ends the threads.
   ~ThreadPool();
@@ -23,6 +28,8 @@ class ThreadPool {
   void Add(std::function<void()> task);
 
  private:
+  ThreadPool() = default;
+  absl::Status Start(std::string name, int threads);
   void Work();
 
   Mutex mutex_;

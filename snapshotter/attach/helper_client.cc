@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "backend/base/start_thread.h"
 #include "backend/base/status.h"
 #include "snapshotter/attach/attach_helper.h"
 
@@ -95,10 +96,17 @@ absl::Status HelperClient::Start() {
   RETURN_IF_ERROR(keeper_->Put(kKeptName, end_switch.ours.get()));
   RETURN_IF_ERROR(
       Spawn(program_, lock_path_, requests.theirs.get(), end_switch.theirs.get(), &pid_));
+  auto receiver = StartThread([this, socket = requests.ours.get()] { Receive(socket); });
+  if (!receiver.ok()) {
+    // Nobody would hear its answers; it ends with our end of the socket.
+    requests.ours.Reset();
+    Reap(std::exchange(pid_, 0));
+    return Unavailable("the attach helper: " + Message(receiver.status()));
+  }
+  receiver_ = *std::move(receiver);
   socket_ = std::move(requests.ours);
   switch_ = std::move(end_switch.ours);
   running_ = true;
-  receiver_ = std::thread([this, socket = socket_.get()] { Receive(socket); });
   return absl::OkStatus();
 }
 

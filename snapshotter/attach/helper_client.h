@@ -37,7 +37,7 @@ class HelperClient {
 
   // Has the helper perform the request (its id is set here) and waits for the answer; calls run in
   // parallel. Requests can be repeated, so one over which the helper died is given to the next one,
-  // once. UNAVAILABLE when that dies too, or the child that had it did.
+  // once. UNAVAILABLE when that dies too, or the child that had it did, or none can be started.
   absl::Status Call(Request request);
 
  private:
