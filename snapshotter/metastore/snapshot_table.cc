@@ -1,6 +1,7 @@
 #include "snapshotter/metastore/snapshot_table.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
@@ -150,7 +151,11 @@ absl::StatusOr<bool> SnapshotTable::HasChildren(Txn& txn, int64_t id) {
 
 absl::StatusOr<std::vector<ChainLink>> SnapshotTable::Chain(Txn& txn, int64_t id) {
   std::vector<ChainLink> links;
+  std::unordered_set<int64_t> seen;  // a damaged database may have parents in a circle
   while (id != 0) {
+    if (!seen.insert(id).second) {
+      return DataLoss("snapshot " + std::to_string(id) + " is a parent of its own");
+    }
     Stmt stmt(txn, "SELECT parent, chain FROM snapshots WHERE id = ?");
     ASSIGN_OR_RETURN(const bool found, stmt.Bind(id).Step());
     if (!found) return DataLoss("snapshot " + std::to_string(id) + " is named as a parent only");

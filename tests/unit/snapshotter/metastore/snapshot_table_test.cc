@@ -151,6 +151,18 @@ TEST_F(SnapshotTableTest, AMalformedChainIsDataLoss) {
   EXPECT_THAT(SnapshotTable::Chain(txn, 1), StatusIs(absl::StatusCode::kDataLoss));
 }
 
+TEST_F(SnapshotTableTest, ParentsInACircleAreDataLoss) {
+  Insert(Row(1, "a"));
+  Insert(Row(2, "b", 1));
+  {
+    ASSERT_OK_AND_ASSIGN(Txn txn, db_->Write());
+    ASSERT_OK(Stmt(txn, "UPDATE snapshots SET parent = 2 WHERE id = 1").Run());
+    ASSERT_OK(txn.Commit());
+  }
+  ASSERT_OK_AND_ASSIGN(Txn txn, db_->Read());
+  EXPECT_THAT(SnapshotTable::Chain(txn, 2), StatusIs(absl::StatusCode::kDataLoss));
+}
+
 TEST_F(SnapshotTableTest, DeleteTakesTheLabelsAlong) {
   SnapshotRow row = Row(1, "a");
   row.info.labels = {{"k", "v"}};
