@@ -83,11 +83,8 @@ absl::Status BlobCache::OpenData() {
 
 // Whatever is wrong with the map makes it an empty one: the chunks are verified or fetched again.
 void BlobCache::LoadMap() {
-  const auto map = ReadBlobMap(MapPath(stem_));
-  if (!map.ok() || map->record != record_ || map->size_bytes != size_bytes_ ||
-      map->chunks != chunks_) {
-    return;
-  }
+  const auto map = ReadBlobMap(MapPath(stem_), size_bytes_);
+  if (!map.ok() || map->record != record_ || map->chunks != chunks_) return;
   for (size_t word = 0; word < words_.size(); ++word) {
     words_[word].store(map->words[word], std::memory_order_relaxed);
   }

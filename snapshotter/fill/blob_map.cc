@@ -111,10 +111,12 @@ std::string EncodeBlobMap(const BlobMap& map) {
   return out;
 }
 
-absl::StatusOr<BlobMap> ReadBlobMap(const std::string& path) {
+absl::StatusOr<BlobMap> ReadBlobMap(const std::string& path, uint64_t size_bytes) {
   ASSIGN_OR_RETURN(const std::string bytes, ReadSmallFile(path, kMaxBytes));
   ASSIGN_OR_RETURN(Header header, DecodeHeader(bytes, path));
   BlobMap& map = header.map;
+  // Before there is memory for a sum of each page that it says there is.
+  if (map.size_bytes != size_bytes) return DataLoss(path + " is of a blob of another size");
   const uint64_t claims = ClaimsBytes(map.chunks);
   if (bytes.size() < claims) return DataLoss(path + " is cut");
   RETURN_IF_ERROR(DecodeBits(std::string_view(bytes).substr(0, claims), path, &map));

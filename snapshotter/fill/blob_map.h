@@ -35,8 +35,8 @@ struct BlobMap {
 };
 
 std::string EncodeBlobMap(const BlobMap& map);
-// NOT_FOUND: no such file. DATA_LOSS: it is not a map.
-absl::StatusOr<BlobMap> ReadBlobMap(const std::string& path);
+// NOT_FOUND: no such file. DATA_LOSS: it is not the map of a blob of `size_bytes`.
+absl::StatusOr<BlobMap> ReadBlobMap(const std::string& path, uint64_t size_bytes);
 // Only the claims, which are a thirtieth of it; without `sums`.
 absl::StatusOr<BlobMap> ReadBlobClaims(const std::string& path);
 

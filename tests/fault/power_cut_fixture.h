@@ -261,12 +261,12 @@ class PowerCutFixture : public RemoteFixture, public ::testing::WithParamInterfa
   void ForEachMap(Visit visit) {
     std::error_code none;
     for (const auto& entry : std::filesystem::directory_iterator(root_ + "/blobs", none)) {
-      const auto map = ReadBlobMap(entry.path());
-      if (entry.path().extension() != ".map" || !map.ok()) continue;
-      std::filesystem::path data = entry.path();
-      data.replace_extension(".data");
+      const auto claims = ReadBlobClaims(entry.path());
+      if (entry.path().extension() != ".map" || !claims.ok()) continue;
+      const auto map = ReadBlobMap(entry.path(), claims->size_bytes);
+      const auto data = std::filesystem::path(entry.path()).replace_extension(".data");
       for (size_t layer = 0; layer < image_.layers.size(); ++layer) {
-        if (map->record == image_.manifest[layer].record) visit(*map, layer, data);
+        if (map.ok() && map->record == image_.manifest[layer].record) visit(*map, layer, data);
       }
     }
   }

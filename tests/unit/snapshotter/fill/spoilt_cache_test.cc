@@ -85,13 +85,13 @@ class SpoiltCacheTest : public testing::NodeTest {
     EXPECT_TRUE(testing::Eventually([&] { return !blob->HasFills(); }));
   }
   // Makes the map one of the version before: claims without sums.
-  void WriteMapOfTheVersionBefore() const {
-    ASSERT_OK_AND_ASSIGN(const BlobMap map, ReadBlobMap(MapPath()));
+  void WriteMapOfTheVersionBefore(std::optional<uint64_t> other_size = std::nullopt) const {
+    ASSERT_OK_AND_ASSIGN(const BlobMap map, ReadBlobMap(MapPath(), row_.size_bytes));
     std::string bytes;
     Encoder encoder(&bytes);
     encoder.Raw({"SLKMAP2\0", 8});
     encoder.Hash(map.record);
-    encoder.U64(map.size_bytes);
+    encoder.U64(other_size.value_or(map.size_bytes));
     encoder.U32(map.chunks);
     encoder.U8(map.verified ? 1 : 0);
     for (uint32_t byte = 0; byte < (map.chunks + 7) / 8; ++byte) {
@@ -303,6 +303,13 @@ TEST_F(SpoiltCacheTest, WhatAMapOfTheVersionBeforeClaimsIsComparedWithItsDigests
   for (uint64_t at = 0; at < filled_size(); at += kPage) {
     EXPECT_NE(blob->cache().SumOf(at), PageSums::kUnknown) << at;
   }
+}
+
+TEST_F(SpoiltCacheTest, AMapThatSaysThatItsBlobIsLargerThanMemoryClaimsNothing) {
+  StopNode();
+  WriteMapOfTheVersionBefore(uint64_t{1} << 60);
+  StartNode();
+  ExpectRight(0, filled_size());
 }
 
 TEST_F(SpoiltCacheTest, WhatAMapOfTheVersionBeforeSaysIsSealedStaysSealed) {
