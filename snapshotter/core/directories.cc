@@ -18,13 +18,16 @@ constexpr std::string_view kAsidePrefix = ".new-";
 // What the roots of nearly all images have.
 constexpr FileOps::Owner kSpareOwner{.mode = 0755, .uid = 0, .gid = 0};
 
+// No node comes to it; and many more can follow, whatever somebody has put there.
+constexpr int64_t kMaxId = int64_t{1} << 62;
+
 // The ID that a name of ours stands for.
 std::optional<int64_t> IdOf(std::string_view name) {
   if (name.starts_with(kAsidePrefix)) name.remove_prefix(kAsidePrefix.size());
   int64_t id = 0;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
   const bool whole = error == std::errc() && end == name.data() + name.size();
-  if (!whole || id <= 0 || std::to_string(id) != name) return std::nullopt;
+  if (!whole || id <= 0 || id > kMaxId || std::to_string(id) != name) return std::nullopt;
   return id;
 }
 

@@ -165,5 +165,14 @@ TEST_F(SpareCoreTest, AStartPlacesWhatACrashLeftASpareAlthoughItHasARow) {
   EXPECT_EQ(again, mounts);
 }
 
+TEST_F(SpareCoreTest, ADirectoryWithTheLastNumberOfAllIsNotOurs) {
+  core_.reset();
+  const std::string last = Path("9223372036854775807");
+  ASSERT_OK(files_.MakeDirectory(last, 0700, 0, 0));
+  Reopen();
+  EXPECT_OK(core_->Prepare("key", "", {})) << "there are numbers left";
+  EXPECT_THAT(files_.Directories(), ::testing::Contains(last));
+}
+
 }  // namespace
 }  // namespace slacker::testing
