@@ -39,11 +39,12 @@ absl::StatusOr<std::unique_ptr<HttpsBackend>> HttpsBackend::Open(std::string_vie
        {&options.ca_file, &options.client_certificate, &options.client_key, &options.token_file}) {
     RETURN_IF_ERROR(CheckReadable(*path));
   }
-  return std::unique_ptr<HttpsBackend>(new HttpsBackend(std::move(parsed), std::move(options)));
+  ASSIGN_OR_RETURN(auto loop, https::TransferLoop::Start(std::move(options)));
+  return std::unique_ptr<HttpsBackend>(new HttpsBackend(std::move(parsed), std::move(loop)));
 }
 
-HttpsBackend::HttpsBackend(https::Url url, HttpsOptions options)
-    : url_(std::move(url)), loop_(std::move(options)) {}
+HttpsBackend::HttpsBackend(https::Url url, std::unique_ptr<https::TransferLoop> loop)
+    : url_(std::move(url)), loop_(std::move(loop)) {}
 
 https::Request HttpsBackend::MakeRequest(std::string_view name) const {
   https::Request request;
@@ -63,7 +64,7 @@ void HttpsBackend::ReadAsync(std::string_view name, uint64_t offset, uint64_t si
     }
   };
   if (const absl::Status valid = ValidateRead(name, size); !valid.ok()) {
-    loop_.Reject(request, valid);
+    loop_->Reject(request, valid);
     return;
   }
   // Nothing is to be read there, but whether there is an object is to be said.
@@ -71,7 +72,7 @@ void HttpsBackend::ReadAsync(std::string_view name, uint64_t offset, uint64_t si
     request.offset = offset;
     request.size = size;
   }
-  loop_.Add(std::move(request));
+  loop_->Add(std::move(request));
 }
 
 absl::StatusOr<ObjectInfo> HttpsBackend::Stat(std::string_view name) {
@@ -82,7 +83,7 @@ absl::StatusOr<ObjectInfo> HttpsBackend::Stat(std::string_view name) {
   request.done = [&promise](absl::StatusOr<https::Reply> reply) {
     promise.set_value(std::move(reply));
   };
-  loop_.Add(std::move(request));
+  loop_->Add(std::move(request));
   ASSIGN_OR_RETURN(const https::Reply reply, future.get());
   return reply.info;
 }

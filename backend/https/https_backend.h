@@ -37,7 +37,8 @@ class HttpsBackend final : public ReadBackend {
   // Whether `url` is one that Open takes (https_url.h).
   static absl::Status CheckUrl(std::string_view url);
   // INVALID_ARGUMENT: a bad URL, or a certificate without its key or the other way round; the
-  // errors of ErrnoError: a file of `options` that cannot be read. Does not ask the server.
+  // errors of ErrnoError: a file of `options` that cannot be read; RESOURCE_EXHAUSTED: there are no threads for it. Does not
+  // ask the server.
   static absl::StatusOr<std::unique_ptr<HttpsBackend>> Open(std::string_view url,
                                                             HttpsOptions options);
 
@@ -46,11 +47,11 @@ class HttpsBackend final : public ReadBackend {
   std::string Url() const override { return url_.ToString(); }
 
  private:
-  HttpsBackend(https::Url url, HttpsOptions options);
+  HttpsBackend(https::Url url, std::unique_ptr<https::TransferLoop> loop);
   https::Request MakeRequest(std::string_view name) const;
 
   const https::Url url_;
-  https::TransferLoop loop_;
+  const std::unique_ptr<https::TransferLoop> loop_;
 };
 
 }  // namespace slacker

@@ -2,15 +2,19 @@
 
 #include <pthread.h>
 
+#include <chrono>
 #include <utility>
 
 #include "backend/base/check.h"
+#include "backend/base/log.h"
+#include "backend/base/start_thread.h"
 #include "backend/base/status.h"
 
 namespace slacker::https {
 namespace {
 
 constexpr int kMaxPollMillis = 1000;
+constexpr std::chrono::milliseconds kPause{100};
 
 CURLM* MakeMulti(const HttpsOptions& options) {
   static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -26,23 +30,27 @@ CURLM* MakeMulti(const HttpsOptions& options) {
 
 }  // namespace
 
-TransferLoop::TransferLoop(HttpsOptions options)
-    : options_(std::move(options)),
-      multi_(MakeMulti(options_)),
-      callbacks_("https-store", kCallbackThreads) {
-  thread_ = std::thread([this] {
-    (void)pthread_setname_np(pthread_self(), "slk-https");  // only a label
-    Run();
-  });
+absl::StatusOr<std::unique_ptr<TransferLoop>> TransferLoop::Start(HttpsOptions options) {
+  ASSIGN_OR_RETURN(auto callbacks, ThreadPool::Make("https-store", kCallbackThreads));
+  std::unique_ptr<TransferLoop> loop(new TransferLoop(std::move(options), std::move(callbacks)));
+  ASSIGN_OR_RETURN(loop->thread_, StartThread([raw = loop.get()] {
+                     (void)pthread_setname_np(pthread_self(), "slk-https");  // only a label
+                     raw->Run();
+                   }));
+  return loop;
 }
+
+TransferLoop::TransferLoop(HttpsOptions options, std::unique_ptr<ThreadPool> callbacks)
+    : options_(std::move(options)), multi_(MakeMulti(options_)), callbacks_(std::move(callbacks)) {}
 
 TransferLoop::~TransferLoop() {
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
+    stopped_.SignalAll();
   }
   (void)curl_multi_wakeup(multi_);
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
   (void)curl_multi_cleanup(multi_);
 }
 
@@ -60,6 +68,7 @@ void TransferLoop::Add(Request request) {
 }
 
 void TransferLoop::Run() {
+  bool failing = false;
   for (;;) {
     {
       MutexLock lock(&mutex_);
@@ -71,9 +80,23 @@ void TransferLoop::Run() {
     if (code == CURLM_OK && !TakeEnded() && !started) {
       code = curl_multi_poll(multi_, nullptr, 0, kMaxPollMillis, nullptr);
     }
-    SLACKER_CHECK(code == CURLM_OK, "libcurl's loop runs");
+    if (code == CURLM_OK) {
+      failing = false;
+      continue;
+    }
+    // The node is short of memory for a moment: no transfer is lost by that.
+    if (!std::exchange(failing, true)) {
+      Log(LogLevel::kWarning, "libcurl's loop stands still, tried again, ignoring",
+          {{"error", curl_multi_strerror(code)}});
+    }
+    Pause();
   }
   AnswerAll();
+}
+
+void TransferLoop::Pause() {
+  MutexLock lock(&mutex_);
+  if (!stopping_) (void)stopped_.WaitFor(&mutex_, kPause);
 }
 
 bool TransferLoop::StartQueued() {
@@ -98,7 +121,10 @@ void TransferLoop::StartTry(std::unique_ptr<Transfer> transfer) {
     Answer(transfer->request(), handle.status());
     return;
   }
-  SLACKER_CHECK(curl_multi_add_handle(multi_, *handle) == CURLM_OK, "out of memory");
+  if (const CURLMcode code = curl_multi_add_handle(multi_, *handle); code != CURLM_OK) {
+    Answer(transfer->request(), Unavailable(std::string("libcurl: ") + curl_multi_strerror(code)));
+    return;
+  }
   running_.emplace(*handle, std::move(transfer));
 }
 
@@ -125,7 +151,7 @@ bool TransferLoop::TakeEnded() {
 void TransferLoop::Answer(const Request& request, absl::StatusOr<Reply> reply) {
   // std::function wants copies: the reply may be large.
   auto shared = std::make_shared<absl::StatusOr<Reply>>(std::move(reply));
-  callbacks_.Add([done = request.done, shared] { done(std::move(*shared)); });
+  callbacks_->Add([done = request.done, shared] { done(std::move(*shared)); });
 }
 
 void TransferLoop::AnswerAll() {

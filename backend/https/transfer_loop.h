@@ -20,7 +20,8 @@ class TransferLoop {
  public:
   static constexpr int kCallbackThreads = 4;
 
-  explicit TransferLoop(HttpsOptions options);
+  // RESOURCE_EXHAUSTED: there are no threads for it.
+  static absl::StatusOr<std::unique_ptr<TransferLoop>> Start(HttpsOptions options);
   // Requests that have no answer yet, and those that come from now on, get UNAVAILABLE. Waits for
   // every `done`.
   ~TransferLoop();
@@ -32,7 +33,10 @@ class TransferLoop {
   void Reject(const Request& request, const absl::Status& status) { Answer(request, status); }
 
  private:
+  TransferLoop(HttpsOptions options, std::unique_ptr<ThreadPool> callbacks);
   void Run();
+  // Waits a moment, but not for the end.
+  void Pause();
   // Both return whether anything changed, so that there may be more to do. Loop's thread.
   bool StartQueued();
   bool TakeEnded();
@@ -43,11 +47,12 @@ class TransferLoop {
   const HttpsOptions options_;
   CURLM* const multi_;
   Mutex mutex_;
+  CondVar stopped_;
   std::deque<Request> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<CURL*, std::unique_ptr<Transfer>> running_;  // loop's thread
-  ThreadPool callbacks_;
-  std::thread thread_;  // last: everything is there when it begins
+  const std::unique_ptr<ThreadPool> callbacks_;
+  std::thread thread_;
 };
 
 }  // namespace slacker::https

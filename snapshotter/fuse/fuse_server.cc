@@ -7,27 +7,57 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "backend/base/failpoint.h"
+#include "backend/base/log.h"
+#include "backend/base/mutex.h"
 #include "backend/base/status.h"
 #include "snapshotter/fuse/fuse_handler.h"
 
 namespace slacker {
+namespace {
+
+constexpr std::chrono::milliseconds kPause{100};
+
+}  // namespace
 
 struct FuseServer::State {
   State(UniqueFd fuse_device, BlobSource* source, std::unique_ptr<fuse::RequestSlots> request_slots)
       : device(std::move(fuse_device)),
         slots(std::move(request_slots)),
         handler(device.get(), source, slots.get()) {}
+  // Whether a thread goes on after a turn that has brought `error` instead of a request.
+  bool MayGoOn(int error);
+
   UniqueFd device;
   std::unique_ptr<fuse::RequestSlots> slots;
   fuse::Handler handler;
+  std::atomic<bool> failing{false};  // so that it is told once
+  Mutex mutex;
+  CondVar stopped;  // where the eventfd cannot be waited for
+  bool stopping ABSL_GUARDED_BY(mutex) = false;
 };
+
+bool FuseServer::State::MayGoOn(int error) {
+  if (error == EAGAIN || error == EINTR || error == ENOENT) return true;
+  // Aborted or unmounted; alive() tells.
+  if (error == ENODEV || error == ECONNABORTED) return false;
+  // The node is short of memory, say. Whoever reads waits for us: there is no giving up.
+  if (!failing.exchange(true)) {
+    Log(LogLevel::kWarning, "requests cannot be read, tried again, ignoring",
+        {{"error", Message(ErrnoError(error, "/dev/fuse"))}});
+  }
+  MutexLock lock(&mutex);
+  if (!stopping) (void)stopped.WaitFor(&mutex, kPause);
+  return !stopping;
+}
 
 FuseServer::FuseServer(UniqueFd device, BlobSource* source,
                        std::unique_ptr<fuse::RequestSlots> slots)
@@ -40,6 +70,11 @@ FuseServer::~FuseServer() {
 }
 
 void FuseServer::Stop() {
+  {
+    MutexLock lock(&state_->mutex);
+    state_->stopping = true;
+    state_->stopped.SignalAll();
+  }
   if (state_->slots != nullptr) state_->slots->Stop();
   const uint64_t one = 1;
   (void)!write(stop_.get(), &one, sizeof one);  // cannot fail: the counter is far from its limit
@@ -75,15 +110,20 @@ void FuseServer::Serve() {
       slot = *taken;
     }
     std::array<pollfd, 2> waits{{{state->device.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
-    if (poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) return;
-    if ((waits[1].revents & POLLIN) != 0) return;
+    const bool waited = poll(waits.data(), waits.size(), -1) >= 0;
+    if (waited && (waits[1].revents & POLLIN) != 0) return;
     // The beginning of a request goes into its slot, what is kept of none into the buffer: the
     // kernel wants more room than almost all requests have bytes.
     const std::span<char> kept = slots != nullptr ? slots->Buffer(slot) : std::span<char>();
     std::array<iovec, 2> parts{{{kept.data(), kept.size()}, {buffer.data(), buffer.size()}}};
-    const ssize_t size = slots != nullptr ? readv(state->device.get(), parts.data(), parts.size())
-                                          : read(state->device.get(), buffer.data(), buffer.size());
+    ssize_t size = -1;
+    if (waited && slots != nullptr) {
+      size = readv(state->device.get(), parts.data(), parts.size());
+    } else if (waited) {
+      size = read(state->device.get(), buffer.data(), buffer.size());
+    }
     if (size > 0) {
+      state->failing = false;
       SLACKER_FAILPOINT("fuse.request_read");
       if (slots != nullptr) {
         slots->Filled(slot);
@@ -93,12 +133,10 @@ void FuseServer::Serve() {
       }
       continue;
     }
-    const int error = errno;
+    const int error = size == 0 ? ENODEV : errno;
     // The kernel may have begun to write a request that then ended.
     if (slots != nullptr) slots->Free(slot);
-    if (error != EAGAIN && error != EINTR && error != ENOENT) {
-      return;  // ENODEV: aborted or unmounted; alive() tells
-    }
+    if (!state->MayGoOn(error)) return;
   }
 }
 

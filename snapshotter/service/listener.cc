@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -165,6 +166,11 @@ void Listener::Start(Take take) {
 void Listener::Stop() {
   if (!socket_.valid()) return;
   (void)unlink(path_.c_str());  // a start would replace it
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+    stopped_.SignalAll();
+  }
   const uint64_t one = 1;
   (void)!write(stop_.get(), &one, sizeof one);  // cannot fail: the counter is far from its limit
   if (thread_.joinable()) thread_.join();
@@ -175,7 +181,17 @@ void Listener::Serve(const Take& take) {
   bool failing = false;
   for (;;) {
     std::array<pollfd, 2> waits{{{socket_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
-    if (poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) return;
+    if (poll(waits.data(), waits.size(), -1) < 0) {
+      if (errno == EINTR) continue;
+      if (!std::exchange(failing, true)) {
+        Log(LogLevel::kWarning, "connections cannot be waited for, tried again, ignoring",
+            {{"error", Message(ErrnoError(errno, "poll"))}});
+      }
+      MutexLock lock(&mutex_);
+      if (!stopping_) (void)stopped_.WaitFor(&mutex_, std::chrono::milliseconds(kPauseMillis));
+      if (stopping_) return;
+      continue;
+    }
     if (waits[1].revents != 0) return;
     UniqueFd connection(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (connection.valid()) {

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "backend/base/mutex.h"
 #include "backend/base/unique_fd.h"
 
 namespace slacker {
@@ -51,6 +52,9 @@ class Listener {
   UniqueFd socket_;
   UniqueFd stop_;   // an eventfd
   UniqueFd spare_;  // given up for a moment to close a connection that there is no descriptor for
+  Mutex mutex_;
+  CondVar stopped_;  // where the eventfd cannot be waited for
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

@@ -6,9 +6,12 @@
 #include <fstream>
 #include <future>
 
+#include "tests/support/eventually.h"
+#include "tests/support/failing_poll.h"
 #include "tests/support/http_server.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/thread_limit.h"
 
 namespace slacker {
 namespace {
@@ -69,6 +72,35 @@ TEST(HttpsBackendTest, RequestsAreWhatTheyShouldBe) {
   EXPECT_EQ(requests[0].headers.at("range"), "bytes=2-4");
   EXPECT_EQ(requests[1].method, "HEAD");
   EXPECT_EQ(requests[2].method, "HEAD");
+}
+
+TEST(HttpsBackendTest, AShortageOfMemoryDoesNotEndTheTransfersForEver) {
+  HttpServer server(Serve);
+  auto backend = Open(server);
+  // Where a connection is just made, that fails; everywhere else libcurl's loop does.
+  const auto read_until = [&](int left) {
+    return testing::Eventually([&, left] {
+      const absl::Status read = backend->Read("packs/a", 0, 1).status();
+      EXPECT_TRUE(read.ok() || absl::IsUnavailable(read)) << read;
+      return testing::PollFailuresLeft() <= left;
+    });
+  };
+  testing::FailPoll("slk-https", ENOMEM, 5);
+  EXPECT_TRUE(read_until(0));
+  EXPECT_EQ(backend->Read("packs/a", 2, 3).value(), "234");
+  testing::FailPoll("slk-https", ENOMEM, 1 << 30);
+  EXPECT_TRUE(read_until((1 << 30) - 5));
+  backend.reset();
+  testing::FailPoll("slk-https", 0, 0);
+}
+
+TEST(HttpsBackendTest, WithoutThreadsThereIsNoBackend) {
+  for (const int left : {0, 1, https::TransferLoop::kCallbackThreads}) {
+    const testing::ThreadLimit limit(left);
+    EXPECT_THAT(HttpsBackend::Open("http://127.0.0.1/store", {}).status(),
+                StatusIs(absl::StatusCode::kResourceExhausted))
+        << left;
+  }
 }
 
 TEST(HttpsBackendTest, WhatMayBeReplacedIsRevalidated) {

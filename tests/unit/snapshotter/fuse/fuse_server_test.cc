@@ -12,6 +12,7 @@
 
 #include "snapshotter/fuse/fuse_protocol.h"
 #include "tests/support/eventually.h"
+#include "tests/support/failing_poll.h"
 #include "tests/support/fake_blob_source.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/status_matchers.h"
@@ -105,6 +106,23 @@ TEST_F(FuseServerTest, InitAgreesOnWhatLoopNeeds) {
   }
   EXPECT_EQ(out.max_pages, 256U);
   EXPECT_GE(out.max_background, 64U);
+}
+
+TEST_F(FuseServerTest, AShortageOfMemoryDoesNotEndTheServing) {
+  testing::FailPoll("fuse", ENOMEM, 2);
+  for (int i = 0; testing::PollFailuresLeft() > 0; ++i) {
+    ASSERT_LT(i, 3) << "each answer leads to a poll";
+    EXPECT_EQ(Ask(FUSE_STATFS, 1).header.error, 0);
+  }
+  EXPECT_EQ(Ask(FUSE_STATFS, 1).header.error, 0);
+}
+
+TEST_F(FuseServerTest, AStopIsSeenInAShortageOfMemory) {
+  testing::FailPoll("fuse", ENOMEM, 1 << 30);
+  Send(FUSE_STATFS, 1, "");  // whatever comes of it
+  EXPECT_TRUE(testing::Eventually([] { return testing::PollFailuresLeft() < 1 << 30; }));
+  server_.reset();
+  testing::FailPoll("fuse", 0, 0);
 }
 
 TEST_F(FuseServerTest, LookupKnowsCanonicalNamesOnly) {

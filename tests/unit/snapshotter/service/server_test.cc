@@ -18,6 +18,8 @@
 
 #include "backend/base/clock.h"
 #include "snapshotter/core/core_snapshotter.h"
+#include "tests/support/eventually.h"
+#include "tests/support/failing_poll.h"
 #include "tests/support/fake_file_ops.h"
 #include "tests/support/fake_images.h"
 #include "tests/support/fake_node_control.h"
@@ -413,6 +415,26 @@ TEST_F(ServerTest, AConnectionWithoutADescriptorIsClosedAndTheNextOnesAreTaken) 
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   }
   EXPECT_TRUE(Prepare("k").ok());
+}
+
+TEST_F(ServerTest, ConnectionsAreTakenAgainAfterAShortageOfMemory) {
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  FailPoll("slk-accept", ENOMEM, 2);
+  const UniqueFd first = NewSocket();  // is taken, and has the listener wait for the next one
+  ASSERT_TRUE(ConnectTo(first));
+  EXPECT_TRUE(Eventually([] { return PollFailuresLeft() == 0; }));
+  EXPECT_TRUE(Prepare("k").ok());
+}
+
+TEST_F(ServerTest, AStopIsSeenInAShortageOfMemory) {
+  {
+    ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+    FailPoll("slk-accept", ENOMEM, 1 << 30);
+    const UniqueFd first = NewSocket();
+    ASSERT_TRUE(ConnectTo(first));
+    EXPECT_TRUE(Eventually([] { return PollFailuresLeft() < 1 << 30; }));
+  }
+  FailPoll("slk-accept", 0, 0);
 }
 
 TEST_F(ServerTest, NothingIsLeftOfTheSocketAfterTheEnd) {
