@@ -35,15 +35,13 @@ class Walk {
 
  private:
   absl::Status Entries(const Handle& directory, std::vector<DirectoryEntry>* entries) {
-    DirectoryPage page;
-    do {
-      ASSIGN_OR_RETURN(page, session_->Await<DirectoryPage>([&](Done<DirectoryPage> done) {
-        session_->protocol()->ReadDirectory(directory, page.cookie, page.verifier, std::move(done));
-      }));
-      seen_ += page.entries.size();
-      if (seen_ > kMaxEntries) return ResourceExhausted("the store's directories do not end");
-      std::move(page.entries.begin(), page.entries.end(), std::back_inserter(*entries));
-    } while (!page.end);
+    const auto read = [&](uint64_t cookie, uint64_t verifier) {
+      return session_->Await<DirectoryPage>([&](Done<DirectoryPage> done) {
+        session_->protocol()->ReadDirectory(directory, cookie, verifier, std::move(done));
+      });
+    };
+    ASSIGN_OR_RETURN(*entries, ReadPages(read, kMaxEntries - seen_));
+    seen_ += entries->size();
     return absl::OkStatus();
   }
 
@@ -75,6 +73,20 @@ class Walk {
 };
 
 }  // namespace
+
+absl::StatusOr<std::vector<DirectoryEntry>> ReadPages(const ReadPage& read, uint64_t max_entries) {
+  std::vector<DirectoryEntry> entries;
+  DirectoryPage page;
+  for (int empty = 0; !page.end;) {
+    ASSIGN_OR_RETURN(page, read(page.cookie, page.verifier));
+    empty = page.entries.empty() ? empty + 1 : 0;
+    if (entries.size() + page.entries.size() > max_entries || empty > kMaxEmptyPages) {
+      return ResourceExhausted("the store's directories do not end");
+    }
+    std::move(page.entries.begin(), page.entries.end(), std::back_inserter(entries));
+  }
+  return entries;
+}
 
 absl::Status WalkFiles(Session* session, const std::string& directory,
                        const std::function<void(const FileVisit&)>& visit) {

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "backend/nfs/protocol.h"
 #include "backend/nfs/session.h"
 
 namespace slacker::nfs {
@@ -17,6 +19,8 @@ namespace slacker::nfs {
 // so are names that cannot be an object's or a temporary file's. RESOURCE_EXHAUSTED beyond
 // kMaxEntries entries: no store has so many.
 inline constexpr uint64_t kMaxEntries = 64 << 20;
+// In a row; a server with small pages may have one.
+inline constexpr int kMaxEmptyPages = 16;
 struct FileVisit {
   std::string name;
   Handle directory;
@@ -25,6 +29,11 @@ struct FileVisit {
 };
 absl::Status WalkFiles(Session* session, const std::string& directory,
                        const std::function<void(const FileVisit&)>& visit);
+
+// The entries of one directory, page after page. RESOURCE_EXHAUSTED beyond `max_entries`, and where page
+// after page has nothing but "." and "..": a server may go on with that for ever.
+using ReadPage = std::function<absl::StatusOr<DirectoryPage>(uint64_t cookie, uint64_t verifier)>;
+absl::StatusOr<std::vector<DirectoryEntry>> ReadPages(const ReadPage& read, uint64_t max_entries);
 
 // Removes the temporary files that have not been modified since `modified_before`. Best effort.
 void SweepTemporaries(Session* session, int64_t modified_before);

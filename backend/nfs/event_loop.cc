@@ -10,6 +10,7 @@
 #include <memory>
 #include <utility>
 
+#include "backend/base/start_thread.h"
 #include "backend/base/status.h"
 
 namespace slacker::nfs {
@@ -18,9 +19,11 @@ absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Start(const std::string& n
   UniqueFd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.valid()) return ErrnoError(errno, "eventfd");
   auto loop = std::unique_ptr<EventLoop>(new EventLoop(std::move(wake)));
-  // The lock has the thread see its own id in thread_.
-  MutexLock lock(&loop->mutex_);
-  loop->thread_ = std::thread([raw = loop.get()] { raw->Run(); });
+  {
+    // The lock has the thread see its own id in thread_.
+    MutexLock lock(&loop->mutex_);
+    ASSIGN_OR_RETURN(loop->thread_, StartThread([raw = loop.get()] { raw->Run(); }));
+  }
   (void)pthread_setname_np(loop->thread_.native_handle(), name.c_str());
   return loop;
 }
@@ -31,7 +34,7 @@ EventLoop::~EventLoop() {
     stopping_ = true;
   }
   Post([] {});
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void EventLoop::Post(std::function<void()> task) {

@@ -41,11 +41,14 @@ absl::StatusOr<std::unique_ptr<NfsBackend>> NfsBackend::Open(const NfsTarget& ta
   if (missing == MissingStore::kFail) {
     RETURN_IF_ERROR(Annotate(session->Find("").status(), target.url));
   }
-  return std::unique_ptr<NfsBackend>(new NfsBackend(target.url, std::move(session)));
+  ASSIGN_OR_RETURN(auto answers, ThreadPool::Make("nfs-answers", kAnswerThreads));
+  return std::unique_ptr<NfsBackend>(
+      new NfsBackend(target.url, std::move(session), std::move(answers)));
 }
 
-NfsBackend::NfsBackend(std::string url, std::unique_ptr<Session> session)
-    : url_(std::move(url)), session_(std::move(session)), answers_("nfs-answers", kAnswerThreads) {}
+NfsBackend::NfsBackend(std::string url, std::unique_ptr<Session> session,
+                       std::unique_ptr<ThreadPool> answers)
+    : url_(std::move(url)), session_(std::move(session)), answers_(std::move(answers)) {}
 
 NfsBackend::~NfsBackend() {
   session_->Close();
@@ -60,7 +63,7 @@ void NfsBackend::ReadAsync(std::string_view name, uint64_t offset, uint64_t size
     ++reads_;
   }
   if (absl::Status status = ValidateRead(name, size); !status.ok()) {
-    answers_.Add([this, status, done = std::move(done)] {
+    answers_->Add([this, status, done = std::move(done)] {
       done(status);
       Finished();
     });
@@ -84,7 +87,7 @@ void NfsBackend::Answer(absl::StatusOr<std::string> result, const ReadCallback& 
   }
   // std::function wants what can be copied.
   auto bytes = std::make_shared<std::string>(*std::move(result));
-  answers_.Add([this, bytes, done] {
+  answers_->Add([this, bytes, done] {
     done(std::move(*bytes));
     Finished();
   });

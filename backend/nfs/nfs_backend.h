@@ -64,7 +64,8 @@ class NfsBackend final : public Backend {
 
  private:
   absl::Status MoveOnce(const std::string& from, const std::string& to, uint64_t* life);
-  NfsBackend(std::string url, std::unique_ptr<nfs::Session> session);
+  NfsBackend(std::string url, std::unique_ptr<nfs::Session> session,
+             std::unique_ptr<ThreadPool> answers);
   // Hands a result to its caller, on this thread or another one.
   void Answer(absl::StatusOr<std::string> result, const ReadCallback& done);
   void Finished();
@@ -76,7 +77,7 @@ class NfsBackend final : public Backend {
   Mutex mutex_;
   CondVar idle_;
   int reads_ ABSL_GUARDED_BY(mutex_) = 0;  // whose callback has not returned
-  ThreadPool answers_;
+  const std::unique_ptr<ThreadPool> answers_;
 };
 
 }  // namespace slacker

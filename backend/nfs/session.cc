@@ -11,7 +11,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(const NfsTarget& target,
                                                        const Patience& patience) {
   auto session = std::unique_ptr<Session>(new Session);
   ASSIGN_OR_RETURN(session->loop_, EventLoop::Start("nfs-store"));
-  session->resolver_ = std::make_unique<ThreadPool>("nfs-resolver", 1);
+  ASSIGN_OR_RETURN(session->resolver_, ThreadPool::Make("nfs-resolver", 1));
   EventLoop* const loop = session->loop_.get();
   ThreadPool* const resolver = session->resolver_.get();
   if (target.version == 4) {
