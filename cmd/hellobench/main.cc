@@ -176,13 +176,10 @@ int ReportCommand(const Arguments& arguments) {
 }
 
 int CompareCommand(const Arguments& arguments) {
-  const absl::StatusOr<std::vector<Result>> before = ReadResults(arguments.before);
-  if (!before.ok()) return Fail(before.status());
-  const absl::StatusOr<std::vector<Result>> after = ReadResults(arguments.after);
-  if (!after.ok()) return Fail(after.status());
-  const absl::StatusOr<Comparison> comparison = Compare(*before, *after);
-  if (!comparison.ok()) return Fail(comparison.status());
-  Print(arguments.json ? ToJson(*comparison) + "\n" : ToText(*comparison));
+  const absl::StatusOr<std::string> text =
+      CompareFiles(arguments.before, arguments.after, arguments.json);
+  if (!text.ok()) return Fail(text.status());
+  Print(*text);
   return 0;
 }
 

@@ -125,4 +125,12 @@ absl::StatusOr<Comparison> Compare(const std::vector<Result>& before,
   return comparison;
 }
 
+absl::StatusOr<std::string> CompareFiles(const std::string& before, const std::string& after,
+                                         bool json) {
+  ASSIGN_OR_RETURN(const std::vector<Result> first, ReadResults(before));
+  ASSIGN_OR_RETURN(const std::vector<Result> second, ReadResults(after));
+  ASSIGN_OR_RETURN(const Comparison comparison, Compare(first, second));
+  return json ? ToJson(comparison) + "\n" : ToText(comparison);
+}
+
 }  // namespace slacker::hellobench

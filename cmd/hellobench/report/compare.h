@@ -49,6 +49,9 @@ std::string Verdict(const Ratio& ratio);
 // FAILED_PRECONDITION if no setup can be compared.
 absl::StatusOr<Comparison> Compare(const std::vector<Result>& before,
                                    const std::vector<Result>& after);
+// Of two files: text, or with `json` an object; each ends its last line. Errors of reading, and those above.
+absl::StatusOr<std::string> CompareFiles(const std::string& before, const std::string& after,
+                                         bool json);
 // For who reads it, and as one JSON object.
 std::string ToText(const Comparison& comparison);
 std::string ToJson(const Comparison& comparison);

@@ -45,7 +45,7 @@ Document MakeDocument(const std::vector<Result>& results) {
   for (const Group& group : model.groups()) add(GroupSections(model, group, ++number));
   add(CrowdSections(model));
   add(FigureSections(model));
-  add({SlowerTableSection(model)});
+  add(SlowerTableSections(model));
   add(SessionSections(model));
   add({MethodSection()});
   return document;

@@ -161,33 +161,35 @@ Section SlowerSection(const Model& model) {
   const std::vector<Slower> all = FindSlower(model);
   Section section{"slower", "What is slower", {}, true};
   if (all.empty()) {
-    section.blocks.push_back(
+    section.blocks.emplace_back(
         Paragraph{"Nothing could be compared: no image was run by two snapshotters under the same "
                   "conditions."});
     return section;
   }
   const std::vector<List::Item> items = SlowerItems(all);
-  if (!items.empty()) section.blocks.push_back(List{items});
+  if (!items.empty()) section.blocks.emplace_back(List{items});
   if (const std::string never = NeverSlower(all); !never.empty()) {
-    section.blocks.push_back(Paragraph{never});
+    section.blocks.emplace_back(Paragraph{never});
   }
   if (items.empty()) return section;
-  section.blocks.push_back(Paragraph{
+  section.blocks.emplace_back(Paragraph{
       "Counted are images under the same conditions, by their medians. Clearly: the fastest run "
       "was slower than the other's slowest; the rest may be chance. Every case is in a table "
       "below."});
   return section;
 }
 
-Section SlowerTableSection(const Model& model) {
-  return {"slower-all", "Everything that is slower", {SlowerTable(FindSlower(model))}, false, true};
+std::vector<Section> SlowerTableSections(const Model& model) {
+  Table table = SlowerTable(FindSlower(model));
+  if (table.rows.empty()) return {};
+  return {{"slower-all", "Everything that is slower", {std::move(table)}, false, true}};
 }
 
 Section FailureSection(const Model& model) {
   const bool none = model.failed() == 0 && model.failed_preparations() == 0;
   Section section{"failures", "What failed", {}, !none};
   if (none) {
-    section.blocks.push_back(
+    section.blocks.emplace_back(
         Paragraph{"Nothing: all of " + Count(model.runs(), "run") + " got there."});
     return section;
   }
@@ -196,7 +198,7 @@ Section FailureSection(const Model& model) {
     text += ", and " + Of(model.failed_preparations(), model.preparations()) +
             " preparations of an image for a snapshotter";
   }
-  section.blocks.push_back(
+  section.blocks.emplace_back(
       Paragraph{text + ". They have no part in times; they are not left out of counts."});
   Table table{"failed",
               "Failures, by what was run",
@@ -207,7 +209,7 @@ Section FailureSection(const Model& model) {
                {"Reason", false}},
               {}};
   for (const Group& group : model.groups()) AddFailures(group, &table);
-  section.blocks.push_back(std::move(table));
+  section.blocks.emplace_back(std::move(table));
   return section;
 }
 
@@ -239,8 +241,8 @@ Section SummarySection(const Model& model) {
     }
   }
   Section section{"summary", "In short", {}};
-  section.blocks.push_back(std::move(table));
-  section.blocks.push_back(Paragraph{
+  section.blocks.emplace_back(std::move(table));
+  section.blocks.emplace_back(Paragraph{
       "Each image counts once, with the median of its runs; the columns from Received on are "
       "medians over "
       "images. Rows with other images than their neighbours' can be compared by their speed-ups "

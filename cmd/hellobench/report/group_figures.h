@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cmd/hellobench/report/document.h"
 #include "cmd/hellobench/report/model.h"
@@ -11,6 +12,9 @@ namespace slacker::hellobench {
 
 // With no more digits than the paper gives.
 TableCell PaperNumber(std::optional<double> value, Unit unit);
+// What was received, of the images' bytes, over all of `images` where both are known.
+std::optional<double> PercentTogether(const Group& group, const std::string& system,
+                                      const std::vector<std::string>& images);
 // `id` begins the ids of all tables.
 Table PaperTable(const Model& model, const Group& group, const std::string& id);
 Chart CategoryChart(const Group& group, const std::string& id);

@@ -86,18 +86,18 @@ std::vector<Section> GroupSections(const Model& model, const Group& group, int n
   const std::string id = "conditions-" + std::to_string(number);
   Section section{id, "Conditions: " + NameOf(group.conditions), {}};
   const auto add = [&section](auto block) {
-    if (block.has_value()) section.blocks.push_back(*std::move(block));
+    if (block.has_value()) section.blocks.emplace_back(*std::move(block));
   };
-  if (!group.CommonImages().empty()) section.blocks.push_back(CategoryChart(group, id));
+  if (!group.CommonImages().empty()) section.blocks.emplace_back(CategoryChart(group, id));
   add(DataChart(group, id));
   add(SpeedUpChart(model, group, /*development=*/false, id));
   add(SpeedUpChart(model, group, /*development=*/true, id));
-  if (!group.CommonImages().empty()) section.blocks.push_back(PhaseChart(model, group, id));
+  if (!group.CommonImages().empty()) section.blocks.emplace_back(PhaseChart(model, group, id));
   add(SecondChart(group, id));
   if (group.conditions.scenario == "start") {
-    section.blocks.push_back(PaperTable(model, group, id));
+    section.blocks.emplace_back(PaperTable(model, group, id));
   }
-  section.blocks.push_back(ImageTable(group, id));
+  section.blocks.emplace_back(ImageTable(group, id));
   add(SecondTable(group, id));
   add(DataTable(group, id));
   return {std::move(section)};

@@ -120,8 +120,11 @@ Table PaperTable(const Model& model, const Group& group, const std::string& id) 
                   true);
   rows.Add("Pull, of pull and run", Unit::kPercent, paper::kPullPercent, std::nullopt,
            [&](const std::string& system) { return PullPercent(group, system); });
-  rows.AddMedians("Data read (here: received), of the image: mean", Unit::kPercent, std::nullopt,
-                  paper::kReadPercent, ReceivedPercent, Mean);
+  rows.Add("Data read (here: received), of the images: all together", Unit::kPercent, std::nullopt,
+           paper::kReadPercent,
+           [&](const std::string& system) { return PercentTogether(group, system, group.images); });
+  rows.AddMedians("Data received, of the image: median", Unit::kPercent, std::nullopt, std::nullopt,
+                  ReceivedPercent, MedianOf);
   rows.AddPushes("Push or publication: mean", paper::kPushMean, paper::kSlackerPushMean, Mean);
   rows.AddMedians("Pull: mean", ms, paper::kPullMean, paper::kSlackerPullMean, PullMs, Mean);
   rows.AddMedians("Run: mean", ms, paper::kRunMean, paper::kSlackerRunMean, RunMs, Mean);

@@ -123,7 +123,7 @@ std::vector<Section> CrowdSections(const Model& model) {
   int number = 0;
   for (const auto& [name, crowd] : CrowdsOf(model)) {
     if (CommonImages(crowd).empty()) continue;
-    section.blocks.push_back(CrowdChart(name, crowd, "at-once-" + std::to_string(++number)));
+    section.blocks.emplace_back(CrowdChart(name, crowd, "at-once-" + std::to_string(++number)));
   }
   if (section.blocks.empty()) return {};
   return {std::move(section)};
@@ -134,7 +134,7 @@ std::vector<Section> FigureSections(const Model& model) {
   int number = 0;
   for (const Group& group : model.groups()) {
     std::optional<Table> table = FigureTable(group, "figures-" + std::to_string(++number));
-    if (table.has_value()) section.blocks.push_back(*std::move(table));
+    if (table.has_value()) section.blocks.emplace_back(*std::move(table));
   }
   if (section.blocks.empty()) return {};
   section.blocks.insert(section.blocks.begin(),

@@ -14,7 +14,8 @@ Document MakeDocument(const std::vector<Result>& results);
 
 // What is slower than another snapshotter; says so if nothing is.
 Section SlowerSection(const Model& model);
-Section SlowerTableSection(const Model& model);
+// Every case of it; nothing without any.
+std::vector<Section> SlowerTableSections(const Model& model);
 // Every failure with its reason.
 Section FailureSection(const Model& model);
 // A line for each system under each conditions.

@@ -128,10 +128,10 @@ std::vector<Section> SessionSections(const Model& model) {
   int number = 0;
   for (const SessionSpan& span : model.sessions()) {
     const std::string id = "session-" + std::to_string(++number);
-    section.blocks.push_back(SessionTable(span, id));
-    section.blocks.push_back(Verbatim{CommandOf(span.session)});
+    section.blocks.emplace_back(SessionTable(span, id));
+    section.blocks.emplace_back(Verbatim{CommandOf(span.session)});
     if (std::optional<Chart> line = TimeLine(model, span, id + "-line")) {
-      section.blocks.push_back(*std::move(line));
+      section.blocks.emplace_back(*std::move(line));
     }
   }
   return {std::move(section)};
