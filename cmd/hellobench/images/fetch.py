@@ -19,6 +19,7 @@ _WORDS = re.compile(r"(maven|npm|pypi) (\+{0,2})([^\s+]\S*) sha256:([0-9a-f]{64}
 _NAMES = {"maven": re.compile(r"[\w.-]+(:[\w.-]+){2,4}"), "npm": re.compile(r"(@[\w.-]+/)?[\w.-]+@[\w.-]+"),
           "pypi": re.compile(r"[\w.-]+==[\w.]+")}
 _TIME_LIMIT_SECONDS = 1800
+_MAVEN_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:2.8"  # which files there are is its choice
 _NPM_DAY = "2026-11-20"  # what a package of npm needs is taken as it was on this day
 
 
@@ -120,7 +121,7 @@ def _maven(name, more, files, work):
     with open(f"{work}/pom.xml", "w", encoding="utf-8") as file:
         file.write("<project><modelVersion>4.0.0</modelVersion><groupId>images</groupId><artifactId>image</artifactId>"
                    f"<version>1</version><dependencies><dependency>{words}</dependency></dependencies></project>")
-    _call("mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", f"{work}/pom.xml", "dependency:copy-dependencies",
+    _call("mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", f"{work}/pom.xml", _MAVEN_PLUGIN + ":copy-dependencies",
           f"-DoutputDirectory={files}", "-DincludeScope=runtime", f"-Dmdep.useRepositoryLayout={str(more == '++').lower()}",
           f"-Dmdep.copyPom={str(more == '++').lower()}")
     for path in glob.glob(f"{files}/**/maven-metadata-local.xml", recursive=True):
