@@ -14,7 +14,7 @@ _LAYER_KEYS = {"debootstrap": str, "before": str, "packages": list, "after": str
                "folder": str, "artifacts": dict, "pip": list, "directories": dict, "links": dict}
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _ORIGINS = {"maven": "Maven Central", "npm": "npm", "pypi": "PyPI"}
-_CODE = ("fetch.py", "trees.py", "../oci_image.py", "../debian_layers.py")
+_CODE = ("fetch.py", "keystore.py", "trees.py", "../oci_image.py", "../debian_layers.py")
 
 
 class Wrong(Exception):

@@ -13,6 +13,7 @@ import time
 
 import debian_layers
 import fetch
+import keystore
 from recipes import HERE, Wrong
 
 _TIME_NS = 1_700_000_000 * 10**9  # of everything that a build writes
@@ -64,6 +65,7 @@ def make(layer, tree, lowers, cache):
         os.symlink(target, os.path.join(tree, place))
     if _script(layer) or "debootstrap" in layer:
         _run_inside(_script(layer), tree, lowers, [fetch.fetch(what, cache) for what in layer.get("pip", [])])
+    _settle_keystore(f"{tree}/etc/ssl/certs/java/cacerts")
     _settle(tree, began)
 
 
@@ -157,6 +159,17 @@ def _compile(source, program):
     os.makedirs(os.path.dirname(program), exist_ok=True)
     _run("cc", "-static", "-nostdlib", "-ffreestanding", "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-fcf-protection=none",
          "-Os", "-s", "-Wl,--build-id=none", "-Wl,-z,noseparate-code", "-o", program, source)
+
+
+def _settle_keystore(path):
+    if os.path.isfile(path):
+        try:
+            with open(path, "rb") as file:
+                data = keystore.settle(file.read(), _TIME_NS // 10**6)
+        except ValueError as error:
+            raise Wrong(f"{path}: {error}") from None
+        with open(path, "wb") as file:
+            file.write(data)
 
 
 def _settle(tree, began):

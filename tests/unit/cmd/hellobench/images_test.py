@@ -6,6 +6,7 @@ import collections
 import hashlib
 import json
 import os
+import struct
 import subprocess
 import sys
 import tarfile
@@ -18,6 +19,7 @@ SHARE = sys.argv.pop(1)
 sys.path[:0] = [f"{SHARE}/images", SHARE]
 
 import fetch  # noqa: E402
+import keystore  # noqa: E402
 import layout  # noqa: E402
 import recipes  # noqa: E402
 import trees  # noqa: E402
@@ -246,6 +248,28 @@ class FetchTest(unittest.TestCase):
         trees.make(layer, f"{self.directory}/tree", [f"{self.directory}/lower"], f"{self.directory}/cache")
         self.assertEqual(os.stat(f"{self.directory}/tree/root").st_mode & 0o7777, 0o700)
         self.assertEqual(os.stat(f"{self.directory}/tree/root/app").st_mode & 0o7777, 0o755)
+
+
+def _store(entries, password="changeit"):
+    content = struct.pack(">4sII", b"\xfe\xed\xfe\xed", 2, len(entries))
+    for kind, alias, time_ms, certificate in entries:
+        content += struct.pack(">IH", kind, len(alias)) + alias + struct.pack(">QH", time_ms, 5) + b"X.509"
+        content += struct.pack(">I", len(certificate)) + certificate
+    return content + hashlib.sha1(password.encode("utf-16-be") + b"Mighty Aphrodite" + content).digest()
+
+
+class KeystoreTest(unittest.TestCase):
+    def test_stores_of_the_same_certificates_become_the_same(self):
+        one = _store([(2, b"b", 5, b"second"), (2, b"a", 6, b"first")])
+        other = _store([(2, b"a", 70, b"first"), (2, b"b", 80, b"second")])
+        self.assertEqual(keystore.settle(one, 9), keystore.settle(other, 9))
+        self.assertEqual(keystore.settle(one, 9), _store([(2, b"a", 9, b"first"), (2, b"b", 9, b"second")]))
+
+    def test_what_is_no_such_store_is_refused(self):
+        whole = _store([(2, b"a", 5, b"first")])
+        for data in (b"", whole[:-1], b"?" + whole[1:], _store([], "other"), _store([(1, b"a", 5, b"key")])):
+            with self.assertRaises(ValueError):
+                keystore.settle(data, 9)
 
 
 if __name__ == "__main__":
