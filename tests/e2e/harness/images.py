@@ -23,6 +23,8 @@ _REGISTRY = f"{ADDRESS[0]}:{ADDRESS[1]}"
 PAUSE = f"{_REGISTRY}/e2e/pause:v1"
 _DEPLOY = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", "..", "..", "deploy"))
 
+_DEBIAN_IMAGE = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", "debian-image"))
+
 
 def _small_base(layer):
     for name in ("bin", "etc", "tmp", "old", "var"):
@@ -61,7 +63,7 @@ def _sources_digest():
     here = os.path.dirname(__file__)
     digest = hashlib.sha256()
     for path in (f"{here}/images.py", f"{here}/torture.py", f"{_DEPLOY}/oci_image.py",
-                 f"{_DEPLOY}/debian_layers.py", f"{_DEPLOY}/demo-image"):
+                 f"{_DEPLOY}/debian_layers.py", _DEBIAN_IMAGE):
         with open(path, "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()
@@ -86,7 +88,7 @@ class Catalog:
 
 def build_debian(cache):
     """The layers of the large image; the only step that needs the machine's own network."""
-    run(f"{_DEPLOY}/demo-image", f"{cache}/debian")
+    run(_DEBIAN_IMAGE, f"{cache}/debian")
 
 
 def build(cache):
@@ -122,7 +124,7 @@ def _push_all(cache, work):
     for name, (layers, config) in images.items():
         Pusher(_REGISTRY).push(f"e2e/{name}", "v1", layers, config)
         described[name] = [{key: getattr(layer, key) for key in _DESCRIBED} for layer in layers]
-    run(f"{_DEPLOY}/demo-image", f"{cache}/debian", _REGISTRY, "e2e/debian", "v1")
+    run(_DEBIAN_IMAGE, f"{cache}/debian", _REGISTRY, "e2e/debian", "v1")
     with open(f"{cache}/debian/layers.json") as file:
         described["debian"] = [{key: layer[key] for key in _DESCRIBED}
                                for layer in json.load(file)["layers"]]
