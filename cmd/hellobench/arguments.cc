@@ -108,6 +108,11 @@ CommandLine::CommandLine()
   images_push->add_option("name", arguments.words, "image of the layout; all without one");
   images_push->add_option("--from", arguments.layout, "OCI image layout that has them")->required();
   images_push->add_option("--registry", arguments.registry, "HOST:PORT, plain HTTP")->required();
+  images_dedup = images->add_subcommand("dedup", "Say what a layout's images have in common");
+  images_dedup->add_option("name", arguments.words, "image of the layout; all without one");
+  images_dedup->add_option("--from", arguments.layout, "OCI image layout that has them")
+      ->required();
+  images_dedup->add_flag("--json", arguments.json, "print one JSON object");
   images_list = images->add_subcommand("list", "Say what can be built, and why the others cannot");
   images_list->add_flag("--json", arguments.json, "print one JSON array");
   report = app->add_subcommand("report", "Make a page of results");

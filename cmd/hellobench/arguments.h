@@ -61,6 +61,7 @@ struct CommandLine {
   CLI::App* images_build = nullptr;  // of "images", as the next
   CLI::App* images_pull = nullptr;
   CLI::App* images_push = nullptr;
+  CLI::App* images_dedup = nullptr;
   CLI::App* images_list = nullptr;
   CLI::App* report = nullptr;  // of `app`, as the next
   CLI::App* compare = nullptr;

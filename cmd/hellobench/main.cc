@@ -158,10 +158,12 @@ int ImagesCommand(const CommandLine& line) {
   } else if (line.images_push->parsed()) {
     words.insert(words.end(),
                  {"push", "--from", arguments.layout, "--registry", arguments.registry});
+  } else if (line.images_dedup->parsed()) {
+    words.insert(words.end(), {"dedup", "--from", arguments.layout});
   } else {
     words.push_back("list");
-    if (arguments.json) words.push_back("--json");
   }
+  if (arguments.json) words.push_back("--json");
   words.insert(words.end(), arguments.words.begin(), arguments.words.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

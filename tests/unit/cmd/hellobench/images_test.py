@@ -18,9 +18,11 @@ import zipfile
 SHARE = sys.argv.pop(1)
 sys.path[:0] = [f"{SHARE}/images", SHARE]
 
+import dedup  # noqa: E402
 import fetch  # noqa: E402
 import keystore  # noqa: E402
 import layout  # noqa: E402
+import oci_image  # noqa: E402
 import recipes  # noqa: E402
 import trees  # noqa: E402
 
@@ -83,6 +85,47 @@ class WrongRecipesTest(unittest.TestCase):
         self.check(_MINIMAL + 'pip = ["pypi +hy==1 sha256:%s"]\n' % ("0" * 64), "pypi does not go with +")
         self.check(_MINIMAL + 'artifacts = { "x" = "npm node sha256:%s" }\n' % ("0" * 64), "must be")
         self.check(_MINIMAL + 'artifacts = { "/x" = "npm node@1 sha256:%s" }\n' % ("0" * 64), "leaves the tree")
+
+
+class DedupTest(unittest.TestCase):
+    """Two images with a layer in common, and files and blocks in common beside it."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.layout = layout.Layout(f"{directory.name}/layout")
+        blocks = [hashlib.sha256(bytes([number])).digest() * 128 for number in range(5)]  # 4 KiB each
+        base = self.layer(f"{directory.name}/base", {"a": blocks[0] + blocks[1], "empty": b""})
+        first = self.layer(f"{directory.name}/first", {"b": blocks[2], "copy": blocks[0] + blocks[1]})
+        second = self.layer(f"{directory.name}/second", {"c": blocks[1] + blocks[3], "d": blocks[4][:100]})
+        self.layout.put("one", [base, first], {}, {})
+        self.layout.put("two", [base, second], {}, {})
+
+    @staticmethod
+    def layer(path, files):
+        written = oci_image.Layer(path)
+        for name, data in files.items():
+            with open(f"{path}.{name}", "wb") as file:
+                file.write(data)
+            written.add(name, data=(f"{path}.{name}", len(data)), mode=0o644)
+        written.close()
+        return {"path": path, "diff_id": written.diff_id, "digest": written.digest, "size": written.size}
+
+    def test_layers_files_and_blocks_count_once(self):
+        found = dedup.measure(self.layout, ["one", "two"])
+        base, first, second = 8192, 4096 + 8192, 8192 + 100
+        self.assertEqual(found["content_bytes"], 2 * base + first + second)
+        self.assertEqual(found["unique_layers_bytes"], base + first + second)
+        self.assertEqual(found["unique_files_bytes"], base + 4096 + second)
+        self.assertEqual(found["unique_blocks_bytes"], 4 * 4096 + 100)
+        self.assertEqual(found["files_ratio"], found["content_bytes"] / found["unique_files_bytes"])
+        self.assertGreater(found["compressed_bytes"], found["compressed_layer_bytes"])
+        self.assertEqual(found["images"], 2)
+
+    def test_an_image_by_itself(self):
+        found = dedup.measure(self.layout, ["two"])
+        self.assertEqual(found["content_bytes"], 8192 + 8192 + 100)
+        self.assertEqual(found["unique_blocks_bytes"], 3 * 4096 + 100)
 
 
 class BuildTest(unittest.TestCase):
