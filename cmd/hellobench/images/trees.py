@@ -106,7 +106,7 @@ def _script(layer):
     if layer.get("packages"):
         steps.append(f"apt-get -qq update && apt-get install {_APT} {' '.join(layer['packages'])}")
     if layer.get("pip"):
-        steps.append(f"for package in {_FETCHED}/*/*; do PIP_NO_INDEX=1 pip3 install {_PIP} $package; done")
+        steps.append(f"for package in {_FETCHED}/*/*; do PYTHONHASHSEED=0 PIP_NO_INDEX=1 pip3 install {_PIP} $package; done")
     return steps + ([layer["after"]] if "after" in layer else [])
 
 
