@@ -9,6 +9,7 @@
 #include <chrono>
 #include <filesystem>
 #include <set>
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -90,6 +91,7 @@ class RealNode final : public Node {
   absl::Status StartNetwork();
   absl::Status StartProxy();
   absl::Status StartContainerd();
+  absl::Status CheckPlugins();
   absl::Status WriteFiles();
   absl::StatusOr<Holdings> Look();
   absl::StatusOr<std::string> Ctr(std::vector<std::string> words, bool clean_up = false);
@@ -185,11 +187,43 @@ absl::Status RealNode::StartContainerd() {
                    options_.programs->Start(
                        {.words = {options_.containerd, "-c", path}, .where = compartment_->where()},
                        LogOf("containerd")));
+  RETURN_IF_ERROR(Await(*containerd_, "containerd", "listen at its socket", kStartLimit,
+                        [this] { return Accepts(socket_); }));
+  RETURN_IF_ERROR(CheckPlugins());
   // Over CRI, which refuses every call until it is set up.
   CriClient client(socket_, kCallLimit);
-  return Await(*containerd_, "containerd", "answer over CRI", kStartLimit, [this, &client] {
-    return Accepts(socket_) && client.HasImage(options_.pause).ok();
-  });
+  return Await(*containerd_, "containerd", "answer over CRI", kStartLimit,
+               [this, &client] { return client.HasImage(options_.pause).ok(); });
+}
+
+// A plugin that misses something on this machine is left out by containerd, whose CRI then never answers.
+absl::Status RealNode::CheckPlugins() {
+  const Snapshotter& snapshotter = options_.snapshotter;
+  std::set<std::string> missing = {"io.containerd.snapshotter.v1 " + snapshotter.name,
+                                   "io.containerd.grpc.v1 cri"};
+  if (!snapshotter.differ.empty()) missing.insert("io.containerd.differ.v1 " + snapshotter.differ);
+  ASSIGN_OR_RETURN(const std::string plugins, Ctr({"plugins", "ls"}));
+  for (const std::string& line : Lines(plugins, 1)) {
+    std::istringstream words(line);
+    std::string type, id, status;
+    words >> type >> id;
+    while (words >> status) {
+    }
+    if (status == "ok") missing.erase(type + " " + id);
+  }
+  if (missing.empty()) return absl::OkStatus();
+  // What is said of the snapshotter; failures of other plugins only follow from it, if there is anything.
+  std::string why, failures;
+  ASSIGN_OR_RETURN(const std::string log, ReadText(LogOf("containerd")));
+  for (const std::string& line : Lines(log, 0)) {
+    if (line.find("error=") == std::string::npos) continue;
+    if (line.find(".v1." + snapshotter.name) != std::string::npos) why += "\n" + line;
+    if (line.find("failed to load plugin") != std::string::npos) failures += "\n" + line;
+  }
+  std::string names;
+  for (const std::string& one : missing) names += (names.empty() ? "" : ", ") + one;
+  return FailedPrecondition("this containerd does not have " + names + ":" +
+                            (why.empty() ? failures : why));
 }
 
 absl::StatusOr<std::string> RealNode::Ctr(std::vector<std::string> words, bool clean_up) {

@@ -256,6 +256,9 @@ name = "dead"
 plugin = "proxy"
 daemon = ["sh", "-c", "echo its last words; exit 3"]
 [[snapshotter]]
+name = "unknown"
+plugin = "containerd"
+[[snapshotter]]
 name = "unconverted"
 plugin = "containerd"
 [[snapshotter.prepare]]
@@ -279,6 +282,9 @@ command = "echo {name} cannot be converted; exit 4"
   EXPECT_THAT(dead, StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_THAT(Message(dead), HasSubstr("its last words"));
   EXPECT_FALSE(std::filesystem::exists(options_.directory + "/n0"));
+  const absl::Status unknown = site_->StartNode({"unknown", ""}).status();
+  EXPECT_THAT(unknown, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Message(unknown), HasSubstr("io.containerd.snapshotter.v1 unknown"));
   // And the site goes on.
   EXPECT_OK(site_->StartNode(kOverlay));
 }
