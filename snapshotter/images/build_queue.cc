@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
+#include "backend/base/status.h"
 #include "backend/base/thread_priority.h"
 
 namespace slacker {
@@ -86,14 +88,20 @@ bool BuildQueue::IdleForTest() {
 
 // REQUIRES: the build is in the state kRunning because of this caller.
 absl::StatusOr<MetadataImage> BuildQueue::Run(const Digest& chain_id) {
-  absl::StatusOr<MetadataImage> image = build_(chain_id);
-  MutexLock lock(&mutex_);
-  if (image.ok()) {
-    builds_[chain_id] = {State::kBuilt, {}, 0, *image};
-  } else {
-    builds_.erase(chain_id);  // the next one who asks tries again
+  absl::StatusOr<MetadataImage> image = Internal("the build has thrown an exception");
+  {
+    // An exception, too, ends the build for those who wait for it.
+    const absl::Cleanup settle = [&] {
+      MutexLock lock(&mutex_);
+      if (image.ok()) {
+        builds_[chain_id] = {State::kBuilt, {}, 0, *image};
+      } else {
+        builds_.erase(chain_id);  // the next one who asks tries again
+      }
+      changed_.SignalAll();
+    };
+    image = build_(chain_id);
   }
-  changed_.SignalAll();
   return image;
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/log.h"
 #include "backend/base/status.h"
@@ -205,12 +206,18 @@ absl::Status ImageManager::Once(const Digest& chain_id, StoreGateway::TimePoint 
     flight = std::make_shared<Flight>();
     flights_.emplace(chain_id, flight);
   }
-  absl::Status status = make();
-  MutexLock lock(&mutex_);
-  flight->done = true;
-  flight->status = status;
-  flights_.erase(chain_id);
-  changed_.SignalAll();
+  absl::Status status = Internal("the call that brought the image has thrown an exception");
+  {
+    // An exception, too, ends the flight for those who wait for it.
+    const absl::Cleanup land = [&] {
+      MutexLock lock(&mutex_);
+      flight->done = true;
+      flight->status = status;
+      flights_.erase(chain_id);
+      changed_.SignalAll();
+    };
+    status = make();
+  }
   return status;
 }
 

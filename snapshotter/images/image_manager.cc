@@ -7,6 +7,7 @@
 #include <charconv>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "snapshotter/files/node_files.h"
@@ -168,13 +169,17 @@ absl::StatusOr<std::string> ImageManager::Attach(const Digest& chain_id) {
     if (options_.mounter->IsMounted(path)) return path;
     ForgetTree(image->row.id);  // unmounted by somebody else
   }
-  // What is mounted already was read before.
-  const bool fresh = !options_.mounter->IsMounted(path);
-  const absl::Status attached = AttachTree(*image);
-  if (attached.ok() && fresh && options_.traces != nullptr) {
-    options_.traces->Begin(chain_id, image->layers);
+  absl::Status attached = Internal("attaching has thrown an exception");
+  {
+    // After an exception, too, the next one has its turn.
+    const absl::Cleanup put = [&] { PutTree(image->row.id, attached.ok()); };
+    // What is mounted already was read before.
+    const bool fresh = !options_.mounter->IsMounted(path);
+    attached = AttachTree(*image);
+    if (attached.ok() && fresh && options_.traces != nullptr) {
+      options_.traces->Begin(chain_id, image->layers);
+    }
   }
-  PutTree(image->row.id, attached.ok());
   if (absl::IsDataLoss(attached)) {
     ForgetFacts(image->layers);
     RunInBackground(

@@ -42,7 +42,9 @@ LogLevel LevelOf(absl::StatusCode code) {
 
 }  // namespace
 
-// Exceptions of third parties must not end the daemon.
+// Exceptions (of third parties; no memory for something large) must not end the daemon: containerd
+// asks again and again, so one request that brings them about would end it as often, for everybody.
+// Whoever comes by here leaves with destructors whatever others wait for.
 grpc::Status SnapshotsService::Answer(const char* rpc, const std::string& key,
                                       const std::function<absl::Status()>& call) const {
   if (refusing_) return ToGrpc(Unavailable("slackerd is stopping"));

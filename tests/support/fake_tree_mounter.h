@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <new>
 #include <set>
 #include <string>
 #include <utility>
@@ -22,6 +23,7 @@ class FakeTreeMounter final : public TreeMounter {
     changed_.SignalAll();
     while (held_) changed_.Wait(&mutex_);
     --waiting_;
+    if (std::exchange(throws_, false)) throw std::bad_alloc();
     if (!attach_error_.ok()) return attach_error_;
     attached_[spec.mount_path] = spec;
     return absl::OkStatus();
@@ -73,6 +75,11 @@ class FakeTreeMounter final : public TreeMounter {
   void SetAttachError(absl::Status error) {
     MutexLock lock(&mutex_);
     attach_error_ = std::move(error);
+  }
+  // The next Attach finds no memory.
+  void ThrowOnce() {
+    MutexLock lock(&mutex_);
+    throws_ = true;
   }
   void SetDetachError(absl::Status error) {
     MutexLock lock(&mutex_);
@@ -145,6 +152,7 @@ class FakeTreeMounter final : public TreeMounter {
   CondVar changed_;
   std::map<std::string, TreeSpec> attached_ ABSL_GUARDED_BY(mutex_);
   std::set<uint64_t> held_blobs_ ABSL_GUARDED_BY(mutex_);
+  bool throws_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status attach_error_ ABSL_GUARDED_BY(mutex_);
   absl::Status detach_error_ ABSL_GUARDED_BY(mutex_);
   absl::Status switch_error_ ABSL_GUARDED_BY(mutex_);

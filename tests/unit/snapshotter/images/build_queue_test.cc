@@ -50,5 +50,18 @@ TEST(BuildQueueTest, AWaiterThatComesAsABuildBeginsHurriesItToo) {
   }
 }
 
+TEST(BuildQueueTest, ABuildThatEndsWithAnExceptionLeavesTheNextToTry) {
+  bool throws = true;
+  BuildQueue queue(
+      [&](const Digest&) -> absl::StatusOr<MetadataImage> {
+        if (std::exchange(throws, false)) throw std::bad_alloc();
+        return MetadataImage{};
+      },
+      std::chrono::hours(1));
+  const Digest chain = Sha256::Of("chain");
+  EXPECT_THROW((void)queue.Get(chain), std::bad_alloc);
+  EXPECT_OK(queue.Get(chain).status());
+}
+
 }  // namespace
 }  // namespace slacker

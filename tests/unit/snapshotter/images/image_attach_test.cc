@@ -130,5 +130,12 @@ TEST_F(ImageAttachTest, ASecondPullCallsOffTheBuildsBelowItsTopToo) {
   EXPECT_TRUE(images_->builds_for_test().IdleForTest());
 }
 
+TEST_F(ImageAttachTest, AnAttachThatEndsWithAnExceptionLeavesTheTurnToTheNext) {
+  ASSERT_OK(images_->Ensure(image_.chain(), {}));
+  mounter_.ThrowOnce();
+  EXPECT_THROW((void)images_->Attach(image_.chain()), std::bad_alloc);
+  EXPECT_OK(images_->Attach(image_.chain()));
+}
+
 }  // namespace
 }  // namespace slacker

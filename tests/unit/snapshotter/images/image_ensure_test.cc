@@ -48,6 +48,27 @@ TEST_F(ImageEnsureTest, EveryFailingCallOfTheStoreFailsEnsureAndTheNextOneSuccee
   }
 }
 
+TEST_F(ImageEnsureTest, AnEnsureThatEndsWithAnExceptionAnywhereLeavesTheImageToTheNext) {
+  bool thrown = true;
+  for (int n = 1; thrown; ++n) {
+    testing::FakeClock::ThrowInThisThread(n);
+    try {
+      EXPECT_OK(images_->Ensure(image_.chain(), {}));
+      thrown = false;
+      EXPECT_GT(n, 3) << "there are looks while it is brought";
+    } catch (const std::bad_alloc&) {
+    }
+    testing::FakeClock::ThrowInThisThread(0);
+    EXPECT_OK(images_->Ensure(image_.chain(), {})) << "after look " << n;
+    StopNode();
+    std::filesystem::remove_all(dir_.path() + "/records");
+    for (const char* end : {"", "-wal", "-shm"}) {
+      std::filesystem::remove(dir_.path() + "/slacker.db" + end);
+    }
+    StartNode();
+  }
+}
+
 TEST_F(ImageEnsureTest, DamagedObjectsOfTheStoreAreDataLoss) {
   for (const std::string prefix : {"manifests/", "records/"}) {
     faulty_->SetReadFilter([prefix](std::string_view name, uint64_t, std::string* bytes) {
