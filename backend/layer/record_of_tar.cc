@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "backend/base/start_thread.h"
 #include "backend/base/status.h"
 #include "backend/layer/tar_reader.h"
 #include "backend/record/layer_codec.h"
@@ -15,9 +16,8 @@ constexpr size_t kPieceBytes = 256 << 10;
 
 absl::StatusOr<Digest> ReadRecord(ByteSource& tar, uint32_t chunk_size) {
   ASSIGN_OR_RETURN(const LayerTables tables,
-                   ReadLayerTar(tar, chunk_size, {}, [](const Digest&, std::string_view) {
-                     return absl::OkStatus();
-                   }));
+                   ReadLayerTar(tar, chunk_size, {},
+                                [](const Digest&, std::string_view) { return absl::OkStatus(); }));
   ASSIGN_OR_RETURN(const EncodedLayer encoded, EncodeLayer(tables));
   return encoded.record.digest;
 }
@@ -42,15 +42,24 @@ class RecordOfTar::Source final : public ByteSource {
   std::string piece_;
 };
 
-RecordOfTar::RecordOfTar(uint32_t chunk_size)
-    : record_(Internal("the tar is not read to its end")), thread_([this, chunk_size] {
-        (void)pthread_setname_np(pthread_self(), "slk-record");  // only a label
-        Source source(this);
-        record_ = ReadRecord(source, chunk_size);
-        MutexLock lock(&mutex_);
-        done_ = true;
-        changed_.SignalAll();
-      }) {}
+RecordOfTar::RecordOfTar() : record_(Internal("the tar is not read to its end")) {}
+
+absl::StatusOr<std::unique_ptr<RecordOfTar>> RecordOfTar::Start(uint32_t chunk_size) {
+  std::unique_ptr<RecordOfTar> record(new RecordOfTar);
+  ASSIGN_OR_RETURN(record->thread_, StartThread([record = record.get(), chunk_size] {
+                     (void)pthread_setname_np(pthread_self(), "slk-record");  // only a label
+                     record->Read(chunk_size);
+                   }));
+  return record;
+}
+
+void RecordOfTar::Read(uint32_t chunk_size) {
+  Source source(this);
+  record_ = ReadRecord(source, chunk_size);
+  MutexLock lock(&mutex_);
+  done_ = true;
+  changed_.SignalAll();
+}
 
 RecordOfTar::~RecordOfTar() {
   if (!thread_.joinable()) return;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,7 +20,8 @@ namespace slacker {
 // two pieces of 256 KiB. Thread-compatible.
 class RecordOfTar {
  public:
-  explicit RecordOfTar(uint32_t chunk_size);
+  // RESOURCE_EXHAUSTED: there is no thread for it.
+  static absl::StatusOr<std::unique_ptr<RecordOfTar>> Start(uint32_t chunk_size);
   // What has not been read is not.
   ~RecordOfTar();
   RecordOfTar(const RecordOfTar&) = delete;
@@ -33,6 +35,8 @@ class RecordOfTar {
 
  private:
   class Source;
+  RecordOfTar();
+  void Read(uint32_t chunk_size);
   void Hand(bool last);
 
   Mutex mutex_;

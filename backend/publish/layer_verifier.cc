@@ -130,9 +130,9 @@ absl::Status LayerVerifier::CheckContent(const Digest& record, const Layer& laye
 absl::Status LayerVerifier::CheckTar(const std::string& name, const Layer& layer,
                                      TarPartReader& tar, const ChunkReader& look,
                                      const uint64_t* bad_chunks) {
-  RecordOfTar record(layer.chunk_size);
+  ASSIGN_OR_RETURN(const auto record, RecordOfTar::Start(layer.chunk_size));
   const absl::StatusOr<Digest> rebuilt = RebuildTar(layer, tar, look, [&](std::string_view bytes) {
-    record.Write(bytes);
+    record->Write(bytes);
     return absl::OkStatus();
   });
   if (!rebuilt.ok()) return Note("tars/" + name, rebuilt.status());
@@ -142,7 +142,7 @@ absl::Status LayerVerifier::CheckTar(const std::string& name, const Layer& layer
                 DataLoss("the tar that it gives back has the digest " + rebuilt->ToString() +
                          " instead of " + layer.diff_id.ToString()));
   }
-  const absl::StatusOr<Digest> of_tar = record.Finish();
+  const absl::StatusOr<Digest> of_tar = record->Finish();
   if (of_tar.ok() && of_tar->ToHex() == name) return absl::OkStatus();
   return Note("records/" + name,
               DataLoss("it does not say what the layer's tar says" +

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend/base/random.h"
+#include "backend/base/start_thread.h"
 #include "backend/base/status.h"
 #include "backend/store/requests.h"
 
@@ -35,8 +36,7 @@ RequestClaimHolder::RequestClaimHolder(std::shared_ptr<Backend> backend, std::st
       name_(std::move(name)),
       claimant_(std::move(claimant)),
       clock_(clock),
-      renewed_(clock->Monotonic()),
-      thread_([this] { Run(); }) {}
+      renewed_(clock->Monotonic()) {}
 
 RequestClaimHolder::~RequestClaimHolder() { EndThread(); }
 
@@ -56,8 +56,15 @@ absl::StatusOr<std::unique_ptr<RequestClaimHolder>> RequestClaimHolder::Take(
     if (!bytes.ok() && !absl::IsResourceExhausted(bytes.status())) return bytes.status();
     const auto claim = bytes.ok() ? DecodeRequestClaim(*bytes) : bytes.status();
     if (claim.ok() && claim->claimant == claimant) {
-      return std::unique_ptr<RequestClaimHolder>(
+      std::unique_ptr<RequestClaimHolder> holder(
           new RequestClaimHolder(std::move(backend), name, claimant, clock));
+      auto thread = StartThread([raw = holder.get()] { raw->Run(); });
+      if (!thread.ok()) {
+        (void)holder->Release();  // what stays is soon over
+        return thread.status();
+      }
+      holder->thread_ = *std::move(thread);
+      return holder;
     }
     if (claim.ok() && is_in_force(*claim)) return nullptr;
     RETURN_IF_ERROR(backend->Remove(name));  // of one who died, or nothing that was ever a claim

@@ -29,7 +29,8 @@ class RequestClaimHolder {
   static constexpr int64_t kClaimSeconds = 120;
   static constexpr int64_t kRenewSeconds = 30;
 
-  // Null when somebody else has it. Errors: those of the store. `clock` outlives the holder.
+  // Null when somebody else has it. Errors: those of the store, and RESOURCE_EXHAUSTED: there is no thread
+  // for it. `clock` outlives the holder.
   static absl::StatusOr<std::unique_ptr<RequestClaimHolder>> Take(std::shared_ptr<Backend> backend,
                                                                   const std::string& request_name,
                                                                   const std::string& claimant,

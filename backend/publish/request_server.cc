@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backend/base/mutex.h"
+#include "backend/base/start_thread.h"
 #include "backend/base/status.h"
 
 namespace slacker {
@@ -31,12 +32,16 @@ class TimeLimit {
   TimeLimit(ImageSource* source, const RequestServer::Options* options)
       : source_(source),
         options_(options),
-        end_(options->clock->Monotonic() + std::chrono::seconds(options->max_seconds)),
-        thread_([this] { Run(); }) {}
+        end_(options->clock->Monotonic() + std::chrono::seconds(options->max_seconds)) {}
   ~TimeLimit() { (void)End(); }
   TimeLimit(const TimeLimit&) = delete;
   TimeLimit& operator=(const TimeLimit&) = delete;
 
+  // RESOURCE_EXHAUSTED: there is no thread for it.
+  absl::Status Start() {
+    ASSIGN_OR_RETURN(thread_, StartThread([this] { Run(); }));
+    return absl::OkStatus();
+  }
   // Why the source was cancelled; OK if it was not.
   absl::Status End() {
     {
@@ -127,6 +132,7 @@ absl::StatusOr<ServedRequest> RequestServer::PublishAsRequested(const PublishReq
   if (published) return ServedRequest::kWasThere;
   ASSIGN_OR_RETURN(const std::unique_ptr<ImageSource> source, options_.open(request));
   TimeLimit limit(source.get(), &options_);
+  RETURN_IF_ERROR(limit.Start());
   auto served = PublishFrom(*source, request);
   const absl::Status late = limit.End();
   if (!served.ok() && !late.ok()) return late;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/base/mutex.h"
+#include "backend/base/start_thread.h"
 #include "backend/base/status.h"
 
 namespace slacker {
@@ -17,9 +18,7 @@ namespace {
 class ReadAheadSource final : public ByteSource {
  public:
   ReadAheadSource(std::unique_ptr<ByteSource> inner, uint64_t max_bytes)
-      : inner_(std::move(inner)), max_bytes_(max_bytes), thread_([this] { Produce(); }) {
-    (void)pthread_setname_np(thread_.native_handle(), "read-ahead");  // for people only
-  }
+      : inner_(std::move(inner)), max_bytes_(max_bytes) {}
   ReadAheadSource(const ReadAheadSource&) = delete;
   ReadAheadSource& operator=(const ReadAheadSource&) = delete;
 
@@ -29,10 +28,17 @@ class ReadAheadSource final : public ByteSource {
       stopping_ = true;
       changed_.SignalAll();
     }
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  absl::Status Start() {
+    ASSIGN_OR_RETURN(thread_, StartThread([this] { Produce(); }));
+    (void)pthread_setname_np(thread_.native_handle(), "read-ahead");  // for people only
+    return absl::OkStatus();
   }
 
   absl::StatusOr<std::string_view> Next() override {
+    if (!thread_.joinable()) return inner_->Next();
     MutexLock lock(&mutex_);
     // Blocks are used again: allocating and unmapping each would cost more than copying it.
     if (current_.capacity() > 0) spare_.push_back(std::move(current_));
@@ -78,7 +84,7 @@ class ReadAheadSource final : public ByteSource {
     return block;
   }
 
-  const std::unique_ptr<ByteSource> inner_;
+  const std::unique_ptr<ByteSource> inner_;  // of the thread, if there is one
   const uint64_t max_bytes_;
   std::string current_;  // the reader's only
   Mutex mutex_;
@@ -89,13 +95,15 @@ class ReadAheadSource final : public ByteSource {
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status result_ ABSL_GUARDED_BY(mutex_);
-  std::thread thread_;  // last: it uses all of the above
+  std::thread thread_;
 };
 
 }  // namespace
 
 std::unique_ptr<ByteSource> ReadAhead(std::unique_ptr<ByteSource> inner, uint64_t max_bytes) {
-  return std::make_unique<ReadAheadSource>(std::move(inner), max_bytes);
+  auto source = std::make_unique<ReadAheadSource>(std::move(inner), max_bytes);
+  (void)source->Start();  // without a thread it reads when it is asked
+  return source;
 }
 
 }  // namespace slacker

@@ -106,7 +106,8 @@ absl::Status AddWindows(ChainReader& chain, const BootPlan& plan,
   windows->resize(cut.size());
   // Contents wait for the compressors, which are slow: not all of them at once.
   std::counting_semaphore<> room(2 * CompressorThreads());
-  ThreadPool compressors("boot-pack", CompressorThreads());  // its end waits for all of them
+  // Its end waits for all of them.
+  ASSIGN_OR_RETURN(const auto compressors, ThreadPool::Make("boot-pack", CompressorThreads()));
   for (size_t i = 0; i < cut.size(); ++i) {
     NewBootPack::Window& window = (*windows)[i];
     window.runs = std::move(cut[i]);
@@ -116,7 +117,7 @@ absl::Status AddWindows(ChainReader& chain, const BootPlan& plan,
     for (const ChunkRun& run : window.runs) {
       RETURN_IF_ERROR(AppendRun(chain, run, window.pages, &content));
     }
-    compressors.Add([&window, &room, level, content = std::move(content)]() mutable {
+    compressors->Add([&window, &room, level, content = std::move(content)]() mutable {
       window.compressed = CompressOrStore(content, level, &window.stored);
       window.stored.shrink_to_fit();
       std::string().swap(content);

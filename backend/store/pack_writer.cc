@@ -49,11 +49,11 @@ absl::Status PutOrRepair(Backend& backend, const std::string& name, std::string_
 }  // namespace
 
 PackWriter::PackWriter(Backend* backend, KnownChunks* known, const StoreWriter::Options& options)
-    : backend_(backend),
-      known_chunks_(known),
-      options_(options),
-      threads_("pack", CompressorThreads()) {
+    : backend_(backend), known_chunks_(known), options_(options) {
+  auto threads = ThreadPool::Make("pack", CompressorThreads());
   MutexLock lock(&mutex_);
+  failure_ = threads.status();
+  if (threads.ok()) threads_ = *std::move(threads);
   BeginPack();
 }
 
@@ -81,7 +81,7 @@ absl::Status PackWriter::Add(const Digest& digest, std::string_view content, boo
     slot.digest = digest;
     slot.size_bytes = static_cast<uint32_t>(content.size());
   }
-  threads_.Add(
+  threads_->Add(
       [this, number, digest, copy = std::string(content)] { Prepare(number, digest, copy); });
   return absl::OkStatus();
 }

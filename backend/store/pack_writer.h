@@ -34,7 +34,8 @@ class PackWriter {
   // A pack of tiny chunks is full before it has the bytes: its index must stay small.
   static constexpr size_t kMaxPackChunks = 128 << 10;
 
-  // `known` may be null: then nothing is.
+  // `known` may be null: then nothing is. Where the node has no threads left, every call fails with
+  // RESOURCE_EXHAUSTED.
   PackWriter(Backend* backend, KnownChunks* known, const StoreWriter::Options& options);
 
   // Takes a chunk; blocks while too much is queued. Errors of writing a pack, or of the question
@@ -104,7 +105,7 @@ class PackWriter {
   absl::flat_hash_map<Digest, uint32_t> numbers_ ABSL_GUARDED_BY(mutex_);  // of the store's packs
   // A chunk that is still on its way has no location.
   ChunkTable added_ ABSL_GUARDED_BY(mutex_);
-  ThreadPool threads_;  // last: its tasks use the above
+  std::unique_ptr<ThreadPool> threads_;  // last: its tasks use the above; null: see failure_
 };
 
 }  // namespace slacker

@@ -65,7 +65,7 @@ void LayerProver::Consider(const BlobRow& blob) {
     }
     return;
   }
-  // Stopped, or the store does not answer: another time. Otherwise it would be the same then.
+  // Stopped, or the store does not answer, or the node is short of threads: another time. Otherwise it would be the same then.
   if (absl::IsCancelled(status) || absl::IsUnavailable(status)) return;
   hopeless_.insert(blob.id);
   Log(LogLevel::kWarning, "a layer cannot be proved, ignoring",
@@ -77,7 +77,9 @@ absl::StatusOr<Proof> LayerProver::Prove(const BlobRow& blob) {
   Layer& layer = decoded.layer;
   layer.DropTree();  // the tar is made of contents; this may take long
   ASSIGN_OR_RETURN(TarPartReader part, reader_.OpenTarPart(blob.record, decoded));
-  RecordOfTar record(layer.chunk_size);
+  const auto started = RecordOfTar::Start(layer.chunk_size);
+  if (!started.ok()) return Unavailable(Message(started.status()));
+  RecordOfTar& record = **started;
   ASSIGN_OR_RETURN(const Digest tar,
                    RebuildTar(
                        layer, part, [&](uint32_t chunk) { return ReadChunk(blob, layer, chunk); },

@@ -15,6 +15,7 @@
 #include "tests/support/faulty_backend.h"
 #include "tests/support/http_server.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/thread_limit.h"
 #include "tests/unit/backend/publish/published_image.h"
 
 namespace slacker {
@@ -417,6 +418,14 @@ TEST_F(RequestClaimTest, OneClaimantHasIt) {
   ASSERT_NE(mine, nullptr);
   EXPECT_FALSE(IsFree());
   ASSERT_OK(mine->Release());
+  EXPECT_TRUE(IsFree());
+}
+
+TEST_F(RequestClaimTest, WhoHasNoThreadForItDoesNotHaveIt) {
+  {
+    const testing::ThreadLimit none(0);
+    EXPECT_THAT(Take("me").status(), StatusIs(absl::StatusCode::kResourceExhausted));
+  }
   EXPECT_TRUE(IsFree());
 }
 

@@ -6,6 +6,7 @@
 #include "backend/source/verifying_source.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/thread_limit.h"
 #include "tests/unit/backend/source/bytes_source.h"
 
 namespace slacker {
@@ -22,6 +23,13 @@ TEST(ReadAheadTest, BytesArriveInOrderWhateverTheRoom) {
     EXPECT_EQ(*ReadAll(*source, 1 << 20), content);
     EXPECT_EQ(*source->Next(), "");
   }
+}
+
+TEST(ReadAheadTest, WithoutThreadsBytesArriveAllTheSame) {
+  const std::string content = RandomBytes(100'000, 1);
+  const testing::ThreadLimit none(0);
+  auto source = ReadAhead(std::make_unique<BytesSource>(content, 777), 5000);
+  EXPECT_EQ(*ReadAll(*source, 1 << 20), content);
 }
 
 TEST(ReadAheadTest, AnErrorComesAfterTheBytesBeforeIt) {

@@ -18,6 +18,7 @@
 #include "tests/support/faulty_backend.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/thread_limit.h"
 #include "tests/unit/backend/store/store_test_util.h"
 
 namespace slacker {
@@ -53,6 +54,11 @@ class StoreWriterTest : public ::testing::Test {
 TEST_F(StoreWriterTest, PublishedImageReadsBack) {
   ASSERT_OK(PublishSamples(backend_, samples_));
   EXPECT_OK(CheckSamples(backend_, samples_));
+}
+
+TEST_F(StoreWriterTest, WithoutThreadsPublishingFails) {
+  const testing::ThreadLimit none(0);
+  EXPECT_THAT(PublishSamples(backend_, samples_), StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 TEST_F(StoreWriterTest, EveryPrefixHasAManifest) {

@@ -10,6 +10,7 @@
 #include "tests/support/node_fixture.h"
 #include "tests/support/read_layer.h"
 #include "tests/support/tar_builder.h"
+#include "tests/support/thread_limit.h"
 
 namespace slacker {
 namespace {
@@ -31,8 +32,7 @@ testing::SampleLayer Honest(uint32_t chunks, uint32_t seed) {
 class LayerProverTest : public testing::NodeTest {
  protected:
   void SetUp() override {
-    image_ = testing::Publish(
-        store_, {Honest(8, 1), Honest(3, 2)});
+    image_ = testing::Publish(store_, {Honest(8, 1), Honest(3, 2)});
     NodeTest::SetUp();
     ASSERT_OK(images_->Ensure(image_.chain(), {}));
     images_->WaitForBackgroundForTest();
@@ -79,6 +79,18 @@ TEST_F(LayerProverTest, ACompleteLayerIsProvedAndAnIncompleteOneIsNot) {
   EXPECT_EQ(ProofOf(layers_[0]), Proof::kNotYet);
   Fill(layers_[0]);
   EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers_[0]) == Proof::kProved; }));
+}
+
+TEST_F(LayerProverTest, ALayerIsProvedOnceThereAreThreadsForIt) {
+  Fill(layers_[1]);
+  const uint64_t calls = faulty_->calls();
+  {
+    const testing::ThreadLimit own(1);
+    StartProver();
+    EXPECT_TRUE(testing::Eventually([&] { return faulty_->calls() >= calls + 10; })) << "it tries";
+    EXPECT_EQ(ProofOf(layers_[1]), Proof::kNotYet);
+  }
+  EXPECT_TRUE(testing::Eventually([&] { return ProofOf(layers_[1]) == Proof::kProved; }));
 }
 
 TEST_F(LayerProverTest, AProofOutlivesARestart) {
