@@ -77,11 +77,12 @@ absl::StatusOr<std::unique_ptr<LoopbackBackend>> LoopbackBackend::Open(std::stri
   if (missing == Missing::kFail && !loopback::IsDirectory(root)) {
     return Unavailable("the store's directory " + root + " is missing");
   }
-  return std::unique_ptr<LoopbackBackend>(new LoopbackBackend(std::move(root)));
+  ASSIGN_OR_RETURN(auto reads, ThreadPool::Make("loopback-store", kReadThreads));
+  return std::unique_ptr<LoopbackBackend>(new LoopbackBackend(std::move(root), std::move(reads)));
 }
 
-LoopbackBackend::LoopbackBackend(std::string root)
-    : root_(std::move(root)), reads_("loopback-store", kReadThreads) {}
+LoopbackBackend::LoopbackBackend(std::string root, std::unique_ptr<ThreadPool> reads)
+    : root_(std::move(root)), reads_(std::move(reads)) {}
 
 std::string LoopbackBackend::PathOf(std::string_view name) const {
   return root_ + "/" + std::string(name);
@@ -96,7 +97,7 @@ absl::Status LoopbackBackend::Missed(std::string_view name) const {
 
 void LoopbackBackend::ReadAsync(std::string_view name, uint64_t offset, uint64_t size,
                                 ReadCallback done) {
-  reads_.Add([this, name = std::string(name), offset, size, done = std::move(done)] {
+  reads_->Add([this, name = std::string(name), offset, size, done = std::move(done)] {
     done(ReadNow(name, offset, size));
   });
 }

@@ -35,7 +35,7 @@ class LoopbackBackend final : public Backend {
   static constexpr int kReadThreads = 16;
 
   using Missing = MissingStore;
-  // `root` is an absolute path (INVALID_ARGUMENT otherwise).
+  // `root` is an absolute path (INVALID_ARGUMENT otherwise). RESOURCE_EXHAUSTED: there are no threads for it.
   static absl::StatusOr<std::unique_ptr<LoopbackBackend>> Open(std::string root, Missing missing);
 
   void ReadAsync(std::string_view name, uint64_t offset, uint64_t size, ReadCallback done) override;
@@ -50,7 +50,7 @@ class LoopbackBackend final : public Backend {
   absl::Status Move(std::string_view from, std::string_view to) override;
 
  private:
-  explicit LoopbackBackend(std::string root);
+  LoopbackBackend(std::string root, std::unique_ptr<ThreadPool> reads);
   std::string PathOf(std::string_view name) const;
   absl::StatusOr<std::string> ReadNow(const std::string& name, uint64_t offset,
                                       uint64_t size) const;
@@ -62,7 +62,7 @@ class LoopbackBackend final : public Backend {
   const std::string root_;
   Mutex mutex_;
   std::set<std::string, std::less<>> durable_directories_ ABSL_GUARDED_BY(mutex_);
-  ThreadPool reads_;  // last: its destructor waits for the reads under way
+  const std::unique_ptr<ThreadPool> reads_;  // last: its destructor waits for the reads under way
 };
 
 }  // namespace slacker

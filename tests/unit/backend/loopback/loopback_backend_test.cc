@@ -15,6 +15,7 @@
 
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/thread_limit.h"
 
 namespace slacker {
 namespace {
@@ -33,6 +34,12 @@ class LoopbackBackendTest : public ::testing::Test {
   std::unique_ptr<LoopbackBackend> backend_ =
       LoopbackBackend::Open(root_, Missing::kCreate).value();
 };
+
+TEST_F(LoopbackBackendTest, WithoutThreadsThereIsNoBackend) {
+  const testing::ThreadLimit few(LoopbackBackend::kReadThreads - 1);
+  EXPECT_THAT(LoopbackBackend::Open(root_, Missing::kFail).status(),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+}
 
 TEST_F(LoopbackBackendTest, ObjectsAreFilesOfTheirName) {
   ASSERT_OK(backend_->Put("packs/a", "x"));
