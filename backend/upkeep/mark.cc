@@ -243,11 +243,11 @@ absl::StatusOr<Manifest> ReadAnyManifest(Backend& backend, const std::string& na
 }
 
 std::vector<Digest> PrefixChains(const Manifest& manifest) {
+  // Each from the one before: anybody may have written a manifest of thousands of layers.
   std::vector<Digest> chains;
-  std::vector<Digest> diff_ids;
   for (const ManifestLayer& layer : manifest.layers) {
-    diff_ids.push_back(layer.diff_id);
-    chains.push_back(ChainId(diff_ids));
+    chains.push_back(chains.empty() ? layer.diff_id
+                                    : ChainId(std::array{chains.back(), layer.diff_id}));
   }
   return chains;
 }
