@@ -193,6 +193,7 @@ std::map<std::string, double> SpeedUps(const std::map<std::string, double>& base
 
 std::vector<double> ValuesOf(const std::map<std::string, double>& by_name) {
   std::vector<double> values;
+  values.reserve(by_name.size());
   for (const auto& [name, value] : by_name) values.push_back(value);
   return values;
 }

@@ -159,7 +159,7 @@ class Writer {
   }
   void operator()(const Table& table) {
     const std::string caption = Escape(table.caption);
-    html_ += "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"" + caption +
+    html_ += R"(<div class="scroll" role="region" tabindex="0" aria-label=")" + caption +
              "\">\n<table id=\"" + table.id + "\">\n<caption>" + caption +
              "</caption>\n<thead><tr>";
     for (const Column& column : table.columns) {

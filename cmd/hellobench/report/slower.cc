@@ -68,9 +68,9 @@ std::map<std::string, Times> AllTimes(const Model& model, const Group& group,
   return times;
 }
 
-void Compare(const Group& group, const std::string& system, const std::string& measure,
-             const Times& times, const std::string& other, const Times& others, Cases* cases) {
-  Slower slower{system, measure, other, 0, {}};
+// Adds what `slower`, which says of whom and in what, is slower in by these times.
+void Compare(const Group& group, const Times& times, const Times& others, Slower slower,
+             Cases* cases) {
   for (const auto& [image, spread] : times) {
     const auto found = others.find(image);
     if (found == others.end() || found->second.median <= 0) continue;
@@ -80,10 +80,10 @@ void Compare(const Group& group, const std::string& system, const std::string& m
     slower.cases.push_back({image, group.conditions, ratio, spread.least > found->second.greatest});
   }
   if (slower.compared == 0) return;
-  Slower& all = cases->try_emplace({system, measure, other}, Slower{system, measure, other, 0, {}})
-                    .first->second;
-  all.compared += slower.compared;
-  all.cases.insert(all.cases.end(), slower.cases.begin(), slower.cases.end());
+  Slower& all = (*cases)[{slower.system, slower.measure, slower.than}];
+  slower.compared += all.compared;
+  slower.cases.insert(slower.cases.begin(), all.cases.begin(), all.cases.end());
+  all = std::move(slower);
 }
 
 void CompareAll(const Model& model, const Group& group, Cases* cases) {
@@ -94,7 +94,7 @@ void CompareAll(const Model& model, const Group& group, Cases* cases) {
     for (const std::string& other : group.systems) {
       if (SnapshotterOf(other) == SnapshotterOf(system)) continue;
       for (const auto& [measure, values] : times[system]) {
-        Compare(group, system, measure, values, other, times[other][measure], cases);
+        Compare(group, values, times[other][measure], {system, measure, other, 0, {}}, cases);
       }
     }
   }
