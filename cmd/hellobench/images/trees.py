@@ -25,7 +25,9 @@ _CLEAN = ("rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archi
           "/etc/*- /var/log/apt /var/log/alternatives.log /var/log/bootstrap.log /var/log/dpkg.log /var/log/faillog "
           "/var/log/lastlog /var/log/fontconfig.log && "
           # The day on which an account was made.
-          "if [ -f /etc/shadow ]; then sed -i -E 's/^([^:]*:[^:]*):[0-9]+:/\\1:19675:/' /etc/shadow; fi")
+          "if [ -f /etc/shadow ]; then sed -i -E 's/^([^:]*:[^:]*):[0-9]+:/\\1:19675:/' /etc/shadow; fi; "
+          # Where a file of configuration lay while it was installed.
+          "if grep -qs '= /tmp/' /var/cache/debconf/config.dat; then sed -i 's#= /tmp/.*#= /tmp#' /var/cache/debconf/config.dat; fi")
 
 
 def _run(*command, **options):
