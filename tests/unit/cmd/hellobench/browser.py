@@ -42,11 +42,17 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        self._process.kill()
-        self._process.wait()
+        # By its own way out: killed, it leaves children that go on writing into the profile.
+        self._session = None
+        try:
+            self.call("Browser.close")
+            self._process.wait(_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
         os.close(self._out)
         os.close(self._in)
-        shutil.rmtree(self._profile, ignore_errors=True)
+        shutil.rmtree(self._profile)
 
     def call(self, method, **parameters):
         self._number += 1
