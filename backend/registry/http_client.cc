@@ -14,6 +14,7 @@ namespace slacker {
 namespace {
 
 constexpr int kMaxRedirects = 10;
+constexpr size_t kMaxAuthorityBytes = 8'000'000;  // libcurl takes no more (CURL_MAX_INPUT_LENGTH)
 
 absl::StatusOr<std::string> ReadPem(const std::string& path, std::string_view what) {
   constexpr std::streamsize kMaxPemBytes = 1 << 20;
@@ -44,6 +45,9 @@ absl::StatusOr<std::unique_ptr<HttpClient>> HttpClient::Open(const Options& opti
   for (const std::string& path : options.tls.ca_files) {
     ASSIGN_OR_RETURN(const std::string pem, ReadPem(path, "the certificate authority"));
     authorities += pem + "\n";
+  }
+  if (authorities.size() > kMaxAuthorityBytes) {
+    return InvalidArgument("the certificate authorities are larger than 8 MB together");
   }
   for (const std::string& path :
        {options.tls.client_certificate_file, options.tls.client_key_file}) {

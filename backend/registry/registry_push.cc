@@ -157,11 +157,14 @@ absl::Status RegistryPush::PutWhole(const Descriptor& blob, const HttpBody& cont
 absl::Status RegistryPush::PutInPieces(const Descriptor& blob, const HttpBody& content) {
   ASSIGN_OR_RETURN(Upload upload, Begin(blob));
   if (upload.url.empty()) return absl::OkStatus();
-  std::optional<RetrySchedule> schedule;  // of failures in a row
+  std::optional<RetrySchedule> schedule;  // of failures since it last had more than ever before
+  uint64_t most = 0;
   while (upload.offset < content.size_bytes) {
     const absl::Status status = PutPiece(content, &upload);
     if (status.ok()) {
-      schedule.reset();
+      // A registry may take piece after piece and go back each time.
+      if (upload.offset > most) schedule.reset();
+      most = std::max(most, upload.offset);
       continue;
     }
     if (!schedule.has_value()) schedule.emplace(options_);

@@ -28,6 +28,7 @@ class UploadServer {
  public:
   size_t max_body = SIZE_MAX;  // larger ones are answered with 413
   int lose_every = 0;          // of so many pieces that it takes, one answer is lost
+  bool goes_back = false;      // it takes a second piece, and then has only the first one again
   int mount_status = 405;
 
   std::string Host() const { return server_.Host(); }
@@ -64,6 +65,10 @@ class UploadServer {
       const std::string range = request.headers.at("content-range");
       const std::string fits = std::to_string(upload_.size()) + "-" +
                                std::to_string(upload_.size() + request.body.size() - 1);
+      if (goes_back && upload_.size() > request.body.size()) {
+        upload_.resize(request.body.size());
+        return {.status = 416};
+      }
       if (range != fits) return {.status = 416};
       upload_ += request.body;
       if (lose_every > 0 && ++pieces_ % lose_every == 0) {
@@ -169,6 +174,14 @@ TEST_F(RegistrySinkTest, PassingFailuresAreTriedAgainAndThenTold) {
   EXPECT_THAT(Push(PublishSample(), server.Host() + "/app:v1"),
               StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_EQ(server.Requests().size(), 3u);
+}
+
+TEST_F(RegistrySinkTest, ARegistryThatGoesBackAgainAndAgainIsGivenUp) {
+  UploadServer server;
+  server.max_body = options_.upload_piece_bytes = 10'000;
+  server.goes_back = true;
+  EXPECT_THAT(Push(PublishSample(), server.Host() + "/app:v1"),
+              StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(RegistrySinkTest, WhatIsTooLargeForOnePieceIsSentInPieces) {
