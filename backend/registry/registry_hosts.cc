@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "backend/base/image_reference.h"
 #include "backend/base/status.h"
+#include "backend/base/toml_nesting.h"
 
 namespace slacker {
 namespace {
@@ -271,6 +272,7 @@ absl::StatusOr<fs::path> FindDirectory(const fs::path& root, const std::string& 
 absl::StatusOr<std::vector<RegistryHost>> ParseHostsToml(std::string_view text,
                                                          const std::string& directory,
                                                          const std::string& registry) {
+  RETURN_IF_ERROR(CheckTomlNesting(text));
   toml::table file;
   try {
     file = toml::parse(text);

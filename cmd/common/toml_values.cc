@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "backend/base/status.h"
+#include "backend/base/toml_nesting.h"
 #include "backend/base/unique_fd.h"
 #include "cmd/common/duration.h"
 
@@ -40,6 +41,9 @@ absl::StatusOr<std::string> ReadSettings(const std::string& path) {
 }
 
 absl::StatusOr<toml::table> ParseSettings(std::string_view text, const std::string& file) {
+  if (const absl::Status nesting = CheckTomlNesting(text); !nesting.ok()) {
+    return Annotate(nesting, file);
+  }
   try {
     return toml::parse(text, file);
   } catch (const toml::parse_error& error) {

@@ -67,6 +67,13 @@ TEST(ConfigTest, AStoreInSeveralPlacesHasItsUrlsInTheOrderInWhichTheyAreAsked) {
   EXPECT_THAT(ApplyToml("[store]\nurls = 'loopback:/a'\n", "f", &config), StatusIs(kInvalid));
 }
 
+TEST(ConfigTest, WhatIsNestedWithoutAnEndIsNotFollowed) {
+  std::string deep = "a";
+  for (int i = 0; i < 500'000; ++i) deep += ".a";
+  Config config;
+  EXPECT_THAT(ApplyToml(deep + " = 1", "f.toml", &config), StatusIs(kInvalid, "f.toml: "));
+}
+
 TEST(ConfigTest, AnEmptyFileLeavesTheDefaults) {
   Config config;
   ASSERT_OK(ApplyToml("", "f", &config));

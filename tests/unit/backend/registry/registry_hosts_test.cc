@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "backend/registry/http_client.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -121,6 +122,13 @@ TEST(HostsTomlErrorTest, WhatCannotBeMeantIsRefused) {
   }
 }
 
+TEST(BadHostsTomlTest, WhatIsNestedWithoutAnEndIsNotFollowed) {
+  std::string deep = "a";
+  for (int i = 0; i < 500'000; ++i) deep += ".a";
+  EXPECT_THAT(ParseHostsToml(deep + " = 1", "/d", "r.x"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "nested"));
+}
+
 class HostsDirectoryTest : public ::testing::Test {
  protected:
   std::string Load(const std::string& registry) {
@@ -161,6 +169,17 @@ TEST_F(HostsDirectoryTest, ABadFileIsNamed) {
   WriteFileOrDie(root_ / "r.x/hosts.toml", std::string((1 << 20) + 1, ' '));
   EXPECT_THAT(LoadRegistryHosts(root_.path(), "r.x"),
               StatusIs(absl::StatusCode::kInvalidArgument, "larger"));
+}
+
+TEST(HostsAuthoritiesTest, MoreCertificatesThanLibcurlTakesAreRefused) {
+  const testing::TempDir dir;
+  HttpClient::Options options;
+  for (int i = 0; i < 8; ++i) {
+    options.tls.ca_files.push_back(dir / (std::to_string(i) + ".crt"));
+    WriteFileOrDie(options.tls.ca_files.back(), "-----BEGIN " + std::string(1'000'100, 'x'));
+  }
+  EXPECT_THAT(HttpClient::Open(options).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, "8 MB"));
 }
 
 TEST(HostsDefaultTest, NoRootIsNoDirectory) {
