@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/base/status.h"
+#include "backend/source/json_object.h"
 
 namespace slacker {
 namespace {
@@ -45,8 +46,8 @@ absl::StatusOr<std::string> AddToIndex(std::string_view existing, const Descript
                 {"mediaType", "application/vnd.oci.image.index.v1+json"},
                 {"manifests", Json::array()}};
   if (!existing.empty()) {
-    index = Json::parse(existing, nullptr, /*allow_exceptions=*/false);
-    if (!index.is_object() || !index.contains("manifests") || !index.at("manifests").is_array()) {
+    ASSIGN_OR_RETURN(index, ParseJsonObject(existing, "index.json"));
+    if (!index.contains("manifests") || !index.at("manifests").is_array()) {
       return InvalidArgument("index.json is not the index of an image layout");
     }
   }

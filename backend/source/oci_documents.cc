@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/base/status.h"
+#include "backend/source/json_object.h"
 
 namespace slacker {
 namespace {
@@ -17,22 +18,7 @@ constexpr std::string_view kDockerManifest = "application/vnd.docker.distributio
 constexpr std::string_view kOciConfig = "application/vnd.oci.image.config.v1+json";
 constexpr std::string_view kDockerConfig = "application/vnd.docker.container.image.v1+json";
 constexpr size_t kMaxDescriptors = 4096;
-constexpr int kMaxDepth = 64;  // whoever writes such a document again recurses into it
-
-absl::StatusOr<Json> ParseObject(std::string_view document, std::string_view what) {
-  bool too_deep = false;
-  const auto keep = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  Json json = Json::parse(document.begin(), document.end(), keep, /*allow_exceptions=*/false);
-  if (too_deep) {
-    return InvalidArgument(std::string(what) + " is nested more than " + std::to_string(kMaxDepth) +
-                           " deep");
-  }
-  if (!json.is_object()) return InvalidArgument(std::string(what) + " is not a JSON object");
-  return json;
-}
+constexpr int kMaxDepth = 64;
 
 // A member of type string; empty when it is missing or of another type.
 std::string StringAt(const Json& object, const char* key) {
@@ -96,9 +82,24 @@ std::optional<DocumentKind> KindOf(std::string_view media_type) {
 
 }  // namespace
 
+absl::StatusOr<Json> ParseJsonObject(std::string_view document, std::string_view what) {
+  bool too_deep = false;
+  const auto keep = [&too_deep](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kMaxDepth;
+    return !too_deep;
+  };
+  Json json = Json::parse(document.begin(), document.end(), keep, /*allow_exceptions=*/false);
+  if (too_deep) {
+    return InvalidArgument(std::string(what) + " is nested more than " + std::to_string(kMaxDepth) +
+                           " deep");
+  }
+  if (!json.is_object()) return InvalidArgument(std::string(what) + " is not a JSON object");
+  return json;
+}
+
 absl::StatusOr<DocumentKind> ClassifyDocument(std::string_view document,
                                               std::string_view media_type) {
-  ASSIGN_OR_RETURN(const Json json, ParseObject(document, "the manifest"));
+  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(document, "the manifest"));
   if (const auto version = json.find("schemaVersion"); version != json.end() && *version == 1) {
     return InvalidArgument(
         "the image has a manifest of schema 1, which registries gave up in 2019: push it again "
@@ -132,14 +133,14 @@ std::string ManifestTypeOf(std::string_view manifest) {
 }
 
 absl::StatusOr<OciIndex> ParseIndex(std::string_view document) {
-  ASSIGN_OR_RETURN(const Json json, ParseObject(document, "the index"));
+  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(document, "the index"));
   OciIndex index;
   ASSIGN_OR_RETURN(index.manifests, ParseDescriptors(json, "manifests", kMaxDescriptors));
   return index;
 }
 
 absl::StatusOr<OciManifest> ParseManifest(std::string_view document) {
-  ASSIGN_OR_RETURN(const Json json, ParseObject(document, "the manifest"));
+  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(document, "the manifest"));
   OciManifest manifest;
   const auto config = json.find("config");
   if (config == json.end()) return InvalidArgument("the manifest names no configuration");
@@ -155,7 +156,7 @@ absl::StatusOr<OciManifest> ParseManifest(std::string_view document) {
 }
 
 absl::StatusOr<OciConfig> ParseConfig(std::string_view document) {
-  ASSIGN_OR_RETURN(const Json json, ParseObject(document, "the image configuration"));
+  ASSIGN_OR_RETURN(const Json json, ParseJsonObject(document, "the image configuration"));
   OciConfig config;
   config.platform = ParsePlatformObject(json);
   const auto rootfs = json.find("rootfs");

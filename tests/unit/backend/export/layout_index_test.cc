@@ -52,5 +52,13 @@ TEST(LayoutIndexTest, WhatIsNoIndexIsNotOverwritten) {
   }
 }
 
+TEST(LayoutIndexTest, AnIndexThatIsNestedWithoutAnEndIsNotFollowed) {
+  constexpr size_t kDepth = 1'000'000;
+  const std::string deep =
+      R"({"manifests":[],"x":)" + std::string(kDepth, '[') + std::string(kDepth, ']') + "}";
+  EXPECT_THAT(AddToIndex(deep, Manifest("a"), {"1", "", kPlatform}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 }  // namespace
 }  // namespace slacker
