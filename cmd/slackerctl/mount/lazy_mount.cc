@@ -294,9 +294,11 @@ absl::Status RemoveLeftovers(const MountOptions& given) {
   if (!fs::exists(state_dir, error)) return absl::OkStatus();  // there has been none
   ASSIGN_OR_RETURN(const UniqueFd lock, LockStateDirectory(state_dir));
   absl::Status result;
-  for (const fs::directory_entry& entry : fs::directory_iterator(state_dir, error)) {
-    const std::string root = entry.path();
-    if (!HasNameOfRoot(entry.path().filename().native()) || !IsMarkedRoot(root)) continue;
+  // By hand: ++ throws where the directory cannot be read on.
+  for (fs::directory_iterator entry(state_dir, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string root = entry->path();
+    if (!HasNameOfRoot(entry->path().filename().native()) || !IsMarkedRoot(root)) continue;
     const absl::StatusOr<std::string> run_dir = RootRunDir(options.run_dir, root);
     if (!run_dir.ok()) continue;  // gone meanwhile
     auto keeper = KeeperClient::Open(KeeperOptionsFor(options, root, *run_dir));
