@@ -125,6 +125,13 @@ TEST_F(ImageTraceTest, WhatACommandReadsBecomesTheBootPack) {
   ExpectNothingLeft();
 }
 
+TEST_F(ImageTraceTest, WithoutADirectoryForTemporaryFilesItIsAnError) {
+  ASSERT_EQ(setenv("TMPDIR", (dir_ / "none").c_str(), 1), 0);
+  EXPECT_EQ(Run(RecordArguments("exit 0")), 1);
+  ASSERT_EQ(unsetenv("TMPDIR"), 0);
+  EXPECT_FALSE(fs::exists(dir_ / "state"));
+}
+
 TEST_F(ImageTraceTest, RunsAreMerged) {
   ASSERT_EQ(Run(RecordArguments("read line < /hot")), 0);
   ASSERT_EQ(Run(RecordArguments("read line < /warm")), 0);

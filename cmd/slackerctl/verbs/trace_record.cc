@@ -54,10 +54,12 @@ class Recorder final : public ReadObserver {
 class Scratch {
  public:
   static absl::StatusOr<Scratch> Make() {
-    std::string path = (std::filesystem::temp_directory_path() / "slackerctl.XXXXXX").string();
+    std::error_code error;
+    const std::filesystem::path temporary = std::filesystem::temp_directory_path(error);
+    if (error) return ErrnoError(error.value(), "the directory for temporary files");
+    std::string path = (temporary / "slackerctl.XXXXXX").string();
     if (mkdtemp(path.data()) == nullptr) return ErrnoError(errno, "make " + path);
     Scratch scratch(std::move(path));
-    std::error_code error;
     for (const std::string& directory : {scratch.image(), scratch.writes()}) {
       std::filesystem::create_directory(directory, error);
       if (error) return ErrnoError(error.value(), "mkdir " + directory);
