@@ -81,11 +81,12 @@ absl::StatusOr<std::vector<std::string>> FilledListOf(const toml::node& node) {
 
 // Names are parts of directories' names and of figures.
 absl::StatusOr<std::string> NameIn(const toml::node& node) {
-  ASSIGN_OR_RETURN(std::string name, TextOf(node));
+  absl::StatusOr<std::string> name = TextOf(node);
+  RETURN_IF_ERROR(name.status());
   const auto plain = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
   };
-  if (!name.empty() && !name.starts_with('-') && std::all_of(name.begin(), name.end(), plain)) {
+  if (!name->empty() && !name->starts_with('-') && std::all_of(name->begin(), name->end(), plain)) {
     return name;
   }
   return InvalidArgument("must be small letters, digits and dashes");
