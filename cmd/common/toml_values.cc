@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "backend/base/status.h"
@@ -59,6 +60,18 @@ absl::StatusOr<std::string> TextOf(const toml::node& node) {
   auto value = node.value_exact<std::string>();
   if (!value.has_value()) return InvalidArgument("must be a string");
   return *std::move(value);
+}
+
+absl::StatusOr<std::string> PlainNameOf(const toml::node& node) {
+  absl::StatusOr<std::string> name = TextOf(node);
+  RETURN_IF_ERROR(name.status());
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  };
+  if (!name->empty() && !name->starts_with('-') && std::all_of(name->begin(), name->end(), plain)) {
+    return name;
+  }
+  return InvalidArgument("must be small letters, digits and dashes");
 }
 
 absl::StatusOr<std::vector<std::string>> TextsOf(const toml::node& node) {

@@ -26,6 +26,8 @@ std::string Place(const std::string& file, const toml::source_region& where);
 // The value of a node that has exactly this type, nothing converted. INVALID_ARGUMENT without the
 // place, as in "must be a string".
 absl::StatusOr<std::string> TextOf(const toml::node& node);
+// A text that can be a part of repositories' and directories' names: small letters, digits, dashes.
+absl::StatusOr<std::string> PlainNameOf(const toml::node& node);
 absl::StatusOr<std::vector<std::string>> TextsOf(const toml::node& node);
 absl::StatusOr<int64_t> NumberOf(const toml::node& node, int64_t min, int64_t max);
 absl::StatusOr<int64_t> SecondsOf(const toml::node& node, int64_t min, int64_t max);  // of "5m"

@@ -77,19 +77,6 @@ Setter IntoTask(Value Task::*field, absl::StatusOr<Value> (*read)(const toml::no
   };
 }
 
-// Names are parts of repositories' and directories' names.
-absl::StatusOr<std::string> PlainNameOf(const toml::node& node) {
-  absl::StatusOr<std::string> name = TextOf(node);
-  RETURN_IF_ERROR(name.status());
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-  };
-  if (!name->empty() && !name->starts_with('-') && std::all_of(name->begin(), name->end(), plain)) {
-    return name;
-  }
-  return InvalidArgument("must be small letters, digits and dashes");
-}
-
 absl::StatusOr<std::string> FilledTextOf(const toml::node& node) {
   ASSIGN_OR_RETURN(std::string text, TextOf(node));
   if (text.empty()) return InvalidArgument("must not be empty");

@@ -79,19 +79,6 @@ absl::StatusOr<std::vector<std::string>> FilledListOf(const toml::node& node) {
   return texts;
 }
 
-// Names are parts of directories' names and of figures.
-absl::StatusOr<std::string> NameIn(const toml::node& node) {
-  absl::StatusOr<std::string> name = TextOf(node);
-  RETURN_IF_ERROR(name.status());
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-  };
-  if (!name->empty() && !name->starts_with('-') && std::all_of(name->begin(), name->end(), plain)) {
-    return name;
-  }
-  return InvalidArgument("must be small letters, digits and dashes");
-}
-
 absl::StatusOr<bool> ProxyIn(const toml::node& node) {
   ASSIGN_OR_RETURN(const std::string text, TextOf(node));
   if (text == "proxy" || text == "containerd") return text == "proxy";
@@ -179,7 +166,7 @@ const std::vector<Key<SettingsFile>>& FileKeys() {
 
 const std::vector<Key<PreparationStep>>& StepKeys() {
   static const std::vector<Key<PreparationStep>> keys = {
-      {"name", true, Into(&PreparationStep::name, NameIn)},
+      {"name", true, Into(&PreparationStep::name, PlainNameOf)},
       {"command", true, Into(&PreparationStep::command, FilledOf)},
   };
   return keys;
@@ -195,7 +182,7 @@ std::vector<Key<Snapshotter>> Keys(const std::string& file) {
     return absl::OkStatus();
   };
   return {
-      {"name", true, Into(&Snapshotter::name, NameIn)},
+      {"name", true, Into(&Snapshotter::name, PlainNameOf)},
       {"plugin", true, Into(&Snapshotter::proxy, ProxyIn)},
       {"containerd", false, Into(&Snapshotter::containerd, VersionsIn)},
       {"stores", false, Into(&Snapshotter::stores, StoresIn)},
@@ -203,7 +190,7 @@ std::vector<Key<Snapshotter>> Keys(const std::string& file) {
       {"daemon", false, Into(&Snapshotter::daemon, FilledListOf)},
       {"version", false, Into(&Snapshotter::version, FilledListOf)},
       {"containerd_config", false, Into(&Snapshotter::containerd_config, FilledOf)},
-      {"differ", false, Into(&Snapshotter::differ, NameIn)},
+      {"differ", false, Into(&Snapshotter::differ, PlainNameOf)},
       {"setup", false, Into(&Snapshotter::setup, FilledListOf)},
       {"reference", false, Into(&Snapshotter::reference, FilledOf)},
       {"cache", false, Into(&Snapshotter::cache, FilledListOf)},
