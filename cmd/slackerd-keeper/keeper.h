@@ -17,10 +17,6 @@
 
 namespace slacker::keeper {
 
-// Whether a process can never run code of its own again: gone, a zombie, exiting, or with a SIGKILL
-// pending.
-bool IsBeyondActing(pid_t pid);
-
 // How long the keeper goes on without anybody who serves. An owner that lived for less than
 // kProvedAfter has not served: a slackerd that ends over and over at its start leaves the deadline
 // where it was, so that readers do not wait for ever.

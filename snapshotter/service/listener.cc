@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "backend/base/log.h"
+#include "backend/base/process_state.h"
 #include "backend/base/status.h"
 
 namespace slacker {
@@ -60,13 +61,35 @@ void NoteHolder(int lock) {
   if (ftruncate(lock, 0) == 0) (void)!pwrite(lock, text.data(), text.size(), 0);
 }
 
-absl::StatusOr<UniqueFd> TakeLock(const std::string& address) {
-  const std::string path = address + ".lock";
+// One start at a time takes or replaces a lock in this directory.
+absl::StatusOr<UniqueFd> LockParent(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path();
+  UniqueFd directory(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return ErrnoError(errno, "open " + parent);
+  while (flock(directory.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return ErrnoError(errno, "lock " + parent);
+  }
+  return directory;
+}
+
+absl::StatusOr<UniqueFd> OpenLock(const std::string& path) {
   UniqueFd lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kLockMode));
   if (!lock.valid()) return ErrnoError(errno, "open " + path);
+  return lock;
+}
+
+absl::StatusOr<UniqueFd> TakeLock(const std::string& address) {
+  const std::string path = address + ".lock";
+  ASSIGN_OR_RETURN(const UniqueFd alone, LockParent(path));
+  ASSIGN_OR_RETURN(UniqueFd lock, OpenLock(path));
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return errno == EWOULDBLOCK ? InUse(address, HolderOf(lock.get()))
-                                : ErrnoError(errno, "lock " + path);
+    if (errno != EWOULDBLOCK) return ErrnoError(errno, "lock " + path);
+    const pid_t holder = HolderOf(lock.get());
+    if (holder == 0 || !IsBeyondActing(holder)) return InUse(address, holder);
+    // For how long the kernel holds it nobody can tell. What it locks has no name from here on.
+    if (unlink(path.c_str()) != 0) return ErrnoError(errno, "unlink " + path);
+    ASSIGN_OR_RETURN(lock, OpenLock(path));
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return ErrnoError(errno, "lock " + path);
   }
   NoteHolder(lock.get());
   return lock;
@@ -90,7 +113,7 @@ absl::StatusOr<UniqueFd> NewSocket() {
   return fd;
 }
 
-// Whether a dead server's socket is there. FAILED_PRECONDITION: a living one's is, or something else.
+// Whether a dead or dying server's socket is there. FAILED_PRECONDITION: a living one's is, or something else.
 absl::StatusOr<bool> HasStaleSocket(const std::string& path, const sockaddr_un& address) {
   struct stat st {};
   if (lstat(path.c_str(), &st) != 0) {
@@ -107,6 +130,7 @@ absl::StatusOr<bool> HasStaleSocket(const std::string& path, const sockaddr_un& 
     socklen_t size = sizeof peer;
     const bool known =
         connected == 0 && getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+    if (known && peer.pid > 0 && IsBeyondActing(peer.pid)) return true;
     return InUse(path, known ? peer.pid : 0);
   }
   if (errno != ECONNREFUSED) return ErrnoError(errno, "connect to " + path);

@@ -25,13 +25,14 @@ class Listener {
 
   // Whether Open could succeed, as far as a look tells that changes nothing. INVALID_ARGUMENT: `path` is
   // relative, ends with a slash, or is too long; FAILED_PRECONDITION: as Open. For before a start has made
-  // anything: the lock is not taken then, because a predecessor that the kernel still holds keeps it until
-  // its reads are taken over.
+  // anything.
   static absl::Status Check(const std::string& path);
   // Makes the socket `path`, mode 0600, with missing parent directories (0711). Connections wait
-  // from then on. A socket that a dead server left is replaced. FAILED_PRECONDITION when another
-  // server lives there ("… is in use by PID n", where that can be told), or something that is not a
-  // socket; a lock on "<path>.lock", held until the listener is destroyed, keeps two servers apart.
+  // from then on. A socket that a dead server left is replaced, and so is that of one which is killed and
+  // which the kernel still holds, with everything open, perhaps until its reads are taken over.
+  // FAILED_PRECONDITION when another server lives there ("… is in use by PID n", where that can be told), or
+  // something that is not a socket; a lock on "<path>.lock", held until the listener is destroyed, keeps two
+  // servers apart.
   static absl::StatusOr<std::unique_ptr<Listener>> Open(const std::string& path);
   ~Listener();
   Listener(const Listener&) = delete;

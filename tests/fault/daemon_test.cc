@@ -70,6 +70,19 @@ TEST_F(DaemonTest, ARestartAfterSigkillServesTheSameState) {
   EXPECT_EQ(second->Prepare("k", "").error_code(), grpc::StatusCode::ALREADY_EXISTS);
 }
 
+// It has the listening socket and both locks until it is gone.
+TEST_F(DaemonTest, ASuccessorServesWhileItsPredecessorIsStillDying) {
+  const auto first = Start();
+  ASSERT_TRUE(first->Prepare("k", "").ok());
+  ASSERT_NO_FATAL_FAILURE(KillAndHold(first->pid()));
+  const auto second = Start();
+  EXPECT_TRUE(second->running()) << Log();
+  EXPECT_EQ(second->List().size(), 1U);
+  ASSERT_NO_FATAL_FAILURE(LetGo(first->pid()));
+  first->Wait();
+  EXPECT_TRUE(second->Prepare("afterwards", "").ok());
+}
+
 TEST_F(DaemonTest, ItUsesMoreDescriptorsThanItsShellWouldGiveIt) {
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);

@@ -2,7 +2,6 @@
 // with the keeper.
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 
 #include <cstring>
 #include <optional>
@@ -18,22 +17,7 @@ using fuse::RequestSlots;
 
 constexpr int kFiles = 64;
 
-class DyingServerTest : public TakeoverTest {
- protected:
-  // Killed, and held back by a tracer at the beginning of its exit: a process may stay for long, with
-  // everything open.
-  static void KillAndHold(const LineProcess& server) {
-    ASSERT_EQ(ptrace(PTRACE_SEIZE, server.pid(), nullptr, PTRACE_O_TRACEEXIT), 0);
-    ASSERT_EQ(kill(server.pid(), SIGKILL), 0);
-    int status = 0;
-    ASSERT_EQ(waitpid(server.pid(), &status, __WALL), server.pid());
-    ASSERT_TRUE(WIFSTOPPED(status));
-  }
-  static void LetGo(LineProcess* server) {
-    ASSERT_EQ(ptrace(PTRACE_DETACH, server->pid(), nullptr, nullptr), 0);
-    server->Wait();
-  }
-};
+using DyingServerTest = TakeoverTest;
 
 // The slots of a server, as the kernel sees them.
 class SlotsOfServer {
@@ -97,11 +81,12 @@ TEST_F(DyingServerTest, SuccessorServesWhileItsPredecessorIsStillDying) {
   auto first = StartReady(sample, false, 20);
   Readers readers(sample, tree_, kFiles, 8);
   ASSERT_TRUE(WaitUntilHolding(first.get()));
-  ASSERT_NO_FATAL_FAILURE(KillAndHold(*first));
+  ASSERT_NO_FATAL_FAILURE(KillAndHold(first->pid()));
   auto second = StartReady(sample, true);
   readers.Join();
   EXPECT_EQ(readers.right(), kFiles);
-  ASSERT_NO_FATAL_FAILURE(LetGo(first.get()));
+  ASSERT_NO_FATAL_FAILURE(LetGo(first->pid()));
+  first->Wait();
   EXPECT_EQ(CountWrong(sample, kFiles), 0);
   Finish(second.get());
 }
@@ -113,7 +98,7 @@ TEST_F(DyingServerTest, WhatTheFirstIsStillReadingIsLeftToHimThroughASecondDeath
   auto first = StartReady(sample, false, 20);
   Readers readers(sample, tree_, kFiles, 8);
   ASSERT_TRUE(WaitUntilHolding(first.get()));
-  ASSERT_NO_FATAL_FAILURE(KillAndHold(*first));
+  ASSERT_NO_FATAL_FAILURE(KillAndHold(first->pid()));
   const SlotsOfServer slots(first->pid());
   char* const torn = slots.LastRead();
   uint64_t offset = 0;
@@ -126,7 +111,8 @@ TEST_F(DyingServerTest, WhatTheFirstIsStillReadingIsLeftToHimThroughASecondDeath
   second->Kill();
   auto third = StartReady(sample, true);
   if (torn != nullptr) SlotsOfServer::Finish(torn, offset);
-  ASSERT_NO_FATAL_FAILURE(LetGo(first.get()));
+  ASSERT_NO_FATAL_FAILURE(LetGo(first->pid()));
+  first->Wait();
   readers.Join();
   EXPECT_EQ(readers.right(), kFiles);
   EXPECT_EQ(readers.wrong(), 0);
@@ -160,13 +146,14 @@ TEST_F(DyingServerTest, AKeeperThatEndsOverItsReplacementIsNotNoticed) {
   Readers readers(sample, tree_, kFiles, 8);
   ASSERT_TRUE(WaitUntilHolding(first.get()));
   const std::vector<pid_t> keepers = Keepers();
-  ASSERT_NO_FATAL_FAILURE(KillAndHold(*first));
+  ASSERT_NO_FATAL_FAILURE(KillAndHold(first->pid()));
   keeper_ = REFUSING_KEEPER;
   auto second = StartReady(sample, true);
   EXPECT_NE(Keepers(), keepers);
   readers.Join();
   EXPECT_EQ(readers.right(), kFiles);
-  ASSERT_NO_FATAL_FAILURE(LetGo(first.get()));
+  ASSERT_NO_FATAL_FAILURE(LetGo(first->pid()));
+  first->Wait();
   EXPECT_EQ(CountWrong(sample, kFiles), 0);
   Finish(second.get());
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,6 +45,18 @@ inline std::vector<pid_t> ProcessesWith(const std::string& argument) {
 inline std::vector<pid_t> ProcessesBelow(const std::string& directory) {
   return ProcessesWithText(std::string(1, '\0') + directory + "/");
 }
+
+// Kills a child, and holds it back by a tracer, this thread, at the beginning of its exit: a process may stay for
+// long in the kernel, with everything open.
+inline void KillAndHold(pid_t child) {
+  ASSERT_EQ(ptrace(PTRACE_SEIZE, child, nullptr, PTRACE_O_TRACEEXIT), 0);
+  ASSERT_EQ(kill(child, SIGKILL), 0);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, __WALL), child);
+  ASSERT_TRUE(WIFSTOPPED(status));
+}
+// Lets it go on; it is to be waited for.
+inline void LetGo(pid_t child) { ASSERT_EQ(ptrace(PTRACE_DETACH, child, nullptr, nullptr), 0); }
 
 // A child process with pipes at its standard input and output. Killed when destroyed.
 class LineProcess {

@@ -28,23 +28,6 @@ using testing::Eventually;
 using testing::KeeperTest;
 using testing::StatusIs;
 
-TEST(IsBeyondActingTest, FollowsTheLifeOfAProcess) {
-  testing::LineProcess process({"/bin/cat"});
-  const pid_t pid = process.pid();
-  EXPECT_FALSE(keeper::IsBeyondActing(pid));
-  ASSERT_EQ(kill(pid, SIGSTOP), 0);
-  EXPECT_FALSE(keeper::IsBeyondActing(pid));
-  ASSERT_EQ(kill(pid, SIGKILL), 0);  // from here on it never runs again, whatever /proc calls it
-  EXPECT_TRUE(keeper::IsBeyondActing(pid));
-  EXPECT_TRUE(Eventually([&] {
-    return testing::ReadWholeFile("/proc/" + std::to_string(pid) + "/stat").find(") Z") !=
-           std::string::npos;
-  }));
-  EXPECT_TRUE(keeper::IsBeyondActing(pid));
-  process.Wait();
-  EXPECT_TRUE(keeper::IsBeyondActing(pid));
-}
-
 class OwnerDeadlineTest : public ::testing::Test {
  protected:
   void PassSeconds(int seconds) { now_ += std::chrono::seconds(seconds); }

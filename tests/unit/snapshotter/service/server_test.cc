@@ -368,6 +368,14 @@ TEST_F(ServerTest, ALiveServerIsNotReplaced) {
   EXPECT_TRUE(Connect()->Cleanup(&context, {}, &response).ok());
 }
 
+TEST_F(ServerTest, ALiveServerWhoseSocketWasRemovedKeepsTheAddress) {
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Listen(socket_, core_.get(), &control_));
+  std::filesystem::remove(socket_);
+  EXPECT_THAT(Server::Listen(socket_, core_.get(), &control_),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       socket_ + " is in use by PID " + std::to_string(getpid())));
+}
+
 TEST_F(ServerTest, ALiveSocketOfAnotherProgramIsNotReplaced) {
   std::filesystem::create_directories(dir_ / "s");
   const UniqueFd fd = BindSocket();
