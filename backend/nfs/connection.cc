@@ -1,7 +1,7 @@
 #include "backend/nfs/connection.h"
 
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -22,18 +22,6 @@ constexpr int kProbeAfterSeconds = 10;
 constexpr int kProbeEverySeconds = 3;
 // Three SYNs, seven seconds.
 constexpr int kSynRetries = 2;
-
-// A reply has at most a little more than 1 MiB, and what the socket holds is counted too. libnfs puts
-// together replies of any number of fragments.
-constexpr uint64_t kMaxUnansweredBytes = 32 << 20;
-
-// What has come over a connection, read or not; 0 where the kernel does not say.
-uint64_t ReceivedBytes(int fd) {
-  tcp_info info{};
-  socklen_t size = sizeof info;
-  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
-  return info.tcpi_bytes_received;
-}
 
 void SetOption(int fd, int level, int option, int value) {
   // Each works on a TCP socket; without it a dead peer is found later.
@@ -113,7 +101,6 @@ void Connection::OnReply(rpc_context* /*rpc*/, int status, void* data, void* coo
 }
 
 void Connection::Reply(Pending* pending, int status, void* data) {
-  answered_ = true;
   absl::Status verdict;
   if (status == RPC_STATUS_SUCCESS) {
     const int error = pending->call->decode(data);
@@ -124,6 +111,7 @@ void Connection::Reply(Pending* pending, int status, void* data) {
     }
     if (verdict.ok()) return;  // the connection ended: TakeCalls hands it out
   }
+  received_.Answered();
   std::unique_ptr<Call> call = std::move(pending->call);
   calls_.erase(pending);
   delete pending;
@@ -166,20 +154,13 @@ int Connection::Fd() const { return rpc_get_fd(rpc_); }
 short Connection::Events() const { return static_cast<short>(rpc_which_events(rpc_)); }
 
 void Connection::Ready(short events) {
-  answered_ = false;
+  const Receiving receiving(&received_);
   if (rpc_service(rpc_, events) == 0) {
-    if ((events & POLLIN) == 0) return;
-    const uint64_t received = ReceivedBytes(Fd());
-    if (answered_) {
-      received_before_ = received;
-    } else if (received > received_before_ + kMaxUnansweredBytes) {
-      Break("the server's reply does not end");
-      return;
-    }
-    owner_->OnReceived();
+    if ((events & POLLIN) != 0) owner_->OnReceived();
     return;
   }
   const char* error = rpc_get_error(rpc_);
+  if (received_.exceeded()) error = "the server's reply does not end";
   Break(error != nullptr ? error : "the server closed the connection");
 }
 

@@ -1,6 +1,7 @@
 // One TCP connection to a server of an RPC program, over libnfs. Loop thread only.
 //
-// A server that goes on sending without answering a call breaks it.
+// A server that goes on sending without answering a call breaks it, as does a reply that does not end
+// (libnfs_guard.h).
 //
 // libnfs' own reconnecting and timeouts are not used: 4.0 reconnects without back-off, and its
 // scan for timeouts leaves a freed call as the tail of its queue.
@@ -15,6 +16,7 @@
 
 #include "backend/nfs/call.h"
 #include "backend/nfs/event_loop.h"
+#include "backend/nfs/libnfs_guard.h"
 
 namespace slacker::nfs {
 
@@ -72,8 +74,7 @@ class Connection final : public Source {
   rpc_context* rpc_ = nullptr;
   bool connected_ = false;
   bool broken_ = false;
-  bool answered_ = false;         // a call, since the socket was last read
-  uint64_t received_before_ = 0;  // bytes that had come when a call was last answered
+  ReceivedBytes received_;
   std::unordered_set<Pending*> calls_;
 };
 

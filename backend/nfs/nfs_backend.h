@@ -23,8 +23,8 @@
 // notice no more than the time that it takes. An operation that ended with UNAVAILABLE may still be
 // carried out later, as on any NFS.
 //
-// Limits: the server is trusted not to attack this process: libnfs 4.0 does not check all lengths
-// in what it decodes. It is not trusted with contents: see backend.h.
+// The server is trusted neither with contents (see backend.h) nor with this process: a reply that is
+// against the protocol is INTERNAL, see libnfs_guard.h.
 //
 // Thread-safe. Threads: "nfs-store" (the loop), "nfs-resolver" (host names), "nfs-answers"
 // (callbacks with large answers; small ones, and that of a lone read of a chunk, run on the loop).

@@ -3,12 +3,14 @@
 #include <cerrno>
 
 #include "backend/base/status.h"
+#include "backend/nfs/libnfs_guard.h"
 #include "backend/nfs/protocols.h"
 
 namespace slacker::nfs {
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Open(const NfsTarget& target,
                                                        const Patience& patience) {
+  RETURN_IF_ERROR(CheckGuard());
   auto session = std::unique_ptr<Session>(new Session);
   ASSIGN_OR_RETURN(session->loop_, EventLoop::Start("nfs-store"));
   ASSIGN_OR_RETURN(session->resolver_, ThreadPool::Make("nfs-resolver", 1));

@@ -51,7 +51,7 @@ Call MakeCall(const char* name, std::chrono::nanoseconds patience, decltype(Call
   call.send = std::move(send);
   call.decode = [out, take = std::move(take)](const void* data) {
     const auto& reply = *static_cast<const Reply*>(data);
-    if (const int error = ErrnoOfServerStatus(reply.status); error != 0) return error;
+    if (const int error = ErrnoOfServerStatus(NumberOf(reply.status)); error != 0) return error;
     return take(reply, out.get()) ? 0 : EBADMSG;
   };
   call.done = [out, done = std::move(done)](const absl::Status& status, bool resent) {

@@ -95,7 +95,7 @@ void V3Mounter::Mount(const std::shared_ptr<Entering>& entering, size_t length) 
   };
   call.decode = [handle](const void* data) {
     const auto& reply = *static_cast<const mountres3*>(data);
-    if (const int error = ErrnoOfServerStatus(reply.fhs_status); error != 0) return error;
+    if (const int error = ErrnoOfServerStatus(NumberOf(reply.fhs_status)); error != 0) return error;
     const fhandle3& wire = reply.mountres3_u.mountinfo.fhandle;
     const nfs_fh3 same{{wire.fhandle3_len, wire.fhandle3_val}};
     return v3::TakeHandle(same, handle.get()) ? 0 : EBADMSG;

@@ -13,9 +13,10 @@ namespace v3 {
 
 Attributes AttributesOf(const fattr3& wire) {
   Attributes attributes;
-  attributes.type = wire.type == NF3REG   ? FileType::kRegular
-                    : wire.type == NF3DIR ? FileType::kDirectory
-                                          : FileType::kOther;
+  const uint32_t type = NumberOf(wire.type);
+  attributes.type = type == NF3REG   ? FileType::kRegular
+                    : type == NF3DIR ? FileType::kDirectory
+                                     : FileType::kOther;
   attributes.size_bytes = wire.size;
   attributes.file_id = wire.fileid;
   attributes.links = wire.nlink;
@@ -131,7 +132,7 @@ class V3Protocol final : public Protocol {
     };
     call.decode = [size, part = std::move(part)](const void* data) {
       const auto& reply = *static_cast<const READ3res*>(data);
-      if (const int error = ErrnoOfServerStatus(reply.status); error != 0) return error;
+      if (const int error = ErrnoOfServerStatus(NumberOf(reply.status)); error != 0) return error;
       const READ3resok& ok = reply.READ3res_u.resok;
       if (ok.data.data_len > size || ok.count != ok.data.data_len) return EBADMSG;
       const Attributes attributes = AttributesOf(ok.file_attributes);
@@ -185,7 +186,7 @@ class V3Protocol final : public Protocol {
         },
         [size = data.size()](const WRITE3res& reply, WritePart* part) {
           const WRITE3resok& ok = reply.WRITE3res_u.resok;
-          *part = {ok.count, ok.committed == FILE_SYNC, Verifier(ok.verf)};
+          *part = {ok.count, NumberOf(ok.committed) == FILE_SYNC, Verifier(ok.verf)};
           return ok.count > 0 && ok.count <= size;
         },
         std::move(done)));

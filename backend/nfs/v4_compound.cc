@@ -127,7 +127,9 @@ const nfs_resop4* Results::At(size_t index, nfs_opnum4 operation) const {
   if (index >= reply_.resarray.resarray_len) return nullptr;
   const nfs_resop4& result = reply_.resarray.resarray_val[index];
   // Every answer begins with a status, and only a good one has more.
-  if (result.resop != operation || result.nfs_resop4_u.opputfh.status != NFS4_OK) return nullptr;
+  if (NumberOf(result.resop) != operation ||
+      NumberOf(result.nfs_resop4_u.opputfh.status) != NFS4_OK)
+    return nullptr;
   return &result;
 }
 
@@ -163,7 +165,7 @@ Call MakeCall(const char* name, std::chrono::nanoseconds patience,
   };
   call.decode = [take = std::move(take)](const void* data) {
     const auto& reply = *static_cast<const COMPOUND4res*>(data);
-    if (const int error = ErrnoOfServerStatus(reply.status); error != 0) return error;
+    if (const int error = ErrnoOfServerStatus(NumberOf(reply.status)); error != 0) return error;
     return take(Results(reply)) ? 0 : EBADMSG;
   };
   call.done = std::move(done);

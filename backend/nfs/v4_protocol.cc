@@ -141,7 +141,7 @@ class V4Protocol final : public Protocol {
           const nfs_resop4* result = results.At(1, OP_WRITE);
           if (result == nullptr) return false;
           const WRITE4resok& ok = result->nfs_resop4_u.opwrite.WRITE4res_u.resok4;
-          *part = {ok.count, ok.committed == FILE_SYNC4, Verifier(ok.writeverf)};
+          *part = {ok.count, NumberOf(ok.committed) == FILE_SYNC4, Verifier(ok.writeverf)};
           return ok.count > 0 && ok.count <= size;
         },
         std::move(done)));
