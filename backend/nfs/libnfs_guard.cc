@@ -10,6 +10,7 @@
 #include "backend/nfs/libnfs.h"
 
 // Of libnfs, but in none of its headers.
+// NOLINTNEXTLINE(readability-identifier-naming): the library's name
 extern "C" int rpc_process_pdu(rpc_context* rpc, char* bytes, int size);
 
 namespace slacker::nfs {

@@ -11,6 +11,7 @@
 #include "backend/nfs/libnfs_guard.h"
 
 // Of libnfs, but in none of its headers.
+// NOLINTNEXTLINE(readability-identifier-naming): the library's name
 extern "C" void* zdr_malloc(ZDR* zdr, uint32_t size);
 
 // What a reply was decoded into beside the caller's structure; libnfs knows the name only. The sums
@@ -44,7 +45,7 @@ char* Take(ZDR* zdr, uint32_t size) {
 
 bool Put(ZDR* zdr, const char* bytes, uint32_t size) {
   const uint32_t left = Left(*zdr);
-  if (size > left || Padding(size) > left - size) return false;
+  if (size > left || Padding(size) > left - size || (bytes == nullptr && size > 0)) return false;
   char* const to = zdr->buf + zdr->pos;
   if (size > 0) std::memcpy(to, bytes, size);
   std::memset(to + size, 0, Padding(size));
@@ -84,7 +85,7 @@ bool DecodeAccepted(ZDR* zdr, accepted_reply* reply) {
 }  // namespace
 
 std::span<const Replaced> ReplacedXdr() {
-  static const Replaced kReplaced[] = {
+  static const Replaced replaced[] = {
       {"libnfs_zdr_array", reinterpret_cast<const void*>(&libnfs_zdr_array)},
       {"libnfs_zdr_bytes", reinterpret_cast<const void*>(&libnfs_zdr_bytes)},
       {"libnfs_zdr_destroy", reinterpret_cast<const void*>(&libnfs_zdr_destroy)},
@@ -94,7 +95,7 @@ std::span<const Replaced> ReplacedXdr() {
       {"libnfs_zdr_string", reinterpret_cast<const void*>(&libnfs_zdr_string)},
       {"zdr_malloc", reinterpret_cast<const void*>(&zdr_malloc)},
   };
-  return kReplaced;
+  return replaced;
 }
 
 }  // namespace slacker::nfs
