@@ -24,8 +24,7 @@
 
 namespace slacker::nfs {
 
-// What a server may send before it must have answered a call: replies have at most a little more
-// than 1 MiB, but what a reply to a call that we do not know any more costs is its own affair.
+// What a server may send before it must have answered a call of this connection.
 inline constexpr uint64_t kMaxUnansweredBytes = 32 << 20;
 // A message, put together from fragments, and their number: libnfs looks through the list of
 // fragments for each that it appends.

@@ -4,7 +4,8 @@
 //
 // One object of 64 MiB, which the server has in its page cache, is read in blocks at random places
 // with so many in flight. Both sides copy what they get into memory of their own and ask for the
-// next block when one has arrived. Prints medians over the rounds, with the least and the greatest.
+// next block when one has arrived. The plain loop decodes by our functions, too (libnfs_guard.h):
+// libnfs' own cannot be had in this program. Prints medians over the rounds, with the least and the greatest.
 #include <fcntl.h>
 #include <poll.h>
 
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "backend/nfs/libnfs.h"
+#include "backend/nfs/libnfs_guard.h"
 #include "backend/nfs/nfs_backend.h"
 #include "tests/support/nfs_server.h"
 #include "tests/support/temp_dir.h"
@@ -95,6 +97,7 @@ class OurLoop {
 class PlainLoop {
  public:
   PlainLoop() {
+    const nfs::Receiving receiving(&received_);
     nfs_ = nfs_init_context();
     if (nfs_mount(nfs_, "127.0.0.1", "/store/store") != 0) Die(nfs_get_error(nfs_));
     if (nfs_open(nfs_, ("/" + std::string(kObject)).c_str(), O_RDONLY, &file_) != 0) {
@@ -102,11 +105,13 @@ class PlainLoop {
     }
   }
   ~PlainLoop() {
+    const nfs::Receiving receiving(&received_);
     (void)nfs_close(nfs_, file_);
     nfs_destroy_context(nfs_);
   }
 
   void Run(const Load& load, std::vector<uint64_t> offsets) {
+    const nfs::Receiving receiving(&received_);
     load_ = load;
     offsets_ = std::move(offsets);
     next_ = done_ = 0;
@@ -129,10 +134,12 @@ class PlainLoop {
     auto* self = static_cast<PlainLoop*>(cookie);
     if (result != static_cast<int>(self->load_.block_bytes)) Die("plain read");
     std::copy_n(static_cast<const char*>(data), result, self->buffer_.data());
+    self->received_.Answered();
     ++self->done_;
     self->Next();
   }
 
+  nfs::ReceivedBytes received_;
   nfs_context* nfs_;
   nfsfh* file_ = nullptr;
   Load load_{};
