@@ -7,9 +7,11 @@
 #include <utility>
 
 #include "backend/base/status.h"
-#include "backend/export/gzip_writer.h"
+#include "backend/export/recompressor.h"
 #include "backend/layer/tar_reader.h"
+#include "backend/store/blob_head.h"
 #include "backend/store/layer_content.h"
+#include "backend/store/names.h"
 
 namespace slacker {
 namespace {
@@ -140,15 +142,38 @@ class Export {
   absl::StatusOr<Spool> WriteCompressed(const ManifestLayer& names, const DecodedRecord& record,
                                         const std::optional<Descriptor>& original,
                                         ExportedLayer* exported) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<GzipWriter> writer, GzipWriter::Open());
-    RETURN_IF_ERROR(Rebuild(names, record,
-                            [&writer](std::string_view bytes) { return writer->Append(bytes); }));
-    std::optional<Digest> wanted;
-    if (original.has_value()) wanted = original->digest;
-    ASSIGN_OR_RETURN(GzipWriter::Result result, std::move(*writer).Finish(wanted));
-    exported->blob.digest = result.digest;
-    exported->original = result.as_wanted;
-    return std::move(result.content);
+    std::optional<OriginalBlob> blob;
+    if (original.has_value()) {
+      ASSIGN_OR_RETURN(std::string head, ReadHead(HeadName(names.record, original->digest)));
+      blob = {original->digest, original->size_bytes, std::move(head)};
+    }
+    ASSIGN_OR_RETURN(std::optional<Recompressor::Result> result, Recompress(names, record, blob));
+    if (!result.has_value()) {
+      // It begins like something that we can make, and is something else.
+      blob->head.clear();
+      ASSIGN_OR_RETURN(result, Recompress(names, record, blob));
+    }
+    exported->blob.digest = result->digest;
+    exported->original = result->original;
+    return std::move(result->content);
+  }
+
+  absl::StatusOr<std::optional<Recompressor::Result>> Recompress(
+      const ManifestLayer& names, const DecodedRecord& record,
+      const std::optional<OriginalBlob>& blob) {
+    Recompressor recompressor(blob, record.layer.tar_size_bytes);
+    RETURN_IF_ERROR(Rebuild(names, record, [&recompressor](std::string_view bytes) {
+      return recompressor.Append(bytes);
+    }));
+    return std::move(recompressor).Finish();
+  }
+
+  // "" where the store does not have it: of a layer of an older program, or one that a publication
+  // found in the store under another compression.
+  absl::StatusOr<std::string> ReadHead(const std::string& name) {
+    auto head = ReadBlobHead(reader_.backend(), name);
+    if (absl::IsNotFound(head.status()) || absl::IsDataLoss(head.status())) return "";
+    return head;
   }
 
   absl::Status AddConfig() {

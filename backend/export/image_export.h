@@ -2,10 +2,9 @@
 //
 // Each layer's tar is rebuilt from its record, tar part and chunks, and is refused (DATA_LOSS)
 // unless its digest is the signed manifest's diff ID. The configuration is the original's, byte for
-// byte. The compressed form of a layer is not in the store: it is made anew with zlib (see
-// gzip_writer.h), or left away where the original was a plain tar, and is the original's where it
-// comes out with the digest that the original manifest names. If all do, the manifest is the
-// original's too.
+// byte. The compressed form of a layer is not in the store: it is made anew (see recompressor.h), or
+// left away where the original was a plain tar, and is the original's where it comes out with the digest
+// that the original manifest names. If all do, the manifest is the original's too.
 //
 // The names and documents in an image entry are not signed: nothing of them is believed that does
 // not fit the manifest and the bytes.

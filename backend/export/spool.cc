@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -56,6 +57,13 @@ absl::Status Spool::Append(std::string_view bytes) {
 
 absl::Status Spool::Overwrite(uint64_t offset, std::string_view bytes) {
   return WriteAt(file_.get(), offset, bytes);
+}
+
+absl::Status Spool::Measure() {
+  struct stat info {};
+  if (fstat(file_.get(), &info) != 0) return ErrnoError(errno, "look at a temporary file");
+  size_bytes_ = static_cast<uint64_t>(info.st_size);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> Spool::Read(uint64_t offset) const {

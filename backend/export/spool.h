@@ -23,6 +23,9 @@ class Spool {
   // Writes over what is there. REQUIRES: within size_bytes().
   absl::Status Overwrite(uint64_t offset, std::string_view bytes);
   uint64_t size_bytes() const { return size_bytes_; }
+  // For a program that writes into it, from its beginning; then Measure() finds how much.
+  int fd() const { return file_.get(); }
+  absl::Status Measure();
   // The next bytes from `offset`, at most 256 KiB of them; empty at the end.
   absl::StatusOr<std::string> Read(uint64_t offset) const;
   // All of it, piece by piece.

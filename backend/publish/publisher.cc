@@ -20,6 +20,7 @@
 #include "backend/publish/boot_publisher.h"
 #include "backend/source/decompress.h"
 #include "backend/source/read_ahead.h"
+#include "backend/store/blob_head.h"
 
 namespace slacker {
 namespace {
@@ -29,19 +30,26 @@ constexpr uint64_t kReadAheadBytes = 8 << 20;
 constexpr int kMaxAttempts = 8;
 constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
-class CountingSource final : public ByteSource {
+// Counts the bytes of a blob, and keeps the first of them. `head` is its own while it lives.
+class BlobWatch final : public ByteSource {
  public:
-  CountingSource(std::unique_ptr<ByteSource> inner, std::atomic<uint64_t>* count)
-      : inner_(std::move(inner)), count_(count) {}
+  BlobWatch(std::unique_ptr<ByteSource> inner, std::atomic<uint64_t>* count, std::string* head)
+      : inner_(std::move(inner)), count_(count), head_(head) {
+    head_->clear();
+  }
   absl::StatusOr<std::string_view> Next() override {
     absl::StatusOr<std::string_view> bytes = inner_->Next();
-    if (bytes.ok()) *count_ += bytes->size();
+    if (bytes.ok()) {
+      *count_ += bytes->size();
+      *head_ += bytes->substr(0, kHeadBytes - head_->size());
+    }
     return bytes;
   }
 
  private:
   std::unique_ptr<ByteSource> inner_;
   std::atomic<uint64_t>* const count_;
+  std::string* const head_;
 };
 
 // What a layer takes in memory, with an index of its entries, and where its chunks are.
@@ -99,6 +107,7 @@ class Publication {
     added_.resize(progress_.layers);
     first_.resize(progress_.layers);
     opened_.resize(progress_.layers);
+    heads_.resize(progress_.layers);
     totals_.resize(progress_.layers);
     for (size_t i = 0; i < progress_.layers; ++i) {
       layers_[i].diff_id = image_.diff_ids[i];
@@ -174,7 +183,7 @@ class Publication {
                                std::to_string(options_.max_layer_tar_bytes));
     }
     ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> blob, source_->OpenBlob(image_.layers[i]));
-    blob = std::make_unique<CountingSource>(std::move(blob), &downloaded_);
+    blob = std::make_unique<BlobWatch>(std::move(blob), &downloaded_, &heads_[i]);
     opened_[i] =
         ReadAhead(Decompress(std::move(blob), options_.max_layer_tar_bytes), kReadAheadBytes);
     return absl::OkStatus();
@@ -209,6 +218,11 @@ class Publication {
     SLACKER_FAILPOINT("publish.layer_read");
     ASSIGN_OR_RETURN(layers_[i].record, writer_->AddLayer(*layer));
     SLACKER_FAILPOINT("publish.layer_added");
+    // A hint for who exports it: without it the digest of the blob may not come back. Not of a plain tar.
+    if (image_.layers[i].digest != image_.diff_ids[i]) {
+      RETURN_IF_ERROR(
+          WriteBlobHead(*backend_, layers_[i].record, image_.layers[i].digest, heads_[i]));
+    }
     added_[i] = true;
     totals_[i] = layer->totals;
     return absl::OkStatus();
@@ -285,8 +299,9 @@ class Publication {
   std::vector<bool> known_;                           // need not be downloaded
   std::vector<bool> added_;                           // by this publication
   bool doubted_ = false;                              // whether all of those are still there
-  std::vector<size_t> first_;            // the lowest layer of the same diff ID: itself, mostly
-  std::atomic<uint64_t> downloaded_{0};  // before opened_, whose threads count
+  std::vector<std::string> heads_;  // how the blobs begin; before opened_, whose threads fill it
+  std::vector<size_t> first_;       // the lowest layer of the same diff ID: itself, mostly
+  std::atomic<uint64_t> downloaded_{0};              // before opened_, whose threads count
   std::vector<std::unique_ptr<ByteSource>> opened_;  // downloads under way
   std::vector<LayerTotals> totals_;                  // parallel to image_.layers
   PublishProgress progress_;

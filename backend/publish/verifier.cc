@@ -11,6 +11,7 @@
 #include "backend/publish/boot_verifier.h"
 #include "backend/publish/layer_verifier.h"
 #include "backend/publish/pack_verifier.h"
+#include "backend/store/blob_head.h"
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/store.h"
@@ -46,6 +47,7 @@ class StoreVerifier {
     RETURN_IF_ERROR(ForEach(kLayersPrefix, &StoreVerifier::CheckLayerChain));
     RETURN_IF_ERROR(ForEach(kRecordsPrefix, &StoreVerifier::CheckRecord));
     RETURN_IF_ERROR(ForEach(kTarsPrefix, &StoreVerifier::CheckTar));
+    RETURN_IF_ERROR(ForEach(kHeadsPrefix, &StoreVerifier::CheckHead));
     RETURN_IF_ERROR(ForEach(kLocationsPrefix, &StoreVerifier::CheckLocations));
     RETURN_IF_ERROR(ForEach(kPacksPrefix, &StoreVerifier::CheckPack));
     RETURN_IF_ERROR(ForEach(kBootPrefix, &StoreVerifier::CheckBootPack));
@@ -153,6 +155,11 @@ class StoreVerifier {
     const absl::StatusOr<Digest> record = ParseDigestName(name, kTarsPrefix);
     return record.ok() ? layers_.CheckLooseTar(*record)
                        : absl::OkStatus();  // or nobody looks there
+  }
+
+  absl::Status CheckHead(const std::string& name) {
+    const absl::Status sound = ReadBlobHead(*backend_, name).status();
+    return absl::IsNotFound(sound) ? absl::OkStatus() : sound;  // removed meanwhile
   }
 
   absl::Status CheckLocations(const std::string& name) {

@@ -39,6 +39,9 @@ std::string TarName(const Digest& record) { return std::string(kTarsPrefix) + re
 std::string LocationsName(const Digest& record) {
   return std::string(kLocationsPrefix) + record.ToHex();
 }
+std::string HeadName(const Digest& record, const Digest& blob) {
+  return std::string(kHeadsPrefix) + record.ToHex() + "/" + blob.ToHex();
+}
 std::string BootPackName(const Digest& chain_id) {
   return std::string(kBootPrefix) + chain_id.ToHex();
 }

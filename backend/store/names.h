@@ -19,6 +19,7 @@ inline constexpr std::string_view kBootPrefix = "boot/";
 inline constexpr std::string_view kRecordsPrefix = "records/";
 inline constexpr std::string_view kLayersPrefix = "layers/";
 inline constexpr std::string_view kTarsPrefix = "tars/";
+inline constexpr std::string_view kHeadsPrefix = "heads/";
 inline constexpr std::string_view kLocationsPrefix = "locations/";
 inline constexpr std::string_view kIndexesPrefix = "indexes/";
 inline constexpr std::string_view kIntentsPrefix = "intents/";
@@ -29,9 +30,11 @@ inline constexpr std::string_view kReserveName = "trash/reserve";
 inline constexpr std::string_view kQuarantinePrefix = "quarantine/";
 inline constexpr std::string_view kRemovedPrefix = "removed/";
 
-std::string RecordName(const Digest& record);      // records/<hex>
-std::string TarName(const Digest& record);         // tars/<hex>
-std::string LocationsName(const Digest& record);   // locations/<hex>
+std::string RecordName(const Digest& record);     // records/<hex>
+std::string TarName(const Digest& record);        // tars/<hex>
+std::string LocationsName(const Digest& record);  // locations/<hex>
+// heads/<hex>/<hex of the blob>
+std::string HeadName(const Digest& record, const Digest& blob);
 std::string BootPackName(const Digest& chain_id);  // boot/<hex>
 // manifests/<hex>/<key ID>, or manifests/<hex>/unsigned without a key
 std::string ManifestName(const Digest& chain_id, const std::optional<Digest>& key_id);

@@ -213,6 +213,7 @@ bool Marks::Has(const ObjectId& object) const {
     case ObjectKind::kRecord:
     case ObjectKind::kTar:
     case ObjectKind::kLocations:
+    case ObjectKind::kHead:
       return records.contains(object.digest);
     case ObjectKind::kPack:
     case ObjectKind::kPackIndex:

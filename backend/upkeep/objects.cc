@@ -17,11 +17,12 @@ struct Prefix {
 
 constexpr size_t kHexDigits = 64;
 constexpr size_t kIdDigits = 32;
-// Followed by a digest, and maybe by more components.
-constexpr Prefix kOfChains[] = {{kManifestsPrefix, ObjectKind::kManifest},
-                                {kGrantsPrefix, ObjectKind::kGrant},
-                                {kBootPrefix, ObjectKind::kBootPack},
-                                {kTracesPrefix, ObjectKind::kTrace}};
+// Followed by a digest (of a chain; of heads it is the record), and maybe by more components.
+constexpr Prefix kFolders[] = {{kManifestsPrefix, ObjectKind::kManifest},
+                               {kGrantsPrefix, ObjectKind::kGrant},
+                               {kBootPrefix, ObjectKind::kBootPack},
+                               {kTracesPrefix, ObjectKind::kTrace},
+                               {kHeadsPrefix, ObjectKind::kHead}};
 // Followed by nothing but a digest.
 constexpr Prefix kOfDigests[] = {
     {kRecordsPrefix, ObjectKind::kRecord},      {kTarsPrefix, ObjectKind::kTar},
@@ -43,12 +44,12 @@ bool SurvivesRemoval(std::string_view name) {
 }  // namespace
 
 ObjectId IdentifyObject(std::string_view name) {
-  for (const Prefix& prefix : kOfChains) {
+  for (const Prefix& prefix : kFolders) {
     if (!name.starts_with(prefix.text)) continue;
     const std::string_view rest = name.substr(prefix.text.size());
-    const auto chain = Digest::FromHex(rest.substr(0, kHexDigits));
-    if (!chain.ok() || (rest.size() > kHexDigits && rest[kHexDigits] != '/')) return {};
-    return {prefix.kind, *chain};
+    const auto digest = Digest::FromHex(rest.substr(0, kHexDigits));
+    if (!digest.ok() || (rest.size() > kHexDigits && rest[kHexDigits] != '/')) return {};
+    return {prefix.kind, *digest};
   }
   if (const auto layer = ParseLayerChainName(name); layer.ok()) {
     return {ObjectKind::kLayerChain, layer->chain_id};
@@ -76,6 +77,7 @@ bool IsCondemnable(ObjectKind kind) {
     case ObjectKind::kRecord:
     case ObjectKind::kTar:
     case ObjectKind::kLocations:
+    case ObjectKind::kHead:
     case ObjectKind::kPack:
     case ObjectKind::kPackIndex:
     case ObjectKind::kLease:
@@ -102,6 +104,7 @@ bool IsObjectName(std::string_view name) {
   switch (kind) {
     case ObjectKind::kManifest:
     case ObjectKind::kTrace:
+    case ObjectKind::kHead:
     case ObjectKind::kLease:
       return slashes == 2;
     case ObjectKind::kGrant:

@@ -21,6 +21,7 @@ enum class ObjectKind {
   kRecord,
   kTar,
   kLocations,
+  kHead,
   kPack,
   kPackIndex,
   kMergedIndex,
@@ -35,7 +36,7 @@ enum class ObjectKind {
 struct ObjectId {
   ObjectKind kind = ObjectKind::kForeign;
   Digest digest;  // of kManifest, kGrant, kBootPack, kTrace, kLayerChain: the
-                  // chain; of kRecord to kMergedIndex
+                  // chain; of kHead the record; of kRecord to kMergedIndex
 };
 
 ObjectId IdentifyObject(std::string_view name);

@@ -27,7 +27,7 @@ HEADER_HOMES = [
     (r"zlib\.h", ["backend/export"]),
     (r"isa-l/igzip_lib\.h", ["backend/source"]),
     (r"isa-l/crc\.h", ["backend/base"]),
-    (r"zstd(_errors)?\.h", ["backend/record", "backend/source"]),
+    (r"zstd(_errors)?\.h", ["backend/record", "backend/source", "backend/export"]),
     (r"nfsc/.*", ["backend/nfs"]),
     (r"openssl/.*", ["backend/base"]),
     (r"spdlog/.*", ["backend/base"]),

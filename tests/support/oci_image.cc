@@ -84,6 +84,12 @@ ImageLayer PlainLayer(std::string_view tar) {
 ImageLayer GzipLayer(std::string_view tar) {
   return {Gzip(tar), Sha256::Of(tar), std::string(kTarType) + "+gzip"};
 }
+ImageLayer OddLayer(std::string_view tar) {
+  ImageLayer layer = GzipLayer(tar);
+  layer.blob = Gzip(tar.substr(0, tar.size() / 2)) + Gzip(tar.substr(tar.size() / 2));
+  return layer;
+}
+
 ImageLayer ZstdLayer(std::string_view tar) {
   return {Zstd(tar), Sha256::Of(tar), std::string(kTarType) + "+zstd"};
 }

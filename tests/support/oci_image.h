@@ -30,6 +30,8 @@ struct ImageLayer {
 ImageLayer PlainLayer(std::string_view tar);
 ImageLayer GzipLayer(std::string_view tar);
 ImageLayer ZstdLayer(std::string_view tar);
+// Of two gzip members, as no program makes one layer: nobody can compress it again to that.
+ImageLayer OddLayer(std::string_view tar);
 
 struct WrittenImage {
   Digest manifest;

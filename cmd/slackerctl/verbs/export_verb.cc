@@ -99,6 +99,17 @@ absl::StatusOr<ExportedImage> Export(const ExportArguments& arguments, const Con
   });
 }
 
+// Why digests are not those that it was published with.
+void ExplainNewDigests(const ExportedImage& image, const Console& console) {
+  const auto anew = std::count_if(image.layers.begin(), image.layers.end(),
+                                  [](const ExportedLayer& layer) { return !layer.original; });
+  if (anew == 0) return;
+  console.err << Counted(static_cast<uint64_t>(anew), "layer")
+              << " compressed anew, so the manifest has a new digest: nothing here makes the "
+                 "original bytes (zlib, gzip, pigz -p1 and zstd were tried where their beginning "
+                 "is known); diff IDs and chain ID are the original's\n";
+}
+
 void PrintExported(const ExportedImage& image, const std::string& target, const Console& console) {
   std::vector<std::vector<Cell>> rows;
   for (const ExportedLayer& layer : image.layers) {
@@ -138,6 +149,7 @@ int RunExport(const ExportArguments& arguments, const Console& console) {
     PrintJson(console.out, ToJson(*image));
   } else {
     PrintExported(*image, arguments.target, console);
+    ExplainNewDigests(*image, console);
   }
   return kExitOk;
 }

@@ -66,8 +66,66 @@ TEST_F(ImageExportTest, WhatZlibOrNobodyCompressedComesBackByteForByte) {
   }
 }
 
+// As hellobench's recipes, gzip -n, pigz and zstd make them.
+TEST_F(ImageExportTest, WhatUsualProgramsMadeComesBackWithItsOwnManifest) {
+  std::vector<testing::ImageLayer> layers;
+  for (const char* program :
+       {"gzip -n < in > blob", "gzip -n -9 < in > blob", "pigz -p1 < in > blob",
+        "zstd -q -f -o blob in", "zstd -q -f -19 < in > blob",
+        "python3 -c 'import gzip; open(\"blob\", \"wb\").write(gzip.compress("
+        "open(\"in\", \"rb\").read(), mtime=0))'"}) {
+    const uint64_t seed = layers.size();
+    testing::TarBuilder tar;
+    for (int i = 0; i < 40; ++i) {
+      tar.File("file-" + std::to_string(i), testing::RandomBytes(20'000, 100 * seed + i) +
+                                                std::string(50'000, static_cast<char>('a' + i)));
+    }
+    const testing::ImageLayer plain = testing::PlainLayer(tar.End());
+    testing::WriteFileOrDie(dir_ / "in", plain.blob);
+    const std::string command = "cd '" + dir_.path() + "' && rm -f blob && " + std::string(program);
+    ASSERT_EQ(std::system(command.c_str()), 0) << command;
+    layers.push_back({ReadFileOrDie(dir_ / "blob"), plain.diff_id,
+                      "application/vnd.oci.image.layer.v1.tar+gzip"});
+  }
+  const ImageEntry entry = Publish(layers);
+  ASSERT_OK_AND_ASSIGN(const ExportedImage image, Export(entry));
+  for (size_t i = 0; i < layers.size(); ++i) {
+    EXPECT_EQ(image.layers[i].blob.digest, Sha256::Of(layers[i].blob)) << i;
+  }
+  EXPECT_TRUE(image.original_manifest);
+  EXPECT_EQ(image.manifest.digest, written_.manifest);
+  EXPECT_EQ(Blob(image.manifest.digest), written_.manifest_json);
+}
+
+// The store keeps the beginnings of blobs by the record, whoever published that.
+TEST_F(ImageExportTest, LayersThatWereKnownWhenItWasPublishedComeBackToo) {
+  const std::vector<std::string> tars = testing::SampleTars();
+  (void)Publish({testing::ZstdLayer(tars[0])});
+  const ImageEntry entry = Publish({testing::ZstdLayer(tars[0]), testing::ZstdLayer(tars[1])});
+  ASSERT_OK_AND_ASSIGN(const ExportedImage image, Export(entry));
+  EXPECT_TRUE(image.original_manifest);
+}
+
+// Older stores have none, and what somebody may have written there is not believed.
+TEST_F(ImageExportTest, WithoutItsBeginningALayerIsCompressedAnew) {
+  const ImageEntry entry = Publish({testing::ZstdLayer(testing::SampleTars()[0])});
+  ASSERT_OK_AND_ASSIGN(const auto heads, store_->List("heads/"));
+  ASSERT_EQ(heads.size(), 1u);
+  for (const std::string& head :
+       {std::string("garbage"), std::string(1 << 20, 'x'), std::string()}) {
+    ASSERT_OK(store_->Replace(heads[0], head));
+    ASSERT_OK_AND_ASSIGN(const ExportedImage image, Export(entry));
+    EXPECT_FALSE(image.original_manifest);
+  }
+  ASSERT_OK(store_->Remove(heads[0]));
+  ASSERT_OK_AND_ASSIGN(const ExportedImage image, Export(entry));
+  EXPECT_FALSE(image.original_manifest);
+}
+
 TEST_F(ImageExportTest, WhatCannotBeReproducedHasNewDigestsAndTheSameChain) {
-  const ImageEntry entry = Publish(testing::SampleLayers());  // one is zstd
+  const std::vector<std::string> tars = testing::SampleTars();
+  const ImageEntry entry =
+      Publish({GzipLayer(tars[0]), testing::OddLayer(tars[1]), testing::PlainLayer(tars[2])});
   ASSERT_OK_AND_ASSIGN(const ExportedImage image, Export(entry));
   EXPECT_FALSE(image.original_manifest);
   EXPECT_TRUE(image.layers[0].original);

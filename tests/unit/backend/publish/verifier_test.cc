@@ -60,7 +60,7 @@ TEST_F(VerifierTest, EveryChunkOfASoundStoreIsCounted) {
 // One flipped bit in the middle of any object is noticed, and the report names the object.
 TEST_F(VerifierTest, ADamagedObjectIsReportedByItsName) {
   for (const char* prefix :
-       {"manifests/", "records/", "tars/", "locations/", "packs/", "boot/", "images/"}) {
+       {"manifests/", "records/", "tars/", "heads/", "locations/", "packs/", "boot/", "images/"}) {
     ASSERT_OK_AND_ASSIGN(const auto names, store_->List(prefix));
     ASSERT_FALSE(names.empty()) << prefix;
     for (const std::string& name : names) {
@@ -244,8 +244,8 @@ TEST_F(VerifierTest, ARecordThatSaysSomethingElseThanItsTarIsReportedAndNotSigne
   ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store));
   ASSERT_EQ(report.damages.size(), 1U);
   EXPECT_EQ(report.damages[0].object, RecordName(forged.manifest[0].record));
-  ASSERT_OK_AND_ASSIGN(const SignReport left, SignManifests(store, forged.chain(),
-                                                            SigningKey::Generate(), {}, {}));
+  ASSERT_OK_AND_ASSIGN(const SignReport left,
+                       SignManifests(store, forged.chain(), SigningKey::Generate(), {}, {}));
   EXPECT_EQ(left.manifests, 0U);
   EXPECT_EQ(left.damages.size(), 1U);
 }

@@ -1,6 +1,7 @@
 #include "backend/upkeep/gc.h"
 
 #include "backend/base/clock.h"
+#include "backend/store/blob_head.h"
 #include "backend/store/start_trace.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/unit/backend/upkeep/upkeep_fixture.h"
@@ -222,6 +223,24 @@ TEST_F(GcTest, WhatARunThatDiedRemovedOfAPublishedImageComesBackWithTheNextRun) 
     EXPECT_EQ(Names(), names);
     ExpectSound();
   }
+}
+
+TEST_F(GcTest, TheBeginningsOfALayersBlobsGoWithItsRecord) {
+  ASSERT_OK(Publish("one", {base_, one_}));
+  ASSERT_OK(Publish("two", {base_, two_}));
+  for (const std::string& name : Names(std::string(kRecordsPrefix))) {
+    const Digest record = IdentifyObject(name).digest;
+    ASSERT_OK(WriteBlobHead(*store_, record, Sha256::Of("gzip"), "head"));
+    ASSERT_OK(WriteBlobHead(*store_, record, Sha256::Of("zstd"), "head"));
+  }
+  EXPECT_THAT(Names("heads/"), SizeIs(6));
+  ASSERT_OK(Rm("one"));
+  CollectAll();
+  EXPECT_THAT(Names("heads/"), SizeIs(4));
+  EXPECT_THAT(Gc().foreign, IsEmpty());
+  ASSERT_OK(Rm("two"));
+  CollectAll();
+  EXPECT_THAT(Names("heads/"), IsEmpty());
 }
 
 // What had the name later counts: older locations may lead to packs that have gone since.

@@ -7,6 +7,7 @@ namespace slacker::ctl {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Json = nlohmann::json;
 using testing::TarBuilder;
 
@@ -87,6 +88,28 @@ TEST_F(FileVerbsTest, DiffNamesWhatChanged) {
   EXPECT_EQ(json[0]["before"]["size"], 6);
   EXPECT_EQ(json[1]["change"], "added");
   EXPECT_EQ(json[3]["path_hex"], "2f6f64640aff");
+}
+
+TEST_F(FileVerbsTest, ExportSaysWhatIsNotTheOriginal) {
+  const std::string tar = SampleTar();
+  const testing::WrittenImage same = layout_.AddImage({testing::ZstdLayer(tar)}, "same");
+  const testing::WrittenImage odd =
+      layout_.AddImage({testing::GzipLayer(tar), testing::OddLayer(tar)}, "odd");
+  for (const char* tag : {"same", "odd"}) {
+    const std::string image = "oci:" + layout_.directory() + ":" + tag;
+    ASSERT_EQ(Run({"publish", image, "--platform", "linux/amd64", "--store", url_}), kExitOk)
+        << err_.str();
+    ASSERT_EQ(Run({"export", image, "oci:" + dir_ / "exported:" + tag, "--store", url_}), kExitOk)
+        << err_.str();
+    const std::string note = "1 layer compressed anew, so the manifest has a new digest";
+    if (tag == std::string("same")) {
+      EXPECT_THAT(out_.str(), HasSubstr("\t" + same.manifest.ToString()));
+      EXPECT_THAT(err_.str(), Not(HasSubstr(note)));
+    } else {
+      EXPECT_THAT(out_.str(), Not(HasSubstr(odd.manifest.ToString())));
+      EXPECT_THAT(err_.str(), HasSubstr(note));
+    }
+  }
 }
 
 TEST_F(FileVerbsTest, TrustedKeysDecideWhatIsRead) {
