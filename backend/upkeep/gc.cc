@@ -11,6 +11,7 @@
 #include "backend/store/references.h"
 #include "backend/store/reserve.h"
 #include "backend/upkeep/mark.h"
+#include "backend/upkeep/remove_image.h"
 #include "backend/upkeep/stale_references.h"
 #include "backend/upkeep/trash.h"
 
@@ -29,6 +30,10 @@ class Collector {
                      DropStaleReferences(*backend_, now_, options_.dry_run, &report_.actions));
     // A dry run still finds them, and is to go on as if it did not.
     if (options_.dry_run) dropped_.insert(dropped.begin(), dropped.end());
+    ASSIGN_OR_RETURN(const auto unfinished,
+                     FinishRemovals(*backend_, now_, std::min(options_.grace_seconds, kDaySeconds),
+                                    options_.dry_run));
+    for (const std::string& name : unfinished) report_.actions.push_back("finish " + name);
     if (!options_.dry_run) RETURN_IF_ERROR(CondemnRemoved(*backend_));
     const bool at_once = options_.grace_seconds == 0 && !options_.dry_run;
     bool more = true;

@@ -92,7 +92,10 @@ bool IsForeign(std::string_view name) {
   if (kind == ObjectKind::kTrash) {
     if (name == kClockName || name == kReserveName) return false;
     const std::string object = ParseFlatName(name).object;
-    return !IsCondemnable(IdentifyObject(object).kind) || !IsObjectName(object);
+    const ObjectKind removed = IdentifyObject(object).kind;
+    // Entries of images are never condemned, but moved there to be looked at.
+    const bool entry = removed == ObjectKind::kImage && name.starts_with(kRemovedPrefix);
+    return (!entry && !IsCondemnable(removed)) || !IsObjectName(object);
   }
   return kind == ObjectKind::kForeign || (IsCondemnable(kind) && !IsObjectName(name));
 }

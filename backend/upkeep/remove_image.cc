@@ -3,9 +3,12 @@
 #include <set>
 #include <string>
 
+#include "backend/base/codec.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
+#include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
+#include "backend/store/references.h"
 #include "backend/store/reserve.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/objects.h"
@@ -13,6 +16,8 @@
 
 namespace slacker {
 namespace {
+
+constexpr size_t kFingerprintDigits = 16;
 
 // With their prefixes, as far as there are manifests to tell them.
 absl::StatusOr<std::set<Digest>> AllPrefixes(Backend& backend, const std::vector<Digest>& chains) {
@@ -46,13 +51,65 @@ absl::StatusOr<std::vector<Condemned>> ObjectsOf(Backend& backend, const std::se
   return objects;
 }
 
+// Which publication an entry is of: half an ID of maintenance (names.h).
+std::string Fingerprint(const ImageEntry& entry) {
+  std::string identity;
+  Encoder out(&identity);
+  out.Hash(entry.chain_id);
+  out.Bytes(entry.manifest_digest);
+  out.U64(static_cast<uint64_t>(entry.published_unix_seconds));
+  return Sha256::Of(identity).ToHex().substr(0, kFingerprintDigits);
+}
+
+absl::Status PutBack(Backend& backend, const std::string& place, const std::string& name) {
+  const absl::Status copied = CopyObject(backend, place, name);
+  // Where there is no room for a copy there was none for another entry of that name.
+  if (absl::IsResourceExhausted(copied) && absl::IsNotFound(backend.Stat(name).status())) {
+    return backend.Move(place, name);
+  }
+  RETURN_IF_ERROR(copied);
+  return backend.Remove(place);
+}
+
+// Looks at what was moved to `place`: whether it went, or had gone; another one than the place was made
+// for is put back.
+absl::StatusOr<bool> Settle(Backend& backend, const std::string& place) {
+  const FlatName flat = ParseFlatName(place);
+  const auto bytes = backend.ReadWhole(place, kMaxImageEntryBytes);
+  if (absl::IsNotFound(bytes.status())) return true;
+  if (!bytes.ok() && !IsLost(bytes.status())) return bytes.status();
+  const auto found = bytes.ok() ? DecodeImageEntry(*bytes) : bytes.status();
+  if (found.ok() && flat.id.ends_with(Fingerprint(*found))) {
+    RETURN_IF_ERROR(backend.Remove(place));
+    return true;
+  }
+  RETURN_IF_ERROR(PutBack(backend, place, flat.object));
+  return false;
+}
+
+// The same of an entry. Between looking at a name and removing it somebody may give it to another
+// image: so it is moved first, and then looked at. The place says what is meant to go, for whoever finds
+// it after a crash.
+absl::StatusOr<bool> RemoveEntry(Backend& backend, const ImageEntry& entry, int64_t now) {
+  const std::string name = ImageName(entry.name, entry.platform);
+  const std::string time = NewMaintenanceId(now).substr(0, kFingerprintDigits);
+  const std::string place = RemovedName(name, time + Fingerprint(entry));
+  const absl::Status moved = backend.Move(name, place);
+  if (!absl::IsNotFound(moved)) RETURN_IF_ERROR(moved);
+  SLACKER_FAILPOINT("rm.entry_moved");
+  return Settle(backend, place);
+}
+
 absl::Status RemoveAll(Backend& backend, const std::vector<ImageEntry>& entries,
                        const std::set<Digest>& all, bool full, RemovedImages* removed) {
+  ASSIGN_OR_RETURN(const int64_t now, StoreNowOrBefore(backend));
+  removed->replaced = 0;
   for (const ImageEntry& entry : entries) {
-    RETURN_IF_ERROR(backend.Remove(ImageName(entry.name, entry.platform)));
+    ASSIGN_OR_RETURN(const bool went, RemoveEntry(backend, entry, now));
+    removed->replaced += went ? 0 : 1;
     SLACKER_FAILPOINT("rm.entry_removed");
   }
-  ASSIGN_OR_RETURN(const int64_t now, StoreNowOrBefore(backend));
+  removed->entries = entries.size() - removed->replaced;
   const MarkOptions look = {.now = now, .packs = false, .lenient = true};
   ASSIGN_OR_RETURN(const Marks before, Mark(backend, look));
   ASSIGN_OR_RETURN(const std::vector<Condemned> objects, ObjectsOf(backend, all, before));
@@ -89,7 +146,6 @@ absl::Status RemoveAll(Backend& backend, const std::vector<ImageEntry>& entries,
 absl::StatusOr<RemovedImages> RemoveImages(Backend& backend, const std::vector<ImageEntry>& entries,
                                            const std::vector<Digest>& chains) {
   RemovedImages removed;
-  removed.entries = entries.size();
   ASSIGN_OR_RETURN(const std::set<Digest> all, AllPrefixes(backend, chains));
   absl::Status status = RemoveAll(backend, entries, all, /*full=*/false, &removed);
   if (absl::IsResourceExhausted(status)) {
@@ -101,6 +157,22 @@ absl::StatusOr<RemovedImages> RemoveImages(Backend& backend, const std::vector<I
   }
   RETURN_IF_ERROR(status);
   return removed;
+}
+
+absl::StatusOr<std::vector<std::string>> FinishRemovals(Backend& backend, int64_t now,
+                                                        int64_t after_seconds, bool dry_run) {
+  ASSIGN_OR_RETURN(const Removed removed, ListRemoved(backend));
+  std::vector<std::string> finished;
+  for (const auto& [name, places] : removed) {
+    if (IdentifyObject(name).kind != ObjectKind::kImage) continue;
+    for (const std::string& place : places) {
+      const int64_t age = now - TimeOfMaintenanceId(ParseFlatName(place).id);
+      if (age < after_seconds && age >= -kDaySeconds) continue;  // may be under way
+      if (!dry_run) RETURN_IF_ERROR(Settle(backend, place).status());
+      finished.push_back(place);
+    }
+  }
+  return finished;
 }
 
 }  // namespace slacker

@@ -45,7 +45,9 @@ absl::Status CondemnRemoved(Backend& backend) {
   if (removed.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto condemned, CondemnedNames(backend));
   for (const auto& [object, names] : removed) {
-    if (condemned.contains(TrashName(object))) continue;
+    if (condemned.contains(TrashName(object)) || !IsCondemnable(IdentifyObject(object).kind)) {
+      continue;
+    }
     const absl::Status done = Condemn(backend, object);
     if (absl::IsResourceExhausted(done)) return absl::OkStatus();  // when there is room
     RETURN_IF_ERROR(done);

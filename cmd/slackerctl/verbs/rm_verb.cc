@@ -44,6 +44,7 @@ int RunRm(const RmArguments& arguments, const Console& console) {
   }
   if (arguments.common.json) {
     PrintJson(console.out, {{"entries", removed->entries},
+                            {"replaced", removed->replaced},
                             {"manifests", removed->manifests},
                             {"grants", removed->grants},
                             {"kept_chains", removed->kept_chains}});
@@ -52,6 +53,9 @@ int RunRm(const RmArguments& arguments, const Console& console) {
   console.out << "removed " << Counted(removed->entries, "name") << ", "
               << Counted(removed->manifests, "manifest") << ", "
               << Counted(removed->grants, "grant");
+  if (removed->replaced > 0) {
+    console.out << "; " << Counted(removed->replaced, "name") << " published anew meanwhile stay";
+  }
   if (removed->kept_chains > 0) {
     console.out << "; other images need " << Counted(removed->kept_chains, "chain") << " of them";
   }

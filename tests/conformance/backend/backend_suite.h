@@ -1,6 +1,6 @@
 // What every Backend must do (backend/backend.h), whatever it stands on: ReadBackendSuite for every
-// ReadBackend, and BackendSuite for those that can write, too. A program links read_suite.cc and
-// backend_suite.cc and names its backends:
+// ReadBackend, and BackendSuite for those that can write, too. A program links read_suite.cc,
+// backend_suite.cc and remove_suite.cc and names its backends:
 //
 //   INSTANTIATE_TEST_SUITE_P(Memory, ReadBackendSuite, ::testing::Values(BackendCase{…}));
 //   INSTANTIATE_TEST_SUITE_P(Memory, BackendSuite, ::testing::Values(BackendCase{…}));

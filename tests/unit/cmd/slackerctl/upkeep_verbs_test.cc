@@ -159,7 +159,9 @@ TEST_F(UpkeepVerbsTest, FsckNamesManifestsThatNoImageLeadsTo) {
 TEST_F(UpkeepVerbsTest, RmOfAChainTakesAllItsNames) {
   (void)Publish("one");
   const Json removed = RunJson({"rm", chain_});
-  EXPECT_EQ(removed, Json({{"entries", 1}, {"manifests", 1}, {"grants", 1}, {"kept_chains", 0}}));
+  EXPECT_EQ(
+      removed,
+      Json({{"entries", 1}, {"replaced", 0}, {"manifests", 1}, {"grants", 1}, {"kept_chains", 0}}));
   EXPECT_EQ(RunJson({"images"}), Json::array());
 }
 
