@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 
+#include "backend/base/random.h"
 #include "backend/base/status.h"
 #include "backend/base/unique_fd.h"
 
@@ -31,25 +33,70 @@ absl::StatusOr<std::string> ReadKeyFile(const std::string& path) {
   return text;
 }
 
-// The file appears whole or not at all, and in nobody's place: made without a name, then linked.
-absl::Status WriteNew(const std::string& path, mode_t mode, const std::string& text) {
-  const std::string folder = std::filesystem::path(path).parent_path();
-  const UniqueFd fd(
-      open(folder.empty() ? "." : folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, mode));
-  if (!fd.valid()) return ErrnoError(errno, "create " + path);
+absl::Status WriteAll(int file, const std::string& path, const std::string& text) {
   size_t done = 0;
   while (done < text.size()) {
-    const ssize_t put = write(fd.get(), text.data() + done, text.size() - done);
+    const ssize_t put = write(file, text.data() + done, text.size() - done);
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return ErrnoError(errno, "write " + path);
     done += static_cast<size_t>(put);
   }
-  if (fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + path);
-  const std::string unnamed = "/proc/self/fd/" + std::to_string(fd.get());
-  if (linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) {
-    return ErrnoError(errno, "create " + path);
-  }
+  if (fsync(file) != 0) return ErrnoError(errno, "fsync " + path);
   return absl::OkStatus();
+}
+
+absl::Status NotMade(const std::string& path, int error) {
+  if (error == EEXIST) return AlreadyExists(path + " exists");
+  return ErrnoError(error, "create " + path);
+}
+
+// Gives a file its name unless another one has it. FAT has no links, NFS no such renames.
+absl::Status NameNew(const std::string& aside, const std::string& path) {
+  if (link(aside.c_str(), path.c_str()) == 0) {
+    (void)unlink(aside.c_str());  // it has its name; this one is to be seen and harmless
+    return absl::OkStatus();
+  }
+  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) {
+    return NotMade(path, errno);
+  }
+  if (renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) {
+    return absl::OkStatus();
+  }
+  return NotMade(path, errno);
+}
+
+// Under another name first. For file systems without O_TMPFILE.
+absl::Status WriteAside(const std::string& path, mode_t mode, const std::string& text) {
+  const std::string aside = path + ".new-" + RandomHex();
+  const UniqueFd fd(open(aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+  if (!fd.valid()) return ErrnoError(errno, "create " + aside);
+  absl::Status written = WriteAll(fd.get(), aside, text);
+  if (written.ok()) written = NameNew(aside, path);
+  if (!written.ok()) (void)unlink(aside.c_str());  // nobody else knows of it
+  return written;
+}
+
+// The file appears whole or not at all, and in nobody's place: made without a name, then linked.
+absl::Status WriteNew(const std::string& path, mode_t mode, const std::string& text) {
+  std::string folder = std::filesystem::path(path).parent_path();
+  if (folder.empty()) folder = ".";
+  const UniqueFd fd(open(folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, mode));
+  if (!fd.valid()) {
+    // EISDIR: a kernel, or a file system in user space, that does not know the flag.
+    if (errno != EOPNOTSUPP && errno != EISDIR) return ErrnoError(errno, "create " + path);
+    RETURN_IF_ERROR(WriteAside(path, mode, text));
+  } else {
+    RETURN_IF_ERROR(WriteAll(fd.get(), path, text));
+    const std::string unnamed = "/proc/self/fd/" + std::to_string(fd.get());
+    if (linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+      return NotMade(path, errno);
+    }
+  }
+  const UniqueFd directory(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.valid() && fsync(directory.get()) == 0) return absl::OkStatus();
+  const absl::Status failed = ErrnoError(errno, "fsync " + folder);
+  (void)unlink(path.c_str());  // ours, a moment old
+  return failed;
 }
 
 }  // namespace
