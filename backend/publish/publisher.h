@@ -10,7 +10,7 @@
 // Before them a boot pack is written, with a guess of what a start reads (boot_publisher.h).
 //
 // A publication that fails or dies leaves nothing visible; what it has stored already is found by
-// the next one. Memory: some 90 MB; while a layer is read, 110 bytes for each of its files, and 60
+// the next one. Memory: some 90 MB, whatever window zstd needs; while a layer is read, 110 bytes for each of its files, and 60
 // for each chunk of all layers; for the guess, 210 bytes for each file of all layers. Less than 300 MB
 // with a million small files (docs/benchmarks/publish.md).
 #pragma once

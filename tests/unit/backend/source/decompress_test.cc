@@ -47,6 +47,30 @@ TEST(DecompressTest, MembersAndFramesFollowEachOther) {
   EXPECT_EQ(*Unpack(skippable + Zstd(content)), content);
 }
 
+// A frame of two raw blocks, whose header asks for a window of 2^`log` bytes.
+std::string FrameOfWindow(int log) {
+  std::string frame("\x28\xb5\x2f\xfd\x00", 5);
+  frame += static_cast<char>((log - 10) << 3);
+  return frame + std::string(
+                     "\x18\x00\x00"
+                     "one\x19\x00\x00"
+                     "two",
+                     12);
+}
+
+// As containerd does (klauspost/compress): layers of "zstd --ultra --long=29" are unpacked, larger windows
+// are not.
+TEST(DecompressTest, AWindowOf512MiBIsUnpackedAndALargerOneIsRefusedByName) {
+  for (const int log : {10, 23, 24, 27, 28, 29}) {
+    EXPECT_EQ(*Unpack(FrameOfWindow(log)), "onetwo") << log;
+    EXPECT_EQ(*Unpack(FrameOfWindow(29) + FrameOfWindow(log), 1), "onetwoonetwo") << log;
+  }
+  for (const int log : {30, 31, 40}) {
+    EXPECT_THAT(Unpack(FrameOfWindow(log)),
+                StatusIs(absl::StatusCode::kInvalidArgument, "larger than 512 MiB"));
+  }
+}
+
 // As pigz, estargz and old tools write them: extra field, name, comment, checksum of the header.
 TEST(DecompressTest, EveryFieldOfAGzipHeaderIsPassedOver) {
   const std::string plain = Gzip("content");
