@@ -13,6 +13,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "backend/base/check.h"
@@ -170,6 +171,32 @@ size_t NginxProcess::UnderWay() const {
   return std::stoul(answer.substr(at + word.size())) - 1;  // without this one
 }
 
+std::string NginxProcess::Server() const {
+  std::ifstream file(SLACKER_SOURCE_DIR "/deploy/nginx/slacker-store.conf");
+  std::string server((std::istreambuf_iterator<char>(file)), {});
+  const auto set = [&server](const std::string& from, const std::string& to) {
+    const size_t at = server.find(from);
+    SLACKER_CHECK(at != std::string::npos, "the shipped configuration has this line");
+    server.replace(at, from.size(), to);
+  };
+  const TestCertificates& certificates = *options_.certificates;
+  set("listen 443 ssl http2;", "listen 127.0.0.1:" + std::to_string(port_) + " reuseport ssl" +
+                                   (options_.http2 ? " http2;" : ";"));
+  set("/etc/nginx/images.pem", certificates.server());
+  set("/etc/nginx/images.key", certificates.server_key());
+  set("root /srv/images;", "root " + options_.root + ";\n" + options_.directives);
+  if (options_.client_certificate) {
+    set("#   ssl_client_certificate /etc/nginx/nodes-ca.pem;",
+        "ssl_client_certificate " + certificates.ca() + ";");
+    set("#   ssl_verify_client on;", "ssl_verify_client on;");
+  }
+  if (!options_.token.empty()) {
+    set("#   if ($http_authorization", "if ($http_authorization");
+    set("SECRET", options_.token);
+  }
+  return server;
+}
+
 void NginxProcess::WriteConfiguration() const {
   std::ofstream file(options_.directory + "/nginx.conf");
   // One process, so that a signal means all of it.
@@ -177,22 +204,13 @@ void NginxProcess::WriteConfiguration() const {
        << "events { worker_connections 1024; }\nhttp {\n"
        << "log_format line '$request_method $uri $status $server_protocol "
        << "connection=$connection authorization=\"$http_authorization\" "
-       << "cache-control=\"$http_cache_control\"';\naccess_log access.log line;\n";
+       << "cache-control=\"$http_cache_control\" answered=\"$sent_http_cache_control\"';\n"
+       << "access_log access.log line;\n";
   for (const char* temporary : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
     file << temporary << "_temp_path " << temporary << ";\n";
   }
-  const TestCertificates& certificates = *options_.certificates;
-  file << "server {\nlisten 127.0.0.1:" << port_ << " reuseport ssl"
-       << (options_.http2 ? " http2" : "") << ";\nssl_certificate " << certificates.server()
-       << ";\nssl_certificate_key " << certificates.server_key() << ";\n";
-  if (options_.client_certificate) {
-    file << "ssl_client_certificate " << certificates.ca() << ";\nssl_verify_client on;\n";
-  }
-  if (!options_.token.empty()) {
-    file << "if ($http_authorization != \"Bearer " << options_.token << "\") { return 401; }\n";
-  }
-  file << options_.directives << "\nlocation / { root " << options_.root << "; }\n}\n"
-       << "server {\nlisten unix:" << StatusSocket() << ";\naccess_log off;\nstub_status;\n}\n}\n";
+  file << Server() << "server {\nlisten unix:" << StatusSocket()
+       << ";\naccess_log off;\nstub_status;\n}\n}\n";
 }
 
 }  // namespace slacker::testing

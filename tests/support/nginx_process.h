@@ -1,5 +1,5 @@
 // Debian's nginx, serving a directory over TLS on an ephemeral loopback port until the object goes,
-// and the certificates for it.
+// and the certificates for it. Its server is that of deploy/nginx/slacker-store.conf, with other values.
 #pragma once
 
 #include <sys/types.h>
@@ -57,11 +57,13 @@ class NginxProcess {
   size_t UnderWay() const;
   // Its log, a line a request, once it has `at_least` so many lines (they are written after the
   // answers) or half a minute has gone:
-  // METHOD PATH STATUS PROTOCOL connection=N authorization="…" cache-control="…"
+  // METHOD PATH STATUS PROTOCOL connection=N authorization="…" cache-control="…" answered="…"
+  // where the last two are what the client said of caches, and nginx.
   std::vector<std::string> Requests(size_t at_least) const;
 
  private:
   std::string StatusSocket() const { return options_.directory + "/status"; }
+  std::string Server() const;
   void WriteConfiguration() const;
 
   const Options options_;

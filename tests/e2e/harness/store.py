@@ -14,15 +14,11 @@ http {{
   access_log off;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
   uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-  server {{
-    listen {port} ssl http2;
-    ssl_certificate server.pem; ssl_certificate_key server.key;
-    ssl_client_certificate ca.pem; ssl_verify_client on;
-    if ($http_authorization != "Bearer {token}") {{ return 401; }}
-    location / {{ root {root}; }}
-  }}
+  {server}
 }}
 """
+_SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                       "../../../deploy/nginx/slacker-store.conf")
 _TOKEN = "a-token-of-the-tests"
 
 
@@ -85,11 +81,28 @@ token_file = "{self._place}/token"
 """
         self._relays = []
         with open(f"{self._place}/nginx.conf", "w") as file:
-            file.write(_NGINX_CONFIGURATION.format(port=_NGINX[1], token=_TOKEN,
-                                                   root=self.directory))
+            file.write(_NGINX_CONFIGURATION.format(server=self._server()))
         self._daemon = Daemon("nginx", ["nginx", "-e", "stderr", "-p", self._place, "-c",
                                         f"{self._place}/nginx.conf"], f"{self._place}/nginx.log")
         self._daemon.await_ready(lambda: _accepts(_NGINX), "accepts connections")
+
+    def _server(self):
+        """The shipped one, for nodes with a certificate and a token."""
+        with open(_SERVER) as file:
+            server = file.read()
+        for old, new in (("listen 443 ", f"listen {_NGINX[1]} "),
+                         ("/etc/nginx/images.pem", "server.pem"),
+                         ("/etc/nginx/images.key", "server.key"),
+                         ("root /srv/images;", f"root {self.directory};"),
+                         ("#   ssl_client_certificate /etc/nginx/nodes-ca.pem;",
+                          "ssl_client_certificate ca.pem;"),
+                         ("#   ssl_verify_client on;", "ssl_verify_client on;"),
+                         ("#   if ($http_authorization", "if ($http_authorization"),
+                         ("SECRET", _TOKEN)):
+            if old not in server:
+                raise RuntimeError(f"{_SERVER} has no {old}")
+            server = server.replace(old, new)
+        return server
 
     def _certify(self, name):
         by = [] if name == "ca" else [

@@ -84,6 +84,33 @@ TEST_F(NginxTest, Http1KeepsItsConnections) {
   EXPECT_LE(Connections(nginx, 200), 5u);
 }
 
+// The configuration that is shipped: caches between may keep what never changes, and nothing else.
+TEST_F(NginxTest, CachesAreToldWhatNeverChanges) {
+  const std::vector<std::string> immutable = {"records/a", "tars/a", "packs/a", "packs/a.idx"};
+  const std::vector<std::string> replaceable = {"locations/a", "manifests/a/unsigned", "boot/a",
+                                                "grants/a/public/unsigned", "images/a"};
+  const NginxProcess nginx(Options());
+  const auto backend = Open(nginx.Url(), Access());
+  size_t requests = 0;
+  const auto read = [&](const std::string& name) {
+    (void)backend->Read(name, 0, 1);
+    const std::string line = nginx.Requests(++requests).back();
+    return line.substr(line.find("answered="));
+  };
+  for (const auto* names : {&immutable, &replaceable}) {
+    for (const std::string& name : *names) {
+      SCOPED_TRACE(name);
+      const std::string path = directory_ / ("store/" + name);
+      std::filesystem::remove(path);
+      EXPECT_EQ(read(name), "answered=\"no-cache\"") << "it may come";
+      std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+      std::ofstream(path) << "0123456789";
+      EXPECT_EQ(read(name), names == &immutable ? "answered=\"max-age=31536000, immutable\""
+                                                : "answered=\"no-cache\"");
+    }
+  }
+}
+
 TEST_F(NginxTest, AServerThatEndsConnectionsIsNoProblem) {
   auto options = Options();
   options.directives = "keepalive_requests 100;";
