@@ -105,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(Zstd, ProgramTest,
                                            "zstd -q -f -1 --no-check -o out in",
                                            "zstd -q -f -9 --single-thread -o out in",
                                            "zstd -q -f -12 -T2 -o out in",
-                                           "zstd -q -f -19 -o out in",
+
                                            "zstd -q -f -5 --long=27 < in > out"));
 INSTANTIATE_TEST_SUITE_P(
     Python, ProgramTest,
