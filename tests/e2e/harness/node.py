@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 from harness.images import PAUSE
-from harness.process import Daemon, Failure, check, processes, run, wait_for
+from harness.process import PATIENCE, Daemon, Failure, check, processes, run, wait_for
 from harness.registry import ADDRESS, CountingProxy
 
 _TEMPLATES = os.path.join(os.path.dirname(__file__), "..", "containerd")
@@ -198,7 +198,7 @@ class Node:
     def hello(self, image, *command, **options):
         """hellobench's result of one run, as a map. Options: wait_output, if_missing, keep."""
         words = ["run", "--cri", self.socket, "--image", image.reference, "--json", "--timeout",
-                 "120"]
+                 str(120 * PATIENCE)]
         if options.get("wait_output"):
             words += ["--wait-output", options["wait_output"]]
         words += [f"--{name.replace('_', '-')}" for name in ("if_missing", "keep")

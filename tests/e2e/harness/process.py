@@ -4,6 +4,9 @@ import signal
 import subprocess
 import time
 
+# How many times longer than usual everything may take: in a machine that is emulated.
+PATIENCE = int(os.environ.get("SLACKER_E2E_PATIENCE", "1"))
+
 
 class Failure(Exception):
     """A test's own verdict; its text is all that is printed."""
@@ -19,7 +22,7 @@ def wait_for(condition, what, seconds=60, seen=lambda: ""):
 
     seen() is added to the failure's text.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:
@@ -72,7 +75,7 @@ class Daemon:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(seconds)
+            self.process.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise Failure(f"{self.name} did not end on SIGTERM: {self.log()[-3000:]}") from None

@@ -55,6 +55,16 @@ class Loopback:
         """Ends what serves the store; its directory goes with the world's."""
 
 
+class Published(Loopback):
+    """A directory that others have published to, and that is not to be written to; for nodes that may be slow."""
+
+    def __init__(self, url):
+        super().__init__(None, "")
+        self.settings = "[store]\nbudget_ms = 60000\n"
+        self.url = self.node_url = url
+        self.directory = url.removeprefix("loopback:")
+
+
 class Nginx(Loopback):
     """A directory for publishers, which nodes read through nginx: TLS with certificates on both
     sides, a token, signed manifests. Each node reaches it at the same address of its own."""
@@ -173,6 +183,11 @@ def _accepts(address):
         return True
     except OSError:
         return False
+
+
+def open_store(name, tools, directory):
+    """`name` is one of STORES, or loopback:DIRECTORY for one that is there."""
+    return Published(name) if name.startswith("loopback:") else STORES[name](tools, directory)
 
 
 STORES = {"loopback": Loopback, "https": Nginx, "nfs": Nfs, "nfs4": Nfs4}

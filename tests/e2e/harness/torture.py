@@ -2,6 +2,7 @@
 import os
 
 LAYERS = 60
+MANY = 50_000  # files in one directory
 _NS = 10**9
 _SPARSE_SIZE = 5 << 30
 _NAMES = [b"latin1-\xe9\xe8", b"raw-\xff\xfe\x80", "utf8-\u00fc\u6f22\U0001f40b".encode(),
@@ -82,8 +83,8 @@ def _sizes(layer):
         "GNU.sparse.name": "sizes/sparse", "GNU.sparse.realsize": str(_SPARSE_SIZE)})
 
 
-def _many(layer):
-    for number in range(50_000):
+def _many(layer, files):
+    for number in range(files):
         layer.add(f"many/file-{number:06d}", data=b"%d" % number if number % 5 else b"",
                   mtime_ns=number * _NS + number)
 
@@ -146,14 +147,14 @@ def _deletions(layer):
     layer.add("b/.wh.deep")
 
 
-def _links_again(layer):
+def _links_again(layer, files):
     """A link group partly replaced, as a build step that touches one name of it writes it."""
     layer.add("links", "dir", mtime_ns=1_700_000_004 * _NS)
     layer.add("links/two", data=b"replaced\n")
     layer.add("links/new", "link", link="links/two")
     layer.add("links/.wh.kept")
     layer.add("many", "dir", mtime_ns=1_700_000_004 * _NS)
-    layer.add("many/.wh.file-025000")
+    layer.add(f"many/.wh.file-{files // 2:06d}")
     layer.add("many/file-000001", data=b"replaced\n")
 
 
@@ -161,11 +162,11 @@ def _metadata_only(layer):
     layer.add("c", "dir", mode=0o555, uid=7, mtime_ns=1_700_000_005 * _NS + 5)
 
 
-def write_layers(new_layer, busybox):
+def write_layers(new_layer, busybox, many=MANY):
     """Returns the closed layers; new_layer() opens the next."""
-    steps = [lambda layer: _base(layer, busybox), _attributes, _special, _sizes, _many, _times,
-             _swap_start, _swap_middle, lambda layer: None, _swap_end, _deletions, _links_again,
-             _metadata_only]
+    steps = [lambda layer: _base(layer, busybox), _attributes, _special, _sizes,
+             lambda layer: _many(layer, many), _times, _swap_start, _swap_middle, lambda layer: None,
+             _swap_end, _deletions, lambda layer: _links_again(layer, many), _metadata_only]
     for number in range(len(steps), LAYERS):
         def small(layer, number=number):
             layer.add("c", "dir", mode=0o755, mtime_ns=(1_700_000_000 + number) * _NS)

@@ -1,6 +1,7 @@
 """Compares two directory trees entry by entry, in everything that a container can see."""
 import errno
 import hashlib
+import itertools
 import os
 import stat
 import time
@@ -12,12 +13,14 @@ _ZEROS = bytes(_BLOCK)
 _SHOWN = 20
 
 
-def dump(root):
+def dump(root, data=None):
     """{path: entry} of everything below `root` and of root itself ("."), names as bytes.
 
+    `data`: {name: ranges, as data_ranges'} of files of which what lies well outside is taken for zeros, unread.
     The root's own time is left out: it is that of the unpacking where no layer names the root.
     """
     root = os.fsencode(root)
+    ranges = {os.fsencode(name): value for name, value in (data or {}).items()}
     found, groups = {}, {}
     waiting = [b"."]
     while waiting:
@@ -34,7 +37,7 @@ def dump(root):
             continue
         groups.setdefault((status.st_dev, status.st_ino), []).append(name)
         if kind == stat.S_IFREG:
-            entry["size"], entry["content"] = status.st_size, _digest(path)
+            entry["size"], entry["content"] = status.st_size, _digest(path, ranges.get(name))
         elif kind == stat.S_IFLNK:
             entry["target"] = os.readlink(path)
         elif kind in (stat.S_IFCHR, stat.S_IFBLK):
@@ -51,16 +54,29 @@ def _xattrs(path):
             for key in os.listxattr(path, follow_symlinks=False)}
 
 
-def _digest(path):
+def _digest(path, ranges):
     """Of the content in blocks, each with what it is: blocks of zeros are read, but not hashed."""
     digest = hashlib.sha256()
+    unread = () if ranges is None else _blocks_in_holes(ranges, os.path.getsize(path))
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            if block == _ZEROS:
+        for number in itertools.count():
+            if number in unread:
                 digest.update(b"zeros")
-            else:
-                digest.update(b"bytes" + block)
-    return digest.hexdigest()
+                continue
+            file.seek(number * _BLOCK)
+            block = file.read(_BLOCK)
+            if not block:
+                return digest.hexdigest()
+            digest.update(b"zeros" if block == _ZEROS else b"bytes" + block)
+
+
+def _blocks_in_holes(ranges, size):
+    """Numbers of blocks that have holes of a block at least on both sides."""
+    numbers, hole = set(), 0
+    for begin, end in [*ranges, (size, size)]:
+        numbers.update(range(-(-hole // _BLOCK) + 1, begin // _BLOCK - 1))
+        hole = end
+    return numbers
 
 
 def data_ranges(path):

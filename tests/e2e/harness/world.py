@@ -7,13 +7,13 @@ from harness.images import Catalog
 from harness.node import Node, loop_devices, mount_points, run_directories
 from harness.process import Failure, check, processes, run, wait_for
 from harness.registry import Registry
-from harness.store import STORES
+from harness.store import open_store
 
 
 class World:
     """Use as a context manager, inside isolation.isolate(). Leaving it fails on any leak.
 
-    `store` names one of harness.store.STORES.
+    `store` as harness.store.open_store's.
     """
 
     def __init__(self, tools, cache, containerd_version, store="loopback"):
@@ -22,7 +22,7 @@ class World:
         self.directory = tempfile.gettempdir()
         self._nodes = []
         self._before_mounts, self._before_processes = mount_points(), set(processes())
-        self.home = STORES[store](tools, self.directory)
+        self.home = open_store(store, tools, self.directory)
         self.store, self.store_directory = self.home.url, self.home.directory
         self.registry = Registry(self.catalog.storage, self.directory)
 

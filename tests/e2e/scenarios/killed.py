@@ -1,17 +1,23 @@
 """slackerd is killed over and over while a container reads, and comes back: the container notices nothing.
 
 32 readers, whose every read is cold: what they have read is dropped from the page cache at once.
-SLACKER_KILLS says how often.
+SLACKER_KILLS says how often, SLACKER_EVERY that they read one file of so many.
 """
 import os
+import signal
+import struct
 
 from harness.link import Link
 from harness.process import check, wait_for
 from harness.registry import ADDRESS
 
-_KILLS = int(os.environ.get("SLACKER_KILLS", "20"))
+KILLS = int(os.environ.get("SLACKER_KILLS", "20"))
+EVERY = os.environ.get("SLACKER_EVERY", "4")
+# Complete caches are read without slackerd: nothing would be in flight.
+SETTINGS = '[cache]\ncomplete = "off"\n'
 _IN_FLIGHT = 0.9  # so many kills must have met requests in flight, which the kernel sent again
 _BETWEEN = 1 << 20  # bytes served from a start to the next kill
+_SLOTS, _SLOT_BYTES = 2048, 256  # fuse::RequestSlots
 _ROUND_TRIP_MS = 10  # to the store: most reads wait for it
 
 _READER = """
@@ -20,7 +26,7 @@ files, known, bad = [], {}, []
 for directory, _, names in os.walk("/usr"):
     paths = (os.path.join(directory, name) for name in names)
     files += (path for path in paths if os.path.isfile(path) and not os.path.islink(path))
-files = sorted(files)[::4]
+files = sorted(files)[::int(sys.argv[2])]
 
 def read(path):
     with open(path, "rb") as file:
@@ -53,25 +59,37 @@ print("digest", hashlib.sha256(repr(sorted(known.items())).encode()).hexdigest()
 
 def run(world):
     image = world.image("debian")
-    plain = world.node(snapshotter="overlayfs")
-    expected = plain.hello(image, "python3", "-c", _READER, "once")["output"]
-
+    expected = read_once(world, image)
     world.publish(image)
-    # Complete caches are read without slackerd: nothing would be in flight.
-    node = world.node(settings=world.home.settings + "[cache]\ncomplete = \"off\"\n",
+    node = world.node(settings=world.home.settings + SETTINGS,
                       link=Link(delay_ms=_ROUND_TRIP_MS, ports=(ADDRESS[1], *world.home.ports)))
-    started = node.hello(image, "python3", "-c", _READER, "wander", wait_output="reading", keep=True)
+    check_node(node, image, expected)
+
+
+def read_once(world, image):
+    """What the readers say of the image on overlayfs."""
+    return world.node(snapshotter="overlayfs").hello(image, "python3", "-c", _READER, "once", EVERY)["output"]
+
+
+def check_node(node, image, expected, with_slots=False):
+    """That they say the same of the image, which was published, on a node with SETTINGS whose slackerd is killed.
+
+    with_slots, for kernels that do not send requests again: only when it has some.
+    """
+    started = node.hello(image, "python3", "-c", _READER, "wander", EVERY, wait_output="reading", keep=True)
     met = resent = 0
-    for _ in range(_KILLS):
+    for _ in range(KILLS):
         wait_for(lambda: node.counters()["served_bytes"] > _BETWEEN, "reads")
+        if with_slots:
+            wait_for(lambda: _stop_with_requests(node.slackerd.pid), "slackerd to have requests")
         node.kill_slackerd()
         node.start_slackerd()
         again = node.counters()["fuse_resent"]
         resent += again
         met += again > 0
-    print(f"{_KILLS} kills, {met} while requests were in flight; {resent} were sent again")
-    by_chance = 1 if _KILLS < 20 else 0  # of few one says little
-    check(met + by_chance >= _IN_FLIGHT * _KILLS, "too few kills met a read in flight")
+    print(f"{KILLS} kills, {met} while requests were in flight; {resent} were sent again")
+    by_chance = 1 if KILLS < 20 else 0  # of few one says little
+    check(met + by_chance >= _IN_FLIGHT * KILLS, "too few kills met a read in flight")
     (task,) = [line.split() for line in node.ctr("tasks", "ls").splitlines()[1:]
                if started["container_id"] in line]
     with open(f"/proc/{task[1]}/root/stop", "w"):
@@ -81,3 +99,38 @@ def run(world):
     check("".join(end[1:]) == expected, f"the container read something else: {end[2]}, not {expected}")
     check(node.counters()["fuse_errors"] == 0, f"reads failed: {node.counters()}")
     node.remove_sandbox(started["sandbox_id"])
+
+
+def _stop_with_requests(pid):
+    """Stops the process. Unless it has requests then, it goes on, and this is False."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: _has_stopped(pid), "slackerd to stop")
+    if _requests_in_slots(pid) > 0:
+        return True
+    os.kill(pid, signal.SIGCONT)
+    return False
+
+
+def _has_stopped(pid):
+    states = set()
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/stat", errors="replace") as file:
+                states.add(file.read().rpartition(") ")[2][0])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it was about to end
+    return states == {"T"}
+
+
+def _requests_in_slots(pid):
+    """How many requests a slackerd has read and not answered: slots that begin with a length (ADR 0028)."""
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{name}"
+        if not os.readlink(path).startswith("/memfd:slacker-requests"):
+            continue
+        with open(path, "rb") as file:
+            memory = file.read()
+        if struct.unpack_from("=q", memory, _SLOTS * _SLOT_BYTES + 8)[0] == pid:  # not a predecessor's
+            slots = range(0, _SLOTS * _SLOT_BYTES, _SLOT_BYTES)
+            return sum(struct.unpack_from("=I", memory, slot)[0] != 0 for slot in slots)
+    return 0
