@@ -45,6 +45,7 @@ class ImageTraceTest : public ::testing::Test {
     TarBuilder lower, upper;
     for (const char* file : kShellFiles) lower.File(file + 1, ReadFileOrDie(file), 0755);
     lower.File("cold", RandomBytes(300'000, 1));
+    lower.File("etc/passwd", "other:x:7:7::/home/of/other:\nroot:x:0:0::/home/of/root:\n");
     upper.File("hot", "a line\n" + RandomBytes(300'000, 2)).File("warm", "another\n");
     image_ = layout_.AddImage({GzipLayer(lower.End()), GzipLayer(upper.End())});
     auto opened = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
@@ -123,6 +124,12 @@ TEST_F(ImageTraceTest, WhatACommandReadsBecomesTheBootPack) {
   }
   EXPECT_THAT(files, Not(Contains("/cold")));
   ExpectNothingLeft();
+}
+
+TEST_F(ImageTraceTest, ACommandHasTheHomeAndThePathThatItHasInAContainer) {
+  EXPECT_EQ(Run(RecordArguments("set -eu; [ $HOME = /home/of/root ]; "
+                                "case $PATH in *:/usr/bin:*) ;; *) exit 9 ;; esac")),
+            0);
 }
 
 TEST_F(ImageTraceTest, WithoutADirectoryForTemporaryFilesItIsAnError) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -98,12 +99,29 @@ std::string MountRoot(const Orders& orders) {
   return root;
 }
 
-std::string_view PathOf(const std::vector<std::string>& environment) {
-  constexpr std::string_view kPath = "PATH=";
-  for (const std::string_view variable : environment) {
-    if (variable.starts_with(kPath)) return variable.substr(kPath.size());
+// In the image, whose root is ours by now.
+std::string HomeOfRoot() {
+  std::string home = "/";
+  FILE* const users = std::fopen("/etc/passwd", "re");
+  if (users == nullptr) return home;
+  while (const passwd* user = fgetpwent(users)) {
+    if (user->pw_uid != 0) continue;
+    home = user->pw_dir;
+    break;
   }
-  return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  (void)std::fclose(users);  // it was only read
+  return home;
+}
+
+// NAME's value; `otherwise`, which is added, if it has none.
+std::string ValueOf(const std::string& name, const std::string& otherwise,
+                    std::vector<std::string>* environment) {
+  const std::string prefix = name + "=";
+  for (const std::string& variable : *environment) {
+    if (variable.starts_with(prefix)) return variable.substr(prefix.size());
+  }
+  environment->push_back(prefix + otherwise);
+  return otherwise;
 }
 
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
@@ -122,7 +140,11 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   sigset_t none;
   sigemptyset(&none);
   (void)sigprocmask(SIG_SETMASK, &none, nullptr);
-  const std::string path(PathOf(command.environment));
+  // What containerd and runc give to every container.
+  const std::string path =
+      ValueOf("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+              &command.environment);
+  (void)ValueOf("HOME", HomeOfRoot(), &command.environment);
   if (setenv("PATH", path.c_str(), 1) != 0) Die("environment");  // execvpe looks there
   if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0) Die("output");
   std::vector<char*> arguments = Pointers(command.arguments);

@@ -236,9 +236,17 @@ class Node:
         for line in self.ctr("containers", "ls", "--quiet").splitlines():
             self.ctr("containers", "rm", line)
 
-    def ctr(self, *words):
-        return run(f"{self.tools.containerd(self.version)}/ctr", "-a", self.socket, "-n", "k8s.io",
+    def ctr(self, *words, namespace="k8s.io"):
+        return run(f"{self.tools.containerd(self.version)}/ctr", "-a", self.socket, "-n", namespace,
                    *words)
+
+    def forget_image(self, image):
+        """Removes an image that another namespace of containerd holds from now on: what the snapshotter has
+        of it stays, and the next pull is a whole one, manifest and all."""
+        self.ctr("images", "pull", "--plain-http", "--snapshotter", self.snapshotter, image.reference,
+                 namespace="held")
+        self.remove_image(image)
+        wait_for(lambda: image.chain_id not in self.snapshots(), "containerd to forget the image")
 
     def mount_view(self, image, target):
         """Mounts a read-only view of an image's tree; unmount_view undoes it."""
