@@ -184,8 +184,10 @@ absl::Status Daemon::OpenImages(const Config& config) {
   RETURN_IF_ERROR(images_->Start());
   StartCare(config);
   if (backend_ != nullptr) {
-    prover_ = std::make_unique<LayerProver>(
-        LayerProver::Options{.db = db_.get(), .filler = filler_.get(), .backend = backend_});
+    prover_ = std::make_unique<LayerProver>(LayerProver::Options{
+        .db = db_.get(), .filler = filler_.get(), .backend = backend_, .busy = [this] {
+          return processors_.Busy();
+        }});
   }
   ASSIGN_OR_RETURN(snapshotter_,
                    CoreSnapshotter::Open(db_.get(), &SystemFileOps(), images_.get(), &SystemClock(),
@@ -200,14 +202,15 @@ absl::Status Daemon::OpenImages(const Config& config) {
 }
 
 void Daemon::StartCare(const Config& config) {
-  // Whatever wants the store, or has just pulled an image.
+  // Whatever wants the store, has just pulled an image, or starts a container.
   const auto activity = [filler = filler_.get(), images = images_.get()] {
     const FillStats fill = filler->Stats();
     return fill.reads - fill.read_hits + images->Stats().store_requests +
-           images->BootPackStats().bytes;
+           images->BootPackStats().bytes + images->AttachCalls();
   };
-  scrubber_ = std::make_unique<Scrubber>(
-      Scrubber::Options{.db = db_.get(), .filler = filler_.get(), .activity = activity});
+  const auto busy = [this] { return processors_.Busy(); };
+  scrubber_ = std::make_unique<Scrubber>(Scrubber::Options{
+      .db = db_.get(), .filler = filler_.get(), .activity = activity, .busy = busy});
   const CacheSpace::Limits limits{.max_bytes = static_cast<uint64_t>(config.cache_max_bytes),
                                   .min_free_percent = MinFreePercent(config)};
   space_ = std::make_unique<CacheSpace>(
@@ -232,6 +235,7 @@ void Daemon::StartCare(const Config& config) {
   options.mounter = mounter_.get();
   options.bytes_per_second = static_cast<uint64_t>(config.cache_complete_rate);
   options.activity = activity;
+  options.busy = busy;
   options.room = [space = space_.get()] { return space->Room(); };
   completer_ = std::make_unique<Completer>(std::move(options));
 }

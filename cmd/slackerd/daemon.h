@@ -3,6 +3,8 @@
 // after Open.
 #pragma once
 
+#include <unistd.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,6 +21,7 @@
 #include "snapshotter/care/completer.h"
 #include "snapshotter/care/evictor.h"
 #include "snapshotter/care/layer_prover.h"
+#include "snapshotter/care/processor_watch.h"
 #include "snapshotter/care/scrubber.h"
 #include "snapshotter/core/core_snapshotter.h"
 #include "snapshotter/gateway/lease_keeper.h"
@@ -80,6 +83,8 @@ class Daemon final : public NodeControl {
   Trust trust_;
   std::unique_ptr<RequestWriter> requests_;   // null: nothing is requested
   std::unique_ptr<AutoPublisher> publisher_;  // null: nothing is published by itself
+  ProcessorWatch processors_{
+      {.clock = &SystemClock(), .processors = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN))}};
   std::unique_ptr<StartTraces> traces_;
   std::unique_ptr<BlobFiller> filler_;
   std::unique_ptr<LayerProver> prover_;  // null: no store

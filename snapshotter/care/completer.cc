@@ -28,7 +28,7 @@ absl::Status Stopping() { return Cancelled("the daemon stops"); }
 }  // namespace
 
 Completer::Completer(Options options)
-    : options_(std::move(options)), idle_(options_.activity, options_.idle) {
+    : options_(std::move(options)), idle_(options_.activity, options_.idle, options_.busy) {
   thread_ = std::thread([this] {
     TakeTheLastPlace("slk-complete");
     Work();
@@ -161,6 +161,7 @@ absl::Status Completer::Complete(const Blob& blob) {
 absl::Status Completer::Pace(uint64_t bytes, uint64_t bytes_per_second,
                              std::chrono::steady_clock::time_point began) {
   if (idle_.Disturbed() && !idle_.WaitUntilIdle()) return Stopping();
+  if (!idle_.GiveWay()) return Stopping();
   const auto due = began + std::chrono::nanoseconds(static_cast<int64_t>(
                                static_cast<double>(bytes) * 1e9 /
                                static_cast<double>(std::max<uint64_t>(bytes_per_second, 1))));

@@ -54,6 +54,7 @@ class Completer {
     // Grows while the store is wanted for something else (IdleWatch).
     std::function<uint64_t()> activity;
     std::chrono::nanoseconds idle = std::chrono::seconds(2);
+    std::function<bool()> busy;  // others use the processors (IdleWatch); null: never
     // With nothing left to do, what there is is looked at again after this time, or when something
     // happened; a store that does not answer, or a full disk, is tried again after it.
     std::chrono::nanoseconds rest = std::chrono::seconds(30);

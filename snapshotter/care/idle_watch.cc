@@ -8,6 +8,13 @@
 #include "backend/base/thread_priority.h"
 
 namespace slacker {
+namespace {
+
+// Beside others we have a tenth of the time.
+constexpr int kRests = 9;
+constexpr std::chrono::milliseconds kLongestRest{500};
+
+}  // namespace
 
 void TakeTheLastPlace(const char* name) {
   (void)pthread_setname_np(pthread_self(), name);  // only a label
@@ -26,6 +33,16 @@ bool IdleWatch::stopping() {
   return stopping_;
 }
 
+bool IdleWatch::GiveWay() {
+  const auto worked = std::chrono::steady_clock::now() - working_since_;
+  const bool goes_on =
+      busy_ != nullptr && busy_()
+          ? Pause(std::min<std::chrono::nanoseconds>(kRests * worked, kLongestRest))
+          : !stopping();
+  working_since_ = std::chrono::steady_clock::now();
+  return goes_on;
+}
+
 bool IdleWatch::Pause(std::chrono::nanoseconds time) {
   const auto end = std::chrono::steady_clock::now() + time;
   MutexLock lock(&mutex_);
@@ -41,6 +58,7 @@ bool IdleWatch::WaitUntilIdle() {
     const uint64_t before = activity_();
     if (!Pause(idle_)) return false;
     seen_ = activity_();
+    working_since_ = std::chrono::steady_clock::now();
     if (seen_ == before) return true;
   }
 }

@@ -16,7 +16,8 @@ namespace slacker {
 LayerProver::LayerProver(Options options)
     : options_(std::move(options)),
       reader_(options_.backend),
-      idle_([filler = options_.filler] { return filler->Stats().reads; }, options_.idle) {
+      idle_([filler = options_.filler] { return filler->Stats().reads; }, options_.idle,
+            options_.busy) {
   thread_ = std::thread([this] {
     TakeTheLastPlace("slk-prove");
     Work();
@@ -95,8 +96,7 @@ absl::StatusOr<Proof> LayerProver::Prove(const BlobRow& blob) {
 
 absl::Status LayerProver::WaitForQuiet() {
   if (idle_.Disturbed() && !idle_.WaitUntilIdle()) return Cancelled("the daemon stops");
-  if (idle_.stopping()) return Cancelled("the daemon stops");
-  return absl::OkStatus();
+  return idle_.GiveWay() ? absl::OkStatus() : Cancelled("the daemon stops");
 }
 
 absl::StatusOr<std::string> LayerProver::ReadChunk(const BlobRow& blob, const Layer& layer,

@@ -34,6 +34,7 @@ class LayerProver {
     std::shared_ptr<ReadBackend> backend;
     // No read for so long is idleness.
     std::chrono::nanoseconds idle = std::chrono::seconds(10);
+    std::function<bool()> busy;  // others use the processors (IdleWatch); null: never
   };
 
   // Starts the thread.

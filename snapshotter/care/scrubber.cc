@@ -11,7 +11,7 @@
 namespace slacker {
 
 Scrubber::Scrubber(Options options)
-    : options_(std::move(options)), idle_(options_.activity, options_.idle) {
+    : options_(std::move(options)), idle_(options_.activity, options_.idle, options_.busy) {
   thread_ = std::thread([this] {
     TakeTheLastPlace("slk-scrub");
     Work();
@@ -60,7 +60,9 @@ bool Scrubber::Scrub(const BlobRow& row) {
     (void)Check(*blob, chunk);  // what is dropped comes back when it is read, or completed
     const auto cost = static_cast<double>(chunks[chunk].size_bytes) /
                       static_cast<double>(std::max<uint64_t>(options_.bytes_per_second, 1));
-    if (!idle_.Pause(std::chrono::nanoseconds(static_cast<int64_t>(cost * 1e9)))) return false;
+    if (!idle_.GiveWay() ||
+        !idle_.Pause(std::chrono::nanoseconds(static_cast<int64_t>(cost * 1e9))))
+      return false;
   }
   return true;
 }

@@ -39,7 +39,7 @@ struct ScrubStats {
 struct ScrubbedBlob {
   uint64_t chunks = 0, bytes = 0;  // read back
   uint64_t damaged = 0;            // not right any more
-  uint64_t repaired = 0;           // of these, those that came from the store and were written again
+  uint64_t repaired = 0;  // of these, those that came from the store and were written again
   // Why the others were not, or why the cache could not be looked at. CANCELLED: by the caller.
   absl::Status status;
 };
@@ -53,6 +53,7 @@ class Scrubber {
     // Grows while the disk or the store is wanted for something else (IdleWatch).
     std::function<uint64_t()> activity;
     std::chrono::nanoseconds idle = std::chrono::seconds(10);
+    std::function<bool()> busy;  // others use the processors (IdleWatch); null: never
     std::chrono::nanoseconds pause = std::chrono::hours(24);
     uint64_t bytes_per_second = 8ULL << 20;
   };

@@ -161,6 +161,7 @@ absl::StatusOr<std::unique_ptr<ImageManager::KnownImage>> ImageManager::FindKnow
 }
 
 absl::StatusOr<std::string> ImageManager::Attach(const Digest& chain_id) {
+  ++attach_calls_;
   const ImagePin pin = Pinned(chain_id);
   ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> image, FindKnown(chain_id));
   if (image == nullptr) return Internal("image " + chain_id.ToString() + " is not on this node");

@@ -89,6 +89,8 @@ class ImageManager final : public Images {
   absl::Status AskForChunks(const Digest& record, size_t chunks);
 
   Transfers Stats() const { return {transfers_->requests, transfers_->bytes}; }
+  // How often somebody has asked for a tree: containers that start.
+  uint64_t AttachCalls() const { return attach_calls_; }
   // How pulls get on with the store.
   StoreGateway::Report DescribeGateway() const { return gateway_.Describe(); }
   BootStats BootPackStats() const { return boots_->Stats(); }
@@ -180,6 +182,7 @@ class ImageManager final : public Images {
   const Options options_;
   RecordFiles& records_;
   const MetadataImages metadata_;
+  std::atomic<uint64_t> attach_calls_ = 0;
   const std::shared_ptr<TransferCounters> transfers_;  // with the backend's callbacks
   const std::shared_ptr<References> references_;       // with every pin
   StoreGateway gateway_;

@@ -49,7 +49,8 @@ class LayerProverTest : public testing::NodeTest {
         std::make_unique<LayerProver>(LayerProver::Options{.db = db_.get(),
                                                            .filler = filler_.get(),
                                                            .backend = faulty_,
-                                                           .idle = std::chrono::milliseconds(1)});
+                                                           .idle = std::chrono::milliseconds(1),
+                                                           .busy = nullptr});
   }
   // Reads all of a blob until all of it is in the cache.
   void Fill(const BlobRow& blob) {
