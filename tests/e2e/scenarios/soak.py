@@ -189,6 +189,16 @@ class _Soak:
         self.load.remove(list(self.load.running), kill=False)
         self.node.remove_everything()
 
+    def settled_figures(self):
+        """Twice the same: without what slackerd has open for a moment, such as a file of sysfs."""
+        taken = [self.figures.take()]
+
+        def settled():
+            taken.append(self.figures.take())
+            return taken[-1] == taken[-2]
+        wait_for(settled, "figures that stay")
+        return taken[-1]
+
     def check_figures(self, before, what):
         wait_for(lambda: not difference(before, self.figures.take()), f"{what}: what was held before",
                  60, lambda: difference(before, self.figures.take()))
@@ -202,7 +212,7 @@ def _run(soak):
     leases = f"{soak.world.store_directory}/leases"
     wait_for(lambda: os.path.isdir(leases) and os.listdir(leases), "the node's lease")
     soak.remove_all()
-    before = soak.figures.take()
+    before = soak.settled_figures()
     check(before["FUSE connections"] == 1 and soak.figures.seen()[0] > len(soak.images),
           f"what is counted is not what is there: {before}, {soak.figures.seen()}")
     print(f"held after every image once: {sum(before.values())} things of {len(before)} kinds")
