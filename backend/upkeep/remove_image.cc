@@ -1,7 +1,9 @@
 #include "backend/upkeep/remove_image.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "backend/base/codec.h"
 #include "backend/base/failpoint.h"
@@ -71,30 +73,41 @@ absl::Status PutBack(Backend& backend, const std::string& place, const std::stri
   return backend.Remove(place);
 }
 
+// Whether `name` has nothing, or the entry of this fingerprint.
+absl::StatusOr<bool> IsGoneOr(Backend& backend, const std::string& name,
+                              std::string_view fingerprint) {
+  const auto bytes = backend.ReadWhole(name, kMaxImageEntryBytes);
+  if (absl::IsNotFound(bytes.status())) return true;
+  if (!bytes.ok() && !IsLost(bytes.status())) return bytes.status();
+  const auto found = bytes.ok() ? DecodeImageEntry(*bytes) : bytes.status();
+  return found.ok() && Fingerprint(*found) == fingerprint;
+}
+
 // Looks at what was moved to `place`: whether it went, or had gone; another one than the place was made
 // for is put back.
 absl::StatusOr<bool> Settle(Backend& backend, const std::string& place) {
   const FlatName flat = ParseFlatName(place);
-  const auto bytes = backend.ReadWhole(place, kMaxImageEntryBytes);
-  if (absl::IsNotFound(bytes.status())) return true;
-  if (!bytes.ok() && !IsLost(bytes.status())) return bytes.status();
-  const auto found = bytes.ok() ? DecodeImageEntry(*bytes) : bytes.status();
-  if (found.ok() && flat.id.ends_with(Fingerprint(*found))) {
-    RETURN_IF_ERROR(backend.Remove(place));
-    return true;
-  }
-  RETURN_IF_ERROR(PutBack(backend, place, flat.object));
-  return false;
+  const size_t of_entry = flat.id.size() - std::min(flat.id.size(), kFingerprintDigits);
+  ASSIGN_OR_RETURN(const bool ours, IsGoneOr(backend, place, flat.id.substr(of_entry)));
+  RETURN_IF_ERROR(ours ? backend.Remove(place) : PutBack(backend, place, flat.object));
+  return ours;
 }
 
 // The same of an entry. Between looking at a name and removing it somebody may give it to another
 // image: so it is moved first, and then looked at. The place says what is meant to go, for whoever finds
 // it after a crash.
-absl::StatusOr<bool> RemoveEntry(Backend& backend, const ImageEntry& entry, int64_t now) {
+absl::StatusOr<bool> RemoveEntry(Backend& backend, const ImageEntry& entry, int64_t now,
+                                 bool full) {
   const std::string name = ImageName(entry.name, entry.platform);
   const std::string time = NewMaintenanceId(now).substr(0, kFingerprintDigits);
   const std::string place = RemovedName(name, time + Fingerprint(entry));
   const absl::Status moved = backend.Move(name, place);
+  if (full && absl::IsResourceExhausted(moved)) {
+    // No room for the place's directory; then there is none either for who gives the name to another.
+    ASSIGN_OR_RETURN(const bool ours, IsGoneOr(backend, name, Fingerprint(entry)));
+    if (ours) RETURN_IF_ERROR(backend.Remove(name));
+    return ours;
+  }
   if (!absl::IsNotFound(moved)) RETURN_IF_ERROR(moved);
   SLACKER_FAILPOINT("rm.entry_moved");
   return Settle(backend, place);
@@ -105,7 +118,7 @@ absl::Status RemoveAll(Backend& backend, const std::vector<ImageEntry>& entries,
   ASSIGN_OR_RETURN(const int64_t now, StoreNowOrBefore(backend));
   removed->replaced = 0;
   for (const ImageEntry& entry : entries) {
-    ASSIGN_OR_RETURN(const bool went, RemoveEntry(backend, entry, now));
+    ASSIGN_OR_RETURN(const bool went, RemoveEntry(backend, entry, now, full));
     removed->replaced += went ? 0 : 1;
     SLACKER_FAILPOINT("rm.entry_removed");
   }
