@@ -5,7 +5,7 @@
 //   SLACKER_FAILPOINT=NAME[:N]    dies at the N-th (default: first) passage of NAME
 //   SLACKER_FAILPOINT_TRACE=FILE  appends every name passed to FILE, one a line: how a test finds
 //                                 out what there is
-//   SLACKER_WITHOUT=NAME          a kernel that has NAME counts as one that lacks it: how a test
+//   SLACKER_WITHOUT=NAME[,NAME]   a kernel that has NAME counts as one that lacks it: how a test
 //                                 comes to the ways of older kernels. Asked at every passage
 //
 // Names read "area.step" ("prepare.before_commit").

@@ -70,6 +70,7 @@ class Daemon final : public NodeControl {
   void Decided(const PathDecision& decision);
   absl::Status OpenImages(const Config& config);
   void StartCare(const Config& config);
+  bool OthersAreBusy();
   void EndKeeperWithoutFuse();
 
   bool stopped_ = false;

@@ -71,7 +71,7 @@ TEST_F(ProcessorWatchTest, WhereTheKernelDoesNotTellNobodyIsBusy) {
 }
 
 TEST(ProcessorTimes, IdlenessAndWaitingForDisksAreNotBusy) {
-  const auto tick = seconds(1) / sysconf(_SC_CLK_TCK);
+  const auto tick = std::chrono::nanoseconds(seconds(1)) / sysconf(_SC_CLK_TCK);
   const auto busy =
       ParseBusyTime("cpu  1 2 4 1000000 2000000 8 16 32 64 128\ncpu0 1 1 1 1 1 1 1 1");
   ASSERT_OK(busy);
