@@ -147,15 +147,16 @@ class Export {
       ASSIGN_OR_RETURN(std::string head, ReadHead(HeadName(names.record, original->digest)));
       blob = {original->digest, original->size_bytes, std::move(head)};
     }
-    ASSIGN_OR_RETURN(std::optional<Recompressor::Result> result, Recompress(names, record, blob));
-    if (!result.has_value()) {
+    absl::StatusOr<std::optional<Recompressor::Result>> result = Recompress(names, record, blob);
+    if (result.ok() && !result->has_value()) {
       // It begins like something that we can make, and is something else.
       blob->head.clear();
-      ASSIGN_OR_RETURN(result, Recompress(names, record, blob));
+      result = Recompress(names, record, blob);
     }
-    exported->blob.digest = result->digest;
-    exported->original = result->original;
-    return std::move(result->content);
+    RETURN_IF_ERROR(result.status());
+    exported->blob.digest = (*result)->digest;
+    exported->original = (*result)->original;
+    return std::move((*result)->content);
   }
 
   absl::StatusOr<std::optional<Recompressor::Result>> Recompress(
