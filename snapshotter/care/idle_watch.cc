@@ -35,12 +35,9 @@ bool IdleWatch::stopping() {
 
 bool IdleWatch::GiveWay() {
   const auto worked = std::chrono::steady_clock::now() - working_since_;
-  const bool goes_on =
-      busy_ != nullptr && busy_()
-          ? Pause(std::min<std::chrono::nanoseconds>(kRests * worked, kLongestRest))
-          : !stopping();
-  working_since_ = std::chrono::steady_clock::now();
-  return goes_on;
+  const bool rest = busy_ != nullptr && busy_();
+  return Pause(rest ? std::min<std::chrono::nanoseconds>(kRests * worked, kLongestRest)
+                    : std::chrono::nanoseconds(0));
 }
 
 bool IdleWatch::Pause(std::chrono::nanoseconds time) {
@@ -48,7 +45,10 @@ bool IdleWatch::Pause(std::chrono::nanoseconds time) {
   MutexLock lock(&mutex_);
   for (;;) {
     const auto left = end - std::chrono::steady_clock::now();
-    if (stopping_ || left <= left.zero()) return !stopping_;
+    if (stopping_ || left <= left.zero()) {
+      working_since_ = std::chrono::steady_clock::now();
+      return !stopping_;
+    }
     (void)changed_.WaitFor(&mutex_, left);
   }
 }
@@ -58,7 +58,6 @@ bool IdleWatch::WaitUntilIdle() {
     const uint64_t before = activity_();
     if (!Pause(idle_)) return false;
     seen_ = activity_();
-    working_since_ = std::chrono::steady_clock::now();
     if (seen_ == before) return true;
   }
 }
