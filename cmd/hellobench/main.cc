@@ -23,21 +23,26 @@
 namespace slacker::hellobench {
 namespace {
 
-// Set by a signal: what is running is removed before the program ends.
+// Set by a signal, whose number stands beside it: what is running is removed before the program ends.
 std::atomic<bool> interrupted = false;
-static_assert(std::atomic<bool>::is_always_lock_free);
+std::atomic<int> interrupted_by = 0;
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
 constexpr int kExitUsage = 2;
+constexpr int kExitOfSignal = 128;  // and its number, as shells have it
 
 void HandleInterrupts() {
   struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = true; };
+  action.sa_handler = [](int number) {
+    interrupted_by = number;
+    interrupted = true;
+  };
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) (void)sigaction(number, &action, nullptr);
 }
 
 int Fail(const absl::Status& status) {
   (void)std::fprintf(stderr, "hellobench: %s\n", Message(status).c_str());
-  return 1;
+  return interrupted ? kExitOfSignal + interrupted_by : 1;
 }
 
 void Print(const std::string& text) {
@@ -98,7 +103,7 @@ int RunImages(const Arguments& arguments, CriClient& client) {
 
 int RunCommand(const Arguments& arguments) {
   HandleInterrupts();
-  CriClient client(arguments.socket, std::chrono::seconds(arguments.timeout_seconds));
+  CriClient client(arguments.socket, std::chrono::seconds(arguments.timeout_seconds), &interrupted);
   return arguments.image.empty() ? RunImages(arguments, client) : RunImage(arguments, client);
 }
 

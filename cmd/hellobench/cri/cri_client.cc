@@ -10,6 +10,9 @@ namespace {
 
 namespace cri = ::runtime::v1;
 
+// How often an interrupt is looked for while there is no answer.
+constexpr std::chrono::milliseconds kLookInterval{20};
+
 absl::Status FromGrpc(const grpc::Status& status, std::string_view call) {
   if (status.ok()) return absl::OkStatus();
   return Annotate(
@@ -45,35 +48,78 @@ ContainerState FromCri(cri::ContainerState state) {
 }  // namespace
 
 struct CriClient::Stubs {
-  explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
+  Stubs(const std::shared_ptr<grpc::Channel>& channel, std::chrono::seconds limit,
+        const std::atomic<bool>* stop)
       : runtime(cri::RuntimeService::NewStub(channel)),
-        image(cri::ImageService::NewStub(channel)) {}
+        image(cri::ImageService::NewStub(channel)),
+        timeout(limit),
+        interrupted(stop) {}
 
   // One call: the method's own request and response types, the deadline, the status.
   template <typename Stub, typename Method, typename Request, typename Response>
-  static absl::Status Call(Stub& stub, Method method, std::string_view name,
-                           std::chrono::seconds timeout, const Request& request,
-                           Response* response) {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + timeout);
-    return FromGrpc((stub.*method)(&context, request, response), name);
+  absl::Status Call(Stub& stub, Method method, std::string_view name, const Request& request,
+                    Response* response) {
+    return Call(stub, method, name, request, response, nullptr);
+  }
+  // The same, and an interrupt gives it up.
+  template <typename Stub, typename Method, typename Request, typename Response>
+  absl::Status Wait(Stub& stub, Method method, std::string_view name, const Request& request,
+                    Response* response) {
+    return Call(stub, method, name, request, response, interrupted);
   }
 
   std::unique_ptr<cri::RuntimeService::Stub> runtime;
   std::unique_ptr<cri::ImageService::Stub> image;
+  const std::chrono::seconds timeout;
+  const std::atomic<bool>* const interrupted;
+
+ private:
+  template <typename Stub, typename Method, typename Request, typename Response>
+  absl::Status Call(Stub& stub, Method method, std::string_view name, const Request& request,
+                    Response* response, const std::atomic<bool>* stop) {
+    if (IsSet(stop)) return Cancelled("interrupted");
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + timeout);
+    grpc::CompletionQueue queue;
+    grpc::Status status;
+    const auto call = (stub.*method)(&context, request, &queue);
+    call->Finish(response, &status, nullptr);
+    AwaitAnswer(context, queue, stop);
+    if (status.error_code() == grpc::StatusCode::CANCELLED && IsSet(stop)) {
+      return Cancelled("interrupted");
+    }
+    return FromGrpc(status, name);
+  }
+
+  static bool IsSet(const std::atomic<bool>* stop) { return stop != nullptr && *stop; }
+
+  // Of the queue's one call.
+  static void AwaitAnswer(grpc::ClientContext& context, grpc::CompletionQueue& queue,
+                          const std::atomic<bool>* stop) {
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue.AsyncNext(&tag, &ok, std::chrono::system_clock::now() + kLookInterval) ==
+           grpc::CompletionQueue::TIMEOUT) {
+      if (IsSet(stop)) context.TryCancel();
+    }
+    queue.Shutdown();
+    while (queue.Next(&tag, &ok)) {
+    }
+  }
 };
 
-CriClient::CriClient(const std::string& socket, std::chrono::seconds rpc_timeout)
+CriClient::CriClient(const std::string& socket, std::chrono::seconds rpc_timeout,
+                     const std::atomic<bool>* interrupted)
     : stubs_(std::make_unique<Stubs>(
-          grpc::CreateChannel("unix://" + socket, grpc::InsecureChannelCredentials()))),
-      rpc_timeout_(rpc_timeout) {}
+          grpc::CreateChannel("unix://" + socket, grpc::InsecureChannelCredentials()), rpc_timeout,
+          interrupted)) {}
 
 CriClient::~CriClient() = default;
 
 absl::StatusOr<std::string> CriClient::Version() {
   cri::VersionResponse response;
-  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::Version, "Version",
-                              rpc_timeout_, cri::VersionRequest(), &response));
+  RETURN_IF_ERROR(stubs_->Wait(*stubs_->runtime, &cri::RuntimeService::Stub::AsyncVersion,
+                               "Version", cri::VersionRequest(), &response));
   return response.runtime_name() + " " + response.runtime_version();
 }
 
@@ -81,8 +127,8 @@ absl::StatusOr<bool> CriClient::HasImage(const std::string& reference) {
   cri::ImageStatusRequest request;
   request.mutable_image()->set_image(reference);
   cri::ImageStatusResponse response;
-  RETURN_IF_ERROR(Stubs::Call(*stubs_->image, &cri::ImageService::Stub::ImageStatus, "ImageStatus",
-                              rpc_timeout_, request, &response));
+  RETURN_IF_ERROR(stubs_->Wait(*stubs_->image, &cri::ImageService::Stub::AsyncImageStatus,
+                               "ImageStatus", request, &response));
   return response.has_image();
 }
 
@@ -90,8 +136,8 @@ absl::StatusOr<std::string> CriClient::Pull(const std::string& reference) {
   cri::PullImageRequest request;
   request.mutable_image()->set_image(reference);
   cri::PullImageResponse response;
-  RETURN_IF_ERROR(Stubs::Call(*stubs_->image, &cri::ImageService::Stub::PullImage, "PullImage",
-                              rpc_timeout_, request, &response));
+  RETURN_IF_ERROR(stubs_->Wait(*stubs_->image, &cri::ImageService::Stub::AsyncPullImage,
+                               "PullImage", request, &response));
   return response.image_ref();
 }
 
@@ -99,16 +145,16 @@ absl::Status CriClient::RemoveImage(const std::string& reference) {
   cri::RemoveImageRequest request;
   request.mutable_image()->set_image(reference);
   cri::RemoveImageResponse response;
-  return Stubs::Call(*stubs_->image, &cri::ImageService::Stub::RemoveImage, "RemoveImage",
-                     rpc_timeout_, request, &response);
+  return stubs_->Call(*stubs_->image, &cri::ImageService::Stub::AsyncRemoveImage, "RemoveImage",
+                      request, &response);
 }
 
 absl::StatusOr<std::string> CriClient::RunSandbox(const SandboxSpec& spec) {
   cri::RunPodSandboxRequest request;
   FillSandbox(spec, request.mutable_config());
   cri::RunPodSandboxResponse response;
-  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::RunPodSandbox,
-                              "RunPodSandbox", rpc_timeout_, request, &response));
+  RETURN_IF_ERROR(stubs_->Call(*stubs_->runtime, &cri::RuntimeService::Stub::AsyncRunPodSandbox,
+                               "RunPodSandbox", request, &response));
   return response.pod_sandbox_id();
 }
 
@@ -116,13 +162,13 @@ absl::Status CriClient::RemoveSandbox(const std::string& sandbox_id) {
   cri::StopPodSandboxRequest stop;
   stop.set_pod_sandbox_id(sandbox_id);
   cri::StopPodSandboxResponse stopped;
-  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::StopPodSandbox,
-                              "StopPodSandbox", rpc_timeout_, stop, &stopped));
+  RETURN_IF_ERROR(stubs_->Call(*stubs_->runtime, &cri::RuntimeService::Stub::AsyncStopPodSandbox,
+                               "StopPodSandbox", stop, &stopped));
   cri::RemovePodSandboxRequest remove;
   remove.set_pod_sandbox_id(sandbox_id);
   cri::RemovePodSandboxResponse removed;
-  return Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::RemovePodSandbox,
-                     "RemovePodSandbox", rpc_timeout_, remove, &removed);
+  return stubs_->Call(*stubs_->runtime, &cri::RuntimeService::Stub::AsyncRemovePodSandbox,
+                      "RemovePodSandbox", remove, &removed);
 }
 
 absl::StatusOr<std::string> CriClient::CreateContainer(const std::string& sandbox_id,
@@ -152,8 +198,8 @@ absl::StatusOr<std::string> CriClient::CreateContainer(const std::string& sandbo
   options->set_network(cri::NODE);
   options->set_pid(cri::CONTAINER);
   cri::CreateContainerResponse response;
-  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::CreateContainer,
-                              "CreateContainer", rpc_timeout_, request, &response));
+  RETURN_IF_ERROR(stubs_->Call(*stubs_->runtime, &cri::RuntimeService::Stub::AsyncCreateContainer,
+                               "CreateContainer", request, &response));
   return response.container_id();
 }
 
@@ -161,16 +207,16 @@ absl::Status CriClient::StartContainer(const std::string& container_id) {
   cri::StartContainerRequest request;
   request.set_container_id(container_id);
   cri::StartContainerResponse response;
-  return Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::StartContainer, "StartContainer",
-                     rpc_timeout_, request, &response);
+  return stubs_->Wait(*stubs_->runtime, &cri::RuntimeService::Stub::AsyncStartContainer,
+                      "StartContainer", request, &response);
 }
 
 absl::StatusOr<ContainerStatus> CriClient::Status(const std::string& container_id) {
   cri::ContainerStatusRequest request;
   request.set_container_id(container_id);
   cri::ContainerStatusResponse response;
-  RETURN_IF_ERROR(Stubs::Call(*stubs_->runtime, &cri::RuntimeService::Stub::ContainerStatus,
-                              "ContainerStatus", rpc_timeout_, request, &response));
+  RETURN_IF_ERROR(stubs_->Wait(*stubs_->runtime, &cri::RuntimeService::Stub::AsyncContainerStatus,
+                               "ContainerStatus", request, &response));
   const cri::ContainerStatus& status = response.status();
   return ContainerStatus{
       FromCri(status.state()), status.exit_code(),

@@ -1,9 +1,12 @@
 // A client of containerd's CRI plugin: what a kubelet does to run one container.
 //
 // Every call is one RPC, blocks until its answer or the client's time limit, and returns the
-// server's status: a canonical gRPC code is the same number in absl. Thread-safe.
+// server's status: a canonical gRPC code is the same number in absl. An interrupt ends questions, pulls
+// and starts (CANCELLED); a call that makes a sandbox or a container goes on, because only its answer
+// says what there is to be removed, and so does one that removes. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -42,8 +45,10 @@ struct ContainerStatus {
 
 class CriClient {
  public:
-  // `socket` is the path of containerd's unix socket; nothing is sent yet.
-  CriClient(const std::string& socket, std::chrono::seconds rpc_timeout);
+  // `socket` is the path of containerd's unix socket; nothing is sent yet. `interrupted` becomes true at an
+  // interrupt; null: there is none.
+  CriClient(const std::string& socket, std::chrono::seconds rpc_timeout,
+            const std::atomic<bool>* interrupted = nullptr);
   ~CriClient();
   CriClient(const CriClient&) = delete;
   CriClient& operator=(const CriClient&) = delete;
@@ -72,7 +77,6 @@ class CriClient {
  private:
   struct Stubs;  // keeps gRPC out of this header
   std::unique_ptr<Stubs> stubs_;
-  const std::chrono::seconds rpc_timeout_;
 };
 
 }  // namespace slacker::hellobench

@@ -117,10 +117,19 @@ class Starts {
     return (*results)[number * static_cast<size_t>(options_.at_once)];
   }
 
-  // Cold, and counted from here.
+  absl::Status CheckInterrupted() const {
+    const bool interrupted = options_.interrupted != nullptr && *options_.interrupted;
+    return interrupted ? Cancelled("interrupted") : absl::OkStatus();
+  }
+
+  // Cold, and counted from here. Each of the first steps writes the machine's dirty pages.
   absl::Status Begin() {
+    RETURN_IF_ERROR(CheckInterrupted());
     if (options_.drop_server_cache) RETURN_IF_ERROR(site_.DropServerCaches());
-    for (StartedNode& node : nodes_) RETURN_IF_ERROR(node.node->MakeCold());
+    for (StartedNode& node : nodes_) {
+      RETURN_IF_ERROR(CheckInterrupted());
+      RETURN_IF_ERROR(node.node->MakeCold());
+    }
     for (StartedNode& node : nodes_) {
       RETURN_IF_ERROR(node.node->ResetPeaks());
       ASSIGN_OR_RETURN(node.before, node.node->Count());
@@ -129,7 +138,7 @@ class Starts {
   }
 
   void RunContainer(Meeting& begin, StartedNode& node, Result* result) {
-    CriClient client(node.node->socket(), options_.call_limit);
+    CriClient client(node.node->socket(), options_.call_limit, options_.interrupted);
     bool begun = false, ready = false;
     RunOptions run{.interrupted = options_.interrupted,
                    .before_pull =

@@ -86,6 +86,7 @@ absl::Status RunTask(CriClient& client, const Task& task, const RunOptions& opti
                      .environment = task.environment,
                      .mounts = {},
                      .log_name = kLogName};
+  RETURN_IF_ERROR(CheckInterrupted(options));
   RETURN_IF_ERROR(CheckPort(task));
   RETURN_IF_ERROR(CopyMounts(task, result->directory, &spec));
   const SandboxSpec sandbox{fs::path(result->directory).filename().string(), result->directory};

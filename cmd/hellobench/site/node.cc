@@ -118,7 +118,7 @@ absl::Status RealNode::Start() {
   RETURN_IF_ERROR(StartContainerd());
   meter_ = std::make_unique<DaemonMeter>(compartment_->init(), containerd_->pid(),
                                          options_.snapshotter.name);
-  CriClient client(socket_, kCallLimit);
+  CriClient client(socket_, kCallLimit, options_.interrupted);
   RETURN_IF_ERROR(Annotate(client.Pull(options_.pause).status(), "the sandboxes' image"));
   ASSIGN_OR_RETURN(at_start_, Look());
   return absl::OkStatus();
@@ -164,7 +164,7 @@ absl::Status RealNode::StartProxy() {
     command.words.push_back(std::move(expanded));
   }
   ASSIGN_OR_RETURN(proxy_, options_.programs->Start(command, LogOf(name)));
-  return Await(*proxy_, name, "listen at its socket", kStartLimit,
+  return Await(*options_.programs, *proxy_, name, "listen at its socket", kStartLimit,
                [this] { return Accepts(proxy_socket_); });
 }
 
@@ -187,12 +187,12 @@ absl::Status RealNode::StartContainerd() {
                    options_.programs->Start(
                        {.words = {options_.containerd, "-c", path}, .where = compartment_->where()},
                        LogOf("containerd")));
-  RETURN_IF_ERROR(Await(*containerd_, "containerd", "listen at its socket", kStartLimit,
-                        [this] { return Accepts(socket_); }));
+  RETURN_IF_ERROR(Await(*options_.programs, *containerd_, "containerd", "listen at its socket",
+                        kStartLimit, [this] { return Accepts(socket_); }));
   RETURN_IF_ERROR(CheckPlugins());
   // Over CRI, which refuses every call until it is set up.
-  CriClient client(socket_, kCallLimit);
-  return Await(*containerd_, "containerd", "answer over CRI", kStartLimit,
+  CriClient client(socket_, kCallLimit, options_.interrupted);
+  return Await(*options_.programs, *containerd_, "containerd", "answer over CRI", kStartLimit,
                [this, &client] { return client.HasImage(options_.pause).ok(); });
 }
 

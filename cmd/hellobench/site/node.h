@@ -1,6 +1,7 @@
 // A node of a site: a compartment on the site's network, with a containerd and a snapshotter's daemon.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -31,6 +32,7 @@ struct NodeOptions {
   std::string hosts;               // directory of hosts.toml files
   std::string pause;               // reference
   Placeholders placeholders;       // what texts of the snapshotter mean, but for the node's own
+  const std::atomic<bool>* interrupted = nullptr;  // ends its start; may be null
 };
 
 // Returns when its daemons answer and it has the sandboxes' image. A node that does not start leaves

@@ -148,7 +148,10 @@ class RealPrograms final : public Programs {
     return NotFound("there is no program " + name + " in " + search_);
   }
 
+  bool Interrupted() const override { return interrupted_ != nullptr && *interrupted_; }
+
   absl::StatusOr<std::string> Run(const Command& command) override {
+    if (Interrupted() && !command.clean_up) return Cancelled("interrupted");
     const UniqueFd output(memfd_create("output", MFD_CLOEXEC));
     const UniqueFd errors(memfd_create("errors", MFD_CLOEXEC));
     if (!output.valid() || !errors.valid()) return ErrnoError(errno, "memfd_create");
@@ -195,8 +198,7 @@ class RealPrograms final : public Programs {
   absl::Status Wait(Child& child, const Command& command) const {
     const Clock::time_point deadline = Clock::now() + command.limit;
     while (!child.Ended(kLookMs)) {
-      const bool interrupted = interrupted_ != nullptr && *interrupted_;
-      if (interrupted && !command.clean_up) return Cancelled("interrupted");
+      if (Interrupted() && !command.clean_up) return Cancelled("interrupted");
       if (Clock::now() >= deadline) {
         return DeadlineExceeded("not done within " + std::to_string(command.limit.count()) + " s");
       }
@@ -215,10 +217,12 @@ std::unique_ptr<Programs> OpenPrograms(const std::vector<std::string>& directori
   return std::make_unique<RealPrograms>(directories, interrupted);
 }
 
-absl::Status Await(Daemon& daemon, std::string_view name, std::string_view what,
-                   std::chrono::seconds limit, const std::function<bool()>& condition) {
+absl::Status Await(const Programs& programs, Daemon& daemon, std::string_view name,
+                   std::string_view what, std::chrono::seconds limit,
+                   const std::function<bool()>& condition) {
   const Clock::time_point deadline = Clock::now() + limit;
   while (!condition()) {
+    if (programs.Interrupted()) return Cancelled("interrupted");
     if (!daemon.Running()) {
       return Unavailable(std::string(name) + " ended at its start: " + daemon.Log());
     }

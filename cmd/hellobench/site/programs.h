@@ -48,6 +48,8 @@ class Programs {
  public:
   virtual ~Programs() = default;
 
+  // Whether what is under way is to be given up.
+  virtual bool Interrupted() const = 0;
   // Where a program lies. NOT_FOUND, with its name, where there is none.
   virtual absl::StatusOr<std::string> Find(const std::string& name) const = 0;
   // What it wrote to standard output. INTERNAL, with the end of both streams, if it does not end with 0; DEADLINE_EXCEEDED,
@@ -65,9 +67,10 @@ std::unique_ptr<Programs> OpenPrograms(const std::vector<std::string>& directori
 // How long a daemon may take until it answers.
 inline constexpr std::chrono::seconds kStartLimit{60};
 
-// Until the condition holds. UNAVAILABLE, with the end of its log, if the daemon ends before, and
-// DEADLINE_EXCEEDED; `what` is the condition in words.
-absl::Status Await(Daemon& daemon, std::string_view name, std::string_view what,
-                   std::chrono::seconds limit, const std::function<bool()>& condition);
+// Until the condition holds. UNAVAILABLE, with the end of its log, if the daemon ends before;
+// DEADLINE_EXCEEDED; CANCELLED by an interrupt of `programs`. `what` is the condition in words.
+absl::Status Await(const Programs& programs, Daemon& daemon, std::string_view name,
+                   std::string_view what, std::chrono::seconds limit,
+                   const std::function<bool()>& condition);
 
 }  // namespace slacker::hellobench

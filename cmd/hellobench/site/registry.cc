@@ -38,10 +38,12 @@ absl::StatusOr<std::unique_ptr<Registry>> Registry::Start(Programs& programs,
                                    .where = servers.where(),
                                    .environment = {{"OTEL_TRACES_EXPORTER", "none"}}},
                                   registry->log_));
-  RETURN_IF_ERROR(Await(*registry->daemon_, "docker-registry", "listen", kStartLimit, [&servers] {
-    bool accepts = false;
-    return servers.Enter([&] { accepts = Accepts(kServerAddress, kRegistryPort); }).ok() && accepts;
-  }));
+  RETURN_IF_ERROR(
+      Await(programs, *registry->daemon_, "docker-registry", "listen", kStartLimit, [&servers] {
+        bool accepts = false;
+        return servers.Enter([&] { accepts = Accepts(kServerAddress, kRegistryPort); }).ok() &&
+               accepts;
+      }));
   return registry;
 }
 

@@ -31,6 +31,8 @@ constexpr std::chrono::hours kStepLimit{1};
 // A unix socket's name has at most 107 bytes; ours and containerd's shims' have up to 60 of them.
 constexpr size_t kMaxDirectoryBytes = 60;
 constexpr char kRepositories[] = "hellobench/";
+// For temporary files of what is run beside the servers: it may be killed before it has removed them.
+constexpr char kTemporary[] = "/tmp";
 
 double MillisSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
@@ -121,7 +123,9 @@ absl::Status RealSite::Open() {
                    programs_->Run({.words = {containerd_, "--version"}}));
   ASSIGN_OR_RETURN(containerd_version_, MajorVersion(version));
   made_directory_ = true;
-  RETURN_IF_ERROR(MakeDirectories(options_.directory + "/log"));
+  for (const char* name : {"/log", kTemporary}) {
+    RETURN_IF_ERROR(MakeDirectories(options_.directory + name));
+  }
   const std::string server = "http://" + RegistryHost();
   RETURN_IF_ERROR(WriteText(options_.directory + "/hosts/" + RegistryHost() + "/hosts.toml",
                             "server = \"" + server + "\"\n[host.\"" + server +
@@ -201,7 +205,10 @@ absl::StatusOr<std::string> RealSite::TaskOf(const std::string& image) const {
 absl::Status RealSite::Shell(const std::string& text, const Placeholders& values) {
   ASSIGN_OR_RETURN(const std::string script, Expand(text, values));
   return programs_
-      ->Run({.words = {"sh", "-ec", script}, .where = servers_->where(), .limit = kStepLimit})
+      ->Run({.words = {"sh", "-ec", script},
+             .where = servers_->where(),
+             .environment = {{"TMPDIR", options_.directory + kTemporary}},
+             .limit = kStepLimit})
       .status();
 }
 
@@ -297,7 +304,8 @@ absl::StatusOr<std::unique_ptr<Node>> RealSite::StartNode(const System& system) 
                       .logs = options_.directory + "/log",
                       .hosts = options_.directory + "/hosts",
                       .pause = RegistryHost() + "/" + kRepositories + kPauseName + ":latest",
-                      .placeholders = PlaceholdersOf(system, store)};
+                      .placeholders = PlaceholdersOf(system, store),
+                      .interrupted = options_.interrupted};
   return hellobench::StartNode(options);
 }
 

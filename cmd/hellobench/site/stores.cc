@@ -51,7 +51,7 @@ class NfsStore final : public Store {
                      programs.Start({.words = {"rpcbind", "-f"}, .where = servers.where()},
                                     own_ + "/rpcbind.log"));
     constexpr uint16_t kPortmapperPort = 111;
-    RETURN_IF_ERROR(Await(*portmapper_, "rpcbind", "listen", kStartLimit,
+    RETURN_IF_ERROR(Await(programs, *portmapper_, "rpcbind", "listen", kStartLimit,
                           [&] { return ListensOn(servers, kPortmapperPort); }));
     ASSIGN_OR_RETURN(
         server_,
@@ -59,7 +59,7 @@ class NfsStore final : public Store {
                                   own_ + "/ganesha.log", "-p", own_ + "/ganesha.pid", "-N", "WARN"},
                         .where = servers.where()},
                        own_ + "/ganesha.log"));
-    return Await(*server_, "ganesha.nfsd", "listen", kStartLimit,
+    return Await(programs, *server_, "ganesha.nfsd", "listen", kStartLimit,
                  [&] { return ListensOn(servers, kNfsPort) && ListensOn(servers, kMountPort); });
   }
 
@@ -115,7 +115,7 @@ class HttpsStore final : public Store {
         programs.Start({.words = {"nginx", "-e", "stderr", "-p", own_, "-c", own_ + "/nginx.conf"},
                         .where = servers.where()},
                        own_ + "/nginx.log"));
-    return Await(*server_, "nginx", "listen", kStartLimit,
+    return Await(programs, *server_, "nginx", "listen", kStartLimit,
                  [&] { return ListensOn(servers, kHttpsPort); });
   }
 

@@ -99,7 +99,7 @@ def _interrupt(world, node, catalogue):
     wait_for(lambda: "RUNNING" in node.ctr("tasks", "ls"), "the container to run")
     process.send_signal(signal.SIGINT)  # nsenter became hellobench
     output, _ = process.communicate(timeout=60)
-    check(process.returncode == 1, f"exit code {process.returncode} of an interrupted run: {output}")
+    check(process.returncode == 128 + signal.SIGINT, f"exit code {process.returncode} of an interrupted run: {output}")
     results = [json.loads(line) for line in output.splitlines()]
     check([result["error"] for result in results] == ["interrupted"], f"an interrupted run: {results}")
     _check_nothing_left(node)

@@ -311,6 +311,25 @@ command = "touch {shared}/begun; sleep 1000"
   interrupt.join();
 }
 
+TEST_P(SiteTest, AnInterruptEndsTheStartOfANodeAtOnce) {
+  ASSERT_OK(options_.snapshotters.Add(R"(
+[[snapshotter]]
+name = "deaf"
+plugin = "proxy"
+daemon = ["sh", "-c", "touch {node}/begun; exec sleep 1000"]
+)",
+                                      "own.toml"));
+  ASSERT_NO_FATAL_FAILURE(Open("loopback"));
+  std::thread interrupt([this] {
+    EXPECT_TRUE(
+        Eventually([this] { return std::filesystem::exists(options_.directory + "/n0/begun"); }));
+    interrupted_ = true;
+  });
+  EXPECT_THAT(site_->StartNode({"deaf", ""}), StatusIs(absl::StatusCode::kCancelled));
+  interrupt.join();
+  EXPECT_FALSE(std::filesystem::exists(options_.directory + "/n0"));
+}
+
 // A child that dies without a word leaves no process: the kernel ends what it has started.
 TEST_P(SiteTest, NothingRunsOnWhenTheProgramIsKilled) {
   std::array<int, 2> ends{};

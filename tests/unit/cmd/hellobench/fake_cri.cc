@@ -1,8 +1,12 @@
 #include "tests/unit/cmd/hellobench/fake_cri.h"
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <fstream>
 #include <utility>
+
+#include "tests/support/eventually.h"
 
 namespace slacker::hellobench {
 
@@ -38,6 +42,24 @@ void FakeCri::FailCall(const std::string& name, grpc::StatusCode code, int times
 void FakeCri::AddImage(const std::string& reference) {
   const std::lock_guard lock(mutex_);
   images_[reference] = true;
+}
+
+void FakeCri::HoldCall(const std::string& name, std::function<void()> begun) {
+  const std::lock_guard lock(mutex_);
+  held_[name] = std::move(begun);
+}
+
+bool FakeCri::Hold(const std::string& name, const grpc::ServerContext& context) {
+  std::function<void()> begun;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto held = held_.find(name);
+    if (held == held_.end()) return false;
+    begun = held->second;
+  }
+  begun();
+  EXPECT_TRUE(slacker::testing::Eventually([&context] { return context.IsCancelled(); })) << name;
+  return true;
 }
 
 std::vector<std::string> FakeCri::calls() const {
@@ -85,9 +107,11 @@ grpc::Status FakeCri::CreateContainer(grpc::ServerContext*, In<cri::CreateContai
   return status;
 }
 
-grpc::Status FakeCri::StartContainer(grpc::ServerContext*, In<cri::StartContainerRequest> request,
+grpc::Status FakeCri::StartContainer(grpc::ServerContext* context,
+                                     In<cri::StartContainerRequest> request,
                                      cri::StartContainerResponse*) {
   const grpc::Status status = Record("StartContainer");
+  if (Hold("StartContainer", *context)) return grpc::Status::CANCELLED;
   const std::lock_guard lock(mutex_);
   const size_t number = std::stoul(request->container_id().substr(std::strlen("container")));
   const cri::CreateContainerRequest& created = created_.at(number);
@@ -115,10 +139,11 @@ grpc::Status FakeCri::ImageStatus(grpc::ServerContext*, In<cri::ImageStatusReque
   return status;
 }
 
-grpc::Status FakeCri::PullImage(grpc::ServerContext*, In<cri::PullImageRequest> request,
+grpc::Status FakeCri::PullImage(grpc::ServerContext* context, In<cri::PullImageRequest> request,
                                 cri::PullImageResponse* response) {
   response->set_image_ref("pulled:" + request->image().image());
-  return Record("PullImage");
+  const grpc::Status status = Record("PullImage");
+  return Hold("PullImage", *context) ? grpc::Status::CANCELLED : status;
 }
 
 }  // namespace slacker::hellobench

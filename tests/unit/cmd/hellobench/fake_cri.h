@@ -31,6 +31,8 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
   // The next `times` calls of this name fail.
   void FailCall(const std::string& name, grpc::StatusCode code, int times = INT_MAX);
   void AddImage(const std::string& reference);
+  // Calls of this name have no answer until whoever asked has given up; `begun` is called first.
+  void HoldCall(const std::string& name, std::function<void()> begun);
 
   std::vector<std::string> calls() const;  // in their order; ContainerStatus is left out
   runtime::v1::CreateContainerRequest created() const;  // the last one
@@ -40,6 +42,8 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
   using In = const T*;
 
   grpc::Status Record(const std::string& name);
+  // False, and at once, unless it is to be held.
+  bool Hold(const std::string& name, const grpc::ServerContext& context);
 
   grpc::Status RunPodSandbox(grpc::ServerContext*, In<runtime::v1::RunPodSandboxRequest>,
                              runtime::v1::RunPodSandboxResponse* response) override;
@@ -50,13 +54,14 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
   grpc::Status CreateContainer(grpc::ServerContext*,
                                In<runtime::v1::CreateContainerRequest> request,
                                runtime::v1::CreateContainerResponse* response) override;
-  grpc::Status StartContainer(grpc::ServerContext*, In<runtime::v1::StartContainerRequest> request,
+  grpc::Status StartContainer(grpc::ServerContext* context,
+                              In<runtime::v1::StartContainerRequest> request,
                               runtime::v1::StartContainerResponse*) override;
   grpc::Status ContainerStatus(grpc::ServerContext*, In<runtime::v1::ContainerStatusRequest>,
                                runtime::v1::ContainerStatusResponse* response) override;
   grpc::Status ImageStatus(grpc::ServerContext*, In<runtime::v1::ImageStatusRequest> request,
                            runtime::v1::ImageStatusResponse* response) override;
-  grpc::Status PullImage(grpc::ServerContext*, In<runtime::v1::PullImageRequest> request,
+  grpc::Status PullImage(grpc::ServerContext* context, In<runtime::v1::PullImageRequest> request,
                          runtime::v1::PullImageResponse* response) override;
 
   mutable std::mutex mutex_;
@@ -67,6 +72,7 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
   };
   std::map<std::string, Failing> failing_;
   std::function<void(const runtime::v1::CreateContainerRequest&)> on_start_;
+  std::map<std::string, std::function<void()>> held_;
   std::map<std::string, bool> images_;
   std::string log_;
   bool exits_ = true;

@@ -3,14 +3,17 @@
 built is an OCI layout with the same bytes every time.   images_test.py SHARE
 """
 import collections
+import fcntl
 import hashlib
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import tomllib
 import unittest
 import zipfile
@@ -175,17 +178,78 @@ class BuildTest(unittest.TestCase):
         with self.assertRaises(recipes.Wrong):
             trees.make({"compile": {"x": "recipes.toml"}}, f"{self.directory}/tree", [], self.directory)
 
-    def test_an_image_that_fails_holds_up_no_other(self):
+    def with_apt_get(self, script):
+        """An environment with one of the test's own."""
         os.mkdir(f"{self.directory}/bin")
         with open(f"{self.directory}/bin/apt-get", "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
-            file.write("#!/bin/sh\necho no mirror answers\nexit 100\n")
+            file.write("#!/bin/sh\n" + script)
+        return {**os.environ, "PATH": f"{self.directory}/bin:{os.environ['PATH']}"}
+
+    def test_an_image_that_fails_holds_up_no_other(self):
         done = self.images("build", "busybox", "hello-world", "--out", f"{self.directory}/out", "--cache", f"{self.directory}/cache",
-                           env={**os.environ, "PATH": f"{self.directory}/bin:{os.environ['PATH']}"})
+                           env=self.with_apt_get("echo no mirror answers\nexit 100\n"))
         self.assertEqual(done.returncode, 1)
         self.assertIn("busybox: apt-get", done.stderr)
         self.assertIn("no mirror answers", done.stderr)
         self.assertIn("not built: busybox", done.stderr)
         self.assertEqual(layout.Layout(f"{self.directory}/out").names(), ["hello-world"])
+
+    def test_a_signal_ends_a_build_with_all_that_it_has_started_and_leaves_nothing(self):
+        started = f"{self.directory}/started"
+        environment = self.with_apt_get("touch $TMPDIR/file\nsetsid sh -c 'echo $$ > $STARTED.orphan; exec sleep 1000' &\n"
+                                        "echo $$ > $STARTED.client\nexec sleep 1000\n")
+        environment.update(STARTED=started, TMPDIR=f"{self.directory}/tmp")
+        os.mkdir(environment["TMPDIR"])
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self.addCleanup(signal.signal, number, signal.signal(number, signal.SIG_DFL))  # it may have been ignored
+            with self.subTest(number), subprocess.Popen(
+                    [f"{SHARE}/images/images", "build", "hello-world", "busybox", "--out", f"{self.directory}/out", "--cache",
+                     f"{self.directory}/cache"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+                pids = [self.await_number(f"{started}.{name}", process) for name in ("client", "orphan")]
+                process.send_signal(number)
+                self.assertIn(b"interrupted", process.communicate()[1])
+                self.assertEqual(process.returncode, 128 + number)
+                self.assertEqual([pid for pid in pids if os.path.exists(f"/proc/{pid}")], [])
+                (kept,) = os.listdir(f"{self.directory}/cache")
+                self.assertEqual(sorted(os.listdir(f"{self.directory}/cache/{kept}")), ["layer.json", "layer.tar.gz", "tree"])
+                self.assertEqual(os.listdir(environment["TMPDIR"]), [])
+                self.assertEqual(layout.Layout(f"{self.directory}/out").names(), ["hello-world"])
+                for name in ("client", "orphan"):
+                    os.unlink(f"{started}.{name}")
+
+    def await_number(self, path, process):
+        """Once a line of that file has it."""
+        while True:
+            try:
+                with open(path, encoding="utf-8") as file:
+                    text = file.read()
+            except FileNotFoundError:
+                text = ""
+            if text.endswith("\n"):
+                return int(text)
+            self.assertIsNone(process.poll(), "it ended by itself")
+            time.sleep(0.01)
+
+    def test_builds_with_one_cache_wait_for_each_other(self):
+        os.mkdir(f"{self.directory}/cache")
+        other = os.open(f"{self.directory}/cache", os.O_RDONLY)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with subprocess.Popen([f"{SHARE}/images/images", "build", "hello-world", "--out", f"{self.directory}/out", "--cache",
+                               f"{self.directory}/cache"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            self.assertIn(b"waiting for another build", process.stderr.readline())
+            self.assertFalse(os.path.exists(f"{self.directory}/out"))
+            os.close(other)
+            process.communicate()
+        self.assertEqual(process.returncode, 0)
+
+    def test_what_a_killed_build_has_left_goes_with_the_next_one(self):
+        for place in ("cache/new-1/tree", "cache/tmp1", "1/blobs/sha256"):
+            os.makedirs(f"{self.directory}/{place}")
+        with open(f"{self.directory}/1/blobs/sha256/0.new", "w", encoding="utf-8"):
+            pass
+        self.build("1", "cache")
+        self.assertEqual(len(os.listdir(f"{self.directory}/cache")), 1)
+        self.assertFalse(os.path.exists(f"{self.directory}/1/blobs/sha256/0.new"))
 
     def test_an_image_that_is_put_again_is_replaced_and_others_stay(self):
         built = self.build("1", "cache")

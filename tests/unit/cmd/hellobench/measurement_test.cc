@@ -316,6 +316,28 @@ TEST_F(MeasurementTest, InterruptionEndsItAndEveryNode) {
   EXPECT_TRUE(fs::is_empty(dir_ / "tmp"));
 }
 
+TEST_F(MeasurementTest, AnInterruptIsNotHeldUpByPulls) {
+  std::atomic<bool> interrupted = false;
+  options_.start.interrupted = &interrupted;
+  options_.start.nodes = 2;
+  options_.start.call_limit = std::chrono::hours(1);
+  site_.on_node = [&](FakeCri& cri) {
+    cri.HoldCall("PullImage", [&interrupted] { interrupted = true; });
+  };
+  EXPECT_THAT(MeasureIt(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(site_.alive, 0);
+  EXPECT_TRUE(fs::is_empty(dir_ / "tmp"));
+}
+
+TEST_F(MeasurementTest, AnInterruptBeforeTheStartMakesNoNodeCold) {
+  std::atomic<bool> interrupted = false;
+  options_.start.interrupted = &interrupted;
+  site_.on_node = [&](FakeCri&) { interrupted = true; };
+  EXPECT_THAT(MeasureIt(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(site_.events, ::testing::Not(::testing::Contains("drop")));
+  EXPECT_THAT(site_.events, ::testing::Not(::testing::Contains("cold")));
+}
+
 TEST_F(MeasurementTest, AResultThatCannotBeKeptEndsIt) {
   hooks_.take = [](const Result&) { return ResourceExhausted("disk full"); };
   EXPECT_THAT(MeasureIt(), StatusIs(absl::StatusCode::kResourceExhausted));

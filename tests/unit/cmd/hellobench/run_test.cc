@@ -231,12 +231,43 @@ TEST_F(RunTest, InterruptedRunIsRemoved) {
   EXPECT_TRUE(NothingLeft());
 }
 
-TEST_F(RunTest, InterruptedPullIsNotFollowedByAContainer) {
+TEST_F(RunTest, AfterAnInterruptNothingIsBegun) {
   const std::atomic<bool> interrupted = true;
   options_.interrupted = &interrupted;
   EXPECT_THAT(RunIt(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(cri_.calls(), IsEmpty());
+  EXPECT_TRUE(NothingLeft());
+}
+
+TEST_F(RunTest, AfterAnInterruptASandboxIsOnlyRemoved) {
+  std::atomic<bool> interrupted = false;
+  options_.interrupted = &interrupted;
+  options_.before_pull = [&interrupted] {
+    interrupted = true;
+    return absl::OkStatus();
+  };
+  EXPECT_THAT(RunIt(), StatusIs(absl::StatusCode::kCancelled));
   EXPECT_THAT(cri_.calls(), ElementsAre("RunPodSandbox", "StopPodSandbox", "RemovePodSandbox"));
 }
+
+// A call that may take long: it is given up, and what was made is removed.
+class InterruptedCallTest : public RunTest, public ::testing::WithParamInterface<std::string> {};
+
+TEST_P(InterruptedCallTest, IsGivenUp) {
+  std::atomic<bool> interrupted = false;
+  options_.interrupted = &interrupted;
+  // Without limits that anybody would wait for.
+  CriClient client(dir_ / "s", std::chrono::hours(1), &interrupted);
+  cri_.HoldCall(GetParam(), [&interrupted] { interrupted = true; });
+  EXPECT_THAT(RunOnce(client, task_, options_, &result_),
+              StatusIs(absl::StatusCode::kCancelled, "interrupted"));
+  EXPECT_EQ(cri_.calls().back(), "RemovePodSandbox");
+  EXPECT_TRUE(NothingLeft());
+}
+
+INSTANTIATE_TEST_SUITE_P(Calls, InterruptedCallTest,
+                         ::testing::Values("PullImage", "StartContainer"),
+                         [](const auto& call) { return call.param; });
 
 TEST_F(RunTest, KeptContainerIsLeftWithItsLog) {
   options_.keep = true;
