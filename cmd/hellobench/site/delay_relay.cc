@@ -10,20 +10,21 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <deque>
+#include <functional>
+#include <list>
 #include <thread>
 #include <utility>
 
 #include "backend/base/status.h"
 #include "backend/base/unique_fd.h"
 #include "cmd/hellobench/site/compartment.h"
+#include "cmd/hellobench/site/delay_line.h"
 
 namespace slacker::hellobench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kReadBytes = 256 << 10;
 // Beyond what is on the way: what a reader that is slow for a moment leaves lying here.
 constexpr size_t kSlackBytes = 1 << 20;
 constexpr int kBacklog = 128;
@@ -67,59 +68,23 @@ void SendAtOnce(int socket) {
   (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-struct Piece {
-  Clock::time_point due;
-  std::string bytes;  // empty: the end
-};
-
-// One direction of a connection.
-struct Way {
-  int from = -1, to = -1;
-  std::deque<Piece> pieces;
-  size_t queued = 0;
-  size_t sent = 0;  // of the first piece
-  bool read_all = false;
-  bool done = false;
-
-  bool WantsToRead(size_t most) const { return !read_all && queued < most; }
-  bool IsDue(Clock::time_point now) const { return !pieces.empty() && pieces.front().due <= now; }
-
-  // False: the connection is broken.
-  bool Read(std::chrono::microseconds delay) {
-    std::string bytes(kReadBytes, '\0');
-    const ssize_t got = recv(from, bytes.data(), bytes.size(), 0);
-    if (got < 0) return errno == EAGAIN || errno == EINTR;
-    bytes.resize(static_cast<size_t>(got));
-    queued += bytes.size();
-    read_all = bytes.empty();
-    pieces.push_back({Clock::now() + delay, std::move(bytes)});
-    return true;
-  }
-
-  bool Write(Clock::time_point now) {
-    while (IsDue(now)) {
-      const std::string& bytes = pieces.front().bytes;
-      if (bytes.empty()) {
-        done = true;
-        pieces.pop_front();
-        return shutdown(to, SHUT_WR) == 0;
-      }
-      const ssize_t put = send(to, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
-      if (put < 0) return errno == EAGAIN || errno == EINTR;
-      sent += static_cast<size_t>(put);
-      if (sent < bytes.size()) return true;
-      queued -= bytes.size();
-      sent = 0;
-      pieces.pop_front();
-    }
-    return true;
-  }
-};
+// The other side of whom it is closed for learns that there is nobody any more.
+void CloseByReset(UniqueFd& socket) {
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  (void)setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  socket.Reset();
+}
 
 struct Connection {
+  Connection(UniqueFd from, UniqueFd to, std::chrono::microseconds delay, size_t most)
+      : client(std::move(from)),
+        server(std::move(to)),
+        up(client.get(), server.get(), delay, most),
+        down(server.get(), client.get(), delay, most) {}
+
   UniqueFd client, server;
-  Way up, down;
-  bool broken = false;
+  DelayLine up, down;
+  bool over = false;
 };
 
 class Loop final : public DelayRelay {
@@ -130,7 +95,7 @@ class Loop final : public DelayRelay {
     most_ = kSlackBytes + 2 * static_cast<size_t>(on_the_way);
   }
 
-  // On the node's network.
+  // On the relay's network.
   absl::Status Open() {
     stop_.Reset(eventfd(0, EFD_CLOEXEC));
     if (!stop_.valid()) return ErrnoError(errno, "eventfd");
@@ -144,8 +109,14 @@ class Loop final : public DelayRelay {
   }
 
   // Sockets are made here, so the thread has to be on the node's network, and stay there.
-  void Begin(const Compartment& node) {
-    thread_ = std::thread([this, &node] { (void)node.Enter([this] { Serve(); }); });
+  void Begin(const Compartment* node) {
+    thread_ = std::thread([this, node] { (void)On(node, [this] { Serve(); }); });
+  }
+
+  static absl::Status On(const Compartment* node, const std::function<void()>& body) {
+    if (node != nullptr) return node->Enter(body);
+    body();
+    return absl::OkStatus();
   }
 
   ~Loop() override {
@@ -172,7 +143,7 @@ class Loop final : public DelayRelay {
   size_t most_ = 0;
   UniqueFd stop_;
   std::vector<Door> doors_;
-  std::deque<Connection> connections_;
+  std::list<Connection> connections_;
   std::thread thread_;
 };
 
@@ -180,26 +151,22 @@ void Loop::Accept(const Door& door) {
   UniqueFd client(accept4(door.listening.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!client.valid()) return;
   absl::StatusOr<UniqueFd> server = NewSocket();
-  // A server that refuses is an end of the connection, as it would be without us.
   if (!server.ok()) return;
+  // It was accepted before anybody knew that the server refuses it.
   if (connect(server->get(), Plain(door.server), sizeof door.server) != 0 && errno != EINPROGRESS) {
-    return;
+    return CloseByReset(client);
   }
   SendAtOnce(client.get());
   SendAtOnce(server->get());
-  Connection& made = connections_.emplace_back();
-  made.client = std::move(client);
-  made.server = *std::move(server);
-  made.up.from = made.down.to = made.client.get();
-  made.up.to = made.down.from = made.server.get();
+  connections_.emplace_back(std::move(client), *std::move(server), options_.delay, most_);
 }
 
 // What to wait for: the stop, the doors, and two for each connection.
 std::vector<pollfd> Loop::Events(Clock::time_point now) const {
   std::vector<pollfd> events = {{stop_.get(), POLLIN, 0}};
   for (const Door& door : doors_) events.push_back({door.listening.get(), POLLIN, 0});
-  const auto wanted = [&](const Way& reads, const Way& writes) {
-    return static_cast<short>((reads.WantsToRead(most_) ? POLLIN : 0) |
+  const auto wanted = [&](const DelayLine& reads, const DelayLine& writes) {
+    return static_cast<short>((reads.WantsToRead() ? POLLIN : 0) |
                               (writes.IsDue(now) ? POLLOUT : 0));
   };
   for (const Connection& one : connections_) {
@@ -215,8 +182,8 @@ std::vector<pollfd> Loop::Events(Clock::time_point now) const {
 timespec Loop::UntilDue(Clock::time_point now, bool* any) const {
   auto next = Clock::time_point::max();
   for (const Connection& one : connections_) {
-    for (const Way* way : {&one.up, &one.down}) {
-      if (!way->pieces.empty() && !way->IsDue(now)) next = std::min(next, way->pieces.front().due);
+    for (const DelayLine* line : {&one.up, &one.down}) {
+      if (!line->IsDue(now)) next = std::min(next, line->Due());
     }
   }
   *any = next != Clock::time_point::max();
@@ -231,10 +198,19 @@ void Loop::Move(Connection& connection, const pollfd& client, const pollfd& serv
   const auto readable = [](const pollfd& event) {
     return (event.events & POLLIN) != 0 && (event.revents & (POLLIN | POLLHUP | POLLERR)) != 0;
   };
-  const bool ok = (!readable(client) || connection.up.Read(options_.delay)) &&
-                  (!readable(server) || connection.down.Read(options_.delay)) &&
-                  connection.up.Write(now) && connection.down.Write(now);
-  connection.broken = !ok || (connection.up.done && connection.down.done);
+  DelayLine &up = connection.up, &down = connection.down;
+  using State = DelayLine::State;
+  if (readable(client)) up.Read(now);
+  if (readable(server)) down.Read(now);
+  up.Write(now);
+  down.Write(now);
+  // Who takes nothing more was reset, and that may have been told to who wrote to it alone.
+  if (up.state() == State::kRefused) down.Reset(now);
+  if (down.state() == State::kRefused) up.Reset(now);
+  if (up.state() == State::kReset) CloseByReset(connection.server);
+  if (down.state() == State::kReset) CloseByReset(connection.client);
+  connection.over = up.state() == State::kReset || down.state() == State::kReset ||
+                    (up.state() == State::kEnded && down.state() == State::kEnded);
 }
 
 void Loop::Serve() {
@@ -252,7 +228,7 @@ void Loop::Serve() {
       Move(one, events[at], events[at + 1]);
       at += 2;
     }
-    std::erase_if(connections_, [](const Connection& one) { return one.broken; });
+    std::erase_if(connections_, [](const Connection& one) { return one.over; });
     for (size_t door = 0; door < doors_.size(); ++door) {
       if (events[1 + door].revents != 0) Accept(doors_[door]);
     }
@@ -261,11 +237,11 @@ void Loop::Serve() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DelayRelay>> DelayRelay::Start(const Compartment& node,
+absl::StatusOr<std::unique_ptr<DelayRelay>> DelayRelay::Start(const Compartment* node,
                                                               const RelayOptions& options) {
   auto loop = std::make_unique<Loop>(options);
   absl::Status opened;
-  RETURN_IF_ERROR(node.Enter([&] { opened = loop->Open(); }));
+  RETURN_IF_ERROR(Loop::On(node, [&] { opened = loop->Open(); }));
   RETURN_IF_ERROR(opened);
   loop->Begin(node);
   return loop;

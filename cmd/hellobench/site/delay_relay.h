@@ -1,9 +1,9 @@
 // The latency of a link: bytes between a node and the servers stay for a while on each way.
 //
 // Listens in the node's network namespace at the servers' address, and passes on to their other address,
-// over the node's wire. What comes at one moment leaves `delay` later, however much is on the way
-// meanwhile; a connection is opened at once, as its first bytes are what waits. One thread of its own, in
-// the node's network namespace; the object is for one thread.
+// over the node's wire. What comes at one moment leaves `delay` later (delay_line.h), an end of one
+// direction and a reset as well; a connection is opened at once, as its first bytes are what waits. One
+// thread of its own, in the node's network namespace; the object is for one thread.
 #pragma once
 
 #include <chrono>
@@ -28,7 +28,8 @@ struct RelayOptions {
 
 class DelayRelay {
  public:
-  static absl::StatusOr<std::unique_ptr<DelayRelay>> Start(const Compartment& node,
+  // `node`, which outlives it; null: on our own network.
+  static absl::StatusOr<std::unique_ptr<DelayRelay>> Start(const Compartment* node,
                                                            const RelayOptions& options);
   virtual ~DelayRelay() = default;  // connections end with it
 };

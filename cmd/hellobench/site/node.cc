@@ -130,13 +130,13 @@ absl::Status RealNode::StartNetwork() {
   connected_ = true;
   if (options_.link.delay_ms == 0) return absl::OkStatus();
   const std::chrono::microseconds round_trip = std::chrono::milliseconds(options_.link.delay_ms);
-  ASSIGN_OR_RETURN(
-      relay_,
-      DelayRelay::Start(*compartment_, {.listen_address = kServerAddress,
-                                        .server_address = kDelayedAddress,
-                                        .ports = {kRegistryPort, kHttpsPort, kNfsPort, kMountPort},
-                                        .delay = round_trip / 2,
-                                        .bytes_a_second = options_.link.mbit * kBytesAMbit}));
+  ASSIGN_OR_RETURN(relay_,
+                   DelayRelay::Start(compartment_.get(),
+                                     {.listen_address = kServerAddress,
+                                      .server_address = kDelayedAddress,
+                                      .ports = {kRegistryPort, kHttpsPort, kNfsPort, kMountPort},
+                                      .delay = round_trip / 2,
+                                      .bytes_a_second = options_.link.mbit * kBytesAMbit}));
   return absl::OkStatus();
 }
 

@@ -30,7 +30,7 @@ std::string ProcPath(pid_t pid, const char* name) {
 }
 
 // Empty where there is none, as of a process that has ended meanwhile.
-std::string ReadText(const std::string& path) {
+std::string TextIn(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();
@@ -56,7 +56,7 @@ bool ParseNumber(std::string_view text, Number* number) {
 
 // Bytes of "VmHWM:  1234 kB"; 0 of a process without memory.
 int64_t PeakRss(pid_t pid) {
-  const std::string text = ReadText(ProcPath(pid, "status"));
+  const std::string text = TextIn(ProcPath(pid, "status"));
   const size_t at = text.find("VmHWM:");
   if (at == std::string::npos) return 0;
   const std::vector<std::string_view> words = Words(std::string_view(text).substr(at));
@@ -103,7 +103,7 @@ absl::StatusOr<std::vector<ProcessStat>> ProcessesOf(pid_t init) {
     if (!ParseNumber(entry->path().filename().string(), &pid)) continue;
     std::error_code gone;
     if (fs::read_symlink(ProcPath(pid, "ns/pid"), gone) != own || gone) continue;
-    const absl::StatusOr<ProcessStat> stat = ParseStat(ReadText(ProcPath(pid, "stat")));
+    const absl::StatusOr<ProcessStat> stat = ParseStat(TextIn(ProcPath(pid, "stat")));
     if (stat.ok()) found.push_back(*stat);
   }
   if (error) return ErrnoError(error.value(), "read /proc");
@@ -224,7 +224,7 @@ absl::StatusOr<InterfaceBytes> ParseInterface(std::string_view text, const std::
 }
 
 absl::StatusOr<InterfaceBytes> ReadInterface(pid_t process, const std::string& interface) {
-  return ParseInterface(ReadText(ProcPath(process, "net/dev")), interface);
+  return ParseInterface(TextIn(ProcPath(process, "net/dev")), interface);
 }
 
 Served ParseAccessLog(std::string_view text, std::string_view client) {
@@ -252,7 +252,7 @@ Served ParseAccessLog(std::string_view text, std::string_view client) {
 absl::StatusOr<Served> ReadAccessLog(const std::string& path, std::string_view client) {
   std::error_code error;
   if (!fs::exists(path, error)) return NotFound("there is no log " + path);
-  return ParseAccessLog(ReadText(path), client);
+  return ParseAccessLog(TextIn(path), client);
 }
 
 }  // namespace slacker::hellobench

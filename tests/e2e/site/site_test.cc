@@ -23,6 +23,7 @@
 #include "cmd/hellobench/cri/cri_client.h"
 #include "cmd/hellobench/run/run.h"
 #include "cmd/hellobench/site/link.h"
+#include "cmd/hellobench/site/programs.h"
 #include "cmd/hellobench/site/site_options.h"
 #include "tests/support/kernel_leak_check.h"
 #include "tests/support/oci_image.h"
@@ -144,11 +145,34 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
     EXPECT_EQ(run.output, "hello\n");
     ASSERT_OK_AND_ASSIGN(const Counters after, node->Count());
     SetDifference(before, after, result);
-    result->phases.pull_ms = run.pull_ms;
+    look_(*node);
     // It has run something now.
     EXPECT_THAT(node->MakeCold(), StatusIs(absl::StatusCode::kFailedPrecondition));
     ASSERT_OK(node->Destroy());
     EXPECT_THAT(ProcessesOn(network), IsEmpty());
+  }
+
+  // Once a node has run: what it received by its own addresses, where a relay listens if there is one.
+  int64_t* CountRelayed() {
+    look_ = [this](Node& node) {
+      ASSERT_OK_AND_ASSIGN(
+          const std::string counted,
+          node.RunScript("sed -n 's/^ *lo: *//p' /proc/net/dev", std::chrono::seconds(10)));
+      relayed_bytes_ = std::stoll(counted);
+    };
+    return &relayed_bytes_;
+  }
+
+  // What is known of the queue through which the servers send.
+  std::string QueueAtServers() const {
+    const std::vector<pid_t> pids =
+        slacker::testing::ProcessesBelow(options_.directory + "/registry");
+    if (pids.empty()) return "there is no registry";
+    const std::unique_ptr<Programs> programs = OpenPrograms({}, nullptr);
+    const auto shown =
+        programs->Run({.words = {"nsenter", "--net=/proc/" + std::to_string(pids[0]) + "/ns/net",
+                                 "tc", "-statistics", "qdisc", "show", "dev", "servers", "root"}});
+    return shown.ok() ? *shown : Message(shown.status());
   }
 
   static bool HasDaemon(const Result& result, const std::string& name) {
@@ -166,6 +190,8 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
   std::atomic<bool> interrupted_ = false;
   Task task_;
   SiteOptions options_;
+  std::function<void(Node&)> look_ = [](Node&) {};  // at a node after its run
+  int64_t relayed_bytes_ = -1;
   std::unique_ptr<Site> site_;
 
   void TearDown() override {
@@ -176,8 +202,11 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
 
 TEST_P(SiteTest, CountsWhatAnOrdinaryPullFetches) {
   ASSERT_NO_FATAL_FAILURE(Open("loopback"));
+  const int64_t* const relayed = CountRelayed();
   Result result;
   ASSERT_NO_FATAL_FAILURE(RunCold(kOverlay, &result));
+  EXPECT_GE(*relayed, 0);
+  EXPECT_LT(*relayed, kLayerBytes) << "nobody is between";
   EXPECT_GT(result.traffic.received_bytes, kLayerBytes);
   EXPECT_GT(result.traffic.registry_bytes, kLayerBytes);
   EXPECT_LE(result.traffic.registry_bytes, result.traffic.received_bytes);
@@ -190,11 +219,17 @@ TEST_P(SiteTest, CountsWhatAnOrdinaryPullFetches) {
 
 TEST_P(SiteTest, FetchesOverALinkWithALimitAndADelay) {
   ASSERT_NO_FATAL_FAILURE(Open("200mbit-10ms"));
+  const int64_t* const relayed = CountRelayed();
   Result result;
   ASSERT_NO_FATAL_FAILURE(RunCold(kOverlay, &result));
   EXPECT_GT(result.traffic.received_bytes, kLayerBytes);
-  // The wire's time for the layers, less what the limit lets through at once, and a round trip.
-  EXPECT_GT(result.phases.pull_ms, kLayerBytes * 8 / 200e3 / 2 + 10);
+  EXPECT_GT(*relayed, kLayerBytes);
+  const std::string queue = QueueAtServers();
+  EXPECT_THAT(queue, HasSubstr("qdisc tbf"));
+  EXPECT_THAT(queue, HasSubstr("rate 200Mbit"));
+  const size_t sent = queue.find("Sent ");
+  ASSERT_NE(sent, std::string::npos) << queue;
+  EXPECT_GT(std::stoll(queue.substr(sent + 5)), kLayerBytes);
 }
 
 TEST_P(SiteTest, APublishedImageNeedsLittleOfIt) {
