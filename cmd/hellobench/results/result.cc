@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -139,7 +140,12 @@ struct Reader {
   }
 
   static bool Is(const Json& json, const std::string&) { return json.is_string(); }
-  static bool Is(const Json& json, int64_t) { return json.is_number_integer(); }
+  // What is too large for a sign has a type of its own.
+  static bool Is(const Json& json, int64_t) {
+    return json.is_number_integer() &&
+           (!json.is_number_unsigned() ||
+            json.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()});
+  }
   static bool Is(const Json& json, uint64_t) { return json.is_number_unsigned(); }
   static bool Is(const Json& json, double) { return json.is_number(); }
 

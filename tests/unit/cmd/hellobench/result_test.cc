@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "tests/support/status_matchers.h"
@@ -78,6 +79,19 @@ TEST(ResultTest, EveryMissingOrWrongFieldIsNamed) {
   inner["daemons"][0]["cpu_seconds"] = "many";
   EXPECT_THAT(ParseResult(inner.dump()), StatusIs(absl::StatusCode::kInvalidArgument,
                                                   "daemons.cpu_seconds: is of another type"));
+}
+
+TEST(ResultTest, NumbersThatDoNotFitAreRefused) {
+  for (const char* number : {"9223372036854775808", "18446744073709551615", "1e30", "1.5"}) {
+    auto json = nlohmann::json::parse(ToLine(Whole()));
+    json["setup"]["nodes"] = nlohmann::json::parse(number);
+    EXPECT_THAT(ParseResult(json.dump()),
+                StatusIs(absl::StatusCode::kInvalidArgument, "setup.nodes: is of another type"))
+        << number;
+  }
+  auto json = nlohmann::json::parse(ToLine(Whole()));
+  json["setup"]["nodes"] = std::numeric_limits<int64_t>::max();
+  EXPECT_OK(ParseResult(json.dump()));
 }
 
 TEST(ResultTest, OtherSchemasAndOtherTextAreRefused) {
