@@ -3,10 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <utility>
 
+#include "backend/base/status.h"
 #include "backend/source/layout_source.h"
 #include "backend/source/platform.h"
+#include "tests/support/http_server.h"
 #include "tests/support/oci_image.h"
 #include "tests/support/registry_process.h"
 #include "tests/support/status_matchers.h"
@@ -17,11 +22,15 @@ namespace slacker::hellobench {
 namespace {
 
 using slacker::testing::GzipLayer;
+using slacker::testing::HttpAnswer;
+using slacker::testing::HttpRequest;
+using slacker::testing::HttpServer;
 using slacker::testing::InstallInRegistry;
 using slacker::testing::OciLayout;
 using slacker::testing::RandomBytes;
 using slacker::testing::ReadFileOrDie;
 using slacker::testing::RegistryProcess;
+using slacker::testing::RegistrySettings;
 using slacker::testing::StatusIs;
 using slacker::testing::TempDir;
 using slacker::testing::WriteFileOrDie;
@@ -156,6 +165,137 @@ TEST_F(PullTest, OfARegistryAllAreTakenAndWhatFailsHoldsUpNone) {
   const auto image = Pulled("there");
   ASSERT_OK(image);
   EXPECT_EQ(image->manifest_digest, written.manifest);
+}
+
+// With the credentials that "docker login" keeps, as `hellobench images pull` finds them.
+class PrivatePullTest : public PullTest {
+ protected:
+  PrivatePullTest() { (void)setenv("DOCKER_CONFIG", directory_.path().c_str(), 1); }
+  ~PrivatePullTest() override { (void)unsetenv("DOCKER_CONFIG"); }
+
+  // `entry` is what config.json has for the host.
+  void LogIn(const std::string& host, const std::string& entry) {
+    WriteFileOrDie(directory_ / "config.json", R"({"auths":{")" + host + R"(":{)" + entry + "}}}");
+  }
+
+  absl::Status PullFrom(const std::string& host) {
+    Image image;
+    image.name = "app";
+    image.task.image = host + "/library/app:v1";
+    absl::Status status = Internal("nothing was told");
+    PullImages({image}, kPlatform, layout_,
+               [&status](const Image&, const auto& pulled) { status = pulled.status(); });
+    return status;
+  }
+
+  void ExpectPulled(const WrittenImage& written) {
+    const auto image = Pulled("app");
+    ASSERT_OK(image);
+    EXPECT_EQ(image->manifest_digest, written.manifest);
+    for (const Descriptor& layer : image->layers) {
+      EXPECT_EQ(ReadFileOrDie(layout_ + "/blobs/sha256/" + layer.digest.ToHex()),
+                ReadFileOrDie(origin_.BlobPath(layer.digest)));
+    }
+  }
+};
+
+constexpr char kRight[] = R"("auth":"dXNlcjpzZWNyZXQ=")";  // user:secret
+constexpr char kWrong[] = R"("auth":"dXNlcjp3cm9uZw==")";  // user:wrong
+
+TEST_F(PrivatePullTest, ARegistryThatWantsAPasswordGetsDockers) {
+  const WrittenImage written = AddImage("app", 2);
+  // "user" with the password "secret", bcrypt.
+  WriteFileOrDie(directory_ / "htpasswd",
+                 "user:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n");
+  const RegistryProcess registry(directory_.path(),
+                                 RegistrySettings{.htpasswd = directory_ / "htpasswd"});
+  ASSERT_NE(registry.host(), "");
+  InstallInRegistry(origin_, written, registry.storage(), "library/app", "v1");
+  EXPECT_THAT(PullFrom(registry.host()), StatusIs(absl::StatusCode::kPermissionDenied, "log in"));
+  LogIn(registry.host(), kWrong);
+  EXPECT_THAT(PullFrom(registry.host()),
+              StatusIs(absl::StatusCode::kPermissionDenied, "not accepted"));
+  EXPECT_THAT(Pulled("app"), StatusIs(absl::StatusCode::kNotFound));
+  LogIn(registry.host(), kRight);
+  ASSERT_OK(PullFrom(registry.host()));
+  ExpectPulled(written);
+}
+
+// A registry whose answers are for who shows a token, which it gives to who knows the password or has an
+// identity token.
+class TokenRegistry {
+ public:
+  TokenRegistry(const OciLayout& origin, WrittenImage image)
+      : origin_(origin), image_(std::move(image)) {}
+
+  std::string Host() const { return server_.Host(); }
+  size_t tokens() const { return tokens_; }
+
+ private:
+  static std::string Authorization(const HttpRequest& request) {
+    const auto found = request.headers.find("authorization");
+    return found == request.headers.end() ? "" : found->second;
+  }
+
+  HttpAnswer Answer(const HttpRequest& request) {
+    const std::string shown = Authorization(request);
+    if (request.path.starts_with("/token")) return GiveToken(request, shown);
+    if (shown != "Bearer access") {
+      return {.status = 401,
+              .headers = {"WWW-Authenticate: Bearer realm=\"http://" + Host() +
+                          "/token\",service=\"s\",scope=\"repository:library/app:pull\""}};
+    }
+    const std::string root = "/v2/library/app/";
+    if (request.path == root + "manifests/v1" ||
+        request.path == root + "manifests/" + image_.manifest.ToString()) {
+      return {.headers = {"Content-Type: application/vnd.oci.image.manifest.v1+json"},
+              .body = image_.manifest_json};
+    }
+    if (request.path.starts_with(root + "blobs/")) {
+      const auto digest = Digest::Parse(request.path.substr((root + "blobs/").size()));
+      if (digest.ok()) return {.body = ReadFileOrDie(origin_.BlobPath(*digest))};
+    }
+    return {.status = 404};
+  }
+
+  HttpAnswer GiveToken(const HttpRequest& request, const std::string& shown) {
+    const bool by_password =
+        shown == "Basic dXNlcjpzZWNyZXQ=" &&
+        request.path == "/token?service=s&scope=repository%3Alibrary%2Fapp%3Apull";
+    const bool by_identity = request.method == "POST" &&
+                             request.body.find("refresh_token=identity") != std::string::npos;
+    if (!by_password && !by_identity) return {.status = 401};
+    ++tokens_;
+    return {.body = R"({"token":"access"})"};
+  }
+
+  const OciLayout& origin_;
+  const WrittenImage image_;
+  std::atomic<size_t> tokens_ = 0;
+  HttpServer server_{[this](const HttpRequest& request) { return Answer(request); }};
+};
+
+TEST_F(PrivatePullTest, ATokenIsHadForDockersPassword) {
+  const WrittenImage written = AddImage("app", 2);
+  const TokenRegistry registry(origin_, written);
+  EXPECT_THAT(PullFrom(registry.Host()), StatusIs(absl::StatusCode::kPermissionDenied));
+  LogIn(registry.Host(), kWrong);
+  EXPECT_THAT(PullFrom(registry.Host()), StatusIs(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(Pulled("app"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_EQ(registry.tokens(), 0u);
+  LogIn(registry.Host(), kRight);
+  ASSERT_OK(PullFrom(registry.Host()));
+  EXPECT_EQ(registry.tokens(), 1u) << "one is enough for all of an image";
+  ExpectPulled(written);
+}
+
+TEST_F(PrivatePullTest, ATokenIsHadForDockersIdentityToken) {
+  const WrittenImage written = AddImage("app", 2);
+  const TokenRegistry registry(origin_, written);
+  LogIn(registry.Host(), R"("identitytoken":"identity")");
+  ASSERT_OK(PullFrom(registry.Host()));
+  EXPECT_EQ(registry.tokens(), 1u);
+  ExpectPulled(written);
 }
 
 }  // namespace
