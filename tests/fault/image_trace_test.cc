@@ -46,6 +46,8 @@ class ImageTraceTest : public ::testing::Test {
     for (const char* file : kShellFiles) lower.File(file + 1, ReadFileOrDie(file), 0755);
     lower.File("cold", RandomBytes(300'000, 1));
     lower.File("etc/passwd", "other:x:7:7::/home/of/other:\nroot:x:0:0::/home/of/root:\n");
+    WriteFileOrDie(dir_ / "outside", "as it was");
+    lower.Symlink("etc/resolv.conf", dir_ / "outside");
     upper.File("hot", "a line\n" + RandomBytes(300'000, 2)).File("warm", "another\n");
     image_ = layout_.AddImage({GzipLayer(lower.End()), GzipLayer(upper.End())});
     auto opened = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
@@ -130,6 +132,27 @@ TEST_F(ImageTraceTest, ACommandHasTheHomeAndThePathThatItHasInAContainer) {
   EXPECT_EQ(Run(RecordArguments("set -eu; [ $HOME = /home/of/root ]; "
                                 "case $PATH in *:/usr/bin:*) ;; *) exit 9 ;; esac")),
             0);
+}
+
+TEST_F(ImageTraceTest, ACommandKnowsTheMachinesNamesAsInAContainer) {
+  for (const std::string path : {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}) {
+    if (!fs::exists(path) || fs::file_size(path) == 0) continue;
+    const std::string text = ReadFileOrDie(path);
+    EXPECT_EQ(Run(RecordArguments("set -e; IFS= read -r line < " + path + "; [ \"$line\" = '" +
+                                  text.substr(0, text.find('\n')) + "' ]")),
+              0)
+        << path;
+  }
+  // Other users, too.
+  EXPECT_EQ(Run(RecordArguments("exec setpriv --reuid 1 --clear-groups /bin/dash -c "
+                                "'read -r line < /etc/hosts'")),
+            0);
+}
+
+// The image has a symbolic link there, out of itself.
+TEST_F(ImageTraceTest, TheMachinesNamesAreWrittenNowhereElse) {
+  ASSERT_EQ(Run(RecordArguments("exit 0")), 0);
+  EXPECT_EQ(ReadFileOrDie(dir_ / "outside"), "as it was");
 }
 
 TEST_F(ImageTraceTest, WithoutADirectoryForTemporaryFilesItIsAnError) {

@@ -11,11 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -29,6 +32,9 @@ namespace {
 constexpr int kCannotStart = 125;  // as shells and container tools have it
 constexpr int kNotFound = 127;
 constexpr int kOfSignal = 128;
+// What a container on its machine's network has from there: how this machine and others are called, and
+// whom to ask for more.
+constexpr std::array<const char*, 3> kNames = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"};
 
 // What the process is told to do.
 struct Orders {
@@ -69,6 +75,16 @@ Orders Decode(std::string_view bytes) {
   return orders;
 }
 
+absl::Status WriteAll(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return ErrnoError(errno, "write");
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
 // From here on we are the child, alone, and nobody but standard error can be told anything.
 [[noreturn]] void Die(const std::string& what) {
   std::fprintf(stderr, "slackerctl: %s: %s\n", what.c_str(), std::strerror(errno));
@@ -99,7 +115,28 @@ std::string MountRoot(const Orders& orders) {
   return root;
 }
 
-// In the image, whose root is ours by now.
+// Of a file that is not there nothing.
+std::string TextOf(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+// In the image, whose root is ours by now, so that none of its links leads out of it.
+void GiveNames(const std::array<std::string, kNames.size()>& texts) {
+  MustMake("/etc");
+  for (size_t number = 0; number < kNames.size(); ++number) {
+    const std::string& text = texts.at(number);
+    const char* const path = kNames.at(number);
+    if (text.empty()) continue;
+    if (unlink(path) != 0 && errno != ENOENT) Die(path);
+    const UniqueFd file(open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+    // Whatever our umask is: others than root read them.
+    if (!file.valid() || fchmod(file.get(), 0644) != 0) Die(path);
+    Must(WriteAll(file.get(), text));
+  }
+}
+
+// In the image as well.
 std::string HomeOfRoot() {
   std::string home = "/";
   FILE* const users = std::fopen("/etc/passwd", "re");
@@ -132,7 +169,10 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
 }
 
 [[noreturn]] void BecomeCommand(Orders orders, const std::string& root) {
+  std::array<std::string, kNames.size()> names;
+  std::transform(kNames.begin(), kNames.end(), names.begin(), TextOf);
   if (chroot(root.c_str()) != 0 || chdir("/") != 0) Die("chroot");
+  GiveNames(names);
   ImageCommand& command = orders.command;
   if (!command.working_directory.empty() && chdir(command.working_directory.c_str()) != 0) {
     Die(command.working_directory);
@@ -141,9 +181,8 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   sigemptyset(&none);
   (void)sigprocmask(SIG_SETMASK, &none, nullptr);
   // What containerd and runc give to every container.
-  const std::string path =
-      ValueOf("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-              &command.environment);
+  const std::string path = ValueOf(
+      "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", &command.environment);
   (void)ValueOf("HOME", HomeOfRoot(), &command.environment);
   if (setenv("PATH", path.c_str(), 1) != 0) Die("environment");  // execvpe looks there
   if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0) Die("output");
@@ -196,16 +235,6 @@ int StatusOf(int status) {
   _exit(StatusOf(status));
 }
 
-absl::Status WriteAll(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return ErrnoError(errno, "tell the process what to run");
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<ImageProcess> ImageProcess::Fork() {
@@ -239,7 +268,7 @@ absl::Status ImageProcess::Start(const std::string& image, const std::string& sc
                                  const ImageCommand& command) {
   const absl::Status told = WriteAll(go_.get(), Encode({image, scratch, command}));
   go_.Reset();
-  return told;
+  return Annotate(told, "tell the process what to run");
 }
 
 absl::StatusOr<int> ImageProcess::Wait(int milliseconds, int interrupts) {

@@ -1,7 +1,8 @@
 // A command that runs in a mounted image as it would in a container, but for what isolates: in
 // namespaces of its own for mounts, processes, names of the host and IPC, on a writable overlay in
 // memory, with /proc and the machine's /dev; with the machine's network, as root. It has a PATH and a
-// HOME, as in a container. What it writes to its output goes to our standard error.
+// HOME, as in a container, and copies of the machine's /etc/hosts, /etc/hostname and /etc/resolv.conf.
+// What it writes to its output goes to our standard error.
 //
 // The process is forked before this program has threads, and waits for Start: so it may do all that
 // it needs to before it becomes the command. It ends with us, whatever happens.
