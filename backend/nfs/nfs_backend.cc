@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <thread>
 #include <utility>
 
 #include "backend/base/clock.h"
@@ -21,7 +22,10 @@ using nfs::FileWriter;
 using nfs::Found;
 using nfs::Session;
 
-constexpr int kAnswerThreads = 4;
+// More than there are processors would only wake each other.
+int AnswerThreads() {
+  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 4U));
+}
 // Whoever asked for so little has little to do with it; a change of threads would cost more.
 constexpr size_t kSmallAnswerBytes = 16 << 10;
 // Of a read beside which there is no other: nobody waits for the loop.
@@ -41,7 +45,7 @@ absl::StatusOr<std::unique_ptr<NfsBackend>> NfsBackend::Open(const NfsTarget& ta
   if (missing == MissingStore::kFail) {
     RETURN_IF_ERROR(Annotate(session->Find("").status(), target.url));
   }
-  ASSIGN_OR_RETURN(auto answers, ThreadPool::Make("nfs-answers", kAnswerThreads));
+  ASSIGN_OR_RETURN(auto answers, ThreadPool::Make("nfs-answers", AnswerThreads()));
   return std::unique_ptr<NfsBackend>(
       new NfsBackend(target.url, std::move(session), std::move(answers)));
 }
