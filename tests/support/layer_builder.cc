@@ -84,12 +84,15 @@ LayerBuilder& LayerBuilder::SparseFile(const std::string& path, uint64_t size,
     }
   }
   for (const auto& [offset, bytes] : pieces) {
-    for (size_t i = 0; i < bytes.size(); ++i) {
-      const uint64_t at = offset + i;
-      SLACKER_CHECK(at < size, "pieces lie within the file");
+    SLACKER_CHECK(offset + bytes.size() <= size, "pieces lie within the file");
+    for (size_t done = 0; done < bytes.size();) {
+      const uint64_t at = offset + done;
+      const uint64_t begin = at % chunk_size;
+      const size_t part = std::min<uint64_t>(bytes.size() - done, chunk_size - begin);
       std::string& chunk = content.chunks[static_cast<uint32_t>(at / chunk_size)];
-      chunk.resize(std::max<size_t>(chunk.size(), at % chunk_size + 1));
-      chunk[at % chunk_size] = bytes[i];
+      chunk.resize(std::max<size_t>(chunk.size(), begin + part));
+      bytes.copy(chunk.data() + begin, part, done);
+      done += part;
     }
   }
   contents_.push_back(std::move(content));

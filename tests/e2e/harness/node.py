@@ -241,12 +241,16 @@ class Node:
                    *words)
 
     def forget_image(self, image):
-        """Removes an image that another namespace of containerd holds from now on: what the snapshotter has
-        of it stays, and the next pull is a whole one, manifest and all."""
-        self.ctr("images", "pull", "--plain-http", "--snapshotter", self.snapshotter, image.reference,
-                 namespace="held")
+        """Removes an image that another namespace of containerd holds from now on (until drop_image): what the
+        snapshotter has of it stays, and the next pull is a whole one, manifest and all."""
+        run(*self.enter(f"{self.tools.containerd(self.version)}/ctr", "-a", self.socket, "-n", "held",
+                        "images", "pull", "--hosts-dir", f"{self.directory}/certs.d",
+                        "--snapshotter", self.snapshotter, image.reference))
         self.remove_image(image)
         wait_for(lambda: image.chain_id not in self.snapshots(), "containerd to forget the image")
+
+    def drop_image(self, image):
+        self.ctr("images", "rm", "--sync", image.reference, namespace="held")
 
     def mount_view(self, image, target):
         """Mounts a read-only view of an image's tree; unmount_view undoes it."""

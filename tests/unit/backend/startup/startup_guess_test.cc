@@ -113,7 +113,15 @@ struct Case {
   std::vector<std::string> expected;  // beside /etc/passwd and /etc/group
 };
 
-class StartupGuessTest : public ::testing::TestWithParam<Case> {};
+class StartupGuessTest : public ::testing::TestWithParam<Case> {
+ protected:
+  static void SetUpTestSuite() { image_ = std::make_unique<StartupImage>(std::vector{World()}); }
+  static void TearDownTestSuite() { image_.reset(); }
+
+  // One for all: nothing changes it.
+  static std::unique_ptr<StartupImage> image_;
+};
+std::unique_ptr<StartupImage> StartupGuessTest::image_;
 
 std::vector<std::string> And(std::vector<std::string> a, const std::vector<std::string>& b) {
   a.insert(a.end(), b.begin(), b.end());
@@ -121,14 +129,13 @@ std::vector<std::string> And(std::vector<std::string> a, const std::vector<std::
 }
 
 TEST_P(StartupGuessTest, HasWhatTheStartTouchesAndNothingElse) {
-  StartupImage image({World()});
   StartCommand command = GetParam().command;
   command.environment.push_back("PATH=/nowhere:/app:/usr/bin");
-  ASSERT_OK_AND_ASSIGN(const auto runs, GuessStartup(image.files(), command));
+  ASSERT_OK_AND_ASSIGN(const auto runs, GuessStartup(image_->files(), command));
   std::vector<std::string> expected = And(GetParam().expected, {"/etc/passwd", "/etc/group"});
   std::sort(expected.begin(), expected.end());
   expected.erase(std::unique(expected.begin(), expected.end()), expected.end());
-  EXPECT_THAT(image.CoveredBy(runs, Everything()), UnorderedElementsAreArray(expected));
+  EXPECT_THAT(image_->CoveredBy(runs, Everything()), UnorderedElementsAreArray(expected));
 }
 
 INSTANTIATE_TEST_SUITE_P(
