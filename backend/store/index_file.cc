@@ -12,7 +12,7 @@ namespace slacker {
 namespace {
 
 constexpr uint64_t kFirstReadBytes = 64 << 10;  // most indexes of one pack are not longer
-constexpr uint64_t kMaxReadBytes = 64 << 20;
+constexpr uint64_t kMaxReadBytes = 64 << 20;    // more than a bucket has
 
 bool IsDamaged(const absl::Status& status) {
   return absl::IsDataLoss(status) || absl::IsNotFound(status);
@@ -60,13 +60,23 @@ absl::StatusOr<std::optional<PackedChunk>> IndexFile::Find(const Digest& digest)
 
 absl::StatusOr<std::vector<PackedChunk>> IndexFile::ReadBuckets(uint32_t first, uint32_t end,
                                                                 uint64_t* damaged) const {
-  const uint64_t begin = directory_.BucketOffset(first);
-  const uint64_t size = directory_.BucketOffset(end) - begin;
-  if (size > kMaxReadBytes) return InvalidArgument("too many buckets at once");
-  const auto bytes = backend_->Read(name_, begin, size);
-  if (!bytes.ok() && !IsDamaged(bytes.status())) return bytes.status();
   std::vector<PackedChunk> all;
+  absl::StatusOr<std::string> bytes;
+  uint64_t begin = 0;
+  uint32_t read_end = first;
   for (uint32_t bucket = first; bucket < end; ++bucket) {
+    if (all.size() >= kMaxRowsAtOnce) {
+      *damaged += end - bucket;
+      break;
+    }
+    if (bucket == read_end) {
+      begin = directory_.BucketOffset(bucket);
+      while (read_end < end && directory_.BucketOffset(read_end + 1) - begin <= kMaxReadBytes) {
+        ++read_end;
+      }
+      bytes = backend_->Read(name_, begin, directory_.BucketOffset(read_end) - begin);
+      if (!bytes.ok() && !IsDamaged(bytes.status())) return bytes.status();
+    }
     const uint64_t at = directory_.BucketOffset(bucket) - begin;
     const uint64_t length = directory_.BucketOffset(bucket + 1) - begin - at;
     absl::StatusOr<std::vector<PackedChunk>> decoded = DataLoss("truncated");

@@ -24,8 +24,10 @@ class IndexFile {
 
   // By one read. DATA_LOSS when that part of the index is damaged.
   absl::StatusOr<std::optional<PackedChunk>> Find(const Digest& digest) const;
-  // The rows of the buckets [first, end) together: by one read, of at most 64 MiB. Damaged buckets
-  // are left out and counted; all of them when the index is gone.
+  // The rows of the buckets [first, end) together: by one read, unless they are very long. Damaged buckets
+  // are left out and counted; all of them when the index is gone. So are those after the first
+  // kMaxRowsAtOnce rows: buckets that are asked for together have a quarter of that.
+  static constexpr uint64_t kMaxRowsAtOnce = uint64_t{1} << 20;
   absl::StatusOr<std::vector<PackedChunk>> ReadBuckets(uint32_t first, uint32_t end,
                                                        uint64_t* damaged) const;
 

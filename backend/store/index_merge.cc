@@ -109,6 +109,11 @@ class Merge {
         first = part >> (part_bits - bits);
         end = first + 1;
       }
+      // What honest indexes have is spread evenly: others must not fill the memory.
+      if (rows.size() >= IndexFile::kMaxRowsAtOnce) {
+        ++result_.damaged_parts;
+        continue;
+      }
       uint64_t damaged = 0;
       ASSIGN_OR_RETURN(const std::vector<PackedChunk> read,
                        source.ReadBuckets(first, end, &damaged));

@@ -160,9 +160,12 @@ absl::StatusOr<IndexDirectory> DecodeIndexDirectory(std::string_view bytes, cons
   for (uint32_t i = 0; i < uint32_t{1} << directory.bits; ++i) {
     const uint32_t below = in.U32();
     if (below < rows) return DataLoss("wrong fan-out table");
+    if (below - rows > kMaxBucketRows) return DataLoss("too many chunks in one bucket");
     rows = below;
     directory.fan_out.push_back(below);
   }
+  const bool of_one_pack = packs == 1 && directory.packs[0].id == id;
+  if (of_one_pack && rows > kMaxPackChunks) return DataLoss("more chunks than a pack has");
   if (directory.BucketOffset(uint32_t{1} << directory.bits) + bytes.size() + kIndexTailBytes !=
       index_bytes) {
     return DataLoss("wrong number of chunks");
@@ -223,6 +226,7 @@ void IndexEncoder::Add(std::span<const PackedChunk> rows) {
   SLACKER_CHECK(rows_ + rows.size() < kMaxRows, "an index has a limit");
   for (const PackedChunk& chunk : rows) {
     EndBucketsBelow(directory_.BucketOf(chunk.digest));
+    if (bucket_.size() >= kMaxBucketRows * kRowBytes) continue;
     Encoder out(&bucket_);
     out.Hash(chunk.digest);
     out.U32(chunk.pack);

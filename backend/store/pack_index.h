@@ -21,6 +21,11 @@ namespace slacker {
 inline constexpr uint64_t kMaxPackBytes = uint64_t{1} << 40;
 inline constexpr uint64_t kMaxPackIndexBytes = uint64_t{256} << 20;  // of one pack
 inline constexpr uint64_t kMaxIndexDirectoryBytes = uint64_t{128} << 20;
+// A pack of tiny chunks is full before it has the bytes: its index must stay small.
+inline constexpr uint64_t kMaxPackChunks = 128 << 10;
+// A bucket is read as a whole. The index of one pack fits into one, so that no content of an image, whatever its
+// digests begin with, makes an index that is refused; in others a bucket has some hundred rows at most.
+inline constexpr uint64_t kMaxBucketRows = kMaxPackChunks;
 
 struct PackedChunk {
   Digest digest;  // of the uncompressed bytes
@@ -73,7 +78,8 @@ inline constexpr uint64_t kIndexTailBytes = 4;
 // Length of the directory with its tail; from the last bytes of an index. DATA_LOSS when it cannot
 // be (it is at most kMaxIndexDirectoryBytes).
 absl::StatusOr<uint64_t> IndexDirectoryBytes(std::string_view end);
-// `bytes`: the directory with its tail, of the index `id` that is `index_bytes` long.
+// `bytes`: the directory with its tail, of the index `id` that is `index_bytes` long. DATA_LOSS also
+// when a bucket, or the index of one pack, has more rows than there may be.
 absl::StatusOr<IndexDirectory> DecodeIndexDirectory(std::string_view bytes, const Digest& id,
                                                     uint64_t index_bytes);
 // `bytes`: one bucket with its checksum.
@@ -87,7 +93,8 @@ class IndexEncoder {
   // `rows`: about how many there will be.
   IndexEncoder(const Digest& id, std::vector<IndexedPack> packs, uint64_t rows);
 
-  // REQUIRES: sorted; greater than all before; of whole buckets of `bits()`, each digest once.
+  // REQUIRES: sorted; greater than all before; of whole buckets of `bits()`, each digest once. What a bucket
+  // has no room for is left out: who has that chunk stores it again.
   void Add(std::span<const PackedChunk> rows);
   // What is new since the last call.
   std::string TakeBytes();

@@ -31,8 +31,6 @@ namespace slacker {
 class PackWriter {
  public:
   static constexpr uint64_t kMaxQueuedBytes = 16 << 20;
-  // A pack of tiny chunks is full before it has the bytes: its index must stay small.
-  static constexpr size_t kMaxPackChunks = 128 << 10;
 
   // `known` may be null: then nothing is. Where the node has no threads left, every call fails with
   // RESOURCE_EXHAUSTED.

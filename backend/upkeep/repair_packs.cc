@@ -60,6 +60,7 @@ absl::Status PackRepair::RebuildIndex(const Digest& pack) {
   RETURN_IF_ERROR(AddLocated(pack, &rows));
   PackIndex index{pack, info->size_bytes, {}};
   for (const auto& [digest, row] : rows) {
+    if (index.chunks.size() == kMaxPackChunks) break;  // who has the others stores them again
     ASSIGN_OR_RETURN(const bool sound, IsSoundChunk(*backend_, name, row));
     if (sound) index.chunks.push_back(row);
   }

@@ -9,6 +9,7 @@
 #include "backend/store/pack_index.h"
 #include "backend/store/references.h"
 #include "tests/support/status_matchers.h"
+#include "tests/unit/backend/store/huge_bucket.h"
 
 namespace slacker {
 namespace {
@@ -193,6 +194,40 @@ TEST(PackIndexTest, EmptyIndexIsAccepted) {
   PackIndex index;
   index.pack = D("pack");
   EXPECT_OK(DecodePackIndex(EncodePackIndex(index), D("pack")));
+}
+
+PackIndex LargeIndex(uint32_t chunks, bool spread) {
+  PackIndex index{D("pack"), uint64_t{1} << 30, {}};
+  for (uint32_t i = 0; i < chunks; ++i) {
+    PackedChunk chunk{{}, 8, 100, 100, false};
+    for (size_t byte = 0; byte < 4; ++byte) {
+      chunk.digest.bytes[spread ? byte : 28 + byte] = static_cast<uint8_t>(i >> (8 * byte));
+    }
+    index.chunks.push_back(chunk);
+  }
+  return index;
+}
+
+TEST(PackIndexTest, MoreChunksThanAPackHasAreDataLossBeforeTheyAreRead) {
+  EXPECT_OK(DecodePackIndex(EncodePackIndex(LargeIndex(kMaxPackChunks, true)), D("pack")));
+  EXPECT_THAT(DecodePackIndex(EncodePackIndex(LargeIndex(kMaxPackChunks + 1, true)), D("pack")),
+              StatusIs(absl::StatusCode::kDataLoss, "more chunks than a pack has"));
+}
+
+TEST(PackIndexTest, WhatABucketHasNoRoomForIsLeftOut) {
+  ASSERT_OK_AND_ASSIGN(
+      const PackIndex decoded,
+      DecodePackIndex(EncodePackIndex(LargeIndex(kMaxBucketRows + 10, false)), D("pack")));
+  EXPECT_EQ(decoded.chunks.size(), kMaxBucketRows);
+}
+
+TEST(PackIndexTest, ABucketThatNobodyCanReadIsDataLossInTheDirectory) {
+  for (const uint32_t rows : {uint32_t{kMaxBucketRows} + 1, testing::kUnreadableRows}) {
+    const std::string bytes = testing::WithRows(EncodePackIndex(SampleIndex()), D("pack"), rows);
+    const std::string directory = bytes.substr(bytes.size() - *IndexDirectoryBytes(bytes));
+    EXPECT_THAT(DecodeIndexDirectory(directory, D("pack"), bytes.size()),
+                StatusIs(absl::StatusCode::kDataLoss, "too many chunks in one bucket"));
+  }
 }
 
 TEST(LocationsCodecTest, ThePacksAloneAreThoseOfTheLocations) {

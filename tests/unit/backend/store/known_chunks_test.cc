@@ -16,6 +16,7 @@
 #include "tests/support/fake_backend.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/support/status_matchers.h"
+#include "tests/unit/backend/store/huge_bucket.h"
 
 namespace slacker {
 namespace {
@@ -137,6 +138,35 @@ TEST_F(KnownChunksTest, WithADamagedDirectoryTheIndexesOfThePacksAreUsed) {
   Damage(merged, backend_->Stat(merged)->size_bytes - 60);
   KnownChunks known(backend_.get(), {});
   EXPECT_EQ(Known(known, 1) + Known(known, 2), 2 * kChunks);
+}
+
+TEST_F(KnownChunksTest, BesideAnIndexThatNobodyCanReadChunksAreKnownAndNewOnesAreUnknown) {
+  WritePack(1, 20);
+  WritePack(2, 20);
+  const std::string merged = Merge().written;
+  ASSERT_OK(backend_->Replace(
+      merged, testing::WithRows(backend_->ReadWhole(merged, 1 << 24).value(),
+                                ParseIndexName(merged).value(), testing::kUnreadableRows)));
+  KnownChunks known(backend_.get(), {});
+  EXPECT_TRUE(known.Find(Id(1, 0)).value().has_value());
+  EXPECT_TRUE(known.Find(Id(2, 0)).value().has_value());
+  ASSERT_OK_AND_ASSIGN(const auto unknown, known.Find(Sha256::Of("unknown")));
+  EXPECT_FALSE(unknown.has_value());
+  EXPECT_EQ(Merge().written, merged);
+  EXPECT_THAT(OpenIndexes(*backend_)->merged, SizeIs(1));
+}
+
+TEST_F(KnownChunksTest, BucketsThatTogetherAreMoreThanOneReadMayHaveAreReadInSeveral) {
+  const Digest id = MergedIndexId({});
+  IndexEncoder encoder(id, {}, /*rows=*/1024);
+  ASSERT_EQ(encoder.bits(), 4u);
+  ASSERT_OK(
+      backend_->Replace(IndexName(id), testing::WithRows(encoder.Finish(), id, kMaxBucketRows, 4)));
+  ASSERT_OK_AND_ASSIGN(const IndexFile file, IndexFile::Open(backend_.get(), IndexName(id), id));
+  uint64_t damaged = 0;
+  ASSERT_OK_AND_ASSIGN(const auto rows, file.ReadBuckets(0, 16, &damaged));
+  EXPECT_THAT(rows, IsEmpty());
+  EXPECT_EQ(damaged, 16u) << "all of them are zeros";
 }
 
 TEST_F(KnownChunksTest, AnIndexThatWasMergedByOthersMeanwhileIsLookedForAgain) {

@@ -10,6 +10,7 @@
 #include "backend/upkeep/gc.h"
 #include "backend/upkeep/objects.h"
 #include "backend/upkeep/trash.h"
+#include "tests/unit/backend/store/huge_bucket.h"
 #include "tests/unit/backend/upkeep/fsck_fixture.h"
 
 namespace slacker {
@@ -184,6 +185,18 @@ TEST_F(FsckTest, ADamagedMergedIndexIsMergedAgain) {
     EXPECT_THAT(Check(true).verified.damages, IsEmpty()) << at;
     EXPECT_EQ(Content(merge.written), sound) << at;
   }
+}
+
+TEST_F(FsckTest, AMergedIndexThatNobodyCanReadIsMergedAgain) {
+  ASSERT_OK_AND_ASSIGN(const IndexCatalog catalog, OpenIndexes(*store_));
+  ASSERT_OK_AND_ASSIGN(const IndexMerge merge, MergeIndexes(*store_, catalog));
+  const std::string sound = Content(merge.written);
+  ASSERT_OK(store_->Replace(
+      merge.written,
+      testing::WithRows(sound, ParseIndexName(merge.written).value(), testing::kUnreadableRows)));
+  EXPECT_THAT(Check(false).verified.damages, SizeIs(1));
+  EXPECT_THAT(Check(true).verified.damages, IsEmpty());
+  EXPECT_EQ(Content(merge.written), sound);
 }
 
 }  // namespace
