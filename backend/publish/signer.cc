@@ -4,12 +4,14 @@
 #include <span>
 #include <utility>
 
+#include "backend/base/failpoint.h"
 #include "backend/base/status.h"
 #include "backend/publish/boot_verifier.h"
 #include "backend/publish/layer_verifier.h"
 #include "backend/store/boot_pack.h"
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
+#include "backend/store/references.h"
 
 namespace slacker {
 namespace {
@@ -145,6 +147,51 @@ absl::Status SignBootPackOf(const std::shared_ptr<Backend>& backend, const Diges
   return absl::OkStatus();
 }
 
+// The chains of the images that have a name, with their prefixes, whoever signed them.
+absl::StatusOr<std::set<Digest>> NamedChains(const std::shared_ptr<Backend>& backend,
+                                             const StoreReader& reader) {
+  ASSIGN_OR_RETURN(const std::vector<ImageEntry> images, ListBareImages(*backend));
+  const StoreReader of_unsigned(backend);
+  std::set<Digest> named;
+  for (const ImageEntry& image : images) {
+    if (named.contains(image.chain_id)) continue;
+    absl::StatusOr<std::set<Digest>> chains = Prefixes(reader, image.chain_id);
+    if (!chains.ok() && IsOfOneChain(chains.status()))
+      chains = Prefixes(of_unsigned, image.chain_id);
+    if (!chains.ok() && !IsOfOneChain(chains.status())) return chains.status();
+    if (chains.ok()) named.insert(chains->begin(), chains->end());
+  }
+  return named;
+}
+
+// Declares what the manifests name (docs/adr/0015), and looks again: those that no image has any more, or that were
+// published anew since they were proved, go. Whoever takes one of the others away from now on sees the
+// declaration.
+absl::Status KeepPublished(const std::shared_ptr<Backend>& backend, const StoreReader& reader,
+                           Intent* intent, std::vector<Manifest>* proved, SignReport* report) {
+  StoreReferences relied_on;
+  for (const Manifest& manifest : *proved) {
+    relied_on.chains.insert(manifest.chain_id);
+    for (const ManifestLayer& layer : manifest.layers) relied_on.records.insert(layer.record);
+  }
+  RETURN_IF_ERROR(intent->Declare(relied_on));
+  ASSIGN_OR_RETURN(const std::set<Digest> named, NamedChains(backend, reader));
+  std::vector<Manifest> kept;
+  for (Manifest& manifest : *proved) {
+    if (!named.contains(manifest.chain_id)) continue;
+    const auto now = reader.ReadManifest(manifest.chain_id);
+    if (!now.ok() && !IsOfOneChain(now.status())) return now.status();
+    if (now.ok() && EncodeManifest(*now, nullptr) == EncodeManifest(manifest, nullptr)) {
+      kept.push_back(std::move(manifest));
+    } else {
+      report->left.push_back({std::string(kManifestsPrefix) + manifest.chain_id.ToHex(),
+                              "it was published anew meanwhile"});
+    }
+  }
+  *proved = std::move(kept);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend,
@@ -170,7 +217,13 @@ absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend
     proved.push_back(*std::move(manifest));
   }
   report.damages = std::move(verifier.report().damages);
-  if (!report.damages.empty()) return report;
+  if (!report.damages.empty() || proved.empty()) return report;
+  Intent intent(backend.get());
+  RETURN_IF_ERROR(KeepPublished(backend, reader, &intent, &proved, &report));
+  if (chain_id.has_value() && proved.empty()) {
+    return NotFound(chain_id->ToString() + " is no image's, or was published anew meanwhile");
+  }
+  SLACKER_FAILPOINT("sign.declared");
   for (const Manifest& manifest : proved) {
     RETURN_IF_ERROR(SignGrants(*backend, manifest.chain_id, key, trust, unsigned_grants, &report));
     bool written = false;

@@ -34,11 +34,14 @@ struct SignReport {
 // signed are compared with the image. A boot pack has one signature: who trusts only the key before
 // uses its pages no longer.
 //
+// Beside rm and gc: what is going to be signed is declared first (references.h), then looked at again. Chains that
+// no image has by then are passed over; one that has been published anew since it was proved is in `left`.
+//
 // Nothing in a store proves an unsigned grant. One is signed only if its repository ("" = everybody)
 // is in `unsigned_grants`, which is what the caller says, and only if its chain has no grant with a
 // signature: who signed that meant those.
 //
-// Errors: of one chain, NOT_FOUND (it is not published), FAILED_PRECONDITION (not signed by one of
+// Errors: of one chain, NOT_FOUND (no image has it), FAILED_PRECONDITION (not signed by one of
 // `trust.keys`) and DATA_LOSS, which are in `left` when all are signed; those of the store.
 absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend,
                                          const std::optional<Digest>& chain_id,

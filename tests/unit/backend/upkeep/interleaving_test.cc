@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "backend/base/mutex.h"
+#include "backend/publish/signer.h"
 #include "backend/upkeep/compact.h"
 #include "backend/upkeep/mark.h"
 #include "backend/upkeep/trash.h"
@@ -232,6 +233,56 @@ TEST_F(InterleavingTest, CompactionAroundACollection) { Run(compact_, collect_);
 TEST_F(InterleavingTest, ACollectionAroundCompaction) { Run(collect_, compact_); }
 TEST_F(InterleavingTest, CompactionAroundPublishing) { Run(compact_, publish_); }
 TEST_F(InterleavingTest, TwoPublications) { Run(publish_, publish_); }
+
+// What is signed, but has gone, would be found by nodes and by publishers.
+TEST_F(InterleavingTest, SigningAroundARemovalAndACollection) {
+  const SigningKey present = SigningKey::Generate();
+  const SigningKey next = SigningKey::Generate();
+  StoreWriter::Options options;
+  options.key = present;
+  const auto sign_all = [&](const std::shared_ptr<Backend>& store) {
+    return SignManifests(store, std::nullopt, next, {.keys = {present.public_key()}}, {});
+  };
+  const Operation sign = [&](const std::shared_ptr<Backend>& store) {
+    return sign_all(store).status();
+  };
+  const Operation remove = [this](const std::shared_ptr<Backend>& store) {
+    const auto images = ListImages(*store).value();
+    for (const ImageEntry& image : images) {
+      if (image.name != "one") continue;
+      RETURN_IF_ERROR(RemoveImages(*store, {image}, {image.chain_id}).status());
+    }
+    return collect_(store);
+  };
+  published_ = {{"other", {two_}}, {"one", {base_, one_}}};
+  for (const auto& [name, layers] : published_) {
+    ASSERT_OK(Publish(store_, name, layers, options));
+  }
+  std::map<std::string, std::string> before;
+  for (const std::string& name : Names()) before[name] = store_->ReadWhole(name, 1 << 20).value();
+  ASSERT_OK_AND_ASSIGN(const SignReport report, sign_all(store_));
+  ASSERT_EQ(report.manifests, 3u);
+  bool more = true;
+  for (uint64_t m = 1; more; m += testing::kPlaceStep) {
+    bool inner_done = false;
+    for (uint64_t n = 1 + m % kInnerStep; more && !inner_done; n += kInnerStep) {
+      SCOPED_TRACE(std::to_string(m) + " " + std::to_string(n));
+      for (const std::string& name : Names()) ASSERT_OK(store_->Remove(name));
+      for (const auto& [name, content] : before) ASSERT_OK(store_->Replace(name, content));
+      more = Interleave(sign, m, remove, n, &inner_done);
+      ExpectSound();
+      for (const std::string& name : Names(std::string(kManifestsPrefix))) {
+        ASSERT_OK_AND_ASSIGN(const Manifest manifest, ReadAnyManifest(*store_, name));
+        for (const ManifestLayer& layer : manifest.layers) {
+          EXPECT_OK(store_->Stat(RecordName(layer.record))) << name;
+        }
+      }
+      (void)Gc(0);
+      ExpectSound();
+      if (HasFailure()) return;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace slacker

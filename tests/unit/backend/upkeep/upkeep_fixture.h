@@ -26,8 +26,9 @@ namespace slacker::testing {
 class UpkeepTest : public ::testing::Test {
  protected:
   static absl::Status Publish(const std::shared_ptr<Backend>& store, const std::string& name,
-                              const std::vector<SampleLayer>& layers) {
-    ASSIGN_OR_RETURN(auto writer, StoreWriter::Open(store, {}));
+                              const std::vector<SampleLayer>& layers,
+                              const StoreWriter::Options& options = {}) {
+    ASSIGN_OR_RETURN(auto writer, StoreWriter::Open(store, options));
     std::vector<ManifestLayer> list;
     for (const SampleLayer& layer : layers) {
       ASSIGN_OR_RETURN(const Digest record, AddSample(*writer, layer));
