@@ -67,27 +67,36 @@ absl::StatusOr<bool> SetAside::IsAnew(const std::string& place, const std::strin
   return info->modified_unix_seconds >= began_ - kWritingSeconds;
 }
 
+absl::StatusOr<bool> SetAside::IsNeeded(const std::string& place, const std::string& name,
+                                        const Still& still) {
+  // What was moved may be another one than was looked at.
+  ASSIGN_OR_RETURN(const bool anew, IsAnew(place, name));
+  if (anew) return true;
+  if (IdentifyObject(name).kind == ObjectKind::kImage) {
+    ASSIGN_OR_RETURN(const bool has_manifest, RestoreManifest(place, name));
+    if (has_manifest) return true;
+  }
+  if (still == nullptr) return false;
+  ASSIGN_OR_RETURN(const bool holds, still());
+  return !holds;
+}
+
 absl::Status SetAside::MoveAsideIf(const std::string& name, const std::string& why,
                                    const Still& still) {
-  ASSIGN_OR_RETURN(bool sound, IsAnew(name, name));
-  met_others_ = met_others_ || sound;
-  if (sound) {
+  ASSIGN_OR_RETURN(const bool anew, IsAnew(name, name));
+  met_others_ = met_others_ || anew;
+  if (anew) {
     report_->left.push_back({name, "written a moment ago: check again"});
     return absl::OkStatus();
   }
   const auto place = MoveToQuarantine(*backend_, name);
   SLACKER_FAILPOINT("fsck.moved");
   if (place.ok()) {
-    // What was moved may be another one than was looked at.
-    ASSIGN_OR_RETURN(sound, IsAnew(*place, name));
-    if (!sound && IdentifyObject(name).kind == ObjectKind::kImage) {
-      ASSIGN_OR_RETURN(sound, RestoreManifest(*place, name));
-    }
-    if (!sound && still != nullptr) {
-      ASSIGN_OR_RETURN(const bool holds, still());
-      sound = !holds;
-    }
-    if (sound) return PutBack(*place, name);
+    const auto stays = IsNeeded(*place, name, still);
+    // As long as nobody can tell it is where it was.
+    if (!stays.ok()) (void)PutBack(*place, name);  // if that fails, too: the first error tells more
+    RETURN_IF_ERROR(stays.status());
+    if (*stays) return PutBack(*place, name);
     Note(name, "moved to quarantine/ (" + why + ")");
     return absl::OkStatus();
   }

@@ -27,6 +27,7 @@ class SetAside {
     return MoveAsideIf(name, why, nullptr);
   }
   // The same, put back unless `still` then holds: for what somebody may have come to need without writing it.
+  // After an error it is put back, too.
   using Still = std::function<absl::StatusOr<bool>()>;
   absl::Status MoveAsideIf(const std::string& name, const std::string& why, const Still& still);
   // The same for what only counts as long as somebody renews it: what was written within the last day stays.
@@ -50,6 +51,9 @@ class SetAside {
   // Whether the object `name`, which is at `place`, may have got there since the damages were looked for,
   // and not by this repair.
   absl::StatusOr<bool> IsAnew(const std::string& place, const std::string& name);
+  // Whether what was moved to `place` is to go back after all.
+  absl::StatusOr<bool> IsNeeded(const std::string& place, const std::string& name,
+                                const Still& still);
 
   Backend* const backend_;
   const int64_t began_;

@@ -9,6 +9,7 @@
 #include "backend/upkeep/compact.h"
 #include "backend/upkeep/gc.h"
 #include "backend/upkeep/objects.h"
+#include "backend/upkeep/set_aside.h"
 #include "backend/upkeep/trash.h"
 #include "tests/unit/backend/store/huge_bucket.h"
 #include "tests/unit/backend/upkeep/fsck_fixture.h"
@@ -19,8 +20,10 @@ namespace {
 using testing::FsckTest;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::kMinuteSeconds;
 using ::testing::Not;
 using ::testing::SizeIs;
+using testing::StatusIs;
 
 TEST_F(FsckTest, OfADamagedPackTheSoundChunksAreKeptAndTheOthersArePublishedAgain) {
   std::string pack;
@@ -185,6 +188,25 @@ TEST_F(FsckTest, ADamagedMergedIndexIsMergedAgain) {
     EXPECT_THAT(Check(true).verified.damages, IsEmpty()) << at;
     EXPECT_EQ(Content(merge.written), sound) << at;
   }
+}
+
+TEST_F(FsckTest, WhatWasMovedAsideIsPutBackWhenNobodyCanTellWhetherItMayGo) {
+  store_->Advance(kMinuteSeconds);
+  for (const auto& [name, content] : sound_) {
+    if (IdentifyObject(name).kind == ObjectKind::kImage)
+      continue;  // its manifest is there: it stays
+    FsckReport report;
+    SetAside aside(store_.get(), store_->now(), &report);
+    EXPECT_THAT(aside.MoveAsideIf(name, "damaged",
+                                  []() -> absl::StatusOr<bool> {
+                                    return absl::UnavailableError("the store is away");
+                                  }),
+                StatusIs(absl::StatusCode::kUnavailable))
+        << name;
+    EXPECT_THAT(report.repaired, IsEmpty()) << name;
+    EXPECT_EQ(Content(name), content) << name;
+  }
+  EXPECT_THAT(store_->List("quarantine/").value(), IsEmpty());
 }
 
 TEST_F(FsckTest, AMergedIndexThatNobodyCanReadIsMergedAgain) {
