@@ -22,6 +22,35 @@ std::string NewClaim(const std::string& claimant, const Clock& clock) {
        .until_unix_seconds = WallSeconds(clock) + RequestClaimHolder::kClaimSeconds});
 }
 
+bool IsInForce(const RequestClaim& claim, const Clock& clock) {
+  const int64_t now = WallSeconds(clock);
+  return claim.until_unix_seconds > now && claim.until_unix_seconds <= now + kMaxClaimSeconds;
+}
+
+// DATA_LOSS: it is no claim.
+absl::StatusOr<RequestClaim> ReadClaim(Backend& backend, const std::string& name) {
+  const absl::StatusOr<std::string> bytes = backend.ReadWhole(name, kMaxRequestBytes);
+  if (absl::IsResourceExhausted(bytes.status())) return DataLoss("too large for a claim");
+  RETURN_IF_ERROR(bytes.status());
+  return DecodeRequestClaim(*bytes);
+}
+
+// Frees the name of a claim that was looked at and counts for nothing. Others may have done that meanwhile, and one
+// of them have it by now: so it is moved first, to where a claim on no request would be, and then looked at.
+// False: somebody has it, and has it back.
+absl::StatusOr<bool> TakeAway(Backend& backend, const std::string& name, const Clock& clock) {
+  const std::string place = RequestClaimName("requests/" + RandomHex());
+  const absl::Status moved = backend.Move(name, place);
+  if (absl::IsNotFound(moved)) return true;
+  RETURN_IF_ERROR(moved);
+  const absl::StatusOr<RequestClaim> claim = ReadClaim(backend, place);
+  if (!claim.ok() && !absl::IsDataLoss(claim.status())) return claim.status();
+  const bool counts = claim.ok() && IsInForce(*claim, clock);
+  if (counts) RETURN_IF_ERROR(backend.Put(name, EncodeRequestClaim(*claim)));
+  RETURN_IF_ERROR(backend.Remove(place));
+  return !counts;
+}
+
 }  // namespace
 
 std::string ClaimantName() {
@@ -44,17 +73,12 @@ absl::StatusOr<std::unique_ptr<RequestClaimHolder>> RequestClaimHolder::Take(
     std::shared_ptr<Backend> backend, const std::string& request_name, const std::string& claimant,
     const Clock* clock) {
   const std::string name = RequestClaimName(request_name);
-  const auto is_in_force = [&](const RequestClaim& claim) {
-    const int64_t now = WallSeconds(*clock);
-    return claim.until_unix_seconds > now && claim.until_unix_seconds <= now + kMaxClaimSeconds;
-  };
   // An object that is there is left alone by Put: of several who find none, one is first.
   for (int attempt = 0; attempt < 2; ++attempt) {
     RETURN_IF_ERROR(backend->Put(name, NewClaim(claimant, *clock)));
-    const absl::StatusOr<std::string> bytes = backend->ReadWhole(name, kMaxRequestBytes);
-    if (absl::IsNotFound(bytes.status())) continue;  // just released
-    if (!bytes.ok() && !absl::IsResourceExhausted(bytes.status())) return bytes.status();
-    const auto claim = bytes.ok() ? DecodeRequestClaim(*bytes) : bytes.status();
+    const absl::StatusOr<RequestClaim> claim = ReadClaim(*backend, name);
+    if (absl::IsNotFound(claim.status())) continue;  // just released
+    if (!claim.ok() && !absl::IsDataLoss(claim.status())) return claim.status();
     if (claim.ok() && claim->claimant == claimant) {
       std::unique_ptr<RequestClaimHolder> holder(
           new RequestClaimHolder(std::move(backend), name, claimant, clock));
@@ -66,8 +90,10 @@ absl::StatusOr<std::unique_ptr<RequestClaimHolder>> RequestClaimHolder::Take(
       holder->thread_ = *std::move(thread);
       return holder;
     }
-    if (claim.ok() && is_in_force(*claim)) return nullptr;
-    RETURN_IF_ERROR(backend->Remove(name));  // of one who died, or nothing that was ever a claim
+    if (claim.ok() && IsInForce(*claim, *clock)) return nullptr;
+    // Of one who died, or nothing that was ever a claim.
+    ASSIGN_OR_RETURN(const bool freed, TakeAway(*backend, name, *clock));
+    if (!freed) return nullptr;
   }
   return nullptr;
 }
@@ -95,11 +121,10 @@ bool RequestClaimHolder::Renew() {
 }
 
 absl::StatusOr<bool> RequestClaimHolder::IsOurs() {
-  const absl::StatusOr<std::string> bytes = backend_->ReadWhole(name_, kMaxRequestBytes);
-  if (absl::IsNotFound(bytes.status()) || absl::IsResourceExhausted(bytes.status())) return false;
-  RETURN_IF_ERROR(bytes.status());
-  const absl::StatusOr<RequestClaim> claim = DecodeRequestClaim(*bytes);
-  return claim.ok() && claim->claimant == claimant_;
+  const absl::StatusOr<RequestClaim> claim = ReadClaim(*backend_, name_);
+  if (absl::IsNotFound(claim.status()) || absl::IsDataLoss(claim.status())) return false;
+  RETURN_IF_ERROR(claim.status());
+  return claim->claimant == claimant_;
 }
 
 absl::Status RequestClaimHolder::Release() {

@@ -1,8 +1,7 @@
 // Claims on requests, so that several servers on one store do not do the same work. A claim is an
 // object beside the request (backend/store/requests.h) that says who serves it and until when; who
-// works goes on saying so. It is no lock: who dies leaves one that is soon over, and two who take
-// one over in the same instant both have it, which publishing is made for. The servers' clocks must
-// agree to within half a minute for claims to be of use.
+// works goes on saying so. It is no lock: who dies leaves one that is soon over, and who stood still for longer may work
+// on beside his successor, which publishing is made for. The servers' clocks must agree to within half a minute for claims to be of use.
 #pragma once
 
 #include <chrono>

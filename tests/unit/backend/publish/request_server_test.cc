@@ -14,6 +14,7 @@
 #include "tests/support/fake_clock.h"
 #include "tests/support/faulty_backend.h"
 #include "tests/support/http_server.h"
+#include "tests/support/staged_backend.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/thread_limit.h"
 #include "tests/unit/backend/publish/published_image.h"
@@ -470,6 +471,32 @@ TEST_F(RequestClaimTest, AStoreThatFailsIsToldTheNextTime) {
   clock_.Advance(std::chrono::seconds(RequestClaimHolder::kRenewSeconds));
   EXPECT_TRUE(testing::Eventually([this] { return Claim() == ClaimOf("me"); }));
   EXPECT_OK(mine->Release());
+}
+
+TEST_F(RequestClaimTest, OfTwoSuccessorsOneHasItWhereverTheOtherComesBetween) {
+  bool came = true;
+  for (uint64_t n = 1; came; ++n) {
+    const auto store = std::make_shared<testing::StagedBackend>();
+    ASSERT_OK(store->Replace(kClaim, EncodeRequestClaim({.claimant = "dead"})));
+    const auto take = [&](const std::string& claimant) {
+      return RequestClaimHolder::Take(store, "requests/a", claimant, &clock_);
+    };
+    absl::StatusOr<std::unique_ptr<RequestClaimHolder>> theirs = nullptr;
+    came = false;
+    store->SetHook([&](uint64_t call) {
+      if (call != n) return;
+      came = true;
+      theirs = take("another");
+    });
+    ASSERT_OK_AND_ASSIGN(const auto mine, take("me"));
+    ASSERT_OK(theirs);
+    store->SetHook(nullptr);
+    EXPECT_NE(mine == nullptr, *theirs == nullptr) << n;
+    EXPECT_THAT(*store->List("requests/"), ::testing::ElementsAre(kClaim)) << n;
+    EXPECT_EQ(DecodeRequestClaim(*store->ReadWhole(kClaim, kMaxRequestBytes))->claimant,
+              mine != nullptr ? "me" : "another")
+        << n;
+  }
 }
 
 TEST_F(RequestClaimTest, WhatIsNoClaimOrGoesTooFarDoesNotCount) {
