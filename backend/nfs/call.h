@@ -20,6 +20,8 @@ using RpcCallback = void (*)(rpc_context* rpc, int status, void* data, void* coo
 struct Patience {
   std::chrono::nanoseconds reading = std::chrono::seconds(20);
   std::chrono::nanoseconds writing = std::chrono::seconds(60);
+  // One call, while the server answers others.
+  std::chrono::nanoseconds longest = std::chrono::minutes(5);
 };
 
 struct Call {

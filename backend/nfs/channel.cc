@@ -247,7 +247,7 @@ void Channel::WatchDeadlines() {
 
 bool Channel::IsOverdue(const Call& call, Time now) const {
   return now - std::max(call.started, last_received_) >= call.patience ||
-         now - call.started >= kLongestCall;
+         now - call.started >= options_.longest_call;
 }
 
 void Channel::CheckDeadlines() {

@@ -6,7 +6,7 @@
 // made anew with a back-off of kRetryMin … kRetryMax. A call fails with UNAVAILABLE when the server
 // has sent nothing on any connection for as long as the call's patience while it waited, when the
 // server has asked it to wait (JUKEBOX, DELAY, GRACE) for longer than that, or after
-// kLongestCall, whatever else was answered. The connection of a call that was given up is closed:
+// `longest_call`, whatever else was answered. The connection of a call that was given up is closed:
 // nothing that comes late can be taken for something else.
 #pragma once
 
@@ -29,6 +29,7 @@ struct ChannelOptions {
   uint32_t uid = 0;
   uint32_t gid = 0;
   int connections = 1;
+  std::chrono::nanoseconds longest_call = Patience().longest;
 };
 
 class Channel final : public Connection::Owner {
@@ -36,7 +37,6 @@ class Channel final : public Connection::Owner {
   static constexpr size_t kCallsPerConnection = 64;
   static constexpr std::chrono::milliseconds kRetryMin{50};
   static constexpr std::chrono::seconds kRetryMax{5};
-  static constexpr std::chrono::minutes kLongestCall{5};
 
   // Host names are resolved on `resolver`, because that may block. Both outlive the channel.
   Channel(EventLoop* loop, ThreadPool* resolver, ChannelOptions options);

@@ -38,8 +38,9 @@ V3Mounter::V3Mounter(EventLoop* loop, ThreadPool* resolver, const NfsTarget& tar
     : loop_(loop), resolver_(resolver), target_(target), patience_(patience) {}
 
 std::unique_ptr<Channel> V3Mounter::NewChannel(uint16_t port) const {
-  return std::make_unique<Channel>(loop_, resolver_,
-                                   ChannelOptions{target_.host, port, target_.uid, target_.gid, 1});
+  return std::make_unique<Channel>(
+      loop_, resolver_,
+      ChannelOptions{target_.host, port, target_.uid, target_.gid, 1, patience_.longest});
 }
 
 void V3Mounter::Enter(const std::vector<std::string>& path, Done<Entrance> done) {

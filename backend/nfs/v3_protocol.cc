@@ -64,7 +64,9 @@ class V3Protocol final : public Protocol {
   V3Protocol(EventLoop* loop, ThreadPool* resolver, const NfsTarget& target,
              const Patience& patience)
       : patience_(patience),
-        channel_(loop, resolver, {target.host, target.port, target.uid, target.gid, kConnections}),
+        channel_(
+            loop, resolver,
+            {target.host, target.port, target.uid, target.gid, kConnections, patience.longest}),
         mounter_(loop, resolver, target, patience) {}
 
   void Enter(const std::vector<std::string>& path, Done<Entrance> done) override {

@@ -46,8 +46,9 @@ class V4Protocol final : public Protocol {
              const Patience& patience)
       : patience_(patience),
         maker_(&channel_, patience),
-        channel_(loop, resolver, {target.host, target.port, target.uid, target.gid, kConnections}) {
-  }
+        channel_(
+            loop, resolver,
+            {target.host, target.port, target.uid, target.gid, kConnections, patience.longest}) {}
 
   void Enter(const std::vector<std::string>& path, Done<Entrance> done) override {
     channel_.Start(MakeCall<Entrance>(

@@ -1,9 +1,13 @@
-// Servers whose replies are made to break who decodes them: a call fails, and nothing else happens.
+// Servers whose replies are made to break who decodes them: a call fails, and nothing else happens. And servers
+// that ignore a call, or have forgotten their client.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "backend/nfs/libnfs_guard.h"
@@ -20,9 +24,11 @@ using ::slacker::testing::IsOk;
 using ::slacker::testing::ScriptedRpcServer;
 using ::slacker::testing::StatusIs;
 using ::slacker::testing::Xdr;
+using std::chrono::milliseconds;
 
 constexpr auto kMalformed = absl::StatusCode::kInternal;
-constexpr Patience kLong = {std::chrono::seconds(60), std::chrono::seconds(60)};
+constexpr Patience kLong = {std::chrono::seconds(60), std::chrono::seconds(60),
+                            std::chrono::seconds(300)};
 constexpr uint32_t kReadBytes = 4096;
 
 // Asks a server one thing.
@@ -400,6 +406,87 @@ INSTANTIATE_TEST_SUITE_P(
                  return Repeat(Fragment(Accepted(xid + 1) + std::string(1 << 20, 'x')), 33);
                }}),
     [](const auto& test) { return test.param.name; });
+
+TEST(IgnoredCallTest, FailsInTheEndAlthoughOthersAreAnswered) {
+  std::atomic<uint32_t> ignored = 0;  // the first call's number
+  std::atomic<uint64_t> answered = 0;
+  ScriptedRpcServer server([&](uint32_t xid) {
+    uint32_t none = 0;
+    if (ignored.compare_exchange_strong(none, xid) || ignored == xid) return std::string();
+    ++answered;
+    return Fragment(Accepted(xid) + Ok3().Zeros(8).bytes());
+  });
+  // The server is never silent for as long as its patience: only the last limit ends the call.
+  const auto session = Open(3, server.port(), {kLong.reading, kLong.writing, milliseconds(500)});
+  std::atomic<bool> ended = false;
+  absl::Status status;
+  std::thread waiting([&] {
+    status = Remove(session.get());
+    ended = true;
+  });
+  while (ignored == 0) std::this_thread::yield();
+  while (!ended) EXPECT_OK(Remove(session.get()));
+  waiting.join();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kUnavailable, "no answer"));
+  EXPECT_GT(answered, 0u);
+  EXPECT_OK(Remove(session.get()));
+}
+
+// Answers of a server that knows this client no longer, and then does.
+class ForgottenClientTest : public ::testing::TestWithParam<uint32_t> {};
+
+TEST_P(ForgottenClientTest, MakesAFileAllTheSame) {
+  constexpr uint32_t kConfirmClient = 36;
+  constexpr uint32_t kOpen = 18;
+  constexpr uint32_t kClose = 4;
+  const std::string client = Compound(1).U32(kSetClient).U32(0).U64(1).Raw("verifier").bytes();
+  const std::string confirmed = Compound(1).U32(kConfirmClient).U32(0).bytes();
+  const std::string forgotten = Xdr()
+                                    .U32(GetParam())
+                                    .Opaque("")
+                                    .U32(2)
+                                    .U32(kPutHandle)
+                                    .U32(0)
+                                    .U32(kOpen)
+                                    .U32(GetParam())
+                                    .bytes();
+  const std::string opened = Compound(4)
+                                 .U32(kPutHandle)
+                                 .U32(0)
+                                 .U32(kOpen)
+                                 .U32(0)
+                                 .Zeros(16)  // the state
+                                 .U32(1)
+                                 .U64(1)
+                                 .U64(2)  // the directory's change
+                                 .U32(0)  // nothing to confirm
+                                 .U32(0)  // attributes that were set
+                                 .U32(0)  // no delegation
+                                 .U32(kGetHandle)
+                                 .U32(0)
+                                 .Opaque("handle")
+                                 .U32(kGetAttr)
+                                 .U32(0)
+                                 .Raw(FileAttributes().bytes())
+                                 .bytes();
+  const std::string closed =
+      Compound(2).U32(kPutHandle).U32(0).U32(kClose).U32(0).Zeros(16).bytes();
+  const std::vector<std::string> answers = {client,    confirmed, forgotten, client,
+                                            confirmed, opened,    closed};
+  std::atomic<size_t> calls = 0;
+  ScriptedRpcServer server([&](uint32_t xid) {
+    const size_t call = calls++;
+    return Fragment(Accepted(xid) + answers[std::min(call, answers.size() - 1)]);
+  });
+  const auto session = Open(4, server.port());
+  EXPECT_OK(CreateFile(session.get()));
+  EXPECT_GE(calls, 6u) << "the server was asked once only";
+}
+
+INSTANTIATE_TEST_SUITE_P(Verdicts, ForgottenClientTest, ::testing::Values(10011, 10022),
+                         [](const auto& test) {
+                           return test.param == 10011 ? "Expired" : "StaleClientId";
+                         });
 
 }  // namespace
 }  // namespace slacker::nfs

@@ -38,6 +38,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Verdict{"HandleExpired", 10014, ESTALE, absl::StatusCode::kUnavailable},
                       Verdict{"Later", 10008, EAGAIN, absl::StatusCode::kUnavailable},
                       Verdict{"Grace", 10013, EAGAIN, absl::StatusCode::kUnavailable},
+                      Verdict{"Expired", 10011, EKEYEXPIRED, absl::StatusCode::kInternal},
+                      Verdict{"StaleClient", 10022, EKEYEXPIRED, absl::StatusCode::kInternal},
+                      Verdict{"StaleState", 10023, EKEYEXPIRED, absl::StatusCode::kInternal},
                       // Never NOT_FOUND or ALREADY_EXISTS: that is for the backend to say.
                       Verdict{"Missing", 2, ENOENT, absl::StatusCode::kInternal},
                       Verdict{"Exists", 17, EEXIST, absl::StatusCode::kInternal},
