@@ -90,7 +90,9 @@ absl::Status ChunkMover::MoveRun(const std::vector<const Chunk*>& run, Places* p
 }
 
 absl::Status ChunkMover::Append(Place* place, const Digest& digest, std::string_view stored) {
-  if (open_.size() + stored.size() > pack_target_bytes_) RETURN_IF_ERROR(Finish());
+  if (open_.size() + stored.size() > pack_target_bytes_ || chunks_.size() == kMaxPackChunks) {
+    RETURN_IF_ERROR(Finish());
+  }
   if (chunks_.empty()) BeginPack();
   place->pack = open_number_;
   place->offset = open_.size();

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "backend/store/pack_index.h"
+#include "backend/upkeep/chunk_mover.h"
 #include "backend/upkeep/stats.h"
 #include "backend/upkeep/trash.h"
 #include "tests/support/exhaustive.h"
@@ -394,6 +395,38 @@ TEST_F(CompactTest, StatsOfADamagedImageFail) {
     EXPECT_THAT(MeasureStore(*store_).status(), StatusIs(absl::StatusCode::kDataLoss)) << name;
     ASSERT_OK(store_->Replace(name, sound));
   }
+}
+
+TEST_F(CompactTest, NoPackHasMoreChunksThanItsIndexMayList) {
+  constexpr uint32_t kChunkBytes = 4;
+  std::string bytes = PackHeader();
+  Layer layer;
+  Places places;
+  for (uint32_t i = 0; i <= kMaxPackChunks; ++i) {
+    const std::string chunk(reinterpret_cast<const char*>(&i), kChunkBytes);
+    layer.chunks.push_back({.digest = Sha256::Of(chunk), .size_bytes = kChunkBytes});
+    places[layer.chunks.back().digest] = {bytes.size(), 0, kChunkBytes, kChunkBytes, false, false};
+    bytes += chunk;
+  }
+  const Digest id = Sha256::Of(bytes);
+  ASSERT_OK(store_->Put(PackName(id), bytes));
+  PackTable packs;
+  ASSERT_OK(packs.NumberOf(*store_, PackName(id)));
+  const absl::flat_hash_set<uint32_t> chosen = {0};
+  CompactReport report;
+  ChunkMover mover(store_.get(), uint64_t{128} << 20, &packs, &chosen, &report);
+  ASSERT_OK(mover.Move(layer, &places));
+  ASSERT_OK(mover.Finish());
+  EXPECT_EQ(report.chunks_moved, kMaxPackChunks + 1);
+  EXPECT_EQ(report.packs_written, 2u);
+  size_t listed = 0;
+  for (uint32_t pack = 1; pack < packs.size(); ++pack) {
+    const std::string index =
+        store_->ReadWhole(PackIndexName(packs[pack].id), kMaxPackIndexBytes).value();
+    ASSERT_OK_AND_ASSIGN(const PackIndex decoded, DecodePackIndex(index, packs[pack].id));
+    listed += decoded.chunks.size();
+  }
+  EXPECT_EQ(listed, kMaxPackChunks + 1);
 }
 
 }  // namespace
