@@ -197,15 +197,22 @@ absl::Status KeepPublished(const std::shared_ptr<Backend>& backend, const StoreR
 absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend,
                                          const std::optional<Digest>& chain_id,
                                          const SigningKey& key, const Trust& trust,
-                                         const std::set<std::string>& unsigned_grants) {
+                                         const std::set<std::string>& unsigned_grants,
+                                         const VerifyObserver& observer) {
   RETURN_IF_ERROR(CheckTrust(*backend, trust));
   const StoreReader reader(backend, trust);
   ASSIGN_OR_RETURN(const std::set<Digest> chains,
                    chain_id.has_value() ? Prefixes(reader, *chain_id) : AllChains(*backend));
-  LayerVerifier verifier(backend, trust);
+  VerifyProgress progress = {.below = kManifestsPrefix, .objects = chains.size()};
+  LayerVerifier verifier(backend, trust, [&](uint64_t bytes) {
+    progress.read_bytes += bytes;
+    if (observer) observer(progress);
+  });
   SignReport report;
   std::vector<Manifest> proved;
   for (const Digest& chain : chains) {
+    if (observer) observer(progress);
+    ++progress.done;
     absl::StatusOr<Manifest> manifest = reader.ReadManifest(chain);
     if (!chain_id.has_value() && IsOfOneChain(manifest.status())) {
       report.left.push_back(

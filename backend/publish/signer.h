@@ -37,6 +37,8 @@ struct SignReport {
 // Beside rm and gc: what is going to be signed is declared first (references.h), then looked at again. Chains that
 // no image has by then are passed over; one that has been published anew since it was proved is in `left`.
 //
+// `observer`: as VerifyStore's, of the proving.
+//
 // Nothing in a store proves an unsigned grant. One is signed only if its repository ("" = everybody)
 // is in `unsigned_grants`, which is what the caller says, and only if its chain has no grant with a
 // signature: who signed that meant those.
@@ -46,6 +48,7 @@ struct SignReport {
 absl::StatusOr<SignReport> SignManifests(const std::shared_ptr<Backend>& backend,
                                          const std::optional<Digest>& chain_id,
                                          const SigningKey& key, const Trust& trust,
-                                         const std::set<std::string>& unsigned_grants);
+                                         const std::set<std::string>& unsigned_grants,
+                                         const VerifyObserver& observer = nullptr);
 
 }  // namespace slacker

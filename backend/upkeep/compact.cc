@@ -124,6 +124,7 @@ class Compaction {
     RETURN_IF_ERROR(
         Visit(first, *next,
               [this](const Digest& /*record*/, const Layer& layer, const Locations& /*locations*/) {
+                if (options_.observer) options_.observer(report_);
                 return mover_.Move(layer, &places_);
               }));
     // A pack that is not full yet goes on in the next round, unless its chunks fill that.

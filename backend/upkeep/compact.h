@@ -17,6 +17,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@
 
 namespace slacker {
 
+struct CompactReport;
+
 struct CompactOptions {
   uint64_t pack_target_bytes = 128 << 20;  // packs with less than half of this are small
   // A pack with less than this of its bytes in use is packed anew.
@@ -34,6 +37,8 @@ struct CompactOptions {
   // as far as they can be read, have their chunks moved out of them, too.
   std::vector<Digest> only = {};
   size_t chunks_at_once = 800'000;
+  // Called before the chunks of each layer are moved, with the report so far. May be null.
+  std::function<void(const CompactReport&)> observer = nullptr;
 };
 
 struct CompactReport {

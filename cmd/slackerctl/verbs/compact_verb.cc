@@ -4,15 +4,25 @@
 
 #include "backend/base/status.h"
 #include "backend/upkeep/compact.h"
+#include "cmd/slackerctl/progress.h"
 #include "cmd/slackerctl/verbs/kept_store.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
 namespace {
 
-absl::StatusOr<CompactReport> CompactStore(const CommonArguments& common) {
+absl::StatusOr<CompactReport> CompactStore(const CommonArguments& common, const Console& console) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Backend> store, OpenKeptStore(common.store));
-  return Compact(*store, {});
+  StatusLine line(&console, &SystemClock());
+  CompactOptions options;
+  options.observer = [&line](const CompactReport& report) {
+    if (!line.IsDue()) return;
+    line.Show(Counted(report.chunks_moved, "chunk") + " moved, " + HumanSize(report.bytes_written) +
+              " written");
+  };
+  auto report = Compact(*store, options);
+  line.Clear();
+  return report;
 }
 
 void PrintCompact(const CompactReport& report, const Console& console) {
@@ -46,7 +56,7 @@ nlohmann::json CompactJson(const CompactReport& report) {
 }
 
 int RunCompact(const CommonArguments& common, const Console& console) {
-  const absl::StatusOr<CompactReport> report = CompactStore(common);
+  const absl::StatusOr<CompactReport> report = CompactStore(common, console);
   const int shown = ShowReport(report, common.json, console, CompactJson, PrintCompact);
   return shown == kExitOk && !report->damaged.empty() ? kExitFailed : shown;
 }

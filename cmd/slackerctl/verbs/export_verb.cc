@@ -10,6 +10,7 @@
 #include "cmd/common/image_sources.h"
 #include "cmd/common/store_url.h"
 #include "cmd/slackerctl/image_lookup.h"
+#include "cmd/slackerctl/progress.h"
 #include "cmd/slackerctl/verbs/verbs.h"
 
 namespace slacker::ctl {
@@ -77,6 +78,12 @@ absl::StatusOr<std::unique_ptr<ImageSink>> OpenSink(std::string_view target,
   return InvalidArgument(CheckTarget(std::string(target)));
 }
 
+std::string ExportLine(const ExportProgress& progress) {
+  return "layer " + std::to_string(progress.layers_done) + "/" + std::to_string(progress.layers) +
+         ", of the next one " + HumanSize(progress.tar_bytes_done) + " of " +
+         HumanSize(progress.tar_bytes);
+}
+
 absl::StatusOr<ExportedImage> Export(const ExportArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const ReadableImage opened, OpenForReading(arguments.image));
   if (!opened.found.entry.has_value()) {
@@ -92,11 +99,15 @@ absl::StatusOr<ExportedImage> Export(const ExportArguments& arguments, const Con
   ASSIGN_OR_RETURN(const std::unique_ptr<ImageSink> sink,
                    OpenSink(arguments.target, entry, arguments.registry));
   size_t shown = 0;
-  return ExportImage(*opened.reader, entry, *sink, [&](const ExportProgress& progress) {
-    if (progress.layers_done == shown) return;
+  StatusLine line(&console, &SystemClock());
+  auto image = ExportImage(*opened.reader, entry, *sink, [&](const ExportProgress& progress) {
+    if (line.IsDue()) line.Show(ExportLine(progress));
+    if (console.interactive || progress.layers_done == shown) return;
     shown = progress.layers_done;
     console.err << "layer " << shown << "/" << progress.layers << std::endl;
   });
+  line.Clear();
+  return image;
 }
 
 // Why digests are not those that it was published with.

@@ -10,6 +10,7 @@
 #include "backend/publish/signer.h"
 #include "cmd/common/key_files.h"
 #include "cmd/slackerctl/image_lookup.h"
+#include "cmd/slackerctl/progress.h"
 #include "cmd/slackerctl/verbs/damages.h"
 #include "cmd/slackerctl/verbs/kept_store.h"
 #include "cmd/slackerctl/verbs/verbs.h"
@@ -27,7 +28,7 @@ struct SignArguments {
   bool to_everybody = false;              // unsigned grants to them are
 };
 
-absl::StatusOr<SignReport> Sign(const SignArguments& arguments) {
+absl::StatusOr<SignReport> Sign(const SignArguments& arguments, const Console& console) {
   ASSIGN_OR_RETURN(const SigningKey key, ReadSigningKey(arguments.key));
   Trust trust;
   ASSIGN_OR_RETURN(trust.keys, ReadPublicKeys(arguments.trusted_keys));
@@ -44,7 +45,12 @@ absl::StatusOr<SignReport> Sign(const SignArguments& arguments) {
                      FindImage(*store, arguments.image, arguments.platform));
     chain = found.chain_id;
   }
-  return SignManifests(store, chain, key, trust, unsigned_grants);
+  VerifyDisplay display(&console, &SystemClock());
+  auto report =
+      SignManifests(store, chain, key, trust, unsigned_grants,
+                    [&display](const VerifyProgress& progress) { display.Update(progress); });
+  display.Clear();
+  return report;
 }
 
 nlohmann::json SignJson(const SignReport& report) {
@@ -91,7 +97,7 @@ int RunKeygen(const std::string& path, const Console& console) {
 }
 
 int RunSign(const SignArguments& arguments, const Console& console) {
-  const absl::StatusOr<SignReport> report = Sign(arguments);
+  const absl::StatusOr<SignReport> report = Sign(arguments, console);
   const int shown = ShowReport(report, arguments.common.json, console, SignJson, PrintSign);
   const bool all = report.ok() && report->damages.empty() && report->left.empty();
   return shown == kExitOk && !all ? kExitFailed : shown;

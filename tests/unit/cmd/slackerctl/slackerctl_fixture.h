@@ -20,7 +20,7 @@ class SlackerctlTest : public ::testing::Test {
   int Run(std::vector<std::string> arguments) {
     out_.str("");
     err_.str("");
-    return ctl::RunSlackerctl(std::move(arguments), ctl::Console{out_, err_, false, terminal_});
+    return ctl::RunSlackerctl(std::move(arguments), ctl::Console{out_, err_, interactive_, terminal_});
   }
   // With --store and --json.
   nlohmann::json RunJson(std::vector<std::string> arguments) {
@@ -41,6 +41,7 @@ class SlackerctlTest : public ::testing::Test {
   OciLayout layout_{dir_ / "layout"};
   const std::string url_ = "loopback:" + dir_ / "store";
   bool terminal_ = false;
+  bool interactive_ = false;
   std::string chain_;
   std::ostringstream out_;
   std::ostringstream err_;

@@ -242,6 +242,30 @@ TEST_F(UpkeepVerbsTest, CompactSaysWhatBecameOfThePacks) {
             "locations replaced\n");
 }
 
+TEST_F(UpkeepVerbsTest, ExportSignAndCompactTellATerminalHowFarTheyAre) {
+  (void)Publish("one");
+  (void)Publish("two");
+  ASSERT_EQ(Run({"keygen", dir_ / "key"}), kExitOk);
+  const struct {
+    std::vector<std::string> verb;
+    std::string line;
+  } kLines[] = {
+      {{"export", chain_, "oci:" + dir_ / "copy", "--store", url_}, "\rlayer 0/"},
+      {{"sign", "--public", "--key", dir_ / "key", "--store", url_}, "\rmanifests/: 0 of "},
+      {{"compact", "--store", url_}, "\r0 chunks moved, "},
+  };
+  for (const auto& [verb, line] : kLines) {
+    for (const bool interactive : {false, true}) {
+      std::filesystem::remove_all(dir_ / "copy");
+      interactive_ = interactive;
+      if (!interactive && verb[0] == "compact") continue;  // it leaves nothing to do
+      ASSERT_EQ(Run(verb), kExitOk) << err_.str();
+      EXPECT_EQ(err_.str().find(line) != std::string::npos, interactive) << verb[0];
+      EXPECT_EQ(err_.str().find('\r') != std::string::npos, interactive) << verb[0];
+    }
+  }
+}
+
 TEST_F(UpkeepVerbsTest, CompactNamesDamagedChunksAndExitsWith1) {
   (void)Publish("one");
   (void)Publish("two");
