@@ -3,8 +3,6 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -62,10 +60,7 @@ std::string Zstd(std::string_view bytes) {
 std::string RandomBytes(size_t size, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::string bytes(size, '\0');
-  for (size_t at = 0; at < size; at += sizeof(uint64_t)) {
-    const uint64_t word = random();
-    std::memcpy(bytes.data() + at, &word, std::min(size - at, sizeof word));
-  }
+  for (char& c : bytes) c = static_cast<char>(random());
   return bytes;
 }
 
