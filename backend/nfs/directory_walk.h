@@ -17,8 +17,8 @@ namespace slacker::nfs {
 // with its name in the store, the handle of its directory and when it was modified. ENOENT and
 // ENOTDIR when there is no such directory; directories below that vanish meanwhile are skipped, and
 // so are names that cannot be an object's or a temporary file's. RESOURCE_EXHAUSTED beyond
-// kMaxEntries entries: no store has so many.
-inline constexpr uint64_t kMaxEntries = 64 << 20;
+// kMaxEntries entries: no store has so many layers, and they are in memory at once, with their handles.
+inline constexpr uint64_t kMaxEntries = 4 << 20;
 // In a row; a server with small pages may have one.
 inline constexpr int kMaxEmptyPages = 16;
 struct FileVisit {
