@@ -110,6 +110,7 @@ class Actor {
   void Pass(uint64_t call) {
     MutexLock lock(&mutex_);
     at_ = call;
+    if (at_ < stop_) return;
     changed_.SignalAll();
     while (at_ >= stop_) changed_.Wait(&mutex_);
   }
