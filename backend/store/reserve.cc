@@ -1,5 +1,6 @@
 #include "backend/store/reserve.h"
 
+#include <cstring>
 #include <random>
 #include <string>
 
@@ -15,7 +16,10 @@ absl::Status KeepReserve(Backend& backend) {
   std::mt19937_64 random(
       kReserveBytes);  // NOLINT(cert-msc32-c,cert-msc51-cpp): need not be a secret
   std::string content(kReserveBytes, '\0');
-  for (char& byte : content) byte = static_cast<char>(random());
+  for (size_t at = 0; at < content.size(); at += sizeof(uint64_t)) {
+    const uint64_t word = random();
+    std::memcpy(content.data() + at, &word, sizeof word);
+  }
   const absl::Status kept = backend.Put(kReserveName, content);
   return absl::IsResourceExhausted(kept) ? absl::OkStatus() : kept;
 }
