@@ -25,7 +25,7 @@ absl::StatusOr<std::string> Unpack(std::string packed, size_t piece = 1000,
   return ReadAll(*source, kLimit);
 }
 
-std::string Content() { return RandomBytes(300'000, 1) + std::string(300'000, 'x'); }
+std::string Content() { return RandomBytes(700'000, 1) + std::string(700'000, 'x'); }
 
 TEST(DecompressTest, EveryFormIsRecognisedInPiecesOfAnySize) {
   const std::string content = Content();
