@@ -16,6 +16,7 @@ absl::Status KeepReserve(Backend& backend) {
   std::mt19937_64 random(
       kReserveBytes);  // NOLINT(cert-msc32-c,cert-msc51-cpp): need not be a secret
   std::string content(kReserveBytes, '\0');
+  static_assert(kReserveBytes % sizeof(uint64_t) == 0);
   for (size_t at = 0; at < content.size(); at += sizeof(uint64_t)) {
     const uint64_t word = random();
     std::memcpy(content.data() + at, &word, sizeof word);
