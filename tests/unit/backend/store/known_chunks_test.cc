@@ -1,5 +1,6 @@
 #include "backend/store/known_chunks.h"
 
+#include <absl/strings/escaping.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +16,7 @@
 #include "tests/support/exhaustive.h"
 #include "tests/support/fake_backend.h"
 #include "tests/support/faulty_backend.h"
+#include "tests/support/oci_image.h"
 #include "tests/support/status_matchers.h"
 #include "tests/unit/backend/store/huge_bucket.h"
 
@@ -28,11 +30,8 @@ using ::testing::SizeIs;
 using testing::StatusIs;
 
 std::string Content(int pack, int chunk) {
-  std::string text;
-  for (int i = 0; i < 40; ++i) {
-    text += Sha256::Of(std::to_string(pack * 1'000'000 + chunk * 100 + i)).ToHex().substr(0, 5);
-  }
-  return text;
+  // Hexadecimal digits: what can be compressed.
+  return absl::BytesToHexString(testing::RandomBytes(100, pack * 1'000'000 + chunk));
 }
 Digest Id(int pack, int chunk) { return Sha256::Of(Content(pack, chunk)); }
 
