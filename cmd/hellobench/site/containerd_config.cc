@@ -61,7 +61,8 @@ std::string Version2(const ContainerdConfig& config) {
   text +=
       "[plugins.\"io.containerd.nri.v1.nri\"]\n  disable = true\n" + images +
       "]\n  snapshotter = " + Quoted(config.snapshotter) +
-      "\n  discard_unpacked_layers = false\n  disable_snapshot_annotations = false\n" + images +
+      // With disable_snapshot_annotations = false the transfer service would not be used.
+      "\n  discard_unpacked_layers = false\n" + images +
       ".pinned_images]\n  sandbox = " + Quoted(config.pause) + "\n" + images +
       ".registry]\n  config_path = " + Quoted(config.hosts) + "\n" + runtime +
       "]\n  restrict_oom_score_adj = true\n" + runtime +

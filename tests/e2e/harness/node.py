@@ -54,6 +54,7 @@ class Node:
         self._link = link
         if not direct:
             self._separate_network()
+        self._discards = discards
         self._write_configuration(settings, discards)
 
     def _separate_network(self):
@@ -90,7 +91,8 @@ class Node:
             text = file.read()
         for word, value in (("@DIR@", self.directory), ("@SNAPSHOTTER@", self.snapshotter),
                             ("@SLACKERD@", self.slackerd_socket), ("@PAUSE@", PAUSE),
-                            ("@DISCARDS@", str(discards).lower())):
+                            ("@DISCARDS@", str(discards).lower()),
+                            ("@TRANSFERS@", str(not discards).lower())):
             text = text.replace(word, value)
         with open(f"{self.directory}/containerd.toml", "w") as file:
             file.write(text)
@@ -118,6 +120,10 @@ class Node:
                                       f"{self.directory}/containerd.toml"),
             f"{self.directory}/containerd.log", {"PATH": path})
         self.containerd.await_ready(self._containerd_answers, "answers")
+        with open(f"{self.directory}/containerd.log") as log:
+            itself = "Falling back to local image pull" in log.read()
+        check(itself == (self._discards and self.version == "2"),
+              "the transfer service pulls, unless layers are discarded")
 
     def _containerd_answers(self):
         """Also over CRI, which refuses every call until it has recovered what was there before."""
