@@ -60,6 +60,16 @@ TEST(ContainerdConfigTest, APluginThatIsMeasuredIsNotDisabled) {
   EXPECT_THAT(ToText(config), HasSubstr("differ = \"erofs\""));
 }
 
+// The setting with which containerd 1 names the image to snapshotters keeps containerd 2 from its transfer service.
+TEST(ContainerdConfigTest, SnapshottersLearnTheImageAsEachVersionHasIt) {
+  ContainerdConfig config = Config("1");
+  config.proxy_socket = "/n0/s.sock";
+  EXPECT_THAT(ToText(config), HasSubstr("disable_snapshot_annotations = false"));
+  config.version = "2";
+  EXPECT_THAT(ToText(config), Not(HasSubstr("disable_snapshot_annotations")));
+  EXPECT_THAT(ToText(config), HasSubstr("enable_remote_snapshot_annotations = \"true\""));
+}
+
 TEST(MajorVersionTest, IsThatOfDebiansAndOfGithubs) {
   ASSERT_OK_AND_ASSIGN(
       const std::string debian,
