@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <utility>
@@ -17,14 +18,17 @@
 namespace slacker {
 namespace {
 
-constexpr size_t kReadBytes = 1 << 20;
+constexpr int64_t kReadBytes = 1 << 20;
 
 class FileSource final : public ByteSource {
  public:
-  FileSource(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  // Most files are small: a buffer is no larger than what is to be read.
+  FileSource(UniqueFd fd, int64_t size_bytes, std::string path)
+      : fd_(std::move(fd)),
+        path_(std::move(path)),
+        buffer_(static_cast<size_t>(std::clamp<int64_t>(size_bytes, 1, kReadBytes)), '\0') {}
 
   absl::StatusOr<std::string_view> Next() override {
-    buffer_.resize(kReadBytes);
     ssize_t got = 0;
     do {
       got = read(fd_.get(), buffer_.data(), buffer_.size());
@@ -61,7 +65,7 @@ class DirectoryFiles final : public LayoutFiles {
     struct stat info {};
     if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, "stat " + full);
     if (!S_ISREG(info.st_mode)) return InvalidArgument(full + " is not a regular file");
-    return std::make_unique<FileSource>(std::move(fd), full);
+    return std::make_unique<FileSource>(std::move(fd), info.st_size, full);
   }
 
   const std::string& path() const override { return path_; }

@@ -4,16 +4,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <memory>
+#include <string>
 
 #include "backend/base/unique_fd.h"
+#include "backend/loopback/loopback_backend.h"
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/eventually.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 namespace {

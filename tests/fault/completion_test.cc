@@ -9,11 +9,16 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
 
+#include "backend/loopback/loopback_backend.h"
 #include "backend/os/loop_device.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/eventually.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 namespace {

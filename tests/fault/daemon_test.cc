@@ -1,6 +1,7 @@
 // slackerd as a process: start, refusals, stop, a full disk.
 #include "tests/fault/daemon.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -19,6 +21,7 @@
 #include <regex>
 #include <set>
 #include <sstream>
+#include <string>
 #include <vector>
 
 #include "backend/base/unique_fd.h"

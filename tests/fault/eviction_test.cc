@@ -4,16 +4,22 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
 
+#include "backend/loopback/loopback_backend.h"
 #include "backend/os/loop_device.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/processes.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 namespace {

@@ -3,9 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "backend/store/references.h"
 #include "tests/fault/remote_fixture.h"
@@ -24,8 +28,13 @@ enum class Use { kPulled, kAttached, kAttachedAndKilled };
 
 class LeaseTest : public RemoteFixture {
  protected:
+  // There once a daemon has started.
+  std::shared_ptr<Backend> Store() {
+    if (opened_ == nullptr) opened_ = OpenStore(store_);
+    return opened_;
+  }
   std::vector<std::string> Names(const std::string& prefix) {
-    return OpenStore(store_)->List(prefix).value();
+    return Store()->List(prefix).value();
   }
   // What the image's content is in.
   std::vector<std::string> Data() {
@@ -37,7 +46,7 @@ class LeaseTest : public RemoteFixture {
   }
   // Whether some node says that it has the image.
   bool IsLeased() {
-    const auto store = OpenStore(store_);
+    const auto store = Store();
     for (const std::string& name : Names("leases/")) {
       const auto bytes = store->ReadWhole(name, kMaxReferencesBytes);
       if (!bytes.ok()) continue;  // replaced or removed just now
@@ -64,6 +73,7 @@ class LeaseTest : public RemoteFixture {
   }
 
   const std::string store_ = dir_ / "store";
+  std::shared_ptr<Backend> opened_;
 };
 
 class LeaseOfUseTest : public LeaseTest, public ::testing::WithParamInterface<Use> {};

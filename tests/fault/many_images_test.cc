@@ -1,8 +1,15 @@
 // A node that knows a thousand images: all of them here, ten with containers; killed, started again without
 // its store, and emptied.
+#include <csignal>
+#include <filesystem>
 #include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
 
+#include "backend/loopback/loopback_backend.h"
 #include "tests/fault/remote_fixture.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 namespace {
@@ -41,12 +48,8 @@ class ManyImagesTest : public RemoteFixture {
     return tops;
   }
   void ExpectAttached(Daemon& daemon, const std::string& key) {
-    api::MountsRequest request;
-    request.set_key(key);
-    api::MountsResponse response;
-    grpc::ClientContext context;
-    ASSERT_TRUE(daemon.stub().Mounts(&context, request, &response).ok()) << key;
-    for (const std::string& option : response.mounts(0).options()) {
+    ASSERT_TRUE(daemon.Mounts(key).ok()) << key;
+    for (const std::string& option : daemon.mounts().front().options()) {
       if (!option.starts_with("lowerdir=")) continue;
       EXPECT_TRUE(std::filesystem::exists(option.substr(sizeof "lowerdir=" - 1) + "/big")) << key;
     }

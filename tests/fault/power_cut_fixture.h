@@ -2,6 +2,7 @@
 // (tests/support/logging_disk.h), and what is to be known about the moment at which its power goes.
 #pragma once
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/loopback/loopback_backend.h"
 #include "backend/os/loop_device.h"
 #include "snapshotter/fill/blob_map.h"
 #include "snapshotter/fill/page_sums.h"
@@ -24,6 +26,7 @@
 #include "tests/support/erofs_sample.h"
 #include "tests/support/logging_disk.h"
 #include "tests/support/loop_mount.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 
@@ -274,10 +277,7 @@ class PowerCutFixture : public RemoteFixture, public ::testing::WithParamInterfa
                std::vector<std::string>* wrong) {
     const std::string right = image_.BlobContent(layer);
     const std::string where = " of layer " + std::to_string(layer);
-    if (data.size() != right.size()) {
-      wrong->push_back("the size" + where);
-      return;
-    }
+    if (data.size() != right.size()) return wrong->push_back("the size" + where);
     const auto same = [&](uint64_t offset, uint64_t size) {
       return data.compare(offset, size, right, offset, size) == 0;
     };

@@ -9,6 +9,8 @@
 //
 // SLACKER_POWER_CUTS=all looks at every barrier and after every write; otherwise at every barrier of the
 // first start, and at an even sample of both. SLACKER_POWER_CUT_SEED=N repeats a sample and what is lost.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
@@ -16,6 +18,7 @@
 
 #include "snapshotter/metastore/db.h"
 #include "tests/fault/power_cut_fixture.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 namespace {
@@ -125,16 +128,11 @@ class PowerCutTest : public PowerCutFixture {
   }
   // The topmost directory of a view of it; empty when there is none.
   static std::string View(Daemon& daemon, const std::string& name) {
-    api::ViewSnapshotRequest request;
-    request.set_key("look at " + name);
-    request.set_parent(name);
-    api::ViewSnapshotResponse response;
-    grpc::ClientContext context;
-    const grpc::Status viewed = daemon.stub().View(&context, request, &response);
+    const grpc::Status viewed = daemon.View("look at " + name, name);
     EXPECT_TRUE(viewed.ok()) << name << ": " << viewed.error_message();
-    if (!viewed.ok() || response.mounts_size() != 1) return "";
-    std::string directory = response.mounts(0).source();
-    for (const std::string& option : response.mounts(0).options()) {
+    if (!viewed.ok() || daemon.mounts().size() != 1) return "";
+    std::string directory = daemon.mounts().front().source();
+    for (const std::string& option : daemon.mounts().front().options()) {
       if (!option.starts_with("lowerdir=")) continue;
       directory = option.substr(sizeof "lowerdir=" - 1);
       directory.resize(std::min(directory.size(), directory.find(':')));
@@ -145,12 +143,8 @@ class PowerCutTest : public PowerCutFixture {
     return DiskTreeOf(directory) == contents_[name];
   }
   void ExpectContainer(Daemon& daemon, const std::string& key) {
-    api::MountsRequest request;
-    request.set_key(key);
-    api::MountsResponse response;
-    grpc::ClientContext context;
-    ASSERT_TRUE(daemon.stub().Mounts(&context, request, &response).ok()) << key;
-    const std::vector<api::Mount> mounts(response.mounts().begin(), response.mounts().end());
+    ASSERT_TRUE(daemon.Mounts(key).ok()) << key;
+    const std::vector<api::Mount> mounts = daemon.mounts();
     if (mounts.size() == 1 && mounts.front().type() == "bind") {
       WriteWholeFile(mounts.front().source() + "/more", "more");
       return;

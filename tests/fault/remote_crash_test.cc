@@ -10,8 +10,12 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
+#include <string>
 
+#include "backend/loopback/loopback_backend.h"
 #include "tests/fault/remote_fixture.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 namespace {

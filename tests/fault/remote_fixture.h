@@ -2,69 +2,25 @@
 // it.
 #pragma once
 
-#include <gmock/gmock.h>
-
-#include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "backend/loopback/loopback_backend.h"
 #include "tests/fault/daemon.h"
 #include "tests/support/published_image.h"
-#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 
 class RemoteFixture : public DaemonFixture {
  protected:
-  void SetUp() override {
-    auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
-    ASSERT_OK(store);
-    image_ = Publish(std::shared_ptr<Backend>(*std::move(store)), {1, 2});
-    Configure("store.url", "loopback:" + (dir_ / "store"));
-  }
+  void SetUp() override;
 
   std::string RefOf(size_t layer) const { return image_.chains[layer].ToString(); }
-
-  std::vector<api::Info> RemoteSnapshots(Daemon& daemon, size_t layer, const std::string& parent) {
-    return daemon.List("labels.\"containerd.io/snapshot.ref\"==" + RefOf(layer) + ",parent==\"" +
-                       parent + "\"");
-  }
-
+  std::vector<api::Info> RemoteSnapshots(Daemon& daemon, size_t layer, const std::string& parent);
   // As containerd does for a pull; the name of the top, empty when a step failed.
-  std::string Pull(Daemon& daemon, const std::string& key) {
-    std::string top;
-    for (size_t layer = 0; layer < image_.layers.size(); ++layer) {
-      const grpc::Status status = daemon.Prepare(key + std::to_string(layer), top, RefOf(layer));
-      if (status.error_code() != grpc::StatusCode::ALREADY_EXISTS) return "";
-      const std::vector<api::Info> found = RemoteSnapshots(daemon, layer, top);
-      if (found.size() != 1) return "";
-      top = found.front().name();
-    }
-    return top;
-  }
-
-  static grpc::Status RemoveAll(Daemon& daemon) {
-    for (size_t before = SIZE_MAX;;) {
-      const std::vector<api::Info> infos = daemon.List();
-      if (infos.empty() || infos.size() >= before) return daemon.Cleanup();
-      before = infos.size();
-      for (const api::Info& info : infos) (void)daemon.Remove(info.name());  // parents come later
-    }
-  }
-
-  // What a node without snapshots has on its disk: none of these.
-  void ExpectNothingLeft() {
-    for (const char* name : {"/snapshots", "/images", "/records", "/blobs"}) {
-      std::vector<std::string> left;
-      for (const auto& entry : std::filesystem::directory_iterator(root_ + name)) {
-        if (entry.path().filename().string().starts_with(".new-")) continue;  // a spare directory
-        left.push_back(entry.path());
-      }
-      EXPECT_THAT(left, ::testing::IsEmpty());
-    }
-  }
+  std::string Pull(Daemon& daemon, const std::string& key);
+  static grpc::Status RemoveAll(Daemon& daemon);
+  // What a node without snapshots has on its disk: no snapshot, image, record or blob.
+  void ExpectNothingLeft();
 
   PublishedImage image_;
 };

@@ -3,12 +3,15 @@
 // a directory.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "tests/fault/daemon.h"
 
@@ -79,12 +82,8 @@ class SnapshotCrashTest : public DaemonFixture {
   }
 
   static void ExpectMountable(Daemon& daemon, const std::string& key) {
-    api::MountsRequest request;
-    request.set_key(key);
-    api::MountsResponse response;
-    grpc::ClientContext context;
-    ASSERT_TRUE(daemon.stub().Mounts(&context, request, &response).ok()) << key;
-    for (const api::Mount& mount : response.mounts()) {
+    ASSERT_TRUE(daemon.Mounts(key).ok()) << key;
+    for (const api::Mount& mount : daemon.mounts()) {
       for (const std::string& option : mount.options()) {
         const size_t equals = option.find("=/");
         if (equals == std::string::npos) continue;

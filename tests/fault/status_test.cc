@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "tests/fault/remote_fixture.h"
 #include "tests/fault/slackerctl.h"
@@ -63,8 +65,8 @@ TEST_F(StatusTest, ARunningNodeSaysWhatItIsAndHas) {
   ASSERT_FALSE(status["images"].empty());
   for (const auto& image : status["images"]) EXPECT_EQ(image["attached"], false);
   // Lazy images work here, so these must have been found.
-  for (const char* feature : {"overlay", "erofs", "erofs_chunked_file", "erofs_device_table",
-                              "fuse"}) {
+  for (const char* feature :
+       {"overlay", "erofs", "erofs_chunked_file", "erofs_device_table", "fuse"}) {
     EXPECT_EQ(status["kernel"][feature]["found"], true) << feature;
   }
   for (const char* feature : {"loop_direct_io", "loop_change_fd", "fuse_resend"}) {

@@ -7,13 +7,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <memory>
+#include <string>
+#include <vector>
 
+#include "backend/loopback/loopback_backend.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/faulty_web_store.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 namespace {
@@ -75,8 +81,8 @@ struct PullCase {
 class PullFaultTest : public StoreFaultTest, public ::testing::WithParamInterface<PullCase> {
  protected:
   int BudgetMs() const override {
-    const bool is_silent = GetParam().fault == StoreFault::kHanging ||
-                           GetParam().fault == StoreFault::kSlow;
+    const bool is_silent =
+        GetParam().fault == StoreFault::kHanging || GetParam().fault == StoreFault::kSlow;
     return is_silent ? 1000 : 30'000;
   }
 };
@@ -92,16 +98,15 @@ TEST_P(PullFaultTest, ThePullTakesTheOrdinaryPathAndSaysWhy) {
   EXPECT_TRUE(RemoveAll(*daemon).ok());
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Faults, PullFaultTest,
-    Values(PullCase{StoreFault::kRefusing, "ordinary: store did not answer"},
-           PullCase{StoreFault::kHanging, "ordinary: store did not answer"},
-           PullCase{StoreFault::kSlow, "ordinary: store did not answer"},
-           PullCase{StoreFault::kWrongBytes, "ordinary: damaged in the store"},
-           PullCase{StoreFault::kTruncated, "ordinary: damaged in the store"},
-           PullCase{StoreFault::kDeleted, "ordinary: damaged in the store"},
-           PullCase{StoreFault::kEmpty, "ordinary: not published"}),
-    [](const auto& param) { return NameOf(param.param.fault); });
+INSTANTIATE_TEST_SUITE_P(Faults, PullFaultTest,
+                         Values(PullCase{StoreFault::kRefusing, "ordinary: store did not answer"},
+                                PullCase{StoreFault::kHanging, "ordinary: store did not answer"},
+                                PullCase{StoreFault::kSlow, "ordinary: store did not answer"},
+                                PullCase{StoreFault::kWrongBytes, "ordinary: damaged in the store"},
+                                PullCase{StoreFault::kTruncated, "ordinary: damaged in the store"},
+                                PullCase{StoreFault::kDeleted, "ordinary: damaged in the store"},
+                                PullCase{StoreFault::kEmpty, "ordinary: not published"}),
+                         [](const auto& param) { return NameOf(param.param.fault); });
 
 class AnyFaultTest : public StoreFaultTest, public ::testing::WithParamInterface<StoreFault> {};
 
@@ -179,8 +184,7 @@ INSTANTIATE_TEST_SUITE_P(Faults, WrongStoreTest,
 class ReplicaTest : public AnyFaultTest {
  protected:
   void ConfigureStore() override {
-    ConfigureRaw("store.urls",
-                 "[\"" + web_.Url() + "\", \"loopback:" + (dir_ / "store") + "\"]");
+    ConfigureRaw("store.urls", "[\"" + web_.Url() + "\", \"loopback:" + (dir_ / "store") + "\"]");
   }
 };
 

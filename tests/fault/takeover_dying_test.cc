@@ -15,7 +15,7 @@ namespace {
 
 using fuse::RequestSlots;
 
-constexpr int kFiles = 64;
+constexpr int kReadFiles = 64;
 
 using DyingServerTest = TakeoverTest;
 
@@ -77,26 +77,26 @@ class SlotsOfServer {
 };
 
 TEST_F(DyingServerTest, SuccessorServesWhileItsPredecessorIsStillDying) {
-  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  const ErofsSample sample(directory_.path(), kReadFiles, 20000);
   auto first = StartReady(sample, false, 20);
-  Readers readers(sample, tree_, kFiles, 8);
+  Readers readers(sample, tree_, kReadFiles, 8);
   ASSERT_TRUE(WaitUntilHolding(first.get()));
   ASSERT_NO_FATAL_FAILURE(KillAndHold(first->pid()));
   auto second = StartReady(sample, true);
   readers.Join();
-  EXPECT_EQ(readers.right(), kFiles);
+  EXPECT_EQ(readers.right(), kReadFiles);
   ASSERT_NO_FATAL_FAILURE(LetGo(first->pid()));
   first->Wait();
-  EXPECT_EQ(CountWrong(sample, kFiles), 0);
+  EXPECT_EQ(CountWrong(sample, kReadFiles), 0);
   Finish(second.get());
 }
 
 // The keeper knows of one predecessor; the one before that is still inside read(2), of which the third
 // server must not take what is half there.
 TEST_F(DyingServerTest, WhatTheFirstIsStillReadingIsLeftToHimThroughASecondDeath) {
-  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  const ErofsSample sample(directory_.path(), kReadFiles, 20000);
   auto first = StartReady(sample, false, 20);
-  Readers readers(sample, tree_, kFiles, 8);
+  Readers readers(sample, tree_, kReadFiles, 8);
   ASSERT_TRUE(WaitUntilHolding(first.get()));
   ASSERT_NO_FATAL_FAILURE(KillAndHold(first->pid()));
   const SlotsOfServer slots(first->pid());
@@ -114,17 +114,17 @@ TEST_F(DyingServerTest, WhatTheFirstIsStillReadingIsLeftToHimThroughASecondDeath
   ASSERT_NO_FATAL_FAILURE(LetGo(first->pid()));
   first->Wait();
   readers.Join();
-  EXPECT_EQ(readers.right(), kFiles);
+  EXPECT_EQ(readers.right(), kReadFiles);
   EXPECT_EQ(readers.wrong(), 0);
-  EXPECT_EQ(CountWrong(sample, kFiles), 0);
+  EXPECT_EQ(CountWrong(sample, kReadFiles), 0);
   Finish(third.get());
 }
 
 // The keeper has room for 16 descriptors.
 TEST_F(DyingServerTest, StartsThatDieOverAndOverLeaveRoomForTheNextOne) {
-  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  const ErofsSample sample(directory_.path(), kReadFiles, 20000);
   auto server = StartReady(sample, false, 20);
-  Readers readers(sample, tree_, kFiles, 8);
+  Readers readers(sample, tree_, kReadFiles, 8);
   ASSERT_TRUE(WaitUntilHolding(server.get()));
   server->Kill();
   for (int start = 0; start < 20; ++start) {
@@ -134,16 +134,16 @@ TEST_F(DyingServerTest, StartsThatDieOverAndOverLeaveRoomForTheNextOne) {
   }
   server = StartReady(sample, true);
   readers.Join();
-  EXPECT_EQ(readers.right(), kFiles);
+  EXPECT_EQ(readers.right(), kReadFiles);
   Finish(server.get());
 }
 
 // The next keeper has everything from the server that found the one before, also what belongs to the
 // server that is still dying.
 TEST_F(DyingServerTest, AKeeperThatEndsOverItsReplacementIsNotNoticed) {
-  const ErofsSample sample(directory_.path(), kFiles, 20000);
+  const ErofsSample sample(directory_.path(), kReadFiles, 20000);
   auto first = StartReady(sample, false, 20);
-  Readers readers(sample, tree_, kFiles, 8);
+  Readers readers(sample, tree_, kReadFiles, 8);
   ASSERT_TRUE(WaitUntilHolding(first.get()));
   const std::vector<pid_t> keepers = Keepers();
   ASSERT_NO_FATAL_FAILURE(KillAndHold(first->pid()));
@@ -151,10 +151,10 @@ TEST_F(DyingServerTest, AKeeperThatEndsOverItsReplacementIsNotNoticed) {
   auto second = StartReady(sample, true);
   EXPECT_NE(Keepers(), keepers);
   readers.Join();
-  EXPECT_EQ(readers.right(), kFiles);
+  EXPECT_EQ(readers.right(), kReadFiles);
   ASSERT_NO_FATAL_FAILURE(LetGo(first->pid()));
   first->Wait();
-  EXPECT_EQ(CountWrong(sample, kFiles), 0);
+  EXPECT_EQ(CountWrong(sample, kReadFiles), 0);
   Finish(second.get());
 }
 

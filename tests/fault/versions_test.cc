@@ -5,16 +5,22 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "backend/base/digest.h"
+#include "backend/loopback/loopback_backend.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/processes.h"
+#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 namespace {

@@ -8,7 +8,7 @@ namespace slacker::https {
 namespace {
 
 TEST(HttpsUrlTest, GoodUrlsAreReadAndWrittenBack) {
-  const std::pair<const char*, const char*> kCases[] = {
+  const std::pair<const char*, const char*> cases[] = {
       {"https://images.example.com", "https://images.example.com"},
       {"https://images.example.com/", "https://images.example.com"},
       {"https://images.example.com:8443/a/b//", "https://images.example.com:8443/a/b"},
@@ -17,7 +17,7 @@ TEST(HttpsUrlTest, GoodUrlsAreReadAndWrittenBack) {
       {"http://localhost/store", "http://localhost/store"},
       {"http://[::1]:1/", "http://[::1]:1"},
   };
-  for (const auto& [text, expected] : kCases) {
+  for (const auto& [text, expected] : cases) {
     SCOPED_TRACE(text);
     const auto url = ParseUrl(text);
     ASSERT_TRUE(url.ok()) << url.status();
@@ -26,7 +26,7 @@ TEST(HttpsUrlTest, GoodUrlsAreReadAndWrittenBack) {
 }
 
 TEST(HttpsUrlTest, BadUrlsAreInvalid) {
-  const std::string kCases[] = {
+  const std::string cases[] = {
       "",
       "images.example.com",
       "ftp://images.example.com/",
@@ -57,7 +57,7 @@ TEST(HttpsUrlTest, BadUrlsAreInvalid) {
       "http://10.0.0.1/",
       "https://images.example.com/" + std::string(1024, 'a'),
   };
-  for (const std::string& text : kCases) {
+  for (const std::string& text : cases) {
     EXPECT_THAT(ParseUrl(text), testing::StatusIs(absl::StatusCode::kInvalidArgument)) << text;
   }
 }
@@ -67,7 +67,7 @@ TEST(HttpsUrlTest, RedirectsAreJudged) {
     const char* from;
     const char* to;
     Redirect expected;
-  } const kCases[] = {
+  } const cases[] = {
       {"https://a/packs/x", "https://a/other", Redirect::kFollowWithinHost},
       {"https://a/packs/x", "https://a:444/packs/x", Redirect::kFollow},
       {"https://a/packs/x", "https://b/packs/x?signature=1", Redirect::kFollow},
@@ -82,7 +82,7 @@ TEST(HttpsUrlTest, RedirectsAreJudged) {
       {"https://a/packs/x", "https://a/packs/x/", Redirect::kDirectory},
       {"https://a/packs/x", "http://b:80/packs/x/", Redirect::kDirectory},
   };
-  for (const auto& test : kCases) {
+  for (const auto& test : cases) {
     EXPECT_EQ(JudgeRedirect(test.from, test.to), test.expected) << test.from << " -> " << test.to;
   }
 }

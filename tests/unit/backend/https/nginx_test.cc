@@ -20,7 +20,6 @@ using testing::NginxProcess;
 using ::testing::SizeIs;
 using testing::StatusIs;
 
-constexpr absl::StatusCode kUnavailable = absl::StatusCode::kUnavailable;
 constexpr absl::StatusCode kPermissionDenied = absl::StatusCode::kPermissionDenied;
 
 class NginxTest : public ::testing::Test {
@@ -127,8 +126,10 @@ TEST_F(NginxTest, AServerThatOthersCertifyIsUnavailable) {
   const NginxProcess nginx(Options());
   const testing::TestCertificates others(directory_ / "others");
   const auto backend = Open(nginx.Url(), {.ca_file = others.ca()});
-  EXPECT_THAT(backend->Read("packs/a", 0, 1), StatusIs(kUnavailable, "certificate"));
-  EXPECT_THAT(Open(nginx.Url(), {})->Stat("packs/a"), StatusIs(kUnavailable, "certificate"));
+  EXPECT_THAT(backend->Read("packs/a", 0, 1),
+              StatusIs(absl::StatusCode::kUnavailable, "certificate"));
+  EXPECT_THAT(Open(nginx.Url(), {})->Stat("packs/a"),
+              StatusIs(absl::StatusCode::kUnavailable, "certificate"));
   EXPECT_THAT(nginx.Requests(0), SizeIs(0));
 }
 
@@ -136,7 +137,7 @@ TEST_F(NginxTest, AServerOfAnotherNameIsUnavailable) {
   const NginxProcess nginx(Options());
   std::string url = nginx.Url();
   url.replace(url.find("127.0.0.1"), 9, "localhost");
-  EXPECT_THAT(Open(url, Access())->Read("packs/a", 0, 1), StatusIs(kUnavailable));
+  EXPECT_THAT(Open(url, Access())->Read("packs/a", 0, 1), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_THAT(nginx.Requests(0), SizeIs(0));
 }
 
@@ -151,7 +152,8 @@ TEST_F(NginxTest, AClientCertificateIsShown) {
   const auto backend = Open(nginx.Url(), access);
   EXPECT_EQ(backend->Read("packs/a", 0, 10).value(), "0123456789");
   access.client_key = certificates_.server_key();
-  EXPECT_THAT(Open(nginx.Url(), access)->Read("packs/a", 0, 1), StatusIs(kUnavailable));
+  EXPECT_THAT(Open(nginx.Url(), access)->Read("packs/a", 0, 1),
+              StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(NginxTest, ATokenIsSentAndCanBeReplaced) {

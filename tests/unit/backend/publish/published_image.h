@@ -18,12 +18,14 @@ namespace slacker::testing {
 
 inline const Platform kTestPlatform = {"linux", "amd64", ""};
 
+inline constexpr size_t kSampleToolBytes = 320'000;  // five chunks
+
 // Three layers, packed in three ways, with whiteouts and content of many chunks.
 inline std::vector<std::string> SampleTars() {
   return {
       TarBuilder()
           .Directory("bin")
-          .File("bin/tool", RandomBytes(700'000, 1), 0755)
+          .File("bin/tool", RandomBytes(kSampleToolBytes, 1), 0755)
           .File("gone", "old")
           .File("zeros", std::string(300'000, '\0'))
           .End(),

@@ -53,8 +53,8 @@ TEST_F(VerifierTest, EveryChunkOfASoundStoreIsCounted) {
   EXPECT_THAT(report.damages, IsEmpty());
   EXPECT_EQ(report.manifests, 3u);
   EXPECT_EQ(report.layers, 3u);
-  EXPECT_EQ(report.content_bytes, 800'003u);
-  EXPECT_EQ(report.chunks, 11u + 1u + 2u);  // 700,000 bytes, 3 bytes, 100,000 bytes
+  EXPECT_EQ(report.content_bytes, testing::kSampleToolBytes + 100'003);
+  EXPECT_EQ(report.chunks, 5u + 1u + 2u);  // bin/tool, 3 bytes, 100,000 bytes
 }
 
 // One flipped bit in the middle of any object is noticed, and the report names the object.

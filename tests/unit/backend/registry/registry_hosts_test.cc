@@ -36,14 +36,14 @@ std::string Describe(const std::vector<RegistryHost>& hosts) {
   return text;
 }
 
-struct Case {
+struct HostsCase {
   const char* name;
   const char* registry;
   const char* toml;
   const char* hosts;  // what Describe says
 };
 
-class HostsTomlTest : public ::testing::TestWithParam<Case> {};
+class HostsTomlTest : public ::testing::TestWithParam<HostsCase> {};
 
 TEST_P(HostsTomlTest, GivesTheHostsInTheirOrder) {
   ASSERT_OK_AND_ASSIGN(const auto hosts,
@@ -54,38 +54,43 @@ TEST_P(HostsTomlTest, GivesTheHostsInTheirOrder) {
 INSTANTIATE_TEST_SUITE_P(
     All, HostsTomlTest,
     ::testing::Values(
-        Case{"Nothing", "r.x", "", "https://r.x/v2"},
-        Case{"Hub", "docker.io", "", "https://registry-1.docker.io/v2"},
-        Case{"Loopback", "localhost:5000", "", "http://localhost:5000/v2"},
-        Case{"LoopbackWithCa", "localhost:5000", "ca = 'c'", "https://localhost:5000/v2 ca=/d/c"},
-        Case{"Server", "r.x", "server = 'https://o.x:1/p'", "https://o.x:1/p/v2 proxy"},
-        Case{"ServerWithoutScheme", "r.x", "server = 'r.x'", "https://r.x/v2"},
-        Case{"PlainServer", "r.x", "server = 'http://r.x'", "http://r.x/v2"},
-        Case{"PathWithV2", "r.x", "server = 'https://r.x/a/v2/'", "https://r.x/a/v2"},
-        Case{"OverridePath", "r.x", "server = 'https://r.x/a/'\noverride_path = true",
-             "https://r.x/a"},
-        Case{"OverrideWithoutPath", "r.x", "server = 'https://r.x'\noverride_path = true",
-             "https://r.x"},
-        Case{"MirrorsInTheOrderOfTheFile", "docker.io",
-             "server = 'https://registry-1.docker.io'\n[host.'https://z.x']\n[host.'https://a.x']\n"
-             "capabilities = ['pull']\n[host.'http://m.x']\ncapabilities = ['Resolve', 'push']",
-             "https://z.x/v2 proxy\nhttps://a.x/v2 -resolve proxy\nhttp://m.x/v2 -pull proxy\n"
-             "https://registry-1.docker.io/v2"},
-        Case{"NoCapabilitiesAreAll", "r.x", "capabilities = []\nserver = 'r.x'", "https://r.x/v2"},
-        Case{"PushOnly", "r.x", "[host.'m.x']\ncapabilities = ['push']",
-             "https://m.x/v2 -resolve -pull proxy\nhttps://r.x/v2"},
-        Case{"SeveralAuthorities", "r.x", "ca = ['a', '/b']", "https://r.x/v2 ca=/d/a ca=/b"},
-        Case{"ClientInOneFile", "r.x", "client = 'c'", "https://r.x/v2 client=/d/c,/d/c"},
-        Case{"ClientInAList", "r.x", "client = ['c']", "https://r.x/v2 client=/d/c,/d/c"},
-        Case{"ClientPair", "r.x", "client = [['c', '/k']]", "https://r.x/v2 client=/d/c,/k"},
-        Case{"SkipVerify", "r.x", "skip_verify = true", "https://r.x/v2 skip"},
-        Case{"Headers", "r.x", "[host.'m.x'.header]\nA = 'b'\nC = ['d', 'e']",
-             "https://m.x/v2 proxy [A: b] [C: d] [C: e]\nhttps://r.x/v2"},
-        Case{"UnknownKeys", "r.x", "fallback = '1s'\n[other]\nx = 1", "https://r.x/v2"},
-        Case{"DialTimeout", "r.x", "dial_timeout = '1.5s'\n[host.'m.x']\ndial_timeout = '1m30s'",
-             "https://m.x/v2 proxy dial=90000\nhttps://r.x/v2 dial=1500"},
-        Case{"Referrers", "r.x", "[host.'m.x']\ncapabilities = ['pull', 'resolve', 'referrers']",
-             "https://m.x/v2 proxy\nhttps://r.x/v2"}),
+        HostsCase{"Nothing", "r.x", "", "https://r.x/v2"},
+        HostsCase{"Hub", "docker.io", "", "https://registry-1.docker.io/v2"},
+        HostsCase{"Loopback", "localhost:5000", "", "http://localhost:5000/v2"},
+        HostsCase{"LoopbackWithCa", "localhost:5000", "ca = 'c'",
+                  "https://localhost:5000/v2 ca=/d/c"},
+        HostsCase{"Server", "r.x", "server = 'https://o.x:1/p'", "https://o.x:1/p/v2 proxy"},
+        HostsCase{"ServerWithoutScheme", "r.x", "server = 'r.x'", "https://r.x/v2"},
+        HostsCase{"PlainServer", "r.x", "server = 'http://r.x'", "http://r.x/v2"},
+        HostsCase{"PathWithV2", "r.x", "server = 'https://r.x/a/v2/'", "https://r.x/a/v2"},
+        HostsCase{"OverridePath", "r.x", "server = 'https://r.x/a/'\noverride_path = true",
+                  "https://r.x/a"},
+        HostsCase{"OverrideWithoutPath", "r.x", "server = 'https://r.x'\noverride_path = true",
+                  "https://r.x"},
+        HostsCase{
+            "MirrorsInTheOrderOfTheFile", "docker.io",
+            "server = 'https://registry-1.docker.io'\n[host.'https://z.x']\n[host.'https://a.x']\n"
+            "capabilities = ['pull']\n[host.'http://m.x']\ncapabilities = ['Resolve', 'push']",
+            "https://z.x/v2 proxy\nhttps://a.x/v2 -resolve proxy\nhttp://m.x/v2 -pull proxy\n"
+            "https://registry-1.docker.io/v2"},
+        HostsCase{"NoCapabilitiesAreAll", "r.x", "capabilities = []\nserver = 'r.x'",
+                  "https://r.x/v2"},
+        HostsCase{"PushOnly", "r.x", "[host.'m.x']\ncapabilities = ['push']",
+                  "https://m.x/v2 -resolve -pull proxy\nhttps://r.x/v2"},
+        HostsCase{"SeveralAuthorities", "r.x", "ca = ['a', '/b']", "https://r.x/v2 ca=/d/a ca=/b"},
+        HostsCase{"ClientInOneFile", "r.x", "client = 'c'", "https://r.x/v2 client=/d/c,/d/c"},
+        HostsCase{"ClientInAList", "r.x", "client = ['c']", "https://r.x/v2 client=/d/c,/d/c"},
+        HostsCase{"ClientPair", "r.x", "client = [['c', '/k']]", "https://r.x/v2 client=/d/c,/k"},
+        HostsCase{"SkipVerify", "r.x", "skip_verify = true", "https://r.x/v2 skip"},
+        HostsCase{"Headers", "r.x", "[host.'m.x'.header]\nA = 'b'\nC = ['d', 'e']",
+                  "https://m.x/v2 proxy [A: b] [C: d] [C: e]\nhttps://r.x/v2"},
+        HostsCase{"UnknownKeys", "r.x", "fallback = '1s'\n[other]\nx = 1", "https://r.x/v2"},
+        HostsCase{"DialTimeout", "r.x",
+                  "dial_timeout = '1.5s'\n[host.'m.x']\ndial_timeout = '1m30s'",
+                  "https://m.x/v2 proxy dial=90000\nhttps://r.x/v2 dial=1500"},
+        HostsCase{"Referrers", "r.x",
+                  "[host.'m.x']\ncapabilities = ['pull', 'resolve', 'referrers']",
+                  "https://m.x/v2 proxy\nhttps://r.x/v2"}),
     [](const auto& param) { return param.param.name; });
 
 TEST(HostsTomlErrorTest, WhatCannotBeMeantIsRefused) {

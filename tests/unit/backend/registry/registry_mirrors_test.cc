@@ -13,6 +13,7 @@
 #include "tests/support/status_matchers.h"
 #include "tests/support/tar_builder.h"
 #include "tests/support/temp_dir.h"
+#include "tests/unit/backend/registry/registry_test_util.h"
 
 namespace slacker {
 namespace {
@@ -22,15 +23,6 @@ using testing::HttpRequest;
 using testing::HttpServer;
 using testing::StatusIs;
 using testing::WriteFileOrDie;
-
-constexpr char kManifest[] = R"({"config":{},"layers":[]})";
-
-Descriptor BlobOf(std::string_view content) {
-  Descriptor descriptor;
-  descriptor.digest = Sha256::Of(content);
-  descriptor.size_bytes = content.size();
-  return descriptor;
-}
 
 // A registry called r.x that is only known through a hosts.toml.
 class RegistryMirrorsTest : public ::testing::Test {

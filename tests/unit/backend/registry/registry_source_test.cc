@@ -16,6 +16,7 @@
 #include "tests/support/status_matchers.h"
 #include "tests/support/tar_builder.h"
 #include "tests/support/temp_dir.h"
+#include "tests/unit/backend/registry/registry_test_util.h"
 
 namespace slacker {
 namespace {
@@ -43,20 +44,11 @@ std::unique_ptr<ImageSource> Open(const std::string& host,
   return *std::move(source);
 }
 
-Descriptor BlobOf(std::string_view content) {
-  Descriptor descriptor;
-  descriptor.digest = Sha256::Of(content);
-  descriptor.size_bytes = content.size();
-  return descriptor;
-}
-
 absl::StatusOr<std::string> ReadBlob(ImageSource& source, const Descriptor& descriptor) {
   auto blob = source.OpenBlob(descriptor);
   if (!blob.ok()) return blob.status();
   return ReadAll(**blob, 64 << 20);
 }
-
-constexpr char kManifest[] = R"({"config":{},"layers":[]})";
 
 TEST(RegistrySourceTest, AnImageOfARealRegistryIsRead) {
   const testing::TempDir dir;

@@ -16,7 +16,7 @@ using testing::StatusIs;
 
 const Digest kChain = Sha256::Of("chain");
 
-StartTrace Sample() {
+StartTrace SampleTrace() {
   return {kChain,
           {Sha256::Of("bottom"), Sha256::Of("top")},
           3,
@@ -31,7 +31,7 @@ std::string Sealed(std::string bytes) {
 }
 
 TEST(StartTraceTest, ComesBackAsItWas) {
-  const StartTrace trace = Sample();
+  const StartTrace trace = SampleTrace();
   ASSERT_OK_AND_ASSIGN(const std::string bytes, EncodeTrace(trace));
   ASSERT_OK_AND_ASSIGN(const StartTrace decoded, DecodeTrace(bytes, kChain));
   EXPECT_EQ(decoded.chain_id, trace.chain_id);
@@ -42,7 +42,7 @@ TEST(StartTraceTest, ComesBackAsItWas) {
 }
 
 TEST(StartTraceTest, EveryDamagedByteAndEveryLengthIsNoticed) {
-  ASSERT_OK_AND_ASSIGN(const std::string bytes, EncodeTrace(Sample()));
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, EncodeTrace(SampleTrace()));
   for (size_t i = 0; i < bytes.size(); ++i) {
     std::string damaged = bytes;
     damaged[i] = static_cast<char>(damaged[i] ^ 1);
@@ -53,7 +53,7 @@ TEST(StartTraceTest, EveryDamagedByteAndEveryLengthIsNoticed) {
 }
 
 TEST(StartTraceTest, AnotherChainsOrVersionsIsRefused) {
-  ASSERT_OK_AND_ASSIGN(std::string bytes, EncodeTrace(Sample()));
+  ASSERT_OK_AND_ASSIGN(std::string bytes, EncodeTrace(SampleTrace()));
   EXPECT_THAT(DecodeTrace(bytes, Sha256::Of("other")), StatusIs(absl::StatusCode::kDataLoss));
   bytes[4] = 2;
   EXPECT_THAT(DecodeTrace(Sealed(bytes), kChain), StatusIs(absl::StatusCode::kDataLoss));
@@ -66,7 +66,7 @@ struct BadTrace {
 class BadTraceTest : public ::testing::TestWithParam<BadTrace> {};
 
 TEST_P(BadTraceTest, IsNotWritten) {
-  StartTrace trace = Sample();
+  StartTrace trace = SampleTrace();
   GetParam().spoil(&trace);
   EXPECT_THAT(EncodeTrace(trace), StatusIs(absl::StatusCode::kInvalidArgument));
 }
@@ -96,7 +96,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(StartTraceTest, WhatNodesLeaveIsListedOnceUntilThereIsEnoughOfIt) {
   testing::FakeBackend store;
-  StartTrace trace = Sample();
+  StartTrace trace = SampleTrace();
   EXPECT_THAT(*ListTracedChains(store), IsEmpty());
   ASSERT_OK(LeaveTrace(store, trace));
   ASSERT_OK(LeaveTrace(store, trace));
@@ -119,7 +119,7 @@ TEST(StartTraceTest, WhatNodesLeaveIsListedOnceUntilThereIsEnoughOfIt) {
 
 TEST(StartTraceTest, WhatIsNoTraceOfItsNameIsListedAsSuch) {
   testing::FakeBackend store;
-  ASSERT_OK_AND_ASSIGN(const std::string bytes, EncodeTrace(Sample()));
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, EncodeTrace(SampleTrace()));
   ASSERT_OK(store.Put(TracesPrefix(kChain) + Sha256::Of("something else").ToHex(), bytes));
   ASSERT_OK(store.Put(TracesPrefix(kChain) + "zzz", std::string(kMaxTraceBytes + 1, 'x')));
   ASSERT_OK_AND_ASSIGN(const auto listed, ListTraces(store, kChain));

@@ -98,7 +98,6 @@ TEST_F(StoreReaderTest, RecordObjectIsKeptByteForByte) {
 }
 
 TEST_F(StoreReaderTest, ObjectUnderAnotherNameIsDataLoss) {
-  constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
   const Digest other = Sha256::Of("other");
   for (const auto& [from, to] :
        {std::pair(ManifestName(chain_, std::nullopt), ManifestName(other, std::nullopt)),
@@ -106,9 +105,10 @@ TEST_F(StoreReaderTest, ObjectUnderAnotherNameIsDataLoss) {
         std::pair(LocationsName(record_), LocationsName(other))}) {
     ASSERT_OK(backend_->Put(to, backend_->ReadWhole(from, 1 << 20).value()));
   }
-  EXPECT_THAT(reader_.ReadManifest(other), StatusIs(kDataLoss));
-  EXPECT_THAT(reader_.ReadRecord(other), StatusIs(kDataLoss));
-  EXPECT_THAT(reader_.ReadLocations(other, sample_.chunks.size()), StatusIs(kDataLoss));
+  EXPECT_THAT(reader_.ReadManifest(other), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(reader_.ReadRecord(other), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(reader_.ReadLocations(other, sample_.chunks.size()),
+              StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST_F(StoreReaderTest, LocationsOfAnotherLengthAreDataLoss) {

@@ -246,10 +246,11 @@ TEST_F(StoreWriterTest, LayerWithAChunkThatWasNotAddedIsRefused) {
 
 TEST_F(StoreWriterTest, InvalidArgumentsAreRefused) {
   ASSERT_OK_AND_ASSIGN(auto writer, StoreWriter::Open(backend_, {}));
-  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-  EXPECT_THAT(writer->AddChunk(Digest{}, ""), StatusIs(kInvalid));
-  EXPECT_THAT(writer->AddChunk(Digest{}, std::string(kMaxChunkSize + 1, 'x')), StatusIs(kInvalid));
-  EXPECT_THAT(writer->CommitManifests({}, SamplePlatform(), SampleImage(), ""), StatusIs(kInvalid));
+  EXPECT_THAT(writer->AddChunk(Digest{}, ""), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(writer->AddChunk(Digest{}, std::string(kMaxChunkSize + 1, 'x')),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(writer->CommitManifests({}, SamplePlatform(), SampleImage(), ""),
+              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(StoreWriterTest, APackThatGoesBetweenItsLayerAndTheCommitKeepsTheImageFromBeingSeen) {

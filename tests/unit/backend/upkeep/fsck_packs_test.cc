@@ -45,9 +45,10 @@ class DamagedRecordTest : public FsckTest, public ::testing::WithParamInterface<
 
 TEST_P(DamagedRecordTest, ADamagedPackOfItsImageGoesWhenTheImageIsPublishedAgain) {
   const bool locations_too = GetParam();
+  // Its file is bin/tool as well.
   const auto other = layout_.AddImage(
       {testing::GzipLayer(testing::TarBuilder()
-                              .File("same", testing::RandomBytes(700'000, 1))  // as bin/tool
+                              .File("same", testing::RandomBytes(testing::kSampleToolBytes, 1))
                               .End())},
       "other");
   ASSERT_OK(testing::PublishLayout(layout_, store_, "other"));

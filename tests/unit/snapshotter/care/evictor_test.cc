@@ -11,7 +11,7 @@
 namespace slacker {
 namespace {
 
-constexpr auto kSoon = std::chrono::milliseconds(1);
+constexpr auto kAMoment = std::chrono::milliseconds(1);
 constexpr uint32_t kChunks = 30;
 
 class EvictorTest : public testing::NodeTest {
@@ -101,7 +101,7 @@ class EvictorTest : public testing::NodeTest {
       ++asked_;
       return images_->AskForChunks(record, chunks);
     };
-    options.interval = kSoon;
+    options.interval = kAMoment;
     evictor_ = std::make_unique<Evictor>(std::move(options));
   }
   // Whole runs, whatever came of them.

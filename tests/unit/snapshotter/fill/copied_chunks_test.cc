@@ -12,13 +12,13 @@
 namespace slacker {
 namespace {
 
-constexpr uint32_t kChunks = 40;
+constexpr uint32_t kCopiedChunks = 40;
 
 // Two images of one layer each: different layers with the same large file, at another place.
 class CopiedChunksTest : public testing::NodeTest {
  protected:
   void SetUp() override {
-    testing::SampleLayer first = testing::MakeBigLayer(kChunks);
+    testing::SampleLayer first = testing::MakeBigLayer(kCopiedChunks);
     testing::SampleLayer second = testing::MakeSampleLayer(1);
     second.layer.diff_id = Sha256::Of("the other one");
     testing::AddSampleFile(&second, 0, "before", std::string(20'000, 'x'));
@@ -36,15 +36,15 @@ class CopiedChunksTest : public testing::NodeTest {
   }
   static std::string BigFile(const testing::SampleLayer& layer) {
     std::string content;
-    for (uint32_t i = 0; i <= kChunks; ++i) {
-      content += layer.chunks[layer.chunks.size() - kChunks - 1 + i];
+    for (uint32_t i = 0; i <= kCopiedChunks; ++i) {
+      content += layer.chunks[layer.chunks.size() - kCopiedChunks - 1 + i];
     }
     return content;
   }
   // Where the shared file begins in a blob.
   uint64_t BigAt(int image) const {
     const auto& chunks = images_of_[image].layers[0].layer.chunks;
-    return chunks[chunks.size() - kChunks - 1].blob_offset;
+    return chunks[chunks.size() - kCopiedChunks - 1].blob_offset;
   }
   void FillFirst() { ReadAll(0); }
   void ReadAll(int image) {
@@ -80,7 +80,7 @@ TEST_F(CopiedChunksTest, WhatTheFirstImageHasIsNotAskedOfTheStoreForTheSecond) {
   const FillStats after = filler_->Stats();
   EXPECT_EQ(faulty_->calls(), 0U);
   EXPECT_EQ(after.store_requests, before.store_requests);
-  EXPECT_EQ(after.chunks_copied, kChunks + 1);
+  EXPECT_EQ(after.chunks_copied, kCopiedChunks + 1);
   EXPECT_EQ(after.chunks_filled, before.chunks_filled);
   // It is in the second cache now, whatever becomes of the first.
   ASSERT_OK_AND_ASSIGN(const auto first, filler_->Find(rows_[0].id));
@@ -88,7 +88,7 @@ TEST_F(CopiedChunksTest, WhatTheFirstImageHasIsNotAskedOfTheStoreForTheSecond) {
     (void)first->cache().Drop(first->ExtentOf(chunk));
   }
   ExpectShared(ReadShared(1), 1);
-  EXPECT_EQ(filler_->Stats().chunks_copied, kChunks + 1);
+  EXPECT_EQ(filler_->Stats().chunks_copied, kCopiedChunks + 1);
 }
 
 TEST_F(CopiedChunksTest, TheRestComesFromTheStore) {
@@ -97,7 +97,7 @@ TEST_F(CopiedChunksTest, TheRestComesFromTheStore) {
   ReadAll(1);
   const FillStats stats = filler_->Stats();
   EXPECT_GT(stats.chunks_filled, filled);
-  EXPECT_GE(stats.chunks_copied, kChunks + 1);
+  EXPECT_GE(stats.chunks_copied, kCopiedChunks + 1);
   EXPECT_EQ(stats.chunks_filled - filled + stats.chunks_copied,
             images_of_[1].layers[0].layer.chunks.size());
 }
@@ -106,10 +106,10 @@ TEST_F(CopiedChunksTest, AfterARestartTheCachesThatNobodyReadsAreKnown) {
   FillFirst();
   RestartNode();
   EXPECT_TRUE(
-      testing::Eventually([&] { return filler_->engine().local_chunks().rows() > kChunks; }));
+      testing::Eventually([&] { return filler_->engine().local_chunks().rows() > kCopiedChunks; }));
   faulty_->FailFrom(1, Unavailable("down"));
   ExpectShared(ReadShared(1), 1);
-  EXPECT_EQ(filler_->Stats().chunks_copied, kChunks + 1);
+  EXPECT_EQ(filler_->Stats().chunks_copied, kCopiedChunks + 1);
   EXPECT_EQ(filler_->Stats().store_requests, 0U);
 }
 
@@ -123,7 +123,7 @@ TEST_F(CopiedChunksTest, WhatTheDiskHasDamagedThereComesFromTheStore) {
   close(fd);
   const uint64_t filled = filler_->Stats().chunks_filled;
   ExpectShared(ReadShared(1), 1);
-  EXPECT_EQ(filler_->Stats().chunks_copied, kChunks);
+  EXPECT_EQ(filler_->Stats().chunks_copied, kCopiedChunks);
   EXPECT_EQ(filler_->Stats().chunks_filled, filled + 1);
 }
 
@@ -132,10 +132,10 @@ TEST_F(CopiedChunksTest, WhatWasEvictedThereOrRemovedComesFromTheStore) {
   ASSERT_OK_AND_ASSIGN(auto first, filler_->Find(rows_[0].id));
   std::vector<uint32_t> half;
   const auto count = static_cast<uint32_t>(first->layer().chunks.size());
-  for (uint32_t chunk = count - kChunks / 2; chunk < count; ++chunk) half.push_back(chunk);
+  for (uint32_t chunk = count - kCopiedChunks / 2; chunk < count; ++chunk) half.push_back(chunk);
   ASSERT_OK(filler_->engine().Evict(first, half));
   ExpectShared(ReadShared(1), 1);
-  EXPECT_EQ(filler_->Stats().chunks_copied, kChunks + 1 - kChunks / 2);
+  EXPECT_EQ(filler_->Stats().chunks_copied, kCopiedChunks + 1 - kCopiedChunks / 2);
   // And back: the first takes from the second what it had to give up.
   const uint64_t filled = filler_->Stats().chunks_filled;
   ExpectShared(ReadShared(0), 0);

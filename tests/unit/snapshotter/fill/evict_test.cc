@@ -8,12 +8,12 @@
 namespace slacker {
 namespace {
 
-constexpr uint32_t kChunks = 40;
+constexpr uint32_t kCachedChunks = 40;
 
 class EvictTest : public testing::NodeTest {
  protected:
   void SetUp() override {
-    image_ = testing::Publish(store_, {testing::MakeBigLayer(kChunks)});
+    image_ = testing::Publish(store_, {testing::MakeBigLayer(kCachedChunks)});
     NodeTest::SetUp();
     ASSERT_OK(images_->Ensure(image_.chain(), {}));
     images_->WaitForBackgroundForTest();
