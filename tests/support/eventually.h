@@ -16,8 +16,8 @@ bool Eventually(Condition condition) {
   for (Clock::time_point asked = Clock::now(); !condition(); asked = Clock::now()) {
     const Clock::time_point answered = Clock::now();
     if (answered > end) return false;
-    std::this_thread::sleep_for(
-        std::max<Clock::duration>(std::chrono::milliseconds(1), 4 * (answered - asked)));
+    std::this_thread::sleep_for(std::clamp<Clock::duration>(
+        4 * (answered - asked), std::chrono::milliseconds(1), std::chrono::milliseconds(100)));
   }
   return true;
 }
