@@ -20,8 +20,8 @@ namespace slacker {
 class KernelTreeMounter final : public TreeMounter {
  public:
   struct Options {
-    std::string helper_path;       // the slackerd-attach program
-    uint32_t read_ahead_kib = 32;  // of a tree's mount: small, because what is read is fetched
+    std::string helper_path;           // the slackerd-attach program
+    uint32_t read_ahead_kib = 16;      // of a tree's mount: small, because what is read is fetched
     std::string cache_directory = "";  // of the blob caches, "<blob>.data"; "" = on FUSE only
     uint32_t local_read_ahead_kib = 1024;  // of a tree whose blobs are on cache files
   };
