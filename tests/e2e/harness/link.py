@@ -12,6 +12,7 @@ from harness.relay import Relay
 
 SERVER, _NODE = "10.77.0.1", "10.77.0.2"
 _PREFIX_BITS = 16
+_SWITCH_MAC = "02:00:00:4d:00:01"  # locally administered
 _NUMBERS = itertools.count()
 
 
@@ -50,7 +51,9 @@ class Switch:
 
     def __init__(self, mbit=0):
         self._name = f"switch{next(_NUMBERS)}"
-        run("ip", "link", "add", self._name, "type", "bridge")
+        # An address of its own: otherwise it has one of its ports', another one when that port goes, and for half a minute
+        # nodes would send to the one of before.
+        run("ip", "link", "add", self._name, "address", _SWITCH_MAC, "type", "bridge")
         run("ip", "address", "add", f"{SERVER}/{_PREFIX_BITS}", "dev", self._name)
         run("ip", "link", "set", self._name, "up")
         _limit(self._name, mbit)
