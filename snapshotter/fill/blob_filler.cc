@@ -289,7 +289,10 @@ absl::Status BlobFiller::Remove(uint64_t blob_id) {
     }
     sealed_on_disk_.erase(blob_id);
   }
-  if (forgotten != nullptr) forgotten->cache().Discard();
+  if (forgotten != nullptr) {
+    forgotten->cache().Discard();
+    engine_->Abandon(forgotten);
+  }
   return BlobCache::Remove(StemOf(blob_id));
 }
 

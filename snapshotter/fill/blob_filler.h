@@ -80,7 +80,8 @@ class BlobFiller final : public BlobSource {
 
   // Makes durable what was filled so far, and returns the first error.
   absl::Status Flush();
-  // Drops a blob from memory and removes its cache. REQUIRES: it is no longer in the database.
+  // Drops a blob from memory and removes its cache; what waits for its chunks gets CANCELLED.
+  // REQUIRES: it is no longer in the database.
   absl::Status Remove(uint64_t blob_id);
   // Removes every cache file of a blob that is not of `keep`, and what a crash left of any. Names that
   // are none of ours stay.

@@ -148,9 +148,14 @@ void FillEngine::WatchAnew(const std::shared_ptr<LayerBlob>& blob,
 }
 
 void FillEngine::Submit(std::shared_ptr<Run> run, FillList fills) {
+  absl::Status refused;
   {
     MutexLock lock(&mutex_);
-    if (!stopping_) {
+    if (stopping_) {
+      refused = Cancelled("the daemon stops");
+    } else if (run->blob->cache().discarded()) {
+      refused = Abandoned();
+    } else {
       watched_.push_back(
           {clock_->Monotonic() + options_.stall_timeout, run->blob, run->first, std::move(fills)});
       queue_.push_back(std::move(run));
@@ -160,7 +165,7 @@ void FillEngine::Submit(std::shared_ptr<Run> run, FillList fills) {
     }
   }
   for (uint32_t i = 0; i < run->count; ++i) {
-    (void)SettleFill(*run->blob, run->first + i, Cancelled("the daemon stops"), fills[i].get());
+    (void)SettleFill(*run->blob, run->first + i, refused, fills[i].get());
   }
 }
 

@@ -129,6 +129,10 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   };
   absl::StatusOr<Evicted> Evict(const std::shared_ptr<LayerBlob>& blob,
                                 const std::vector<uint32_t>& chunks);
+  // Its cache was discarded: what is on its way for it is answered with CANCELLED, as is what anybody
+  // asks for later, and the store is not asked again. What the store is at with it keeps the blob
+  // until the store answers.
+  void Abandon(const std::shared_ptr<LayerBlob>& blob);
   // Off: what is fetched is answered, and not written to the cache.
   void SetCaching(bool on) { caching_ = on; }
 

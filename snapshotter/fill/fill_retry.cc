@@ -1,5 +1,6 @@
 // What FillEngine does with time and failure: answer, try again, look elsewhere, give up.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "backend/base/log.h"
@@ -26,6 +27,8 @@ bool MayAnswerLater(const absl::Status& status) {
          absl::IsInternal(status) || absl::IsResourceExhausted(status) ||
          absl::IsPermissionDenied(status);
 }
+
+absl::Status Abandoned() { return Cancelled("its images were removed"); }
 
 bool SettleFill(LayerBlob& blob, uint32_t chunk,
                 const absl::StatusOr<std::shared_ptr<const std::string>>& bytes,
@@ -95,9 +98,32 @@ std::chrono::nanoseconds FillEngine::PauseAfter(int attempts) const {
 void FillEngine::TryAgain(Run run) {
   const std::chrono::nanoseconds pause = PauseAfter(run.attempt);
   MutexLock lock(&mutex_);
-  if (stopping_) return;  // Stop has answered its waiters
+  // Stop or Abandon answers its waiters.
+  if (stopping_ || run.blob->cache().discarded()) return;
   retries_.emplace_back(clock_->Monotonic() + pause, std::make_shared<Run>(std::move(run)));
   changed_.Signal();
+}
+
+// Whoever adds something looks at `discarded` under the same lock, so nothing is added behind this.
+void FillEngine::Abandon(const std::shared_ptr<LayerBlob>& blob) {
+  std::vector<Watched> open;
+  {
+    MutexLock lock(&mutex_);
+    std::erase_if(queue_, [&](const auto& run) { return run->blob == blob; });
+    std::erase_if(retries_, [&](const auto& retry) { return retry.second->blob == blob; });
+    const auto theirs =
+        std::stable_partition(watched_.begin(), watched_.end(),
+                              [&](const Watched& watched) { return watched.blob != blob; });
+    std::move(theirs, watched_.end(), std::back_inserter(open));
+    watched_.erase(theirs, watched_.end());
+    Pump();  // the first of the queue may have kept others waiting
+  }
+  for (const Watched& watched : open) {
+    for (size_t i = 0; i < watched.fills.size(); ++i) {
+      (void)SettleFill(*blob, watched.first + static_cast<uint32_t>(i), Abandoned(),
+                       watched.fills[i].get());
+    }
+  }
 }
 
 void FillEngine::GiveUp(const Run& run, uint32_t chunk, const absl::Status& status) {

@@ -20,6 +20,9 @@ inline uint32_t ChunkSize(const LayerBlob& blob, uint32_t chunk) {
 // Whether asking the store again may help.
 bool MayAnswerLater(const absl::Status& status);
 
+// What is told to who wants something of a blob that was removed.
+absl::Status Abandoned();
+
 // Answers the waiters of a chunk with its bytes or an error; false when that was done before.
 // `expected`: only if this fill is the one under way. `now`: only if it may be given up by then.
 // After bytes the fill stays in the table until ForgetFill, so that readers who come meanwhile find
