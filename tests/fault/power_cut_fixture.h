@@ -21,6 +21,7 @@
 #include "backend/os/loop_device.h"
 #include "snapshotter/fill/blob_map.h"
 #include "snapshotter/fill/page_sums.h"
+#include "tests/fault/file_systems.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/disk_tree.h"
 #include "tests/support/erofs_sample.h"
@@ -29,23 +30,6 @@
 #include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
-
-// A file system as a node's disk may have it. Small journals, so that they go round.
-struct FileSystem {
-  std::string name;
-  uint64_t bytes;
-  std::string mkfs;  // the file follows
-};
-
-inline std::vector<FileSystem> FileSystems() {
-  return {
-      {"ext4", 96 << 20,
-       "mkfs.ext4 -q -b 4096 -m 0 -J size=4 -E lazy_itable_init=0,lazy_journal_init=0"},
-      // It refuses disks of less than 300 MB, except in its own tests.
-      {"xfs", 96 << 20,
-       "TEST_DIR=1 TEST_DEV=1 QA_CHECK_FS=1 mkfs.xfs -q -f -b size=4096 -s size=4096 -l size=8m"},
-      {"btrfs", 128 << 20, "mkfs.btrfs -q -s 4096 -m single -d single"}};
-}
 
 struct SnapshotShape {
   api::Kind kind = api::UNKNOWN;
@@ -75,9 +59,7 @@ class PowerCutFixture : public RemoteFixture, public ::testing::WithParamInterfa
     std::filesystem::create_directories(root_);
     std::filesystem::create_directories(merged_);
     std::filesystem::create_directories(dir_ / "logging");
-    WriteWholeFile(blank_, "");
-    std::filesystem::resize_file(blank_, GetParam().bytes);
-    ASSERT_EQ(std::system((GetParam().mkfs + " " + blank_ + " > /dev/null").c_str()), 0);
+    MakeFileSystem(GetParam(), blank_);
   }
   void TearDown() override {
     if (HasFailure()) {
@@ -229,15 +211,6 @@ class PowerCutFixture : public RemoteFixture, public ::testing::WithParamInterfa
         pread(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(begin * kChunkBytes));
     EXPECT_EQ(got, static_cast<ssize_t>(bytes.size())) << begin;
     EXPECT_EQ(big_.compare(begin * kChunkBytes, bytes.size(), bytes), 0) << begin;
-  }
-  size_t LoopsBelow(const std::string& directory) {
-    size_t count = 0;
-    const auto loops = ListLoopDevices();
-    EXPECT_OK(loops);
-    for (const LoopBacking& loop : *loops) {
-      count += loop.backing_path.starts_with(directory + "/") ? 1 : 0;
-    }
-    return count;
   }
   bool AllSwitched() { return LoopsBelow(root_ + "/blobs") > 0 && LoopsBelow(run_dir_) == 0; }
   std::string RandomText(size_t size) {

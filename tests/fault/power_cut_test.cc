@@ -183,14 +183,6 @@ class PowerCutTest : public PowerCutFixture {
   }
 };
 
-// Every n-th, such that there are about `count`, beginning at random.
-std::vector<uint64_t> Sample(const std::vector<uint64_t>& all, size_t count, uint64_t random) {
-  std::vector<uint64_t> sample;
-  const size_t step = std::max<size_t>(all.size() / count, 1);
-  for (size_t i = random % step; i < all.size(); i += step) sample.push_back(all[i]);
-  return sample;
-}
-
 TEST_P(PowerCutTest, ANodeComesBackWithWhatItHadAnswered) {
   DiskLog log = RunAndLog([this] { LifeOfANode(); });
   ASSERT_FALSE(HasFailure());
