@@ -187,6 +187,16 @@ TEST_F(KeeperTest, StrangePacketsAreRefusedAndHarmless) {
   ASSERT_OK(client->Bye());
 }
 
+// Whoever ends the session that slackerd was started from, a terminal say, does not end the keeper.
+TEST_F(KeeperTest, ItIsInASessionOfItsOwn) {
+  ASSERT_OK_AND_ASSIGN(const auto client, KeeperClient::Open(Options()));
+  ASSERT_EQ(Keepers().size(), 1U);
+  const pid_t keeper = Keepers()[0];
+  EXPECT_EQ(getsid(keeper), keeper);
+  EXPECT_EQ(getpgid(keeper), keeper);
+  ASSERT_OK(client->Bye());
+}
+
 // What the keeper must have when memory is short.
 TEST_F(KeeperTest, ItIsLockedIntoMemoryAndTheLastToBeKilledForMemory) {
   ASSERT_OK_AND_ASSIGN(const auto client, KeeperClient::Open(Options()));
