@@ -103,7 +103,8 @@ Opened Open(std::string_view url, MissingStore missing) {
   }
   Opened opened = parsed.scheme->open(parsed.rest, missing);
   if (opened.ok() || missing != MissingStore::kFail) return opened;
-  return WithHint(opened.status(), "is this the right store (--store), and is it mounted");
+  return WithHint(opened.status(),
+                  "see whether this is the right store (--store), and whether it is mounted");
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace slacker::ctl {
 namespace {
 
 constexpr std::chrono::seconds kAnswerTime{30};
-constexpr char kHint[] = "is it running, and is this its socket (--address)";
+constexpr char kHint[] = "see whether it runs, and whether this is its socket (--address)";
 
 }  // namespace
 

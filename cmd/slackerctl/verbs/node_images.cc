@@ -75,7 +75,7 @@ nlohmann::json ToJson(const NodeImage& image) {
   json["attached"] = image.attached;
   json["layers"] = nlohmann::json::array();
   for (const NodeLayer& layer : image.layers) {
-    json["layers"].push_back({{"record", layer.record.ToHex()},
+    json["layers"].push_back({{"record", layer.record.ToString()},
                               {"size_bytes", layer.size_bytes},
                               {"cached_bytes", layer.cached_bytes},
                               {"proof", ProofName(layer.proof)},

@@ -272,7 +272,7 @@ Action DeclarePublish(Command* command) {
   AddSources(command, arguments.get());
   AddSigningKey(command, &arguments->key);
   AddTrustedKeys(command, &arguments->trusted_keys);
-  command->Demand("SOURCE", "is required, or else --serve",
+  command->Demand("SOURCE", "is required, or else --serve; not both",
                   [arguments] { return arguments->serve == arguments->sources.empty(); });
   return [arguments](const Console& console) { return RunPublish(*arguments, console); };
 }

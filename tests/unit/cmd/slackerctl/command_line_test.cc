@@ -41,6 +41,12 @@ TEST_F(SlackerctlTest, WrongUsageExitsWith2) {
   }
 }
 
+TEST_F(SlackerctlTest, PublishWantsSourcesOrToServe) {
+  EXPECT_EQ(Run({"publish"}), kExitUsage);
+  EXPECT_EQ(Run({"publish", "--serve", "oci:x"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("SOURCE: is required, or else --serve; not both"));
+}
+
 TEST_F(SlackerctlTest, AnUnknownVerbIsNamed) {
   EXPECT_EQ(Run({"bogus\n", "x"}), kExitUsage);
   EXPECT_EQ(err_.str(),
@@ -112,8 +118,9 @@ TEST_F(SlackerctlTest, AChainThatIsNotPublishedIsNamed) {
 TEST_F(SlackerctlTest, ANodeWithoutASlackerdIsToldPlainly) {
   const std::string socket = dir_ / "slackerd.sock";
   EXPECT_EQ(Run({"status", "--address", socket}), kExitFailed);
-  EXPECT_EQ(err_.str(), "slackerctl: there is no slackerd at " + socket +
-                            "\n  hint: is it running, and is this its socket (--address).\n");
+  EXPECT_EQ(err_.str(),
+            "slackerctl: there is no slackerd at " + socket +
+                "\n  hint: see whether it runs, and whether this is its socket (--address).\n");
 }
 
 TEST_F(SlackerctlTest, TheOptionWinsOverTheEnvironment) {

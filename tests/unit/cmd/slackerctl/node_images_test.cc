@@ -47,6 +47,7 @@ TEST_F(NodeImagesTest, JsonHasEveryLayer) {
   ASSERT_EQ(json.size(), 1U);
   EXPECT_EQ(json[0]["chain_id"], image_chain_.ToString());
   ASSERT_EQ(json[0]["layers"].size(), 2U);
+  EXPECT_EQ(json[0]["layers"][0]["record"], Sha256::Of(std::string_view("1")).ToString());
   EXPECT_EQ(json[0]["layers"][0]["proof"], "proved");
   EXPECT_EQ(json[0]["layers"][1]["proof"], "not yet");
   EXPECT_EQ(json[0]["layers"][0]["complete"], false);
