@@ -4,8 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -15,6 +18,7 @@
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/eventually.h"
+#include "tests/support/processes.h"
 
 namespace slacker::testing {
 namespace {
@@ -149,6 +153,58 @@ TEST_F(MountedTest, AnAttachedImageUnderAContainerIsRemovedAndReadOn) {
   file.Reset();
   Unmount(merged_);
   // Loop devices clear themselves in the kernel's own time.
+  EXPECT_TRUE(Eventually(
+      [&] { return daemon->Cleanup().ok() && std::filesystem::is_empty(root_ + "/blobs"); }));
+  ExpectNothingLeft();
+}
+
+// From 2.0 on containerd gives a container with a user namespace of its own everything that lies beside
+// its lower directories with other owners: what is mounted there must bear that.
+TEST_F(MountedTest, WhatLiesBesideLowerDirectoriesCanBeIdMapped) {
+  constexpr uid_t kOwner = 100'000;
+  LineProcess holder({"/usr/bin/unshare", "--user", "cat"});
+  holder.Say("in a user namespace");
+  ASSERT_EQ(holder.Line(), "in a user namespace");
+  const std::string process = "/proc/" + std::to_string(holder.pid());
+  for (const char* map : {"/uid_map", "/gid_map"}) {
+    WriteWholeFile(process + map, "0 " + std::to_string(kOwner) + " 65536\n");
+  }
+  const UniqueFd owners(open((process + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(owners.valid());
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(owners.get());
+  const auto id_mapped = [&attributes](const std::string& path, unsigned recursive) {
+    UniqueFd tree(
+        open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive));
+    const int failed =
+        mount_setattr(tree.get(), "", AT_EMPTY_PATH | recursive, &attributes, sizeof attributes);
+    return failed == 0 ? std::move(tree) : UniqueFd();
+  };
+  if (!id_mapped(dir_.path(), 0).valid()) {
+    GTEST_SKIP() << "the file system of TMPDIR does not know other owners: " << strerror(errno);
+  }
+
+  const auto daemon = Start();
+  const std::string top = Pull(*daemon, "extract ");
+  ASSERT_TRUE(daemon->Prepare("container", top).ok());
+  const std::string tree = OptionOf(daemon->mounts().front(), "lowerdir");
+  const std::string place = root_ + "/snapshots";
+  EXPECT_EQ(tree.find(place + "/"), 0U) << tree;
+  {
+    const UniqueFd mapped = id_mapped(place, AT_RECURSIVE);
+    EXPECT_TRUE(mapped.valid()) << strerror(errno);
+    const std::string path = tree.substr(place.size() + 1) + "/dir/plain";
+    const UniqueFd file(openat(mapped.get(), path.c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_TRUE(file.valid()) << path;
+    struct stat info {};
+    EXPECT_EQ(fstat(file.get(), &info), 0);
+    EXPECT_EQ(info.st_uid, kOwner);
+    char text[64] = {};
+    EXPECT_GT(pread(file.get(), text, sizeof text, 0), 0);
+    EXPECT_STREQ(text, "hello, seed 2");
+  }
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
   EXPECT_TRUE(Eventually(
       [&] { return daemon->Cleanup().ok() && std::filesystem::is_empty(root_ + "/blobs"); }));
   ExpectNothingLeft();
