@@ -58,14 +58,20 @@ Flags::Flags()
           "containerd snapshotter that runs published images without downloading them",
           "slackerd")) {
   app->set_version_flag("--version", "slackerd " SLACKER_VERSION);
-  app->add_option("--address", address, "unix socket to serve");
+  const Config defaults;
+  const auto with_default = [](const std::string& text, const std::string& value) {
+    return text + " (default: " + value + ")";
+  };
+  app->add_option("--address", address, with_default("unix socket to serve", defaults.address));
   app->add_option(
       "--config", config,
       std::string("configuration file (default: ") + kDefaultConfig + ", if it exists)");
-  app->add_option("--root", root, "directory of this node's state");
-  app->add_option("--store", store,
-                  "URL of the store: loopback:/path, nfs://host/path, https://host/path");
-  app->add_option("--log-level", log_level, std::string(kLogLevels));
+  app->add_option("--root", root, with_default("directory of this node's state", defaults.root));
+  app->add_option(
+      "--store", store,
+      "URL of the store: loopback:/path, nfs://host/path, https://host/path (default: none)");
+  app->add_option("--log-level", log_level,
+                  with_default(std::string(kLogLevels), defaults.log_level));
 }
 
 Flags::~Flags() = default;

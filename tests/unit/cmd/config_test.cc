@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <fstream>
 
 #include "cmd/common/key_files.h"
@@ -211,6 +212,14 @@ TEST_F(FlagsTest, RequestsWithoutAStoreAreRefusedByName) {
   std::ofstream(file) << "publish.request = true\n";
   EXPECT_THAT(Read({"--config", file.c_str()}), StatusIs(kInvalid, "publish.request"));
   EXPECT_OK(Read({"--config", file.c_str(), "--store", "loopback:/s"}));
+}
+
+TEST_F(FlagsTest, HelpSaysWhatTheDefaultsAre) {
+  const Config defaults;
+  const std::string help = Flags().app->help();
+  for (const std::string& value : {defaults.address, defaults.root, defaults.log_level}) {
+    EXPECT_NE(help.find("(default: " + value + ")"), std::string::npos) << value;
+  }
 }
 
 TEST_F(FlagsTest, VersionAsksForTextOnly) {
