@@ -187,6 +187,9 @@ Reply Keeper::Answer(Clients::iterator client, const Request& request, UniqueFd 
       return reply;
     case Verb::kReplace:
       return fail(Replace(client, fd));
+    case Verb::kServing:
+      deadline_.OwnerServes(std::chrono::steady_clock::now());
+      return reply;
     case Verb::kAcquire:
       break;
   }

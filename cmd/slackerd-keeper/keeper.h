@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <chrono>
 #include <list>
 #include <map>
@@ -17,9 +18,10 @@
 
 namespace slacker::keeper {
 
-// How long the keeper goes on without anybody who serves. An owner that lived for less than
-// kProvedAfter has not served: a slackerd that ends over and over at its start leaves the deadline
-// where it was, so that readers do not wait for ever.
+// How long the keeper goes on without anybody who serves. An owner that has answered nobody and lived
+// for less than kProvedAfter has not served: a slackerd that ends over and over at its start leaves
+// the deadline where it was, so that readers do not wait for ever. One that answers some readers before
+// it ends, however soon, is what these live on.
 class OwnerDeadline {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -28,6 +30,7 @@ class OwnerDeadline {
   OwnerDeadline(std::chrono::seconds deadline, TimePoint now)
       : deadline_(deadline), unserved_since_(now) {}
   void OwnerCame(TimePoint now) { owned_since_ = now; }
+  void OwnerServes(TimePoint now) { owned_since_ = std::min(owned_since_, now - kProvedAfter); }
   void OwnerWent(TimePoint now) {
     if (now - owned_since_ >= kProvedAfter) unserved_since_ = now;
   }

@@ -94,7 +94,9 @@ absl::StatusOr<std::unique_ptr<FuseConnection>> FuseConnection::Open(const Optio
   SLACKER_FAILPOINT("attach.resend_requested");
   if (!device.valid()) RETURN_IF_ERROR(connection->Create(parent, &device));
   ASSIGN_OR_RETURN(std::unique_ptr<fuse::RequestSlots> slots, connection->KeepSlots());
-  connection->server_ = std::make_unique<FuseServer>(std::move(device), source, std::move(slots));
+  ASSIGN_OR_RETURN(UniqueFd serving, keeper->ServingEvent());
+  connection->server_ =
+      std::make_unique<FuseServer>(std::move(device), source, std::move(slots), std::move(serving));
   RETURN_IF_ERROR(connection->server_->Start(options.threads));
   SLACKER_FAILPOINT("attach.serving");
   if (connection->adopted_) RETURN_IF_ERROR(connection->TakeOver(std::move(predecessor)));

@@ -193,11 +193,20 @@ void Handler::FinishRead(const Ticket& ticket, size_t expected,
                          const absl::StatusOr<std::string>& data) {
   --in_flight_;
   // A short answer could become zeros in somebody's page cache.
-  if (data.ok() && data->size() == expected) return Reply(ticket, *data);
+  if (data.ok() && data->size() == expected) {
+    Reply(ticket, *data);
+    return NoteServing();
+  }
   // Stays with the kernel, and in its slot, for the next server.
   if (absl::IsCancelled(data.status())) return;
   ++errors_;
   ReplyError(ticket, EIO);
+}
+
+void Handler::NoteServing() {
+  if (!serving_.valid() || has_served_.exchange(true)) return;
+  const uint64_t one = 1;
+  (void)!write(serving_.get(), &one, sizeof one);  // cannot fail: the counter is far from its limit
 }
 
 void Handler::StatFs(const Ticket& ticket) {

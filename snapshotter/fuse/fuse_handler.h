@@ -7,8 +7,10 @@
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "backend/base/mutex.h"
+#include "backend/base/unique_fd.h"
 #include "snapshotter/fuse/fuse_protocol.h"
 #include "snapshotter/fuse/fuse_server.h"
 #include "snapshotter/fuse/locked_buffers.h"
@@ -26,8 +28,9 @@ struct Ticket {
 class Handler {
  public:
   // `device` stays open for as long as the handler lives, and so does `slots` (may be null).
-  Handler(int device, BlobSource* source, RequestSlots* slots)
-      : device_(device), source_(source), slots_(slots) {}
+  // `serving`: see FuseServer.
+  Handler(int device, BlobSource* source, RequestSlots* slots, UniqueFd serving)
+      : device_(device), source_(source), slots_(slots), serving_(std::move(serving)) {}
 
   // Handles one request as read from /dev/fuse, and frees its slot once it is answered. `owner`
   // keeps this handler alive until the answer is written, which may be later and on another thread.
@@ -50,6 +53,7 @@ class Handler {
   void Open(const Request& request);
   void Read(const Request& request, const std::shared_ptr<void>& owner);
   void FinishRead(const Ticket& ticket, size_t expected, const absl::StatusOr<std::string>& data);
+  void NoteServing();
   void StatFs(const Ticket& ticket);
   // The blob's size, remembered: it never changes.
   absl::StatusOr<uint64_t> SizeOf(uint64_t blob_id);
@@ -63,6 +67,8 @@ class Handler {
   const int device_;
   BlobSource* const source_;
   RequestSlots* const slots_;
+  const UniqueFd serving_;
+  std::atomic<bool> has_served_{false};
   LockedBuffers answers_{kMaxAnswerBytes, kAnswerBuffers};
   std::atomic<uint64_t> requests_{0}, reads_{0}, resent_{0}, errors_{0};
   std::atomic<uint64_t> in_flight_{0}, max_in_flight_{0};

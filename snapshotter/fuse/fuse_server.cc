@@ -29,10 +29,11 @@ constexpr std::chrono::milliseconds kPause{100};
 }  // namespace
 
 struct FuseServer::State {
-  State(UniqueFd fuse_device, BlobSource* source, std::unique_ptr<fuse::RequestSlots> request_slots)
+  State(UniqueFd fuse_device, BlobSource* source, std::unique_ptr<fuse::RequestSlots> request_slots,
+        UniqueFd serving)
       : device(std::move(fuse_device)),
         slots(std::move(request_slots)),
-        handler(device.get(), source, slots.get()) {}
+        handler(device.get(), source, slots.get(), std::move(serving)) {}
   // Whether a thread goes on after a turn that has brought `error` instead of a request.
   bool MayGoOn(int error);
 
@@ -60,8 +61,9 @@ bool FuseServer::State::MayGoOn(int error) {
 }
 
 FuseServer::FuseServer(UniqueFd device, BlobSource* source,
-                       std::unique_ptr<fuse::RequestSlots> slots)
-    : state_(std::make_shared<State>(std::move(device), source, std::move(slots))),
+                       std::unique_ptr<fuse::RequestSlots> slots, UniqueFd serving)
+    : state_(
+          std::make_shared<State>(std::move(device), source, std::move(slots), std::move(serving))),
       stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 FuseServer::~FuseServer() {

@@ -43,9 +43,10 @@ struct FuseCounters {
 class FuseServer {
  public:
   // `device`: /dev/fuse, mounted. `source` must outlive the server and every read under way.
-  // `slots`: null where the kernel sends requests again.
+  // `slots`: null where the kernel sends requests again. `serving`: an eventfd that is written to once
+  // a READ was answered with bytes; may be none.
   FuseServer(UniqueFd device, BlobSource* source,
-             std::unique_ptr<fuse::RequestSlots> slots = nullptr);
+             std::unique_ptr<fuse::RequestSlots> slots = nullptr, UniqueFd serving = UniqueFd());
   // Stops reading requests. Reads under way are still answered when the source is done with them;
   // what is never answered is left to the next server.
   ~FuseServer();

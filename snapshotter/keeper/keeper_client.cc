@@ -71,12 +71,15 @@ absl::StatusOr<std::string> RootRunDir(const std::string& node_run_dir, const st
 }
 
 KeeperClient::KeeperClient(const KeeperOptions& options)
-    : options_(options), stop_(eventfd(0, EFD_CLOEXEC)) {}
+    : options_(options),
+      stop_(eventfd(0, EFD_CLOEXEC)),
+      serving_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 absl::StatusOr<std::unique_ptr<KeeperClient>> KeeperClient::Open(const KeeperOptions& options) {
   RETURN_IF_ERROR(MakeDirectories(options.run_dir));
   std::unique_ptr<KeeperClient> client(new KeeperClient(options));
-  if (!client->stop_.valid()) return ResourceExhausted("no descriptor for the keeper's watcher");
+  if (!client->stop_.valid() || !client->serving_.valid())
+    return ResourceExhausted("no descriptor for the keeper's watcher");
   {
     MutexLock lock(&client->mutex_);
     ASSIGN_OR_RETURN(client->dying_predecessor_, client->Connect());
@@ -267,6 +270,12 @@ absl::StatusOr<std::vector<std::string>> KeeperClient::ListNames() {
   return names;
 }
 
+absl::StatusOr<UniqueFd> KeeperClient::ServingEvent() const {
+  UniqueFd copy(fcntl(serving_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return ErrnoError(errno, "dup");
+  return copy;
+}
+
 absl::Status KeeperClient::Bye() {
   MutexLock lock(&mutex_);
   said_bye_ = true;
@@ -280,22 +289,34 @@ bool KeeperClient::Pause(std::chrono::milliseconds time) const {
   return poll(&stop, 1, static_cast<int>(time.count())) <= 0;
 }
 
+// A keeper that is older does not know the word, and counts seconds; one that ends meanwhile is seen to.
+void KeeperClient::SayServing() {
+  (void)Call(static_cast<int>(Verb::kServing), "", -1);
+  uint64_t count = 0;
+  (void)!read(serving_.get(), &count, sizeof count);  // whether anything is in it or not
+}
+
 void KeeperClient::Watch() {
+  bool serving = false;
   for (;;) {
-    std::array<pollfd, 2> waits{};
+    std::array<pollfd, 3> waits{};
     {
       MutexLock lock(&mutex_);
-      waits = {{{stop_.get(), POLLIN, 0}, {socket_.get(), POLLRDHUP, 0}}};
+      waits = {
+          {{stop_.get(), POLLIN, 0}, {socket_.get(), POLLRDHUP, 0}, {serving_.get(), POLLIN, 0}}};
     }
     if (poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) return;
     if (waits[0].revents != 0) return;
-    if (waits[1].revents == 0) continue;
+    if (waits[2].revents != 0) serving = true;
     absl::Status status;
     {
       MutexLock lock(&mutex_);
       if (said_bye_) return;
-      status = Connect().status();
-      if (status.ok()) status = PutAgain();
+      if (waits[1].revents != 0) {
+        status = Connect().status();
+        if (status.ok()) status = PutAgain();
+      }
+      if (status.ok() && serving && (waits[1].revents | waits[2].revents) != 0) SayServing();
     }
     if (status.ok()) continue;
     if (absl::IsCancelled(status)) return;

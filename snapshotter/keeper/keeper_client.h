@@ -7,7 +7,7 @@
 // holds that process. Without a keeper (killed, or none yet) the flock alone decides.
 //
 // Should the keeper end while we run, a background thread starts another one and gives it every
-// handle again.
+// handle again. The same thread tells it that we serve.
 #pragma once
 
 #include <sys/types.h>
@@ -57,6 +57,9 @@ class KeeperClient {
   absl::StatusOr<UniqueFd> Get(const std::string& name);
   absl::Status Drop(const std::string& name);
   absl::StatusOr<std::vector<std::string>> List();
+  // An eventfd for whoever answers readers: once it was written to, the keeper knows that this process
+  // serves. RESOURCE_EXHAUSTED.
+  absl::StatusOr<UniqueFd> ServingEvent() const;
   // Nothing is attached and this process is about to end: ends the keeper. No call but the
   // destructor may follow.
   absl::Status Bye();
@@ -77,6 +80,7 @@ class KeeperClient {
   absl::Status Renew() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status TakeLock() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status PutAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SayServing() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Answer> Call(int verb, const std::string& name, int fd)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Pause(std::chrono::milliseconds time) const;
@@ -85,6 +89,7 @@ class KeeperClient {
   const KeeperOptions options_;
   pid_t dying_predecessor_ = 0;
   UniqueFd stop_;
+  UniqueFd serving_;
   mutable Mutex mutex_;
   UniqueFd socket_ ABSL_GUARDED_BY(mutex_);
   bool said_bye_ ABSL_GUARDED_BY(mutex_) = false;

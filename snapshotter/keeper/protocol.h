@@ -28,10 +28,11 @@
 //                   is the one that runs, it takes this one's place  keeper goes on as it was
 //                   in its process, with all descriptors and
 //                   connections; the reply is the new one's
+//   kServing  -     the owner has answered a reader
 //
 // While there is no owner the keeper waits for one, at most its deadline, counted from the end of
-// the last owner that lived for 10 seconds (or else from its own start); then it closes everything
-// (whereupon the kernel aborts the FUSE connection: its readers get errors) and ends. Clients must
+// the last owner that has said kServing or lived for 10 seconds (or else from its own start); then it
+// closes everything (whereupon the kernel aborts the FUSE connection: its readers get errors) and ends. Clients must
 // have the keeper's effective user ID; others are disconnected.
 //
 // Beside the socket, <socket>.lock is locked by the keeper that listens there. It has kUnitMark in it
@@ -53,7 +54,7 @@ inline constexpr size_t kNameBytes = 32;  // with the final NUL
 inline constexpr size_t kMaxDescriptors = 16;
 inline constexpr std::string_view kUnitMark = "unit\n";
 
-enum class Verb : uint32_t { kAcquire = 1, kPut, kGet, kDrop, kList, kBye, kReplace };
+enum class Verb : uint32_t { kAcquire = 1, kPut, kGet, kDrop, kList, kBye, kReplace, kServing };
 
 // The version that brought a verb.
 constexpr uint32_t VersionOf(Verb) { return 1; }

@@ -21,8 +21,8 @@
 namespace slacker::testing {
 
 inline constexpr int kFewFiles = 8;
-// The keeper's. Longer than any test: servers that are killed soon after their start count as none to
-// it, and a test that kills one after the other may take its time.
+// The keeper's. Longer than any test: servers that are killed before they answer anybody count as none
+// to it, and a test that kills one after the other may take its time.
 inline constexpr int kNoDeadlineSeconds = 3600;
 
 class TakeoverTest : public ::testing::Test {

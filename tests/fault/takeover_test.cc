@@ -121,6 +121,24 @@ TEST_F(TakeoverTest, KeeperAbortsAtItsDeadline) {
   Finish(server.get());
 }
 
+// It has lived for less than ten seconds; since the keeper's start the deadline has passed.
+TEST_F(TakeoverTest, AServerThatHasAnsweredReadersSetsTheDeadlineAnew) {
+  constexpr std::chrono::seconds kDeadline{6};
+  const ErofsSample sample(directory_.path(), kFewFiles, 1000);
+  auto server = StartReady(sample, false, 1'000'000'000, kDeadline.count());
+  const auto wait = [](std::chrono::seconds time) {
+    const auto until = std::chrono::steady_clock::now() + time;
+    EXPECT_TRUE(Eventually([until] { return std::chrono::steady_clock::now() > until; }));
+  };
+  wait(kDeadline);
+  EXPECT_EQ(CountWrong(sample, kFewFiles), 0);
+  server->Kill();
+  wait(std::chrono::seconds(1));
+  server = StartReady(sample, true);
+  EXPECT_EQ(CountWrong(sample, kFewFiles), 0);
+  Finish(server.get());
+}
+
 TEST_F(TakeoverTest, SecondServerIsRefusedAndDisturbsNothing) {
   const ErofsSample sample(directory_.path(), kFewFiles, 20000);
   auto first = StartReady(sample, false);

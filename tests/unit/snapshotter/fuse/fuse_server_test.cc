@@ -2,7 +2,9 @@
 // is in tests/unit/snapshotter/attach.
 #include "snapshotter/fuse/fuse_server.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -36,7 +38,9 @@ class FuseServerTest : public ::testing::Test {
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     kernel_.Reset(ends[0]);
     source_.Add(kBlobId, std::string(5000, 'x'));
-    server_ = std::make_unique<FuseServer>(UniqueFd(ends[1]), &source_);
+    serving_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    server_ = std::make_unique<FuseServer>(UniqueFd(ends[1]), &source_, nullptr,
+                                           UniqueFd(fcntl(serving_.get(), F_DUPFD_CLOEXEC, 0)));
     ASSERT_OK(server_->Start(1));
   }
   void Send(uint32_t opcode, uint64_t node, const std::string& body, uint64_t unique = 42) {
@@ -88,6 +92,7 @@ class FuseServerTest : public ::testing::Test {
   testing::KernelLeakCheck leaks_{"/nonexistent"};
   FakeBlobSource source_;
   UniqueFd kernel_;
+  UniqueFd serving_;
   std::unique_ptr<FuseServer> server_;
 };
 
@@ -179,6 +184,21 @@ TEST_F(FuseServerTest, ReadHeldBeyondTheServersEndIsStillAnswered) {
   server_.reset();
   source_.Release();
   EXPECT_EQ(Receive().body.size(), 4096U);
+}
+
+TEST_F(FuseServerTest, ItServesOnceAReadHasItsBytesAndSaysSoOnce) {
+  (void)Ask(FUSE_GETATTR, kNode);
+  source_.SetMode(FakeBlobSource::Mode::kFail);
+  EXPECT_EQ(Ask(FUSE_READ, kNode, ReadRequest(0, 4096)).header.error, -EIO);
+  source_.SetMode(FakeBlobSource::Mode::kAnswer);
+  eventfd_t times = 0;
+  EXPECT_NE(eventfd_read(serving_.get(), &times), 0);
+  for (int i = 0; i < 3; ++i) (void)Ask(FUSE_READ, kNode, ReadRequest(0, 4096));
+  EXPECT_TRUE(testing::Eventually([&] { return eventfd_read(serving_.get(), &times) == 0; }));
+  (void)Ask(FUSE_READ, kNode, ReadRequest(0, 4096));
+  (void)Ask(FUSE_GETATTR, kNode);  // its only thread is done with the read
+  EXPECT_EQ(times, 1U);
+  EXPECT_NE(eventfd_read(serving_.get(), &times), 0);
 }
 
 TEST_F(FuseServerTest, CancelledReadIsLeftToTheNextServer) {

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -63,6 +65,20 @@ TEST_F(OwnerDeadlineTest, OwnersThatEndAtTheirStartDoNotMoveIt) {
   EXPECT_EQ(SecondsLeft(), 10);
   Own(10);
   EXPECT_EQ(SecondsLeft(), 300);
+}
+
+// Killed over and over, and what containers read arrives all the same.
+TEST_F(OwnerDeadlineTest, OwnersThatHaveAnsweredSomebodyMoveItHoweverShortTheyLived) {
+  for (int i = 0; i < 100; ++i) {
+    PassSeconds(4);
+    deadline_.OwnerCame(now_);
+    PassSeconds(2);
+    deadline_.OwnerServes(now_);
+    deadline_.OwnerWent(now_);
+    EXPECT_EQ(SecondsLeft(), 300);
+  }
+  Own(2);  // what one has done is not the next one's
+  EXPECT_EQ(SecondsLeft(), 298);
 }
 
 TEST_F(KeeperTest, DescriptorsOutliveTheirOwner) {
@@ -139,6 +155,33 @@ TEST_F(KeeperTest, DeadlineWithoutOwnerClosesEverything) {
   writer.Reset();
   EXPECT_FALSE(AtEnd(reader));
   client.reset();
+  EXPECT_TRUE(Eventually([&] { return AtEnd(reader); }));
+  ExpectKeeperEnds();
+}
+
+// It has lived for less than ten seconds, and the deadline of the keeper's start has passed.
+TEST_F(KeeperTest, AnOwnerThatServesSetsTheDeadlineAnew) {
+  constexpr std::chrono::seconds kDeadline{5};
+  const auto start = std::chrono::steady_clock::now();
+  const auto wait_until = [](auto time) {
+    EXPECT_TRUE(Eventually([time] { return std::chrono::steady_clock::now() > time; }));
+  };
+  UniqueFd writer;
+  const UniqueFd reader = MakePipe(&writer);
+  ASSERT_OK_AND_ASSIGN(auto client, KeeperClient::Open(Options(kDeadline.count())));
+  ASSERT_OK(client->Put("pipe", writer.get()));
+  writer.Reset();
+  ASSERT_OK_AND_ASSIGN(const UniqueFd serving, client->ServingEvent());
+  wait_until(start + kDeadline);
+  ASSERT_EQ(eventfd_write(serving.get(), 1), 0);
+  // The keeper has been told when it is empty.
+  EXPECT_TRUE(Eventually([&] {
+    pollfd told{serving.get(), POLLIN, 0};
+    return poll(&told, 1, 0) == 0;
+  }));
+  client.reset();
+  wait_until(std::chrono::steady_clock::now() + std::chrono::seconds(1));
+  EXPECT_FALSE(AtEnd(reader));
   EXPECT_TRUE(Eventually([&] { return AtEnd(reader); }));
   ExpectKeeperEnds();
 }
