@@ -38,14 +38,16 @@ class Figures:
         return len(self._loops), len(self._connections)
 
     def look(self):
-        for device in loop_devices(self._node.directory, *run_directories()):
+        directories = (self._node.directory, *run_directories())
+        for device in loop_devices(*directories):
             number = _text(f"/sys/block/{device}/diskseq")
             if number:
                 self._loops.add((device, number))
         for line in _text("/proc/self/mountinfo").splitlines():
             before, _, after = line.partition(" - ")
-            if after.split()[0] == "fuse":
-                self._connections.add(before.split()[2].partition(":")[2])
+            _, _, device, _, point = before.split()[:5]
+            if after.split()[0] == "fuse" and point.startswith(directories):
+                self._connections.add(device.partition(":")[2])
 
     def take(self):
         """{what: how many}."""
