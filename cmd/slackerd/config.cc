@@ -136,7 +136,7 @@ absl::Status ApplyTable(const toml::table& table, std::string_view table_name,
     bool is_table = false;
     bool known = false;
     for (const Key& key : Keys()) {
-      is_table = is_table || (table_name.empty() && key.table == name);
+      is_table = is_table || (table_name.empty() && !name.empty() && key.table == name);
       if (key.table != table_name || key.name != name) continue;
       known = true;
       RETURN_IF_ERROR(Annotate(key.set(node, config), context));

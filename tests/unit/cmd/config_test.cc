@@ -152,6 +152,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"TableAsValue", "store = 'x'", "f.toml:2: store: must be a table"},
         BadCase{"ArrayOfTables", "[[store]]\nurl = ''", "f.toml:2: store: must be a table"},
         BadCase{"ValueAsTable", "[address]\nx = 1", "f.toml:2: address: must be a string"},
+        BadCase{"TableWithoutAName", "[\"\"]\nroot = '/x'", "f.toml:2: : unknown key"},
+        BadCase{"KeyWithoutAName", "\"\" = 1", "f.toml:2: : unknown key"},
         BadCase{"BadUrl", "[store]\nurl = 's3://x'",
                 "f.toml:3: store.url: store URL \"s3://x\": must be loopback"},
         BadCase{"RelativeUrl", "[store]\nurl = 'loopback:x'", "f.toml:3: store.url"},
