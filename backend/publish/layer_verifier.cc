@@ -10,6 +10,7 @@
 #include "backend/layer/record_of_tar.h"
 #include "backend/record/stated_digest.h"
 #include "backend/store/layer_content.h"
+#include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/object_stream.h"
 #include "backend/store/store.h"
@@ -26,7 +27,14 @@ bool IsDamage(const absl::Status& status) {
 absl::Status LayerVerifier::CheckChain(const Digest& chain_id) {
   const absl::StatusOr<Manifest> manifest = reader_.ReadManifest(chain_id);
   RETURN_IF_ERROR(manifest.status());
-  return CheckManifest(*manifest);
+  RETURN_IF_ERROR(CheckManifest(*manifest));
+  for (const Digest& prefix : PrefixChains(*manifest)) {
+    if (prefix == chain_id) break;
+    const absl::Status sound = reader_.ReadManifest(prefix).status();
+    if (absl::IsFailedPrecondition(sound)) continue;  // untrusted is not damaged
+    RETURN_IF_ERROR(Note(ManifestName(prefix, std::nullopt), sound));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LayerVerifier::CheckManifest(const Manifest& manifest) {

@@ -27,9 +27,10 @@ class LayerVerifier {
                 std::function<void(uint64_t bytes)> read = nullptr)
       : reader_(backend, trust), read_(std::move(read)) {}
 
-  // The manifest, and all of its layers that have not been checked yet. Answers why the manifest
-  // cannot be read; damage of layers goes into the report.
+  // The manifest, all of its layers that have not been checked yet, and the manifests of the chains below it.
+  // Answers why the manifest cannot be read; damage of the others goes into the report.
   absl::Status CheckChain(const Digest& chain_id);
+  // The same without the manifests.
   absl::Status CheckManifest(const Manifest& manifest);
   // A record that no manifest names, if it has not been checked yet: a publication that did not
   // come to its end leaves such records, maybe without tar part and locations. What is there must

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,10 @@ absl::Status CheckBootPackOf(const StoreReader& reader, const Digest& chain_id, 
   report->untrusted.push_back(
       {BootPackName(chain_id), "its pages are not signed by a trusted key"});
   return absl::OkStatus();
+}
+
+absl::Status PrefixIsMissing(const Digest& top) {
+  return DataLoss("it is not in the store, but " + top.ToString() + " stands on it");
 }
 
 // Everything in a store; one thread.
@@ -83,6 +88,11 @@ class StoreVerifier {
     ASSIGN_OR_RETURN(const std::string bytes, backend_->ReadWhole(name, kMaxManifestBytes));
     ASSIGN_OR_RETURN(const Manifest manifest, Decode(bytes, *parsed));
     top = manifest.layers.back().diff_id;
+    Digest below;
+    for (const Digest& chain : PrefixChains(manifest)) {
+      below_.emplace(chain, below);
+      below = chain;
+    }
     return layers_.CheckManifest(manifest);
   }
 
@@ -204,12 +214,33 @@ class StoreVerifier {
     if (name != ImageName(image.name, image.platform)) {
       return DataLoss("it is the entry of another image, " + image.name);
     }
-    if (tops_.contains(image.chain_id)) return absl::OkStatus();
-    const std::string folder = std::string(kManifestsPrefix) + image.chain_id.ToHex() + "/";
-    ASSIGN_OR_RETURN(const auto manifests, backend_->List(folder));
-    if (!manifests.empty()) return absl::OkStatus();  // published since manifests were listed
-    return DataLoss("the manifest of " + image.name + ", " + image.chain_id.ToString() +
-                    ", is not in the store");
+    ASSIGN_OR_RETURN(const bool has_manifest, HasManifest(image.chain_id));
+    if (!has_manifest) {
+      return DataLoss("the manifest of " + image.name + ", " + image.chain_id.ToString() +
+                      ", is not in the store");
+    }
+    return CheckPrefixes(image.chain_id);
+  }
+
+  absl::StatusOr<bool> HasManifest(const Digest& chain) {
+    if (tops_.contains(chain)) return true;
+    // Or has it been published since manifests were listed?
+    ASSIGN_OR_RETURN(const auto names,
+                     backend_->List(std::string(kManifestsPrefix) + chain.ToHex() + "/"));
+    return std::any_of(names.begin(), names.end(),
+                       [](const std::string& name) { return ParseManifestName(name).ok(); });
+  }
+
+  // Pulls ask for the chains of an image from the bottom up, and end being lazy at the first that is not there.
+  absl::Status CheckPrefixes(const Digest& top) {
+    for (auto it = below_.find(top); it != below_.end(); it = below_.find(it->second)) {
+      const Digest& prefix = it->second;
+      if (prefix == Digest() || !prefixes_.insert(prefix).second) break;
+      ASSIGN_OR_RETURN(const bool has_manifest, HasManifest(prefix));
+      if (has_manifest) continue;
+      RETURN_IF_ERROR(layers_.Note(ManifestName(prefix, std::nullopt), PrefixIsMissing(top)));
+    }
+    return absl::OkStatus();
   }
 
   const std::shared_ptr<Backend> backend_;
@@ -221,6 +252,9 @@ class StoreVerifier {
   LayerVerifier layers_;
   // Published chains, and the diff IDs that they end in: zeros where the manifest is unreadable.
   std::map<Digest, Digest> tops_;
+  // Each chain without its top layer, that a manifest tells of: zeros where nothing is left.
+  std::map<Digest, Digest> below_;
+  std::set<Digest> prefixes_;  // of images: have been looked for
   // Chains with a manifest, and with a grant, that a trusted key has signed.
   std::set<Digest> signed_, granted_;
 };

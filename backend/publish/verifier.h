@@ -43,8 +43,8 @@ struct VerifyReport {
 };
 
 // Recomputes the diff ID of every layer of one published chain, or of everything published, from
-// the store alone: the manifest, then of every layer its record, tar part and locations, every
-// chunk against its digest, the tar rebuilt of all this against the diff ID, and the record against the one that this tar
+// the store alone: the manifest, those of the chains below it (without which nobody pulls it lazily), then of every
+// layer its record, tar part and locations, every chunk against its digest, the tar rebuilt of all this against the diff ID, and the record against the one that this tar
 // gives (so that nobody need be believed: not about modes, owners and names either); of signatures those that the keys of
 // `trust` can prove. Damage does not
 // end the verification but goes into the report; an error is returned only when the store does not
@@ -56,8 +56,8 @@ absl::StatusOr<VerifyReport> VerifyChain(const std::shared_ptr<ReadBackend>& bac
 // Beside all manifests: records that no manifest names (an interrupted publication leaves them) are
 // sound as far as they are there; every pack index is sound, and its pack has every chunk that it
 // lists, wanted by a layer or not; packs without an index are what their names say, tars and locations without
-// a record what they say themselves; every image entry is sound and leads to a manifest; what says that
-// a chain ends in a layer is true.
+// a record what they say themselves; every image entry is sound and leads to a manifest, and the chains below
+// that have theirs; what says that a chain ends in a layer is true.
 // Others may publish, remove and collect meanwhile: damage is what was found twice, and a damaged store is
 // read twice.
 // `observer`: called often, on the same thread; must be quick. May be null.

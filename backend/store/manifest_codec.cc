@@ -1,5 +1,6 @@
 #include "backend/store/manifest_codec.h"
 
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -167,6 +168,16 @@ absl::Status CheckSignature(std::string_view purpose, const std::string& body, c
 
 std::string EncodeManifest(const Manifest& manifest, const SigningKey* key) {
   return Sign(kManifestPurpose, EncodeBody(manifest), key);
+}
+
+std::vector<Digest> PrefixChains(const Manifest& manifest) {
+  // Each from the one before: anybody may have written a manifest of thousands of layers.
+  std::vector<Digest> chains;
+  for (const ManifestLayer& layer : manifest.layers) {
+    chains.push_back(chains.empty() ? layer.diff_id
+                                    : ChainId(std::array{chains.back(), layer.diff_id}));
+  }
+  return chains;
 }
 
 std::string EncodeGrant(const Grant& grant, const SigningKey* key) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
@@ -30,6 +31,9 @@ absl::StatusOr<Manifest> DecodeManifest(std::string_view bytes, const Digest& ch
 // The same for a key whose public half is not at hand: what it signed is not proved.
 absl::StatusOr<Manifest> DecodeManifestOfUnknownKey(std::string_view bytes, const Digest& chain_id,
                                                     const Digest& key_id);
+
+// All prefixes of the chain, the bottom first, itself last.
+std::vector<Digest> PrefixChains(const Manifest& manifest);
 
 // The same for grants. DecodeGrant: DATA_LOSS unless it is a grant for this chain and repository.
 inline constexpr uint64_t kMaxGrantBytes = 4096;

@@ -243,14 +243,4 @@ absl::StatusOr<Manifest> ReadAnyManifest(Backend& backend, const std::string& na
   return ReadManifestAt(backend, name, name);
 }
 
-std::vector<Digest> PrefixChains(const Manifest& manifest) {
-  // Each from the one before: anybody may have written a manifest of thousands of layers.
-  std::vector<Digest> chains;
-  for (const ManifestLayer& layer : manifest.layers) {
-    chains.push_back(chains.empty() ? layer.diff_id
-                                    : ChainId(std::array{chains.back(), layer.diff_id}));
-  }
-  return chains;
-}
-
 }  // namespace slacker

@@ -57,7 +57,5 @@ absl::StatusOr<Marks> Mark(Backend& backend, const MarkOptions& options);
 
 // The manifest object, whoever signed it. DATA_LOSS, NOT_FOUND.
 absl::StatusOr<Manifest> ReadAnyManifest(Backend& backend, const std::string& name);
-// All prefixes of the chain, itself included.
-std::vector<Digest> PrefixChains(const Manifest& manifest);
 
 }  // namespace slacker

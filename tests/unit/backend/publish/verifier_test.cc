@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "backend/publish/signer.h"
 #include "backend/publish/trace_publisher.h"
@@ -29,6 +30,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using testing::StatusIs;
+using ::testing::UnorderedElementsAreArray;
 
 class VerifierTest : public ::testing::Test {
  protected:
@@ -281,6 +283,30 @@ TEST_F(VerifierTest, AnImageEntryWithoutItsManifestIsReported) {
   ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(store_));
   ASSERT_EQ(report.damages.size(), 1u);
   EXPECT_THAT(report.damages[0].what, HasSubstr(image_.chain_id.ToString()));
+}
+
+// Pulls begin at the bottom, and are lazy as far as there are manifests.
+TEST_F(VerifierTest, AManifestMissingBelowAnImageIsReported) {
+  ASSERT_OK_AND_ASSIGN(const Manifest manifest, StoreReader(store_).ReadManifest(image_.chain_id));
+  std::vector<Digest> below = PrefixChains(manifest);
+  below.pop_back();
+  ASSERT_EQ(below.size(), 2u);
+  std::vector<std::string> missing;
+  for (const Digest& chain : below) {
+    missing.push_back(ManifestName(chain, std::nullopt));
+    ASSERT_OK(store_->Remove(missing.back()));
+    ASSERT_OK(store_->Put(missing.back() + ".txt", "no manifest"));
+    for (const auto& report : {VerifyStore(store_), VerifyChain(store_, image_.chain_id)}) {
+      ASSERT_OK(report);
+      std::vector<std::string> damaged;
+      for (const Damage& damage : report->damages) damaged.push_back(damage.object);
+      EXPECT_THAT(damaged, UnorderedElementsAreArray(missing));
+    }
+  }
+  // What no image stands on is garbage.
+  ASSERT_OK_AND_ASSIGN(const auto images, store_->List(kImagesPrefix));
+  for (const std::string& name : images) ASSERT_OK(store_->Remove(name));
+  EXPECT_THAT(VerifyStore(store_)->damages, IsEmpty());
 }
 
 // Whom nodes believe: what they would say is reported, chain by chain.

@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "backend/store/locations_codec.h"
 #include "backend/store/manifest_codec.h"
@@ -285,6 +287,20 @@ TEST(NamesTest, PackIndexNamesParseAndOthersDoNot) {
        {PackName(D("x")), std::string("packs/x.idx"), "records/" + D("x").ToHex() + ".idx",
         "packs/" + std::string(64, 'G') + ".idx"}) {
     EXPECT_THAT(ParsePackIndexName(name), StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+}
+
+TEST(PrefixChainsTest, APrefixOfEveryLengthHasTheChainIdOfItsLayers) {
+  Manifest manifest;
+  std::vector<Digest> diff_ids;
+  for (int i = 0; i < 4096; ++i) {
+    diff_ids.push_back(D(std::to_string(i)));
+    manifest.layers.push_back({diff_ids.back(), Digest()});
+  }
+  const std::vector<Digest> chains = PrefixChains(manifest);
+  ASSERT_EQ(chains.size(), diff_ids.size());
+  for (const size_t layers : {1, 2, 3, 100, 4096}) {
+    EXPECT_EQ(chains[layers - 1], ChainId(std::span(diff_ids).first(layers))) << layers;
   }
 }
 

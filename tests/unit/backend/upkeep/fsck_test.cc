@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/references.h"
 #include "backend/store/requests.h"
 #include "backend/store/start_trace.h"
+#include "backend/store/store.h"
 #include "backend/upkeep/gc.h"
 #include "backend/upkeep/objects.h"
 #include "backend/upkeep/remove_image.h"
@@ -106,6 +108,23 @@ TEST_F(FsckTest, WhatCanBeMadeAnewIsAndTheRestIsMovedAside) {
       }
     }
   }
+}
+
+TEST_F(FsckTest, AManifestBelowAnImageIsMissedUntilItIsBroughtBackOrPublishedAgain) {
+  ASSERT_OK_AND_ASSIGN(const Manifest manifest, StoreReader(store_).ReadManifest(image_.chain_id));
+  const std::string name = ManifestName(PrefixChains(manifest)[0], std::nullopt);
+  ASSERT_OK(store_->Replace(name, Damaged(name)));
+  store_->Advance(kDaySeconds);
+  const FsckReport aside = Check(/*repair=*/true);
+  EXPECT_THAT(aside.repaired, SizeIs(1));
+  ASSERT_THAT(aside.verified.damages, SizeIs(1));
+  EXPECT_EQ(aside.verified.damages[0].object, name);
+  ASSERT_OK(testing::PublishLayout(layout_, store_));
+  EXPECT_THAT(Check(/*repair=*/false).verified.damages, IsEmpty());
+  ASSERT_OK(MoveToRemoved(*store_, name, /*now=*/0));
+  EXPECT_THAT(Check(/*repair=*/false).verified.damages, SizeIs(1));
+  EXPECT_THAT(Check(/*repair=*/true).verified.damages, IsEmpty());
+  EXPECT_EQ(Content(name), sound_.at(name));
 }
 
 TEST_F(FsckTest, WhatIsLargerThanItMayBeIsDamagedAndMended) {

@@ -57,20 +57,6 @@ TEST_F(GcTest, EverythingGoesWithTheLastImage) {
   EXPECT_THAT(Names(), IsEmpty());
 }
 
-TEST_F(GcTest, APrefixOfEveryLengthHasTheChainIdOfItsLayers) {
-  Manifest manifest;
-  std::vector<Digest> diff_ids;
-  for (int i = 0; i < 4096; ++i) {
-    diff_ids.push_back(Sha256::Of(std::to_string(i)));
-    manifest.layers.push_back({diff_ids.back(), Digest()});
-  }
-  const std::vector<Digest> chains = PrefixChains(manifest);
-  ASSERT_EQ(chains.size(), diff_ids.size());
-  for (const size_t layers : {1, 2, 3, 100, 4096}) {
-    EXPECT_EQ(chains[layers - 1], ChainId(std::span(diff_ids).first(layers))) << layers;
-  }
-}
-
 TEST_F(GcTest, TracesOfStartsGoWithTheirImage) {
   ASSERT_OK(Publish("one", {base_, one_}));
   const StartTrace trace{SampleChain({base_, one_}), {Digest(), Digest()}, 1, {{0, 0, 1, 1}}};
