@@ -1,5 +1,7 @@
 #include "backend/erofs/image_tree.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -134,6 +136,15 @@ class Merger {
     return order != 0 ? order < 0 : a.source.layer > b.source.layer;
   }
 
+  // containerd makes it with mkdir(2) and chmod(2): of a parent with setgid it has the group alone.
+  const Node& DefaultBelow(uint32_t parent) {
+    const Node& above = *tree_.inodes[parent].node;
+    if ((above.mode & S_ISGID) == 0 || above.gid == 0) return DefaultDirectory();
+    Node& node = tree_.defaults_of_groups[above.gid];
+    node.gid = above.gid;
+    return node;
+  }
+
   // `same_name` are the entries of one name, the upper layer first, the first one a directory.
   uint32_t AddDirectory(uint32_t parent, std::span<const Source> same_name) {
     Directory directory{static_cast<uint32_t>(tree_.inodes.size()), sources_.size(), 0};
@@ -155,6 +166,7 @@ class Merger {
       }
       if (!open && inode.layer != kNone) break;
     }
+    if (inode.layer == kNone && directory.inode != 0) inode.node = &DefaultBelow(parent);
     directory.source_count = sources_.size() - directory.first_source;
     GrowFor(&directories_, 1);
     directories_.push_back(directory);

@@ -43,7 +43,7 @@ inline constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
 enum class NodeType : uint8_t {
   kDirectory = 1,
   // A directory that the tar does not name but needs for a path below it: it takes its metadata
-  // from the lower layers if they have a directory there, else it is 0755 root:root, time 0.
+  // from the lower layers if they have a directory there, else the default of erofs/image_tree.h.
   kImplicitDirectory = 2,
   kRegular = 3,
   kSymlink = 4,

@@ -29,6 +29,7 @@ def _base(layer, busybox):
 
 def _attributes(layer):
     layer.add("attrs", "dir", mode=0o2775, uid=12, gid=34, xattrs={"user.directory": b"yes"})
+    layer.add("attrs/unnamed/below/file", data=b"f")  # two directories that no tar names, below setgid
     layer.add("attrs/setuid", data=b"u", mode=0o4755)
     layer.add("attrs/setgid", data=b"g", mode=0o2755, gid=50)
     layer.add("attrs/sticky", "dir", mode=0o1700, uid=3_000_000, gid=4_000_000)

@@ -191,6 +191,38 @@ TEST(ImageTreeTest, ParentsOfDirectoriesAreTheirDirectories) {
   EXPECT_EQ(tree.inodes[2].parent, 1u);
 }
 
+// As mkdir(2) has it, and chmod(2) with 0755 behind it: the next directory below is root's again.
+TEST(ImageTreeTest, DirectoriesThatNoTarNamesHaveTheGroupOfASetgidParent) {
+  const BuiltLayer base = LayerBuilder()
+                              .Dir("staff", {.mode = 02775, .gid = 50})
+                              .Dir("plain", {.mode = 0775, .gid = 50})
+                              .Build("base");
+  const BuiltLayer top = LayerBuilder()
+                             .ImplicitDir("staff")
+                             .ImplicitDir("staff/made")
+                             .ImplicitDir("staff/made/below")
+                             .File("staff/made/below/f", "")
+                             .ImplicitDir("plain")
+                             .ImplicitDir("plain/made")
+                             .File("plain/made/f", "")
+                             .Build("top");
+  ImageTree merged = MergeLayers({&base.layer, &top.layer});
+  const ImageTree tree = std::move(merged);
+  std::map<std::string, std::pair<uint32_t, uint32_t>> found;
+  std::function<void(uint32_t, const std::string&)> walk = [&](uint32_t at, const std::string& up) {
+    for (const TreeEntry& entry : tree.Children(tree.inodes[at])) {
+      const TreeInode& inode = tree.inodes[entry.inode];
+      found[up + std::string(entry.name)] = {inode.node->mode, inode.node->gid};
+      if (inode.is_directory) walk(entry.inode, up + std::string(entry.name) + "/");
+    }
+  };
+  walk(0, "");
+  EXPECT_EQ(found["staff"], (std::pair<uint32_t, uint32_t>(02775, 50)));
+  EXPECT_EQ(found["staff/made"], (std::pair<uint32_t, uint32_t>(0755, 50)));
+  EXPECT_EQ(found["staff/made/below"], (std::pair<uint32_t, uint32_t>(0755, 0)));
+  EXPECT_EQ(found["plain/made"], (std::pair<uint32_t, uint32_t>(0755, 0)));
+}
+
 TEST(ImageTreeTest, DeepTreeNeedsNoDeepStack) {
   LayerBuilder builder;
   std::string path = "d";
