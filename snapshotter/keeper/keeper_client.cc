@@ -84,7 +84,10 @@ absl::StatusOr<std::unique_ptr<KeeperClient>> KeeperClient::Open(const KeeperOpt
     MutexLock lock(&client->mutex_);
     ASSIGN_OR_RETURN(client->dying_predecessor_, client->Connect());
     RETURN_IF_ERROR(client->Renew());
-    RETURN_IF_ERROR(client->TakeLock());
+    if (absl::Status locked = client->TakeLock(); !locked.ok()) {
+      client->EndIdleKeeper();
+      return locked;
+    }
   }
   client->watcher_ = std::thread([raw = client.get()] { raw->Watch(); });
   return client;
@@ -204,6 +207,12 @@ absl::Status KeeperClient::TakeLock() {
   }
   kept_[kLockName] = std::move(own);
   return PutAgain();
+}
+
+// One that we have started for nothing would wait for its deadline.
+void KeeperClient::EndIdleKeeper() {
+  const auto names = ListNames();
+  if (names.ok() && names->empty()) (void)Call(static_cast<int>(Verb::kBye), "", -1);
 }
 
 absl::Status KeeperClient::PutAgain() {

@@ -79,6 +79,7 @@ class KeeperClient {
   absl::StatusOr<Descriptors> CopyAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Renew() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status TakeLock() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndIdleKeeper() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status PutAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SayServing() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Answer> Call(int verb, const std::string& name, int fd)
