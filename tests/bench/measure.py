@@ -50,12 +50,12 @@ class Bench(World):
             self.registry.stop()
             self.home.stop()
 
-    def linked(self, link, snapshotter="slacker"):
-        """An empty node behind a link, started; the caller destroys it."""
+    def linked(self, link, snapshotter="slacker", settings=""):
+        """An empty node behind a link, started; the caller destroys it. `settings`: further ones, as TOML."""
         self._count += 1
         node = Node(self.tools, f"{self.directory}/n{self._count}", self.version,
                     self.home.node_url.replace("127.0.0.1", link.server), snapshotter, link=link,
-                    settings=self.home.settings)
+                    settings=self.home.settings + settings)
         node.start()
         return node
 
