@@ -3,6 +3,7 @@ import hashlib
 import itertools
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import types
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "deploy"))
 
-from harness import torture  # noqa: E402
+from harness import torture, tree  # noqa: E402
 from harness.process import run  # noqa: E402
 from harness.registry import ADDRESS, Registry  # noqa: E402
 from oci_image import Layer, Pusher, chain_id  # noqa: E402
@@ -75,6 +76,7 @@ class Catalog:
 
     def __init__(self, cache):
         self.storage = f"{cache}/registry"
+        self._unpacked = f"{cache}/unpacked"
         with open(f"{cache}/images.json") as file:
             self._described = json.load(file)
 
@@ -85,6 +87,25 @@ class Catalog:
             reference=f"{_REGISTRY}/e2e/{name}:v1", layers=layers,
             chain_id=chain_id([layer.diff_id for layer in layers]),
             compressed_bytes=sum(layer.size for layer in layers))
+
+
+    def unpacked(self, image, by, find_out):
+        """find_out()'s dump of an image as `by`, a version, unpacks it. One that was found out before is not again:
+        it takes a whole pull."""
+        with open(tree.__file__, "rb") as file:
+            what = hashlib.sha256(file.read() + by.encode() + image.chain_id.encode()).hexdigest()
+        path = f"{self._unpacked}/{what}"
+        try:
+            with open(path, "rb") as file:
+                return pickle.load(file)
+        except FileNotFoundError:
+            pass
+        found = find_out()
+        os.makedirs(self._unpacked, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self._unpacked, delete=False) as file:  # others may be at it, too
+            pickle.dump(found, file)
+        os.rename(file.name, path)
+        return found
 
 
 def build_debian(cache):

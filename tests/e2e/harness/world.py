@@ -60,6 +60,10 @@ class World:
     def image(self, name):
         return self.catalog.image(name)
 
+    def containerd_version(self):
+        """As it says itself."""
+        return run(f"{self.tools.containerd(self.version)}/containerd", "--version").strip()
+
     def publish(self, image, *options):
         return run(self.tools.ours("slackerctl"), "publish", f"docker://{image.reference}",
                    "--store", self.store, *self.home.publish_options, *options)

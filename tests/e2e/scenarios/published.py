@@ -40,17 +40,24 @@ def run(world):
     else:
         _compare_without_boot_pack(world, image, counters)
 
+    expected = world.catalog.unpacked(image, world.containerd_version(), lambda: _unpacked(world, image))
+    size = sum(entry.get("size", 0) for entry in expected.values())
+    check(size >= _UNPACKED, f"an image of {size} bytes is too small to be a real one")
+    assert_equal(expected, _tree(node, image), "the lazily read tree")
+
+
+def _unpacked(world, image):
     plain = world.node(snapshotter="overlayfs")
     plain.hello(image, "true")
-    trees = {}
-    for which in (plain, node):
-        target = f"{which.directory}/view"
-        which.mount_view(image, target)
-        trees[which] = dump(target)
-        which.unmount_view(target)
-    unpacked = sum(entry.get("size", 0) for entry in trees[plain].values())
-    check(unpacked >= _UNPACKED, f"an image of {unpacked} bytes is too small to be a real one")
-    assert_equal(trees[plain], trees[node], "the lazily read tree")
+    return _tree(plain, image)
+
+
+def _tree(node, image):
+    target = f"{node.directory}/view"
+    node.mount_view(image, target)
+    entries = dump(target)
+    node.unmount_view(target)
+    return entries
 
 
 def _compare_without_boot_pack(world, image, counters):
