@@ -9,7 +9,6 @@
 #include <future>
 #include <vector>
 
-#include "backend/base/failpoint.h"
 #include "backend/os/mount.h"
 #include "tests/support/loop_mount.h"
 #include "tests/support/processes.h"
@@ -267,7 +266,7 @@ TEST_F(KernelTreeMounterTest, ReadUnderWayAtACleanStopIsAnsweredByTheSuccessor) 
 }
 
 TEST_F(KernelTreeMounterTest, AKeeperThatIsFullStopsNoStartWhereTheKernelResends) {
-  if (SLACKER_WITHOUT("fuse_resend")) GTEST_SKIP() << "the requests are in what is not kept";
+  if (!connection_->kernel_resends()) GTEST_SKIP() << "the requests are in what is not kept";
   ASSERT_OK(mounter_->Attach(Spec()));
   mounter_.reset();
   connection_.reset();
