@@ -6,9 +6,10 @@
 // does not look at the mark there, though the OCI image spec would have it hide all). A whiteout, or a character
 // device 0:0 (overlayfs knows no difference), leaves no entry. A directory's metadata are those of
 // its topmost node; kImplicitDirectory nodes ask the directory below them (also when they are
-// opaque), and where there is none the default is mode 0755, root, time 0, no xattrs; below a directory
-// with setgid the group is that one's, as mkdir(2) has it. The root follows the same rules. Entries of one layer that share a node share an inode, whose link count
-// is the number of entries still visible; a directory has 2 plus the number of its subdirectories.
+// opaque), and where there is none the default is mode 0755, root, time 0, no xattrs; below a
+// directory with setgid the group is that one's, as mkdir(2) has it. The root follows the same
+// rules. Entries of one layer that share a node share an inode, whose link count is the number of
+// entries still visible; a directory has 2 plus the number of its subdirectories.
 #pragma once
 
 #include <cstdint>

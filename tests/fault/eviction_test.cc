@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "backend/loopback/loopback_backend.h"
-#include "backend/os/loop_device.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/processes.h"
@@ -62,15 +61,6 @@ class EvictionTest : public RemoteFixture {
     return ::mount("overlay", merged_.c_str(), "overlay", 0, data.c_str()) == 0;
   }
   void Unmount() { EXPECT_EQ(umount2(merged_.c_str(), 0), 0); }
-  size_t LoopsBelow(const std::string& directory) {
-    size_t count = 0;
-    const auto loops = ListLoopDevices();
-    EXPECT_OK(loops);
-    for (const LoopBacking& loop : *loops) {
-      count += loop.backing_path.starts_with(directory + "/") ? 1 : 0;
-    }
-    return count;
-  }
   bool AllSwitched() { return LoopsBelow(root_ + "/blobs") > 0 && LoopsBelow(run_dir_) == 0; }
   uint64_t CacheBytes() {
     uint64_t bytes = 0;

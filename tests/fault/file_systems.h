@@ -10,9 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/os/loop_device.h"
 #include "tests/support/erofs_sample.h"
-#include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
 
@@ -38,16 +36,6 @@ inline void MakeFileSystem(const FileSystem& file_system, const std::string& fil
   WriteWholeFile(file, "");
   std::filesystem::resize_file(file, file_system.bytes);
   ASSERT_EQ(std::system((file_system.mkfs + " " + file + " > /dev/null").c_str()), 0);
-}
-
-inline size_t LoopsBelow(const std::string& directory) {
-  size_t count = 0;
-  const auto loops = ListLoopDevices();
-  EXPECT_OK(loops);
-  for (const LoopBacking& loop : *loops) {
-    count += loop.backing_path.starts_with(directory + "/") ? 1 : 0;
-  }
-  return count;
 }
 
 // Every n-th, such that there are about `count`, beginning at random.

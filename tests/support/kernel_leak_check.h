@@ -69,6 +69,17 @@ inline std::map<std::string, std::string> OpenDescriptors() {
   return open;
 }
 
+// Loop devices on files below a directory, which may have been removed.
+inline size_t LoopsBelow(const std::string& directory) {
+  size_t count = 0;
+  const auto loops = ListLoopDevices();
+  EXPECT_TRUE(loops.ok()) << loops.status();
+  for (const LoopBacking& loop : *loops) {
+    count += loop.backing_path.starts_with(directory + "/") ? 1 : 0;
+  }
+  return count;
+}
+
 // Declare after the TempDir and before everything else.
 class KernelLeakCheck {
  public:
