@@ -142,7 +142,8 @@ void CommandLine::AddMeasure() {
   measure->add_option("--store", to.stores, "loopback, nfs, https: where published images are")
       ->delimiter(',')
       ->capture_default_str();
-  measure->add_option("--link", to.link, "between servers and nodes, as in 200mbit-10ms")
+  measure->add_option("--link", to.links, "between servers and nodes, as in loopback,200mbit-10ms")
+      ->delimiter(',')
       ->capture_default_str();
   measure->add_option("--nodes", to.nodes, "that start it at the same time")
       ->check(CLI::Range(1, 250))

@@ -89,7 +89,10 @@ absl::Status MeasureImages(const MeasureArguments& arguments, const std::vector<
   ASSIGN_OR_RETURN(const std::vector<Image> present, scenario->images.empty()
                                                          ? PresentImages(arguments, images, named)
                                                          : ImagesOf(*scenario, arguments, data));
-  ASSIGN_OR_RETURN(options.link, ParseLink(arguments.link));
+  std::vector<Link> links;
+  for (const std::string& name : arguments.links) {
+    ASSIGN_OR_RETURN(links.emplace_back(), ParseLink(name));
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<ResultsFile> file, ResultsFile::Open(arguments.results));
   options.directory = std::filesystem::absolute(arguments.work).string() + "/hellobench-" +
                       std::to_string(getpid());
@@ -107,8 +110,8 @@ absl::Status MeasureImages(const MeasureArguments& arguments, const std::vector<
                   .machine = ThisMachine(),
                   .versions = site->Versions()};
   session.versions["hellobench"] = SLACKER_VERSION;
-  std::printf("%zu images, %zu systems, %lld times; seed %llu\n", present.size(), systems.size(),
-              static_cast<long long>(arguments.repetitions),
+  std::printf("%zu images, %zu systems, %zu links, %lld times; seed %llu\n", present.size(),
+              systems.size(), links.size(), static_cast<long long>(arguments.repetitions),
               static_cast<unsigned long long>(session.seed));
   size_t failed = 0;
   ProgressDisplay display(stdout, stderr, isatty(STDERR_FILENO) == 1);
@@ -120,7 +123,7 @@ absl::Status MeasureImages(const MeasureArguments& arguments, const std::vector<
       },
       .progress = [&](const MeasureProgress& progress) { display.Show(progress); }};
   MeasureOptions measure{.scenario = arguments.scenario,
-                         .link = arguments.link,
+                         .links = std::move(links),
                          .repetitions = arguments.repetitions,
                          .start = {.nodes = arguments.nodes,
                                    .at_once = arguments.at_once,

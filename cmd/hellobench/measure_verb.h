@@ -21,7 +21,7 @@ struct MeasureArguments {
   std::vector<std::string> snapshotter_files;  // beside the installed one
   std::string containerd;                      // directory; "": PATH
   std::vector<std::string> programs;           // directories that come before PATH
-  std::string link = "loopback";
+  std::vector<std::string> links = {"loopback"};
   int64_t nodes = 1;
   int64_t at_once = 1;
   int64_t repetitions = 3;

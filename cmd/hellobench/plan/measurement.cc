@@ -35,12 +35,17 @@ class Measurement {
     const std::vector<Slot> slots =
         MakeSchedule(images_.size(), systems, options_.repetitions, session_.seed);
     for (const System& system : systems) paces_[kPrepare + NameOf(system)].left = images_.size();
-    for (const Slot& slot : slots) ++paces_[NameOf(slot.system)].left;
-    total_ = slots.size() + images_.size() * systems.size();
+    for (const Slot& slot : slots) paces_[NameOf(slot.system)].left += options_.links.size();
+    total_ = slots.size() * options_.links.size() + images_.size() * systems.size();
+    link_ = &options_.links.front();
     for (size_t image = 0; image < images_.size(); ++image) {
       for (const System& system : systems) RETURN_IF_ERROR(Prepare({image, system, 0}));
     }
-    for (const Slot& slot : slots) RETURN_IF_ERROR(RunSlot(slot));
+    for (const Link& link : options_.links) {
+      link_ = &link;
+      RETURN_IF_ERROR(site_.SetLink(link));
+      for (const Slot& slot : slots) RETURN_IF_ERROR(RunSlot(slot));
+    }
     return absl::OkStatus();
   }
 
@@ -107,8 +112,8 @@ class Measurement {
 
   absl::Status RunSlot(const Slot& slot) {
     const Image& image = images_[slot.image];
-    const std::string doing = image.name + " on " + NameOf(slot.system) + ", " +
-                              std::to_string(slot.repetition + 1) + " of " +
+    const std::string doing = image.name + " on " + NameOf(slot.system) + " over " + link_->name +
+                              ", " + std::to_string(slot.repetition + 1) + " of " +
                               std::to_string(options_.repetitions);
     return Timed(NameOf(slot.system), doing, [&]() -> absl::Status {
       Result described;
@@ -154,7 +159,7 @@ class Measurement {
                      .kind = std::string(NameOf(image.kind)),
                      .snapshotter = slot.system.snapshotter,
                      .store = slot.system.store,
-                     .link = options_.link,
+                     .link = link_->name,
                      .server_cache = options_.start.drop_server_cache ? "dropped" : "warm",
                      .nodes = options_.start.nodes,
                      .at_once = options_.start.at_once};
@@ -168,6 +173,7 @@ class Measurement {
   const MeasureOptions& options_;
   const Clock& clock_;
   const MeasureHooks& hooks_;
+  const Link* link_ = nullptr;  // of options_.links
   std::map<std::pair<size_t, System>, Prepared> prepared_;
   std::map<std::string, Pace> paces_;
   size_t done_ = 0, total_ = 0;

@@ -17,7 +17,7 @@ namespace slacker::hellobench {
 
 struct MeasureOptions {
   std::string scenario = "start";
-  std::string link;  // as the site has it
+  std::vector<Link> links = {{}};  // one after the other
   int64_t repetitions = 3;
   StartOptions start;
 };
@@ -39,8 +39,9 @@ struct MeasureHooks {
 // "slacker/nfs", or the snapshotter alone.
 std::string NameOf(const System& system);
 
-// First every image is prepared for every system, which gives results of scenario "prepare"; then they run
-// in an order that `session.seed` gives. A preparation that fails is a result, and so are the runs that
+// First every image is prepared for every system, which gives results of scenario "prepare" (as of the
+// first link: nodes have no part in it); then they run over each link in an order that `session.seed`
+// gives. A preparation that fails is a result, and so are the runs that
 // it makes impossible; a run that fails is a result. Blocking. Returns errors of `take`, and CANCELLED
 // when interrupted.
 absl::Status Measure(Site& site, const std::vector<Image>& images,

@@ -25,19 +25,25 @@ std::string NodeAddress(int number) {
          std::to_string(1 + number % kNodesAByte);
 }
 
-absl::Status MakeBridge(Programs& programs, Where servers, const Link& link) {
+absl::Status MakeBridge(Programs& programs, Where servers) {
   const std::string bridge(kBridge);
   std::string script = "ip link add " + bridge + " type bridge\n";
   for (const char* address : {kServerAddress, kDelayedAddress}) {
     script += "ip address add " + std::string(address) + "/16 dev " + bridge + "\n";
   }
   script += "ip link set " + bridge + " up\n";
+  return Annotate(Shell(programs, servers, script), "make the servers' network");
+}
+
+absl::Status LimitBridge(Programs& programs, Where servers, const Link& link) {
+  std::string script = "tc qdisc replace dev " + std::string(kBridge) + " root ";
   if (link.mbit > 0) {
     // A burst of two of the largest packets that the stack hands over in one piece.
-    script += "tc qdisc add dev " + bridge + " root tbf rate " + std::to_string(link.mbit) +
-              "mbit burst 128kb latency 50ms\n";
+    script += "tbf rate " + std::to_string(link.mbit) + "mbit burst 128kb latency 50ms";
+  } else {
+    script += "noqueue";  // what a bridge has by itself
   }
-  return Annotate(Shell(programs, servers, script), "make the servers' network");
+  return Annotate(Shell(programs, servers, script), "limit the servers' network");
 }
 
 absl::Status Connect(Programs& programs, Where servers, Where node, int number, const Link& link) {

@@ -29,8 +29,10 @@ inline constexpr int kMaxNodes = 250 * 250;
 std::string RegistryHost();           // address and port
 std::string NodeAddress(int number);  // from 0
 
-// In the servers' namespaces: the bridge, its addresses, and the limit on what is sent to all nodes.
-absl::Status MakeBridge(Programs& programs, Where servers, const Link& link);
+// In the servers' namespaces: the bridge and its addresses.
+absl::Status MakeBridge(Programs& programs, Where servers);
+// The limit on what is sent to all nodes, instead of the one that there is.
+absl::Status LimitBridge(Programs& programs, Where servers, const Link& link);
 // From the bridge to a node's namespaces.
 absl::Status Connect(Programs& programs, Where servers, Where node, int number, const Link& link);
 absl::Status Disconnect(Programs& programs, Where servers, int number);

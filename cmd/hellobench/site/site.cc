@@ -48,6 +48,7 @@ class RealSite final : public Site {
   absl::Status Open();
   absl::StatusOr<SiteImage> Prepare(const System& system, const std::string& image,
                                     Result* result) override;
+  absl::Status SetLink(const Link& link) override;
   absl::StatusOr<std::unique_ptr<Node>> StartNode(const System& system) override;
   absl::Status DropServerCaches() override;
   std::map<std::string, std::string> Versions() override;
@@ -81,6 +82,7 @@ class RealSite final : public Site {
   absl::Status Close();
 
   const SiteOptions options_;
+  Link link_;
   const std::unique_ptr<Programs> programs_;
   std::string containerd_, containerd_version_, ctr_;
   std::unique_ptr<Compartment> servers_;
@@ -131,7 +133,7 @@ absl::Status RealSite::Open() {
                             "server = \"" + server + "\"\n[host.\"" + server +
                                 "\"]\n  capabilities = [\"pull\", \"resolve\", \"push\"]\n"));
   ASSIGN_OR_RETURN(servers_, Compartment::Create(*programs_));
-  RETURN_IF_ERROR(MakeBridge(*programs_, servers_->where(), options_.link));
+  RETURN_IF_ERROR(MakeBridge(*programs_, servers_->where()));
   ASSIGN_OR_RETURN(registry_,
                    Registry::Start(*programs_, *servers_, options_.directory + "/registry"));
   const std::string pause = options_.directory + "/pause";
@@ -284,6 +286,11 @@ absl::StatusOr<SiteImage> RealSite::Prepare(const System& system, const std::str
   return made;
 }
 
+absl::Status RealSite::SetLink(const Link& link) {
+  link_ = link;
+  return LimitBridge(*programs_, servers_->where(), link_);
+}
+
 absl::StatusOr<std::unique_ptr<Node>> RealSite::StartNode(const System& system) {
   ASSIGN_OR_RETURN(const Snapshotter snapshotter, Usable(system));
   ASSIGN_OR_RETURN(Store* const store, StoreOf(system.store));
@@ -294,7 +301,7 @@ absl::StatusOr<std::unique_ptr<Node>> RealSite::StartNode(const System& system) 
                       .registry = registry_.get(),
                       .store = store,
                       .store_kind = system.store,
-                      .link = options_.link,
+                      .link = link_,
                       .number = number,
                       .snapshotter = snapshotter,
                       .containerd = containerd_,

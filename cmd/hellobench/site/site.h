@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cmd/hellobench/results/result.h"
+#include "cmd/hellobench/site/link.h"
 
 namespace slacker::hellobench {
 
@@ -78,6 +79,9 @@ class Site {
   // prepared already.
   virtual absl::StatusOr<SiteImage> Prepare(const System& system, const std::string& image,
                                             Result* result) = 0;
+  // What is between the servers and the nodes that are started from now on; "loopback" before.
+  // REQUIRES: there are no nodes.
+  virtual absl::Status SetLink(const Link& link) = 0;
   // A node whose daemons answer, with the sandboxes' image. Nodes of a site may exist at the same time.
   virtual absl::StatusOr<std::unique_ptr<Node>> StartNode(const System& system) = 0;
   // What the servers have in the page cache is dropped.

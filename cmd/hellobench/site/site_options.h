@@ -9,7 +9,6 @@
 
 #include "absl/status/statusor.h"
 #include "cmd/hellobench/catalogue/task.h"
-#include "cmd/hellobench/site/link.h"
 #include "cmd/hellobench/site/site.h"
 #include "cmd/hellobench/site/snapshotters.h"
 
@@ -21,7 +20,6 @@ struct SiteOptions {
   std::string directory;
   std::string layout;  // OCI layout that has the images
   std::string data;    // DataDirectory()
-  Link link;
   // Where programs are looked for: containerd, its shim and ctr; snapshotters' and ours. Then in PATH.
   std::string containerd_directory;
   std::vector<std::string> program_directories;

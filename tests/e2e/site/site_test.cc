@@ -88,7 +88,6 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
     options_ = {.directory = directory_ / "site",
                 .layout = layout.directory(),
                 .data = SLACKER_SHARE_DIR,
-                .link = {},
                 .containerd_directory = GetParam(),
                 .program_directories = {SLACKER_PROGRAM_DIR, SLACKER_STARGZ},
                 .snapshotters = {},
@@ -108,8 +107,9 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
   }
 
   void Open(const std::string& link) {
-    ASSERT_OK_AND_ASSIGN(options_.link, ParseLink(link));
     ASSERT_OK_AND_ASSIGN(site_, OpenSite(options_));
+    ASSERT_OK_AND_ASSIGN(const Link parsed, ParseLink(link));
+    ASSERT_OK(site_->SetLink(parsed));
   }
 
   // Runs the image once on a new node, and gives what that moved and took.
@@ -230,6 +230,11 @@ TEST_P(SiteTest, FetchesOverALinkWithALimitAndADelay) {
   const size_t sent = queue.find("Sent ");
   ASSERT_NE(sent, std::string::npos) << queue;
   EXPECT_GT(std::stoll(queue.substr(sent + 5)), kLayerBytes);
+
+  ASSERT_OK(site_->SetLink({.name = "1gbit", .mbit = 1000}));
+  EXPECT_THAT(QueueAtServers(), HasSubstr("rate 1Gbit"));
+  ASSERT_OK(site_->SetLink({}));
+  EXPECT_THAT(QueueAtServers(), Not(HasSubstr("tbf")));
 }
 
 TEST_P(SiteTest, APublishedImageNeedsLittleOfIt) {

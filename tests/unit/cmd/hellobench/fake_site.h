@@ -40,6 +40,10 @@ class FakeSite final : public Site {
     return SiteImage{image, "registry/" + image + ":" + system.snapshotter, 1000, 3};
   }
 
+  absl::Status SetLink(const Link& link) override {
+    Note("link " + link.name + (alive == 0 ? "" : ", with nodes"));
+    return absl::OkStatus();
+  }
   absl::StatusOr<std::unique_ptr<Node>> StartNode(const System& system) override {
     if (broken.contains(system.snapshotter)) return Unavailable("its daemon ended");
     most_alive = std::max(most_alive, ++alive);

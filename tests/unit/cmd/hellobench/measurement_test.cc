@@ -90,7 +90,7 @@ class MeasurementTest : public ::testing::Test {
       return absl::OkStatus();
     };
     session_.id = "s";
-    options_.link = "1gbit";
+    options_.links = {{.name = "1gbit", .mbit = 1000}};
     options_.repetitions = 2;
   }
   ~MeasurementTest() override { (void)unsetenv("TMPDIR"); }
@@ -182,9 +182,31 @@ TEST_F(MeasurementTest, AllNodesAreColdBeforeAnyPulls) {
   // Of each of the two systems: dropped, three nodes found cold, and only then six starts.
   const std::vector<std::string> one = {"drop",    "cold",    "cold",    "cold",    "started",
                                         "started", "started", "started", "started", "started"};
-  std::vector<std::string> expected = {"prepare one overlayfs", "prepare one slacker"};
+  std::vector<std::string> expected = {"prepare one overlayfs", "prepare one slacker",
+                                       "link 1gbit"};
   for (int times = 0; times < 2; ++times) expected.insert(expected.end(), one.begin(), one.end());
   EXPECT_EQ(site_.events, expected);
+}
+
+TEST_F(MeasurementTest, LinksFollowEachOtherAndWhatIsPreparedServesAll) {
+  options_.links = {{.name = "1gbit", .mbit = 1000}, {.name = "200mbit", .mbit = 200}};
+  MeasureProgress last;
+  hooks_.progress = [&](const MeasureProgress& progress) { last = progress; };
+  ASSERT_OK(MeasureIt());
+  EXPECT_THAT(OfScenario("prepare"), SizeIs(4));
+  const std::vector<Result> runs = OfScenario("start");
+  ASSERT_THAT(runs, SizeIs(16));
+  for (size_t at = 0; at < runs.size(); ++at) {
+    EXPECT_EQ(runs[at].error, "");
+    EXPECT_EQ(runs[at].setup.link, at < 8 ? "1gbit" : "200mbit");
+    EXPECT_EQ(runs[at].position, static_cast<int64_t>(at));
+  }
+  EXPECT_EQ(last.total, 20u);
+  EXPECT_EQ(last.done, 19u);
+  std::vector<std::string> set;
+  std::copy_if(site_.events.begin(), site_.events.end(), std::back_inserter(set),
+               [](const std::string& event) { return event.starts_with("link"); });
+  EXPECT_THAT(set, ElementsAre("link 1gbit", "link 200mbit"));
 }
 
 TEST_F(MeasurementTest, ALoadsThroughputIsAFigure) {
