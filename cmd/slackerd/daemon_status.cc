@@ -79,6 +79,7 @@ std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
       completer_ == nullptr ? CompletionStats() : completer_->Stats();
   const EvictionStats eviction = evictor_->Stats();
   const ScrubStats scrub = scrubber_->Stats();
+  const TreeWarmer::Stats warming = images_->WarmingStats();
   return {{"pull_store_requests", pull.store_requests},
           {"pull_store_bytes", pull.store_bytes},
           {"boot_store_requests", boot.requests},
@@ -90,6 +91,8 @@ std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
           {"boot_chunks_present", boot.chunks_present},
           {"boot_pages", boot.pages},
           {"boot_false_pages", fill.false_pages},
+          {"warmed_trees", warming.trees},
+          {"warmed_bytes", warming.bytes},
           {"fill_store_requests", fill.store_requests},
           {"fill_store_bytes", fill.store_bytes},
           {"chunks_filled", fill.chunks_filled},

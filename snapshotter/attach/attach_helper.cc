@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -30,6 +31,14 @@ bool SendAnswer(int socket, uint64_t id, const absl::Status& status) {
 [[noreturn]] void RunChild(int socket, int lock, pid_t helper, const Request& request) {
   // The helper may have ended before the first line took effect.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != helper) _exit(1);
+  if (request.verb == Verb::kReadInAdvance) {
+    // What it reads can make it wait for slackerd's successor, who is not to wait for it: it has no part
+    // in the lock, whose description others have still, nor in the socket, whose end tells of the helper's.
+    (void)close(lock);
+    (void)close(socket);
+    (void)Perform(request);  // a hint
+    _exit(0);
+  }
   // Shared with the helper and its other children: only an earlier generation makes this wait.
   while (flock(lock, LOCK_EX) != 0) {
     if (errno != EINTR) _exit(1);

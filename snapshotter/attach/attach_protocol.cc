@@ -1,5 +1,7 @@
 #include "snapshotter/attach/attach_protocol.h"
 
+#include <utility>
+
 #include "backend/base/codec.h"
 #include "backend/base/status.h"
 
@@ -21,6 +23,14 @@ std::string Encode(const Request& request) {
     out.U64(blob.id);
     out.U64(blob.size_bytes);
     out.U8(static_cast<uint8_t>(blob.file));
+  }
+  out.Varint(request.ranges.size());
+  std::string_view last;  // neighbours are mostly of one file
+  for (const FileRange& range : request.ranges) {
+    out.Bytes(range.path == last ? "" : range.path);
+    out.U64(range.offset);
+    out.U64(range.size_bytes);
+    last = range.path;
   }
   return packet;
 }
@@ -52,6 +62,15 @@ absl::StatusOr<Request> DecodeRequest(std::string_view packet) {
     blob.size_bytes = in.U64();
     blob.file = in.U8() == 0 ? BlobFile::kFuse : BlobFile::kCache;
     request.tree.blobs.push_back(blob);
+  }
+  const uint64_t ranges = in.VarintUpTo(kMaxRanges);
+  for (uint64_t i = 0; in.ok() && i < ranges; ++i) {
+    FileRange range;
+    range.path = in.Bytes();
+    range.offset = in.U64();
+    range.size_bytes = in.U64();
+    if (range.path.empty() && i > 0) range.path = request.ranges.back().path;
+    request.ranges.push_back(std::move(range));
   }
   if (!in.done()) return Internal("attach helper: damaged request");
   return request;

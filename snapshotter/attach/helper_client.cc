@@ -121,6 +121,15 @@ absl::Status HelperClient::Call(Request request) {
   return pending.status;
 }
 
+void HelperClient::Tell(Request request) {
+  MutexLock lock(&mutex_);
+  if (!running_) return;  // whoever waits for something has it started
+  request.id = next_id_++;
+  const std::string packet = Encode(request);
+  // Full, or just ended: it was a hint.
+  (void)send(socket_.get(), packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 void HelperClient::Ask(Request& request, Pending* pending) {
   if (!running_) {
     if (absl::Status started = Start(); !started.ok()) {

@@ -39,6 +39,8 @@ class HelperClient {
   // parallel. Requests can be repeated, so one over which the helper died is given to the next one,
   // once. UNAVAILABLE when that dies too, or the child that had it did, or none can be started.
   absl::Status Call(Request request);
+  // Has the helper perform it without answering, if it can be had at once; nobody waits.
+  void Tell(Request request);
 
  private:
   struct Pending {

@@ -107,6 +107,22 @@ absl::Status KernelTreeMounter::Switch(const BlobRef& blob) {
   return absl::IsFailedPrecondition(switched) ? switched : AsMounterError(switched);
 }
 
+void KernelTreeMounter::ReadInAdvance(const std::string& mount_path,
+                                      std::span<const FileRange> ranges) {
+  while (!ranges.empty()) {
+    attach::Request request = NewRequest(Verb::kReadInAdvance);
+    request.tree.mount_path = mount_path;
+    size_t path_bytes = 0;
+    while (!ranges.empty() && request.ranges.size() < attach::kMaxRanges &&
+           (path_bytes += ranges.front().path.size()) <= attach::kMaxRangePathBytes) {
+      request.ranges.push_back(ranges.front());
+      ranges = ranges.subspan(1);
+    }
+    if (request.ranges.empty()) ranges = ranges.subspan(1);  // no path is so long
+    helper_->Tell(std::move(request));
+  }
+}
+
 absl::Status KernelTreeMounter::SetLocal(const std::string& mount_path, bool local) {
   const std::unique_ptr<char, void (*)(void*)> canonical(realpath(mount_path.c_str(), nullptr),
                                                          free);

@@ -38,6 +38,7 @@ class KernelTreeMounter final : public TreeMounter {
   absl::Status Detach(const std::string& mount_path) override;
   absl::StatusOr<BlobsInUse> FindBlobsInUse() override;
   absl::Status Switch(const BlobRef& blob) override;
+  void ReadInAdvance(const std::string& mount_path, std::span<const FileRange> ranges) override;
   absl::Status SetLocal(const std::string& mount_path, bool local) override;
 
   // For a clean stop: when no loop device is on our FUSE any more, unmounts the connection and ends

@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "backend/os/page_cache.h"
 
 namespace slacker {
 
@@ -71,6 +73,10 @@ class TreeMounter {
   // are where they were. Idempotent; may be given up between two devices. Blocks while reads of
   // the old file are under way.
   virtual absl::Status Switch(const BlobRef& blob) = 0;
+
+  // Has the kernel begin to read parts of the files of a mounted tree, in their order, on the account
+  // of slackerd and not of a container. Only a hint: does not wait, and what cannot be read is not.
+  virtual void ReadInAdvance(const std::string& mount_path, std::span<const FileRange> ranges) = 0;
 
   // Whether reading ahead of a mounted tree costs no more than the local disk: how far it is done.
   // NOT_FOUND: nothing is mounted there.

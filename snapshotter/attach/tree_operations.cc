@@ -270,6 +270,8 @@ absl::Status Perform(const Request& request) {
       return Heal(request.fuse_directory);
     case Verb::kSwitch:
       return Switch(request);
+    case Verb::kReadInAdvance:
+      return ReadInAdvance(request.tree.mount_path, request.ranges);
   }
   return Internal("attach helper: unknown verb");
 }

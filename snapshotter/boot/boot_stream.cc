@@ -14,15 +14,17 @@ constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(10);
 
 }  // namespace
 
-BootStreams::BootStreams(std::shared_ptr<ReadBackend> backend, BlobFiller* filler,
-                         const Clock* clock, std::string directory, std::vector<PublicKey> keys)
+BootStreams::BootStreams(
+    std::shared_ptr<ReadBackend> backend, BlobFiller* filler, const Clock* clock,
+    std::string directory, std::vector<PublicKey> keys,
+    std::function<void(const Digest& chain_id, std::optional<size_t> windows)> on_windows)
     : clock_(clock),
       directory_(std::move(directory)),
       transfers_(std::make_shared<TransferCounters>()),
       worker_(std::make_shared<Worker>(
           backend == nullptr ? nullptr
                              : std::make_shared<CountingBackend>(backend.get(), transfers_),
-          filler, directory_, std::move(keys))) {}
+          filler, directory_, std::move(keys), std::move(on_windows))) {}
 
 BootStreams::~BootStreams() {
   {
@@ -74,7 +76,8 @@ std::map<Digest, RecordObject> BootStreams::TakeRecords(const Digest& chain_id,
     first = stream->first;
     table = stream->table;
   }
-  if (table == nullptr || !IsOf(*table, records)) return taken;  // Place tells about the latter
+  if (first == nullptr || table == nullptr || !IsOf(*table, records))
+    return taken;  // Place tells about the latter
   for (const BootTable::Record& stands : table->records) {
     if (stands.bytes == 0 || stands.offset + stands.bytes > first->size() ||
         std::find(wanted.begin(), wanted.end(), stands.record) == wanted.end()) {
@@ -104,6 +107,16 @@ void BootStreams::Place(const Digest& chain_id, const std::vector<BlobRow>& laye
     stream->layers = layers;
   }
   (void)worker_->Run([worker = worker_, stream] { worker->Advance(stream); });
+}
+
+std::shared_ptr<const BootTable> BootStreams::TakeTable(const Digest& chain_id) {
+  const std::shared_ptr<Stream> stream = Find(chain_id);
+  if (stream == nullptr) return nullptr;
+  MutexLock lock(&stream->mutex);
+  std::shared_ptr<const BootTable> table = stream->table;
+  if (std::exchange(stream->table_taken, true)) return nullptr;
+  if (stream->over) stream->table = nullptr;
+  return table;
 }
 
 void BootStreams::Cancel(const Digest& chain_id) {

@@ -23,8 +23,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -32,6 +34,7 @@
 #include "backend/base/clock.h"
 #include "backend/base/mutex.h"
 #include "backend/base/thread_pool.h"
+#include "backend/store/boot_pack.h"
 #include "backend/store/store.h"
 #include "snapshotter/fill/blob_filler.h"
 #include "snapshotter/fill/counting_backend.h"
@@ -59,9 +62,13 @@ class BootStreams {
 
   // `backend` may be null: there are no boot packs then. `filler` and `clock` outlive this.
   // `directory` exists.
-  // `keys`: whose packs with pages count; none: anybody's.
-  BootStreams(std::shared_ptr<ReadBackend> backend, BlobFiller* filler, const Clock* clock,
-              std::string directory, std::vector<PublicKey> keys);
+  // `keys`: whose packs with pages count; none: anybody's. `on_windows` is told how many windows of
+  // a pack that has pages are on the node, from 0 on, whenever there are more; none: no more will
+  // come. On the thread.
+  BootStreams(
+      std::shared_ptr<ReadBackend> backend, BlobFiller* filler, const Clock* clock,
+      std::string directory, std::vector<PublicKey> keys,
+      std::function<void(const Digest& chain_id, std::optional<size_t> windows)> on_windows);
   // Waits for nothing but what its own thread is at. What is announced is withdrawn.
   ~BootStreams();
 
@@ -77,6 +84,9 @@ class BootStreams {
 
   // The image is in the database: its layers, bottom first. Streams, once, what was begun.
   void Place(const Digest& chain_id, const std::vector<BlobRow>& layers);
+
+  // The table of a chain's pack, if it has come and nobody has taken it yet. It is kept until then.
+  std::shared_ptr<const BootTable> TakeTable(const Digest& chain_id);
 
   // What a predecessor did not stream to the end: each is to be begun and placed, or forgotten.
   std::vector<Digest> Unfinished() const;

@@ -59,7 +59,10 @@ std::shared_ptr<BootStreams::Read> BootStreams::Worker::PlanRead(Stream& stream,
       ++stream.next_window;
       break;
     }
-    if (read->windows.empty()) read->offset = window.offset;
+    if (read->windows.empty()) {
+      read->offset = window.offset;
+      read->first_window = stream.next_window;
+    }
     read->bytes = end - read->offset;
     read->windows.push_back(&window);
   }
@@ -86,7 +89,17 @@ void BootStreams::Worker::Advance(const std::shared_ptr<Stream>& stream) {
         Take(*stream, read, std::string_view(*first).substr(read->offset, read->bytes));
     if (!taken.ok()) return End(*stream, taken);
   }
+  if (table->HasPages()) TellWindows(*stream);
   if (stream->reads.empty()) End(*stream, absl::OkStatus());
+}
+
+// Up to the first that is under way. What was not asked for was here already, or comes by other ways.
+void BootStreams::Worker::TellWindows(Stream& stream) {
+  size_t here = stream.next_window;
+  for (const std::shared_ptr<Read>& read : stream.reads) here = std::min(here, read->first_window);
+  if (here <= stream.windows_here || stream.cancelled) return;
+  stream.windows_here = here;
+  on_windows_(stream.chain_id, here);
 }
 
 void BootStreams::Worker::Ask(const std::shared_ptr<Stream>& stream,

@@ -138,6 +138,7 @@ bool BootStreams::Worker::Prepare(Stream& stream) {
     return false;
   }
   stream.running = true;
+  if (table->HasPages()) on_windows_(stream.chain_id, 0);
   NoteUnfinished(stream.chain_id);
   static const TableVector<Chunk> kNoChunks;
   absl::Status status;
@@ -175,8 +176,10 @@ void BootStreams::Worker::End(Stream& stream, const absl::Status& status) {
   {
     MutexLock lock(&stream.mutex);
     stream.first = nullptr;
-    stream.table = nullptr;
+    stream.over = true;
+    if (stream.table_taken || stream.cancelled || !status.ok()) stream.table = nullptr;
   }
+  if (stream.cancelled || !status.ok()) on_windows_(stream.chain_id, std::nullopt);
   stream.ended = true;  // last: who sees it finds everything counted and let go of
 }
 

@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,6 +38,8 @@ struct BootStreams::Stream {
   std::shared_ptr<const std::string> first ABSL_GUARDED_BY(mutex);
   std::shared_ptr<const BootTable> table ABSL_GUARDED_BY(mutex);
   bool placed ABSL_GUARDED_BY(mutex) = false;
+  bool over ABSL_GUARDED_BY(mutex) = false;         // the worker's thread needs the table no more
+  bool table_taken ABSL_GUARDED_BY(mutex) = false;  // nor does anybody else
   std::vector<BlobRow> layers ABSL_GUARDED_BY(mutex);
 
   // Of the worker's thread alone.
@@ -44,6 +47,7 @@ struct BootStreams::Stream {
   std::vector<std::shared_ptr<LayerBlob>> blobs;  // null: without content
   std::vector<const TableVector<Chunk>*> tables;  // parallel
   size_t next_window = 0;
+  size_t windows_here = 0;                   // as was told
   std::vector<std::shared_ptr<Read>> reads;  // under way
   uint64_t chunks_brought = 0, pages_brought = 0, bytes_read = 0;
 };
@@ -51,6 +55,7 @@ struct BootStreams::Stream {
 // Windows that are fetched together, and what of them was announced.
 struct BootStreams::Read {
   uint64_t offset = 0, bytes = 0;
+  size_t first_window = 0;
   std::vector<const BootTable::Window*> windows;
   std::vector<std::pair<std::shared_ptr<LayerBlob>, FillEngine::Announcement>> announced;
   std::deque<std::pair<std::shared_ptr<LayerBlob>, FillEngine::AnnouncedPages>> pages;
@@ -60,11 +65,13 @@ struct BootStreams::Read {
 class BootStreams::Worker : public std::enable_shared_from_this<Worker> {
  public:
   Worker(std::shared_ptr<ReadBackend> backend, BlobFiller* filler, std::string directory,
-         std::vector<PublicKey> keys)
+         std::vector<PublicKey> keys,
+         std::function<void(const Digest& chain_id, std::optional<size_t> windows)> on_windows)
       : backend_(std::move(backend)),
         filler_(filler),
         directory_(std::move(directory)),
         keys_(std::move(keys)),
+        on_windows_(std::move(on_windows)),
         pool_(std::make_unique<ThreadPool>("slk-boot", 1)) {}
 
   bool has_store() const { return backend_ != nullptr; }
@@ -100,6 +107,7 @@ class BootStreams::Worker : public std::enable_shared_from_this<Worker> {
   absl::Status TakePages(Stream& stream, const BootTable::Window& window, std::string_view stored,
                          Read& read);
   absl::Status Take(Stream& stream, const std::shared_ptr<Read>& read, std::string_view bytes);
+  void TellWindows(Stream& stream);
   void Withdraw(Read& read);
   void End(Stream& stream, const absl::Status& status);
 
@@ -107,6 +115,7 @@ class BootStreams::Worker : public std::enable_shared_from_this<Worker> {
   BlobFiller* const filler_;  // used on the thread only
   const std::string directory_;
   const std::vector<PublicKey> keys_;
+  const std::function<void(const Digest& chain_id, std::optional<size_t> windows)> on_windows_;
   Counters counters_;
   Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

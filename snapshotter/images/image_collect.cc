@@ -6,8 +6,8 @@
 
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
-#include "snapshotter/images/image_manager.h"
 #include "snapshotter/files/node_files.h"
+#include "snapshotter/images/image_manager.h"
 
 namespace slacker {
 namespace {
@@ -23,7 +23,7 @@ absl::Status ImageManager::Collect() {
   {
     MutexLock lock(&mutex_);
     // What is being attached again is pinned, and would be left behind.
-    while (collecting_ || attaching_again_ > 0) changed_.Wait(&mutex_);
+    while (collecting_ || attaching_unasked_ > 0) changed_.Wait(&mutex_);
     collecting_ = true;
   }
   wholes_.Expire();
@@ -62,8 +62,13 @@ absl::Status ImageManager::CollectImage(const ImageRow& image) {
   }
   builds_->Forget(image.chain_id);
   boots_->Forget(image.chain_id);
+  warmer_.Forget(image.chain_id);
   const absl::Status removed = RemoveTree(image.id);  // Attach pins, so it is not at it
   PutTree(image.id, false);
+  {
+    MutexLock lock(&mutex_);
+    attached_ahead_.erase(image.chain_id);
+  }
   RETURN_IF_ERROR(removed);
   SLACKER_FAILPOINT("collect.before_commit");
   {

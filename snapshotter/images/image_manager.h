@@ -16,12 +16,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "backend/base/clock.h"
 #include "backend/base/mutex.h"
+#include "backend/base/random.h"
 #include "backend/base/thread_pool.h"
 #include "snapshotter/attach/tree_mounter.h"
 #include "snapshotter/boot/boot_stream.h"
@@ -35,6 +37,7 @@
 #include "snapshotter/images/references.h"
 #include "snapshotter/images/whole_images.h"
 #include "snapshotter/metastore/db.h"
+#include "snapshotter/warm/tree_warmer.h"
 
 namespace slacker {
 
@@ -57,6 +60,8 @@ class ImageManager final : public Images {
     bool private_by_cri_annotations = false;
     // Of the images that are run here.
     Platform platform;
+    // Random numbers.
+    std::function<uint64_t()> draw = RandomNumber;
     // How long a build in advance waits for the next layer of its pull to call it off.
     std::chrono::nanoseconds build_delay = std::chrono::milliseconds(20);
   };
@@ -94,6 +99,7 @@ class ImageManager final : public Images {
   // How pulls get on with the store.
   StoreGateway::Report DescribeGateway() const { return gateway_.Describe(); }
   BootStats BootPackStats() const { return boots_->Stats(); }
+  TreeWarmer::Stats WarmingStats() const { return warmer_.GetStats(); }
   BuildQueue& builds_for_test() { return *builds_; }
   BootStreams& boots_for_test() { return *boots_; }
   // Waits until what was begun in the background so far is done.
@@ -166,6 +172,10 @@ class ImageManager final : public Images {
 
   void RunInBackground(std::function<void()> task);
   absl::StatusOr<MetadataImage> FindOrBuild(const Digest& chain_id);
+  // Says which files the windows of the chain's boot pack are of.
+  void PlanWarming(const Digest& chain_id, const std::vector<const Layer*>& layers);
+  void AttachAhead(const Digest& chain_id);
+  absl::StatusOr<std::string> AttachPinned(const Digest& chain_id, bool asked_for);
   absl::Status AttachTree(const KnownImage& image);
   bool TakeTree(uint64_t image_id);
   void ForgetTree(uint64_t image_id);
@@ -191,12 +201,14 @@ class ImageManager final : public Images {
   Mutex mutex_;
   CondVar changed_;
   bool collecting_ ABSL_GUARDED_BY(mutex_) = false;
-  size_t attaching_again_ ABSL_GUARDED_BY(mutex_) = 0;  // images, in the background
+  size_t attaching_unasked_ ABSL_GUARDED_BY(mutex_) = 0;  // images, in the background
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::unordered_map<Digest, RecordFacts> facts_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<Digest, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<uint64_t, Tree> trees_ ABSL_GUARDED_BY(mutex_);
+  std::set<Digest> attached_ahead_ ABSL_GUARDED_BY(mutex_);  // and not asked for since
 
+  TreeWarmer warmer_;
   std::unique_ptr<BuildQueue> builds_;
   std::unique_ptr<BootStreams> boots_;
   std::unique_ptr<ThreadPool> background_;  // last: its tasks use all of the above

@@ -81,8 +81,9 @@ absl::StatusOr<MetadataImage> MetadataImages::Find(const ImageRow& image, size_t
   return MetadataImage{ImagePath(image.id), std::move(meta->devices)};
 }
 
-absl::StatusOr<MetadataImage> MetadataImages::Build(const ImageRow& image,
-                                                    const std::vector<BlobRow>& layers) const {
+absl::StatusOr<MetadataImage> MetadataImages::Build(
+    const ImageRow& image, const std::vector<BlobRow>& layers,
+    const std::function<void(const std::vector<const Layer*>&)>& look) const {
   std::vector<Layer> decoded;
   decoded.reserve(layers.size());
   for (const BlobRow& row : layers) {
@@ -108,6 +109,7 @@ absl::StatusOr<MetadataImage> MetadataImages::Build(const ImageRow& image,
   RETURN_IF_ERROR(
       WriteFileAtomically(MetaPath(image.id), EncodeMeta(image.chain_id, built, hash.Finish())));
   RETURN_IF_ERROR(SyncDirectory(directory_));
+  if (look) look(pointers);
   return MetadataImage{ImagePath(image.id), std::move(built.devices)};
 }
 

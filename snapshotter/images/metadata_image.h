@@ -9,11 +9,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "backend/base/digest.h"
+#include "backend/record/layer.h"
 #include "snapshotter/files/record_files.h"
 #include "snapshotter/metastore/image_table.h"
 
@@ -33,9 +35,11 @@ class MetadataImages {
   // The kept one, verified. NOT_FOUND: none. DATA_LOSS: damaged, or another chain's.
   absl::StatusOr<MetadataImage> Find(const ImageRow& image, size_t layers) const;
   // Builds and keeps it. DATA_LOSS: a record is missing or damaged on this node.
-  // RESOURCE_EXHAUSTED: the disk is full, or EROFS cannot express the image.
-  absl::StatusOr<MetadataImage> Build(const ImageRow& image,
-                                      const std::vector<BlobRow>& layers) const;
+  // RESOURCE_EXHAUSTED: the disk is full, or EROFS cannot express the image. `look`, which
+  // may be null, is shown the layers, bottom first, once it is built.
+  absl::StatusOr<MetadataImage> Build(
+      const ImageRow& image, const std::vector<BlobRow>& layers,
+      const std::function<void(const std::vector<const Layer*>&)>& look = nullptr) const;
 
   absl::Status Remove(uint64_t image_id) const;
   // Removes every file of an image that is not of `keep`, and what a crash left of any. Names that are

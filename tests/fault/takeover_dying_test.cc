@@ -120,6 +120,33 @@ TEST_F(DyingServerTest, WhatTheFirstIsStillReadingIsLeftToHimThroughASecondDeath
   Finish(third.get());
 }
 
+// Whether a helper, or a child of one, waits for something that does not end.
+bool HelperIsHeld(const std::string& run_dir) {
+  for (const pid_t pid : ProcessesWith(run_dir + "/attach.lock")) {
+    const std::string stat = ReadWholeFile("/proc/" + std::to_string(pid) + "/stat");
+    if (stat.find(") D ") != std::string::npos) return true;
+  }
+  return false;
+}
+
+TEST_F(DyingServerTest, WhoReadsInAdvanceHoldsUpNoSuccessor) {
+  constexpr int kManyFiles = 600;  // more than there are requests of a loop device
+  const ErofsSample sample(directory_.path(), kManyFiles, 20000);
+  auto first = StartReady(sample, false, 20);
+  first->Say("warm " + std::to_string(kManyFiles));
+  EXPECT_EQ(Next(first.get()), "warm");
+  ASSERT_TRUE(WaitUntilHolding(first.get()));
+  ASSERT_TRUE(Eventually([this] { return HelperIsHeld(run_dir_); }));
+  first->Kill();
+  auto second = StartReady(sample, true, 0);  // answers nothing either
+  EXPECT_TRUE(HelperIsHeld(run_dir_));
+  second->Say("release");
+  EXPECT_EQ(Next(second.get()), "release");
+  EXPECT_TRUE(Eventually([this] { return !HelperIsHeld(run_dir_); }));
+  EXPECT_EQ(CountWrong(sample, kManyFiles), 0);
+  Finish(second.get());
+}
+
 // The keeper has room for 16 descriptors.
 TEST_F(DyingServerTest, StartsThatDieOverAndOverLeaveRoomForTheNextOne) {
   const ErofsSample sample(directory_.path(), kReadFiles, 20000);

@@ -1,6 +1,7 @@
 // A server for tests/fault/takeover_test.cc to kill: everything of slackerd that attaching needs,
 // and blob 1 from a plain file. Attaches, says "ready adopted=A", then obeys lines on its standard
-// input: "counters", "attach", "detach", "bye", "hold N", "release". After HOLD reads it answers no
+// input: "counters", "attach", "detach", "bye", "hold N", "release",
+// "warm N" (has the first N files read in advance). After HOLD reads it answers no
 // more and says "holding"; "hold N": after N more; "release": answers all of them, and what comes.
 // Ends when its standard input does.
 //
@@ -103,6 +104,13 @@ int Serve(char** arguments) {
       Say("attach", (*mounter)->Attach(spec));
     } else if (command == "detach") {
       Say("detach", (*mounter)->Detach(tree));
+    } else if (command.starts_with("warm ")) {
+      std::vector<FileRange> files;
+      for (long file = 0; file < std::stol(command.substr(5)); ++file) {
+        files.push_back({"/f" + std::to_string(file), 0, 1 << 20});
+      }
+      (*mounter)->ReadInAdvance(tree, files);
+      Say("warm");
     } else if (command.starts_with("hold ")) {
       source.Hold(std::stol(command.substr(5)));
       Say("hold");

@@ -88,9 +88,11 @@ ROOMS = {
     "snapshotter/care": [*_STORE, "backend/layer", "snapshotter/attach", "snapshotter/files",
                          "snapshotter/fill", "snapshotter/metastore"],
     "snapshotter/gateway": [*_STORE, "snapshotter", "snapshotter/files", "snapshotter/metastore"],
+    "snapshotter/warm": [*_STORE, "backend/os", "backend/startup", "snapshotter/attach"],
     "snapshotter/images": [*_STORE, "backend/erofs", "backend/os", "snapshotter",
                            "snapshotter/attach", "snapshotter/boot", "snapshotter/files",
-                           "snapshotter/fill", "snapshotter/gateway", "snapshotter/metastore"],
+                           "snapshotter/fill", "snapshotter/gateway", "snapshotter/metastore",
+                           "snapshotter/warm"],
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')

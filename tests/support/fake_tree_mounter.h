@@ -5,8 +5,10 @@
 #include <map>
 #include <new>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "backend/base/mutex.h"
 #include "backend/base/status.h"
@@ -59,6 +61,10 @@ class FakeTreeMounter final : public TreeMounter {
       }
     }
     return absl::OkStatus();
+  }
+  void ReadInAdvance(const std::string& mount_path, std::span<const FileRange> ranges) override {
+    MutexLock lock(&mutex_);
+    if (attached_.contains(mount_path)) read_.insert(read_.end(), ranges.begin(), ranges.end());
   }
   absl::Status SetLocal(const std::string& mount_path, bool local) override {
     MutexLock lock(&mutex_);
@@ -134,6 +140,11 @@ class FakeTreeMounter final : public TreeMounter {
     MutexLock lock(&mutex_);
     return local_;
   }
+  // All that was to be read in advance, of any tree.
+  std::vector<FileRange> read_in_advance() const {
+    MutexLock lock(&mutex_);
+    return read_;
+  }
   int switch_calls() const {
     MutexLock lock(&mutex_);
     return switch_calls_;
@@ -157,6 +168,7 @@ class FakeTreeMounter final : public TreeMounter {
   absl::Status detach_error_ ABSL_GUARDED_BY(mutex_);
   absl::Status switch_error_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string> local_ ABSL_GUARDED_BY(mutex_);
+  std::vector<FileRange> read_ ABSL_GUARDED_BY(mutex_);
   int switch_calls_ ABSL_GUARDED_BY(mutex_) = 0;
   bool held_ ABSL_GUARDED_BY(mutex_) = false;
   int waiting_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -52,6 +52,7 @@ class NodeTest : public ::testing::Test {
     options.traces = start_traces_;
     options.backend = faulty_;
     options.gateway.trust = trust_;
+    options.draw = [this] { return drawn_; };
     options.platform = {"linux", "amd64", ""};
     options.build_delay = build_delay_;
     options.private_by_cri_annotations = private_by_cri_annotations_;
@@ -133,6 +134,7 @@ class NodeTest : public ::testing::Test {
   std::chrono::nanoseconds build_delay_ = std::chrono::nanoseconds::zero();
   bool private_by_cri_annotations_ = false;
   Trust trust_;
+  uint64_t drawn_ = 1;  // for who draws a number
   ReadObserver* observer_ = nullptr;
   StartTraces* start_traces_ = nullptr;
   std::unique_ptr<Db> db_;

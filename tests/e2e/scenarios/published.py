@@ -1,10 +1,12 @@
 """A published image on a fresh node: nothing of its layers is fetched, and everything is there.
 
-What its start touches comes with the boot pack: without one, the same start makes more requests.
+What its start touches comes with the boot pack: without one, the same start makes more requests. Once a
+start was recorded, the page cache is filled along it.
 """
+import os
 import shutil
 
-from harness.process import check
+from harness.process import check, run as run_program, wait_for
 from harness.tree import assert_equal, dump
 
 _UNPACKED = 300_000_000
@@ -39,11 +41,29 @@ def run(world):
         print("not compared with a start without boot pack: the NFS server still serves it from its cache")
     else:
         _compare_without_boot_pack(world, image, counters)
+        node = _start_along_a_trace(world, image)
 
     expected = world.catalog.unpacked(image, world.containerd_version(), lambda: _unpacked(world, image))
     size = sum(entry.get("size", 0) for entry in expected.values())
     check(size >= _UNPACKED, f"an image of {size} bytes is too small to be a real one")
     assert_equal(expected, _tree(node, image), "the lazily read tree")
+
+
+def _start_along_a_trace(world, image):
+    run_program(world.tools.ours("slackerctl"), "trace", "record", image.reference, "--store", world.store,
+                "--state-dir", f"{world.directory}/trace", *world.home.publish_options, "--", *_HELLO)
+    node = world.node()
+    result = node.hello(image, *_HELLO)
+    check(result["output"] == "hello\n" and result["exit_code"] == 0, f"with a trace: {result}")
+    counters = node.counters()
+    print(f"{counters['boot_pages']} pages came along a trace, {counters['warmed_bytes']} bytes were read in advance")
+    check(counters["boot_pages"] > 0, f"the boot pack has no pages: {counters}")
+    if counters["warmed_trees"] == 0:  # one in sixteen is watched instead
+        trace = f"{node.root}/traces/{image.chain_id.removeprefix('sha256:')}"
+        wait_for(lambda: os.path.exists(trace), "a trace of a start that was not warmed", 60)
+    else:
+        wait_for(lambda: node.counters()["warmed_bytes"] >= counters["boot_pages"] * 4096 // 2, "the page cache to be filled")
+    return node
 
 
 def _unpacked(world, image):

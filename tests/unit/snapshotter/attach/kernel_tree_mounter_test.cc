@@ -1,9 +1,7 @@
 // Attaching with the real kernel: one tree, and what happens to it.
 #include "snapshotter/attach/kernel_tree_mounter.h"
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <future>
@@ -11,6 +9,7 @@
 
 #include "backend/os/mount.h"
 #include "tests/support/loop_mount.h"
+#include "tests/support/page_cache.h"
 #include "tests/support/processes.h"
 #include "tests/unit/snapshotter/attach/kernel_tree_fixture.h"
 
@@ -37,17 +36,6 @@ TEST_F(KernelTreeMounterTest, AttachedTreeReadsAsItsSource) {
   EXPECT_EQ(connection_->counters().errors, 0U);
 }
 
-// Whether all of a file or device is in the page cache (mincore(2)).
-bool IsCached(const std::string& path, size_t bytes) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  void* const mapped = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd.get(), 0);
-  if (mapped == MAP_FAILED) return false;
-  std::vector<unsigned char> pages((bytes + 4095) / 4096);
-  const bool known = mincore(mapped, bytes, pages.data()) == 0;
-  (void)munmap(mapped, bytes);
-  return known && std::all_of(pages.begin(), pages.end(), [](auto page) { return page & 1; });
-}
-
 TEST_F(KernelTreeMounterTest, MetadataIsReadBeforeAnybodyAsksForIt) {
   std::filesystem::create_directories(directory_ / "many");
   const testing::ErofsSample many(directory_ / "many", 20'000, 10);
@@ -60,8 +48,33 @@ TEST_F(KernelTreeMounterTest, MetadataIsReadBeforeAnybodyAsksForIt) {
       EXPECT_OK(mounter_->Detach(tree_));
       EXPECT_OK(mounter_->Attach({many.metadata, tree_, {{2, many.blob_bytes()}}}));
     }
-    return IsCached("/dev/" + DeviceOf(many.metadata), size);
+    return testing::IsCached("/dev/" + DeviceOf(many.metadata), size);
   }));
+}
+
+TEST_F(KernelTreeMounterTest, PartsOfFilesAreReadBeforeAnybodyAsksForThem) {
+  ASSERT_OK(mounter_->Attach(Spec()));
+  std::vector<FileRange> ranges;
+  for (const auto& entry : std::filesystem::directory_iterator(tree_)) {
+    if (!entry.is_regular_file()) continue;
+    ranges.push_back({"/" + entry.path().filename().string(), 0, entry.file_size()});
+  }
+  ASSERT_GE(ranges.size(), size_t{kFiles});
+  ranges.push_back({"/missing", 0, 4096});
+  ranges.push_back({"/" + std::string(80'000, 'x'), 0, 4096});
+  while (ranges.size() < 3000) ranges.push_back(ranges.front());  // more than one request has
+  EXPECT_EQ(source_.reads(), 0U);
+  mounter_->ReadInAdvance(tree_, ranges);
+  EXPECT_TRUE(testing::Eventually([&] {
+    return std::all_of(ranges.begin(), ranges.begin() + kFiles, [&](const FileRange& range) {
+      return range.size_bytes == 0 || testing::IsCached(tree_ + range.path, range.size_bytes);
+    });
+  }));
+  const uint64_t reads = source_.reads();
+  EXPECT_GT(reads, 0U);
+  EXPECT_EQ(Shell("diff -r " + sample_.source + " " + tree_), 0);
+  EXPECT_EQ(source_.reads(), reads) << "nothing was left to be read";
+  mounter_->ReadInAdvance(directory_ / "nowhere", ranges);  // nobody minds
 }
 
 TEST_F(KernelTreeMounterTest, AttachTwiceMountsOnce) {

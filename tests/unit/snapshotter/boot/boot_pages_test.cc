@@ -1,5 +1,6 @@
 // Boot packs that bring pages: chunks of which the node has a part.
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -251,6 +252,97 @@ TEST_F(BootPagesOnNodeTest, PagesCanBeEvicted) {
   EXPECT_EQ(evicted.bytes, 2 * kPage) << "what the disk has of it, not what the chunk would take";
   EXPECT_EQ(Blob()->CachedBytes(0), 0U);
   ExpectRight(3, 2);
+}
+
+TEST_F(BootPagesOnNodeTest, TheyAreReadIntoTheTreeAsSoonAsTheyAreHere) {
+  testing::WritePagePackOf(store_, image_, Behind({{0, 3, 2}, {0, 7, 1}}));
+  PullUntilPagesAreHeld();
+  ASSERT_OK(images_->Attach(image_.chain()));
+  EXPECT_THAT(mounter_.read_in_advance(), ::testing::IsEmpty()) << "nothing is here yet";
+  store_->ReleaseReads();
+  WaitForBoot();
+  // One request has 256 pages at most.
+  std::vector<FileRange> read = mounter_.read_in_advance();
+  ASSERT_FALSE(read.empty());
+  uint64_t end = read.front().offset;
+  EXPECT_EQ(end, 20 * 16 * kPage);
+  for (const FileRange& range : read) {
+    EXPECT_EQ(range.path, "/big");
+    if (range.offset == end) end += range.size_bytes;
+  }
+  EXPECT_EQ(end, (20 * 16 + 300) * kPage);
+  EXPECT_EQ(read[read.size() - 2], (FileRange{"/big", 3 * kPage, 2 * kPage}));
+  EXPECT_EQ(read.back(), (FileRange{"/big", 7 * kPage, kPage}));
+  EXPECT_EQ(images_->WarmingStats().trees, 1U);
+}
+
+TEST_F(BootPagesOnNodeTest, ATreeOfATraceIsWarmBeforeAnybodyAsksForIt) {
+  testing::WritePagePackOf(store_, image_, {{0, 3, 2}});
+  PullAndWait();
+  EXPECT_TRUE(testing::Eventually([this] {
+    images_->WaitForBackgroundForTest();
+    return mounter_.read_in_advance() == std::vector<FileRange>{{"/big", 3 * kPage, 2 * kPage}};
+  }));
+  EXPECT_EQ(mounter_.attached().size(), 1U);
+  EXPECT_EQ(images_->AttachCalls(), 0U) << "no container has asked";
+  ASSERT_OK_AND_ASSIGN(const std::string path, images_->Attach(image_.chain()));
+  EXPECT_TRUE(mounter_.attached().contains(path));
+  EXPECT_EQ(mounter_.attach_calls(), 1);
+  RemoveSnapshots();
+  ASSERT_OK(images_->Collect());
+  EXPECT_TRUE(mounter_.attached().empty());
+}
+
+TEST_F(BootPagesOnNodeTest, ATreeThatCannotBeAttachedInAdvanceIsAttachedWhenItIsAskedFor) {
+  mounter_.SetAttachError(Unavailable("no loop device"));
+  testing::WritePagePackOf(store_, image_, {{0, 3, 2}});
+  PullAndWait();
+  EXPECT_TRUE(testing::Eventually([this] { return mounter_.attach_calls() == 1; }));
+  images_->WaitForBackgroundForTest();
+  mounter_.SetAttachError(absl::OkStatus());
+  ASSERT_OK(images_->Attach(image_.chain()));
+  EXPECT_EQ(mounter_.read_in_advance().size(), 1U);
+}
+
+TEST_F(BootPagesOnNodeTest, APackOfChunksIsNeitherAttachedNorWarmed) {
+  testing::WriteBootPackOf(store_, image_, {{0, 0, 4}});
+  PullAndWait();
+  EXPECT_TRUE(testing::Eventually([this] { return images_->builds_for_test().IdleForTest(); }));
+  images_->WaitForBackgroundForTest();
+  EXPECT_TRUE(mounter_.attached().empty());
+  ASSERT_OK(images_->Attach(image_.chain()));
+  EXPECT_TRUE(mounter_.read_in_advance().empty());
+}
+
+TEST_F(BootPagesOnNodeTest, ARecordThatIsDamagedBehindThePackIsFetchedAgain) {
+  build_delay_ = std::chrono::hours(1);  // nobody looks at the table of the pack
+  RestartNode();
+  testing::WritePagePackOf(store_, image_, {{0, 3, 2}});
+  PullAndWait();
+  const std::string record = filler_->records().PathOf(LayersOf(image_.chain())[0].record);
+  ASSERT_EQ(truncate(record.c_str(), 30), 0);
+  EXPECT_THAT(images_->Attach(image_.chain()), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_TRUE(testing::Eventually([this] { return images_->Attach(image_.chain()).ok(); }));
+}
+
+TEST_F(BootPagesOnNodeTest, WhatIsWarmedIsNotTracedAndWhatIsNotIs) {
+  ASSERT_OK_AND_ASSIGN(
+      const auto traces,
+      StartTraces::Open({.directory = dir_ / "traces", .clock = &clock_, .on_trace = nullptr}));
+  start_traces_ = traces.get();
+  for (const bool watched : {false, true}) {
+    SCOPED_TRACE(watched);
+    drawn_ = watched ? 0 : 1;
+    RestartNode();
+    testing::WritePagePackOf(store_, image_, {{0, 3, 2}});
+    PullAndWait();
+    ASSERT_OK(images_->Attach(image_.chain()));
+    EXPECT_EQ(traces->watched_for_test(), watched ? 1U : 0U);
+    EXPECT_EQ(images_->WarmingStats().trees, watched ? 0U : 1U);
+    RemoveSnapshots();
+    ASSERT_OK(images_->Collect());
+  }
+  images_.reset();
 }
 
 }  // namespace
