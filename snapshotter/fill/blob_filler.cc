@@ -181,7 +181,8 @@ void BlobFiller::Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, u
     uint32_t end = chunk;
     while (end < last && blob->Covers(end, offset, size)) ++end;
     // A chunk that the disk does not give back is dropped there, and so comes from the store.
-    if (end > chunk && ReadCached(*blob, chunk, end, *operation)) {
+    const bool was_here = end > chunk;
+    if (was_here && ReadCached(*blob, chunk, end, *operation)) {
       operation->PartDone(absl::OkStatus(), end - chunk);
       chunk = end;
       continue;
@@ -192,10 +193,18 @@ void BlobFiller::Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, u
     for (const uint32_t present : engine_->Want(blob, chunk, end, operation)) {
       engine_->ReadPresent(blob, present, operation);
     }
+    if (!was_here) FetchAhead(blob, chunk, end);
     chunk = end;
   }
   if (hit) ++read_hits_;
   operation->PartDone(absl::OkStatus());
+}
+
+void BlobFiller::FetchAhead(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last) {
+  const auto [begin, end] = blob->sequential_reads.OnMiss(blob->layer().chunks, first, last);
+  // What would not be kept is not worth it.
+  if (begin == end || !engine_->caching()) return;
+  FillAsync(blob, begin, end, [](const absl::Status&) {});  // he meets with it himself
 }
 
 bool BlobFiller::ReadCached(LayerBlob& blob, uint32_t first, uint32_t last,

@@ -164,6 +164,8 @@ class BlobFiller final : public BlobSource {
                    bool fetched);
   void Read(const std::shared_ptr<LayerBlob>& blob, uint64_t offset, uint32_t size,
             ReadCallback done);
+  // For who has missed [first, last): what he will want next.
+  void FetchAhead(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last);
   bool ReadCached(LayerBlob& blob, uint32_t first, uint32_t last, ReadOperation& operation);
   void FlushLoop();
 

@@ -12,6 +12,8 @@
 namespace slacker {
 namespace {
 
+constexpr uint32_t kQuietSeconds = 10;
+
 // Null: nobody waits for it any more, or it is on its way out of the cache.
 std::shared_ptr<Fill> FindOpen(LayerBlob& blob, uint32_t chunk) {
   MutexLock lock(&blob.mutex);
@@ -333,8 +335,18 @@ void FillEngine::DropSpoilt(LayerBlob& blob, std::vector<uint32_t> chunks,
 
 // Failed precondition: a process that is dying still has the file.
 void FillEngine::NoteWrite(const LayerBlob& blob, const absl::Status& written) {
-  if (written.ok() || absl::IsFailedPrecondition(written)) return;
+  if (absl::IsFailedPrecondition(written)) return;
+  if (written.ok()) {
+    // On a disk that is just full some writes succeed: it is over when none has failed for a while.
+    if (!cache_failing_ || UseSeconds() < failed_last_ + kQuietSeconds) return;
+    if (!cache_failing_.exchange(false)) return;
+    Log(LogLevel::kInfo, "blob caches can be written again",
+        {{"failed_writes", std::to_string(failed_since_.exchange(0))}});
+    return;
+  }
   ++counters_.failed_writes;
+  ++failed_since_;
+  failed_last_ = UseSeconds();
   if (cache_failing_.exchange(true)) return;
   Log(LogLevel::kWarning,
       "cannot write a blob cache; what is read is fetched again next time, ignoring",

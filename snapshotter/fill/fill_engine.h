@@ -135,6 +135,7 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void Abandon(const std::shared_ptr<LayerBlob>& blob);
   // Off: what is fetched is answered, and not written to the cache.
   void SetCaching(bool on) { caching_ = on; }
+  bool caching() const { return caching_; }
 
   // Now, for LayerBlob::NoteUse.
   uint32_t UseSeconds() const;
@@ -226,7 +227,9 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   LocalChunks local_;
   StoreOutage outage_;
   std::atomic<bool> caching_ = true;
-  std::atomic<bool> cache_failing_ = false;  // logged once
+  std::atomic<bool> cache_failing_ = false;  // as the log has it
+  std::atomic<uint64_t> failed_since_ = 0;   // writes
+  std::atomic<uint32_t> failed_last_ = 0;    // UseSeconds
 
   Mutex mutex_;  // never held together with LayerBlob::mutex
   CondVar changed_;

@@ -21,6 +21,7 @@
 #include "snapshotter/files/record_files.h"
 #include "snapshotter/fill/blob_cache.h"
 #include "snapshotter/fill/read_operation.h"
+#include "snapshotter/fill/sequential_reads.h"
 #include "snapshotter/metastore/image_table.h"
 
 namespace slacker {
@@ -109,6 +110,8 @@ class LayerBlob {
   absl::StatusOr<std::shared_ptr<const Locations>> FindLocations(
       const StoreReader& reader, RecordFiles& records,
       const std::shared_ptr<const Locations>& stale);
+
+  SequentialReads sequential_reads;
 
   Mutex mutex;
   // Shared: whoever fetches a chunk, and the watch over its time.

@@ -99,8 +99,9 @@ TEST_F(BlobFillerTest, ManyChunksAreUnderWayAtOnce) {
   store_->HoldReads();
   std::vector<std::future<ReadResult>> reads;
   const auto& chunks = image_.layers[0].layer.chunks;
-  for (size_t i = chunks.size() - 32; i < chunks.size(); ++i) {
-    reads.push_back(StartRead(blob_, chunks[i].blob_offset, 1));
+  // From the end on: who goes forward is fetched ahead, with fewer requests.
+  for (size_t i = 1; i <= 32; ++i) {
+    reads.push_back(StartRead(blob_, chunks[chunks.size() - i].blob_offset, 1));
   }
   store_->WaitForHeldReads(32);
   store_->ReleaseReads();
@@ -360,6 +361,35 @@ TEST_F(BlobFillerTest, AFullDiskCostsNothingButTheNextFetch) {
     EXPECT_TRUE(bytes == content_);
   }
   EXPECT_TRUE(testing::Eventually([&] { return filler_->Stats().failed_writes > 0; }));
+  StopNode();
+  EXPECT_EQ(umount((dir_ / "blobs").c_str()), 0);
+  StartNode();
+}
+
+TEST_F(BlobFillerTest, ADiskThatIsFullAndHasRoomAgainIsOneLineAtTheStartAndOneAtTheEnd) {
+  const auto count = [](const std::string& log, std::string_view text) {
+    int found = 0;
+    for (size_t at = log.find(text); at != log.npos; at = log.find(text, at + 1)) ++found;
+    return found;
+  };
+  StopNode();
+  ASSERT_EQ(mount("tmpfs", (dir_ / "blobs").c_str(), "tmpfs", 0, "size=16k"), 0);
+  StartNode();
+  ::testing::internal::CaptureStderr();
+  ASSERT_OK(Read(blob_, 0, size()));
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->Stats().failed_writes > 1; }));
+  ASSERT_OK_AND_ASSIGN(auto blob, filler_->Find(blob_));
+  EXPECT_TRUE(testing::Eventually([&] { return !blob->HasFills(); }));
+  ASSERT_EQ(mount("tmpfs", (dir_ / "blobs").c_str(), "tmpfs", MS_REMOUNT, "size=64m"), 0);
+  clock_.Advance(std::chrono::minutes(1));
+  ASSERT_OK(Read(blob_, 0, size()));
+  EXPECT_TRUE(testing::Eventually([&] { return !blob->HasFills(); }));
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(count(log, "cannot write a blob cache"), 1) << log;
+  EXPECT_EQ(count(log, "blob caches can be written again"), 1) << log;
+  EXPECT_EQ(count(log, "\"failed_writes\":\"" + std::to_string(filler_->Stats().failed_writes)), 1)
+      << log;
+  blob.reset();
   StopNode();
   EXPECT_EQ(umount((dir_ / "blobs").c_str()), 0);
   StartNode();
