@@ -126,16 +126,12 @@ absl::Status MeasureImages(const MeasureArguments& arguments, const std::vector<
                          .links = std::move(links),
                          .repetitions = arguments.repetitions,
                          .start = {.nodes = arguments.nodes,
-                                   .at_once = arguments.at_once,
                                    .drop_server_cache = arguments.server_cache == "dropped",
                                    .second = scenario->second,
                                    .load = std::chrono::seconds(arguments.long_running_seconds),
                                    .interrupted = interrupted}};
-  for (const int64_t at_once :
-       scenario->at_once.empty() ? std::vector{arguments.at_once} : scenario->at_once) {
-    measure.start.at_once = at_once;
-    RETURN_IF_ERROR(Measure(*site, present, systems, session, measure, SystemClock(), hooks));
-  }
+  measure.at_once = scenario->at_once.empty() ? std::vector{arguments.at_once} : scenario->at_once;
+  RETURN_IF_ERROR(Measure(*site, present, systems, session, measure, SystemClock(), hooks));
   if (failed == 0) return absl::OkStatus();
   return FailedPrecondition(std::to_string(failed) + " results are failures");
 }

@@ -29,22 +29,28 @@ class Measurement {
         session_(session),
         options_(options),
         clock_(clock),
-        hooks_(hooks) {}
+        hooks_(hooks),
+        start_(options.start) {}
 
   absl::Status Run(const std::vector<System>& systems) {
     const std::vector<Slot> slots =
         MakeSchedule(images_.size(), systems, options_.repetitions, session_.seed);
     for (const System& system : systems) paces_[kPrepare + NameOf(system)].left = images_.size();
-    for (const Slot& slot : slots) paces_[NameOf(slot.system)].left += options_.links.size();
-    total_ = slots.size() * options_.links.size() + images_.size() * systems.size();
+    const size_t conditions = options_.links.size() * options_.at_once.size();
+    for (const Slot& slot : slots) paces_[NameOf(slot.system)].left += conditions;
+    total_ = slots.size() * conditions + images_.size() * systems.size();
     link_ = &options_.links.front();
+    start_.at_once = options_.at_once.front();
     for (size_t image = 0; image < images_.size(); ++image) {
       for (const System& system : systems) RETURN_IF_ERROR(Prepare({image, system, 0}));
     }
     for (const Link& link : options_.links) {
       link_ = &link;
       RETURN_IF_ERROR(site_.SetLink(link));
-      for (const Slot& slot : slots) RETURN_IF_ERROR(RunSlot(slot));
+      for (const int64_t at_once : options_.at_once) {
+        start_.at_once = at_once;
+        for (const Slot& slot : slots) RETURN_IF_ERROR(RunSlot(slot));
+      }
     }
     return absl::OkStatus();
   }
@@ -140,7 +146,7 @@ class Measurement {
     }
     Task task = images_[slot.image].task;
     task.image = prepared->reference;
-    std::vector<Result> results = StartAll(site_, slot.system, task, options_.start);
+    std::vector<Result> results = StartAll(site_, slot.system, task, start_);
     for (Result& result : results) SetImage(*prepared, &result);
     return results;
   }
@@ -162,7 +168,7 @@ class Measurement {
                      .link = link_->name,
                      .server_cache = options_.start.drop_server_cache ? "dropped" : "warm",
                      .nodes = options_.start.nodes,
-                     .at_once = options_.start.at_once};
+                     .at_once = start_.at_once};
     result->time = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixNanos(clock_.WallNanos()),
                                     absl::UTCTimeZone());
   }
@@ -173,6 +179,7 @@ class Measurement {
   const MeasureOptions& options_;
   const Clock& clock_;
   const MeasureHooks& hooks_;
+  StartOptions start_;          // as is measured now
   const Link* link_ = nullptr;  // of options_.links
   std::map<std::pair<size_t, System>, Prepared> prepared_;
   std::map<std::string, Pace> paces_;

@@ -17,7 +17,8 @@ namespace slacker::hellobench {
 
 struct MeasureOptions {
   std::string scenario = "start";
-  std::vector<Link> links = {{}};  // one after the other
+  std::vector<Link> links = {{}};      // one after the other
+  std::vector<int64_t> at_once = {1};  // containers on each node; of each link, one after the other
   int64_t repetitions = 3;
   StartOptions start;
 };
@@ -40,8 +41,8 @@ struct MeasureHooks {
 std::string NameOf(const System& system);
 
 // First every image is prepared for every system, which gives results of scenario "prepare" (as of the
-// first link: nodes have no part in it); then they run over each link in an order that `session.seed`
-// gives. A preparation that fails is a result, and so are the runs that
+// first link and number: nodes have no part in it); then they run over each link, so many at once, in an
+// order that `session.seed` gives. A preparation that fails is a result, and so are the runs that
 // it makes impossible; a run that fails is a result. Blocking. Returns errors of `take`, and CANCELLED
 // when interrupted.
 absl::Status Measure(Site& site, const std::vector<Image>& images,

@@ -128,7 +128,7 @@ class Starts {
     if (options_.drop_server_cache) RETURN_IF_ERROR(site_.DropServerCaches());
     for (StartedNode& node : nodes_) {
       RETURN_IF_ERROR(CheckInterrupted());
-      RETURN_IF_ERROR(node.node->MakeCold());
+      RETURN_IF_ERROR(node.node->MakeCold(options_.drop_server_cache));
     }
     for (StartedNode& node : nodes_) {
       RETURN_IF_ERROR(node.node->ResetPeaks());

@@ -46,6 +46,8 @@ std::optional<double> Requests(const Result& result) {
   if (!traffic.registry_requests.has_value() && !traffic.store_requests.has_value()) {
     return std::nullopt;
   }
+  // A store that does not count: the registry's alone would be less than there were.
+  if (!result.setup.store.empty() && !traffic.store_requests.has_value()) return std::nullopt;
   return static_cast<double>(traffic.registry_requests.value_or(0) +
                              traffic.store_requests.value_or(0));
 }

@@ -77,7 +77,7 @@ class RealNode final : public Node {
     return options_.programs->Run(
         {.words = {"sh", "-c", script}, .where = compartment_->where(), .limit = limit});
   }
-  absl::Status MakeCold() override;
+  absl::Status MakeCold(bool drop_page_cache) override;
   absl::Status ResetPeaks() override { return meter_->ResetPeaks(); }
   absl::StatusOr<Counters> Count() override;
   absl::Status Destroy() override;
@@ -254,7 +254,7 @@ absl::StatusOr<RealNode::Holdings> RealNode::Look() {
   return found;
 }
 
-absl::Status RealNode::MakeCold() {
+absl::Status RealNode::MakeCold(bool drop_page_cache) {
   ASSIGN_OR_RETURN(const Holdings now, Look());
   const auto check = [](const char* what, const std::set<std::string>& have,
                         const std::set<std::string>& may) -> absl::Status {
@@ -267,6 +267,7 @@ absl::Status RealNode::MakeCold() {
   RETURN_IF_ERROR(check("the snapshot ", now.snapshots, at_start_.snapshots));
   // Of the sandboxes' image there may be something of its own in it, but nothing else.
   RETURN_IF_ERROR(check("in its cache ", now.cached, at_start_.cached));
+  if (!drop_page_cache) return absl::OkStatus();
   sync();
   const UniqueFd fd(open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC));
   if (!fd.valid() || write(fd.get(), "3", 1) != 1) {

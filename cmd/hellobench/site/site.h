@@ -60,8 +60,9 @@ class Node {
   virtual absl::StatusOr<std::string> RunScript(const std::string& script,
                                                 std::chrono::seconds limit) = 0;
   // FAILED_PRECONDITION, with what was found, if the node has an image (beside the sandboxes'), a snapshot
-  // of one, or anything in its snapshotter's cache. Drops the machine's page cache.
-  virtual absl::Status MakeCold() = 0;
+  // of one, or anything in its snapshotter's cache. With `drop_page_cache` drops the machine's page
+  // cache, which is the servers' as well.
+  virtual absl::Status MakeCold(bool drop_page_cache) = 0;
   // Begins peak_rss_bytes again.
   virtual absl::Status ResetPeaks() = 0;
   virtual absl::StatusOr<Counters> Count() = 0;

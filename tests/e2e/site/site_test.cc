@@ -131,7 +131,7 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
     ASSERT_OK_AND_ASSIGN(const std::string wire,
                          node->RunScript("ip -brief address show wire", std::chrono::seconds(10)));
     EXPECT_THAT(wire, HasSubstr("10.77."));
-    ASSERT_OK(node->MakeCold());
+    ASSERT_OK(node->MakeCold(true));
     ASSERT_OK(node->ResetPeaks());
     ASSERT_OK_AND_ASSIGN(const Counters before, node->Count());
     RunResult run;
@@ -147,7 +147,7 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
     SetDifference(before, after, result);
     look_(*node);
     // It has run something now.
-    EXPECT_THAT(node->MakeCold(), StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_THAT(node->MakeCold(true), StatusIs(absl::StatusCode::kFailedPrecondition));
     ASSERT_OK(node->Destroy());
     EXPECT_THAT(ProcessesOn(network), IsEmpty());
   }
@@ -277,8 +277,8 @@ TEST_P(SiteTest, NodesAreThereAtTheSameTime) {
   ASSERT_OK_AND_ASSIGN(const auto one, site_->StartNode(kSlackerLoopback));
   ASSERT_OK_AND_ASSIGN(const auto other, site_->StartNode(kOverlay));
   EXPECT_OK(site_->DropServerCaches());
-  EXPECT_OK(one->MakeCold());
-  EXPECT_OK(other->MakeCold());
+  EXPECT_OK(one->MakeCold(true));
+  EXPECT_OK(other->MakeCold(true));
   EXPECT_THAT(site_->Versions()["containerd"], HasSubstr("containerd"));
   EXPECT_THAT(site_->Versions()["slacker"], Not(IsEmpty()));
   // The rest is the destructors' work: a site is left like this after an interrupt.

@@ -76,8 +76,8 @@ class FakeSite final : public Site {
       site_.Note("script " + script);
       return site_.output;
     }
-    absl::Status MakeCold() override {
-      site_.Note("cold");
+    absl::Status MakeCold(bool drop_page_cache) override {
+      site_.Note(drop_page_cache ? "cold" : "cold, with the page cache");
       return site_.cold;
     }
     absl::Status ResetPeaks() override { return absl::OkStatus(); }

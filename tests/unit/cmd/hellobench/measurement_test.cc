@@ -155,12 +155,14 @@ TEST_F(MeasurementTest, ServersKeepTheirCachesWhereTheyAreToBeWarm) {
   options_.start.drop_server_cache = false;
   ASSERT_OK(MeasureIt());
   EXPECT_THAT(site_.events, ::testing::Not(::testing::Contains("drop")));
+  EXPECT_THAT(site_.events, ::testing::Not(::testing::Contains("cold")));
+  EXPECT_THAT(site_.events, ::testing::Contains("cold, with the page cache"));
   EXPECT_EQ(results_.back().setup.server_cache, "warm");
 }
 
 TEST_F(MeasurementTest, AllNodesAreColdBeforeAnyPulls) {
   options_.start.nodes = 3;
-  options_.start.at_once = 2;
+  options_.at_once = {2};
   options_.start.second = false;
   options_.repetitions = 1;
   images_.pop_back();
@@ -207,6 +209,20 @@ TEST_F(MeasurementTest, LinksFollowEachOtherAndWhatIsPreparedServesAll) {
   std::copy_if(site_.events.begin(), site_.events.end(), std::back_inserter(set),
                [](const std::string& event) { return event.starts_with("link"); });
   EXPECT_THAT(set, ElementsAre("link 1gbit", "link 200mbit"));
+}
+
+TEST_F(MeasurementTest, NumbersAtOnceFollowEachOtherAndWhatIsPreparedServesAll) {
+  options_.at_once = {1, 3};
+  options_.repetitions = 1;
+  ASSERT_OK(MeasureIt());
+  EXPECT_THAT(OfScenario("prepare"), SizeIs(4));
+  const std::vector<Result> runs = OfScenario("start");
+  ASSERT_THAT(runs, SizeIs(4 + 12));
+  for (size_t at = 0; at < runs.size(); ++at) {
+    EXPECT_EQ(runs[at].error, "");
+    EXPECT_EQ(runs[at].setup.at_once, at < 4 ? 1 : 3);
+    EXPECT_EQ(runs[at].position, static_cast<int64_t>(at < 4 ? at : 4 + (at - 4) / 3));
+  }
 }
 
 TEST_F(MeasurementTest, ALoadsThroughputIsAFigure) {
@@ -282,7 +298,7 @@ TEST_F(MeasurementTest, ARunThatFailsIsAResultAndTheOthersGoOn) {
 }
 
 TEST_F(MeasurementTest, OneContainerOfManyThatFailsHoldsUpNobody) {
-  options_.start.at_once = 4;
+  options_.at_once = {4};
   options_.repetitions = 1;
   images_.pop_back();
   site_.on_node = [](FakeCri& cri) {

@@ -191,7 +191,7 @@ class ReportPageTest(unittest.TestCase):
                 "Images": len(totals), "Runs": len(mine), "Failed": sum(run["error"] != "" for run in mine),
                 "Received": statistics.median(self.medians(name, lambda run: run["traffic"]["received_bytes"]).values()),
                 "Requests": statistics.median(self.medians(name, lambda run: run["traffic"]["registry_requests"]
-                                                           + run["traffic"].get("store_requests", 0)).values()),
+                                                           + run["traffic"].get("store_requests", 0)).values()),  # all stores count there
                 "CPU of daemons": statistics.median(
                     self.medians(name, lambda run: sum(one["cpu_seconds"] for one in run["daemons"])).values()),
                 "Peak RSS of daemons": 91_000_000,
