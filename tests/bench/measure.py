@@ -20,8 +20,9 @@ COMPILE = ("sh", "-c", "printf '#include <stdio.h>\\nint main(void){puts(\"hello
 TASKS = {"python": HELLO, "gcc": COMPILE}
 
 
-def arguments(description, **defaults):
-    """The command line of every script; `defaults` adds whole-number options."""
+def arguments(description, stores=(), **defaults):
+    """The command line of every script; `defaults` adds whole-number options, `stores` those that it
+    can have, the first by default."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("build", help="CMake build directory, of the release preset")
     parser.add_argument("containerd2", help="directory of containerd 2's binaries")
@@ -30,6 +31,8 @@ def arguments(description, **defaults):
     parser.add_argument("--json", help="write every single figure to this file")
     parser.add_argument("--realtime", action="store_true",
                         help="run before everything else: for a machine that others use too")
+    if stores:
+        parser.add_argument("--store", default=stores[0], choices=stores)
     for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     return parser.parse_args()
