@@ -184,5 +184,14 @@ TEST(ReportModelTest, AMeasureThatOneSideLacksIsZeroForNobody) {
   EXPECT_EQ(ReceivedPercent(with), std::nullopt);
 }
 
+TEST(ReportModelTest, RequestsOfAStoreThatDoesNotCountThemAreNotTheRegistrysAlone) {
+  Result result = Ready("slacker", "a", 1);
+  result.setup.store = "nfs";
+  result.traffic.registry_requests = 3;
+  EXPECT_EQ(Requests(result), std::nullopt);
+  result.traffic.store_requests = 40;
+  EXPECT_EQ(Requests(result), 43);
+}
+
 }  // namespace
 }  // namespace slacker::hellobench
