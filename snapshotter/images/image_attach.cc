@@ -69,7 +69,7 @@ absl::StatusOr<std::string> ImageManager::AttachPinned(const Digest& chain_id, b
         options_.traces != nullptr) {
       options_.traces->Begin(chain_id, image->layers);
     }
-    (void)boots_->TakeTable(chain_id);  // nobody is going to look at it
+    if (attached.ok()) (void)boots_->TakeTable(chain_id);  // nobody is going to look at it
   }
   if (absl::IsDataLoss(attached)) {
     ForgetFacts(image->layers);
