@@ -22,11 +22,11 @@ struct KernelFeature {
 };
 
 struct BreakerStatus {
-  std::string state;             // "closed", "open", "half-open"
+  std::string state;  // "closed", "open", "half-open"
   int64_t since_unix_seconds = 0;
   int64_t next_probe_unix_seconds = 0;  // open only, else 0
-  uint64_t refused = 0;          // questions that were not asked since it opened last
-  std::string error;             // of the last question that was not answered
+  uint64_t refused = 0;                 // questions that were not asked since it opened last
+  std::string error;                    // of the last question that was not answered
 };
 
 // Reads of missing data, which wait for the store.
@@ -46,6 +46,7 @@ struct ReplicaStatus {
   int64_t since_unix_seconds = 0;  // aside only, as the error
   std::string error = {};
   uint64_t reads = 0, failures = 0;
+  uint64_t spared = 0;  // aside only: reads that were sent to others first
 };
 
 struct StoreStatus {
@@ -54,18 +55,48 @@ struct StoreStatus {
   OutageStatus outage;
 };
 
+// A layer of which chunks are missing or damaged, in the store (reads of them fail) or on the node's
+// disk (they are fetched again).
+struct FaultyLayer {
+  Digest record;
+  std::string images;     // names, or chain IDs, of what stands on it
+  bool in_store = false;  // else on the disk
+  int64_t since_unix_seconds = 0;
+  uint64_t wrong = 0;   // chunks that have not been right since
+  uint64_t chunks = 0;  // that were found, each once
+  uint64_t times = 0;   // that any of them was found
+  std::string error;    // of the last one
+};
+
+// The blob caches, together.
+struct CacheStatus {
+  uint64_t max_bytes = 0;         // 0 = no limit
+  uint64_t min_free_percent = 0;  // of their file system
+  uint64_t free_bytes = 0, disk_bytes = 0;
+  // Over a limit, and nothing more can be evicted: what is fetched is not kept. 0 = it is not so.
+  int64_t over_since_unix_seconds = 0;
+  uint64_t excess_bytes = 0;  // over only, as the reason
+  std::string over_error;
+  // They cannot be written. 0 = they can.
+  int64_t failing_since_unix_seconds = 0;
+  uint64_t failed_writes = 0;  // since then
+  std::string write_error;
+};
+
 struct NodeStatus {
   std::string version;
   int64_t pid = 0;
   std::string root;
   int64_t started_unix_seconds = 0;
   std::vector<KernelFeature> features;
-  std::string fuse_directory;    // where the FUSE connection is mounted
+  std::string fuse_directory;  // where the FUSE connection is mounted
   bool fuse_alive = false;
-  bool fuse_adopted = false;     // taken over from a predecessor
+  bool fuse_adopted = false;  // taken over from a predecessor
   bool keeper_alive = false;
-  std::vector<std::string> kept;  // names of what the keeper holds
+  std::vector<std::string> kept;     // names of what the keeper holds
   std::optional<StoreStatus> store;  // none: no store is configured
+  CacheStatus caches;
+  std::vector<FaultyLayer> faulty_layers;
   std::vector<std::pair<std::string, uint64_t>> counters;  // docs/operations.md, "Counters"
 };
 

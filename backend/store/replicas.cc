@@ -49,6 +49,7 @@ struct Replicas::State : public std::enable_shared_from_this<Replicas::State> {
     Report report;
     TimePoint next_try;
     bool trying = false;
+    uint64_t failures_before = 0;  // it was set aside
   };
   struct Waiting {
     TimePoint deadline;
@@ -92,6 +93,7 @@ std::vector<size_t> Replicas::State::Order() {
       place.trying = true;
       order.push_back(i);
     } else {
+      ++place.report.spared;
       aside.push_back(i);
     }
   }
@@ -106,15 +108,18 @@ bool Replicas::State::IsAside(size_t place) {
 
 void Replicas::State::Note(size_t index, const absl::Status& status) {
   Report before;
+  uint64_t failures = 0;
   {
     MutexLock lock(&mutex);
     Place& place = places[index];
     before = place.report;
+    failures = before.failures - place.failures_before;
     const TimePoint now = clock->Monotonic();
     place.trying = false;
     if (IsAnswer(status)) {
       ++place.report.reads;
       place.report.aside = false;
+      place.report.spared = 0;
       if (!before.aside) return;
     } else {
       ++place.report.failures;
@@ -123,6 +128,7 @@ void Replicas::State::Note(size_t index, const absl::Status& status) {
       if (before.aside) return;
       place.report.aside = true;
       place.report.since = now;
+      place.failures_before = before.failures;
     }
   }
   if (!before.aside) {
@@ -134,7 +140,10 @@ void Replicas::State::Note(size_t index, const absl::Status& status) {
   const auto time =
       std::chrono::duration_cast<std::chrono::seconds>(clock->Monotonic() - before.since);
   Log(LogLevel::kInfo, "a replica of the store answers again",
-      {{"url", before.url}, {"seconds", std::to_string(time.count())}});
+      {{"url", before.url},
+       {"seconds", std::to_string(time.count())},
+       {"failures", std::to_string(failures)},
+       {"reads_spared", std::to_string(before.spared)}});
 }
 
 void Replicas::State::Ask(size_t place, std::string_view name, uint64_t offset, uint64_t size,

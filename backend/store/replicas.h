@@ -41,10 +41,11 @@ class Replicas final : public ReadBackend {
   struct Report {
     std::string url;
     bool aside = false;
-    TimePoint since;       // aside: since when
-    std::string error;     // aside: the last failure
-    uint64_t reads = 0;    // answered, of any kind
+    TimePoint since;     // aside: since when
+    std::string error;   // aside: the last failure
+    uint64_t reads = 0;  // answered, of any kind
     uint64_t failures = 0;
+    uint64_t spared = 0;  // aside: reads that were sent to others first since
   };
 
   // `clock` outlives it. REQUIRES: there is a place.

@@ -79,6 +79,10 @@ bool Listen(const std::string& path, UniqueFd* listener) {
 }
 
 void StayAlive() {
+  // slackerd starts it with the signals blocked that it waits for itself.
+  sigset_t none;
+  sigemptyset(&none);
+  (void)sigprocmask(SIG_SETMASK, &none, nullptr);
   // All best effort: without them the keeper works, and is only easier to lose.
   (void)signal(SIGPIPE, SIG_IGN);
   (void)signal(SIGHUP, SIG_IGN);

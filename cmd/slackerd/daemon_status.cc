@@ -56,6 +56,41 @@ ReplicaStatus Describe(const Replicas::Report& report) {
   status.aside = true;
   status.since_unix_seconds = UnixSeconds(report.since);
   status.error = report.error;
+  status.spared = report.spared;
+  return status;
+}
+
+FaultyLayer Describe(const LayerFaults& faults, bool in_store) {
+  const ChunkFaults::Report& report = in_store ? *faults.in_store : *faults.on_disk;
+  return {.record = faults.record,
+          .images = faults.images,
+          .in_store = in_store,
+          .since_unix_seconds = UnixSeconds(report.since),
+          .wrong = report.wrong,
+          .chunks = report.chunks,
+          .times = report.times,
+          .error = report.error};
+}
+
+CacheStatus Describe(const CacheSpace& space, const OverLimit& over,
+                     const WriteOutage::Report& writes) {
+  CacheStatus status;
+  status.max_bytes = space.limits().max_bytes;
+  status.min_free_percent = space.limits().min_free_percent;
+  if (const auto usage = space.Usage(); usage.ok()) {
+    status.free_bytes = usage->free_bytes;
+    status.disk_bytes = usage->disk_bytes;
+  }
+  if (over.over) {
+    status.over_since_unix_seconds = UnixSeconds(over.since);
+    status.excess_bytes = over.excess_bytes;
+    status.over_error = over.error;
+  }
+  if (writes.failing) {
+    status.failing_since_unix_seconds = UnixSeconds(writes.since);
+    status.failed_writes = writes.failed_writes;
+    status.write_error = writes.error;
+  }
   return status;
 }
 
@@ -158,6 +193,11 @@ NodeStatus Daemon::Status() {
       }
     }
     status.store = std::move(store);
+  }
+  status.caches = Describe(*space_, evictor_->Describe(), filler_->engine().DescribeWrites());
+  for (const LayerFaults& faults : filler_->DescribeFaults()) {
+    if (faults.in_store.has_value()) status.faulty_layers.push_back(Describe(faults, true));
+    if (faults.on_disk.has_value()) status.faulty_layers.push_back(Describe(faults, false));
   }
   status.counters = Counters();
   return status;

@@ -34,6 +34,9 @@ class CacheSpace {
   // Measures a directory of blob caches; without them: only its disk, which is one system call.
   static absl::StatusOr<CacheUsage> MeasureDirectory(const std::string& path, bool with_caches);
 
+  const Limits& limits() const { return limits_; }
+  absl::StatusOr<CacheUsage> Usage() const { return measure_(); }
+
   struct Pressure {
     uint64_t excess_bytes = 0;  // to be evicted; 0: no limit is crossed
     bool disk_is_full = false;  // too little is free; else there is too much in the caches

@@ -177,9 +177,7 @@ absl::Status Completer::Verify(const Blob& blob) {
     if (blob->cache().discarded()) return absl::OkStatus();
     const absl::Status verified = blob->VerifyOnDisk(chunk);
     // Fetched again in the next pass.
-    if (!verified.ok() && !absl::IsNotFound(verified)) {
-      (void)blob->cache().Drop(blob->ExtentOf(chunk));  // if nobody else has
-    }
+    if (absl::IsDataLoss(verified)) options_.filler->engine().DropSpoilt(*blob, {chunk}, verified);
     first.Update(verified);
     bytes += blob->layer().chunks[chunk].size_bytes;
     RETURN_IF_ERROR(Pace(bytes, options_.verify_bytes_per_second, began));

@@ -18,6 +18,8 @@ constexpr std::chrono::minutes kNoteUsesEvery{10};
 // Without pressure: a loop device lets go of a blob when the last container that has it ends.
 constexpr std::chrono::seconds kTryLeftoversEvery{10};
 
+const char* NameOfLimit(bool disk_is_full) { return disk_is_full ? "min_free" : "max_bytes"; }
+
 bool IsSilence(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
@@ -99,7 +101,8 @@ absl::Status Evictor::Look() {
     ASSIGN_OR_RETURN(left, options_.space->Look());
   }
   options_.filler->engine().SetCaching(left.excess_bytes == 0);
-  Tell(run, left.excess_bytes > 0);
+  run.refusal.Update(status);
+  Tell(run, left);
   return status;
 }
 
@@ -243,23 +246,52 @@ absl::StatusOr<FillEngine::Evicted> Evictor::EvictFrom(const Run& run, const Blo
   return options_.filler->engine().Evict(blob, chunks);
 }
 
-void Evictor::Tell(const Run& run, bool pressed) {
+OverLimit Evictor::Describe() const {
+  MutexLock lock(&mutex_);
+  return over_;
+}
+
+void Evictor::Tell(const Run& run, const CacheSpace::Pressure& left) {
   if (run.bytes > 0 || run.images > 0) {
     Log(LogLevel::kInfo, "blob caches were over a limit; what was used least was evicted",
-        {{"limit", run.pressure.disk_is_full ? "min_free" : "max_bytes"},
+        {{"limit", NameOfLimit(run.pressure.disk_is_full)},
          {"excess_bytes", std::to_string(run.pressure.excess_bytes)},
          {"bytes", std::to_string(run.bytes)},
          {"chunks", std::to_string(run.chunks)},
          {"blobs", std::to_string(run.blobs)},
          {"images", std::to_string(run.images)}});
   }
-  if (pressed && !told_) {
-    Log(LogLevel::kWarning, "blob caches stay over a limit; nothing is added to them, ignoring",
-        {{"limit", run.pressure.disk_is_full ? "min_free" : "max_bytes"},
-         {"excess_bytes", std::to_string(run.pressure.excess_bytes)},
-         {"error", run.refusal.ok() ? "the rest is in use" : Message(run.refusal)}});
+  const auto now = std::chrono::steady_clock::now();
+  const bool over = left.excess_bytes > 0;
+  if (over) last_over_ = now;
+  OverLimit before, after;
+  {
+    MutexLock lock(&mutex_);
+    before = over_;
+    if (over) {
+      over_ = {.over = true,
+               .since = before.over ? before.since : now,
+               .disk_is_full = left.disk_is_full,
+               .excess_bytes = left.excess_bytes,
+               .error = run.refusal.ok() ? "the rest is in use" : Message(run.refusal)};
+    } else if (now >= last_over_ + options_.quiet) {
+      over_ = {};
+    }
+    after = over_;
   }
-  told_ = pressed;
+  if (over && !before.over) {
+    bytes_before_ = bytes_ - run.bytes;
+    Log(LogLevel::kWarning, "blob caches stay over a limit; nothing is added to them, ignoring",
+        {{"limit", NameOfLimit(after.disk_is_full)},
+         {"excess_bytes", std::to_string(after.excess_bytes)},
+         {"error", after.error}});
+  } else if (!after.over && before.over) {
+    const auto time = std::chrono::duration_cast<std::chrono::seconds>(now - before.since);
+    Log(LogLevel::kInfo, "blob caches are within their limits again",
+        {{"limit", NameOfLimit(before.disk_is_full)},
+         {"seconds", std::to_string(time.count())},
+         {"evicted_bytes", std::to_string(bytes_ - bytes_before_)}});
+  }
 }
 
 }  // namespace slacker

@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "backend/base/mutex.h"
 #include "snapshotter/attach/tree_mounter.h"
 #include "snapshotter/care/cache_space.h"
 #include "snapshotter/care/idle_watch.h"
@@ -41,6 +42,15 @@ namespace slacker {
 struct EvictionStats {
   uint64_t runs = 0;  // that gave something back
   uint64_t chunks = 0, bytes = 0;
+};
+
+// That the caches are over a limit, and nothing more can be evicted.
+struct OverLimit {
+  bool over = false;
+  std::chrono::steady_clock::time_point since;  // over only, as all below
+  bool disk_is_full = false;                    // as CacheSpace::Pressure
+  uint64_t excess_bytes = 0;
+  std::string error;  // why
 };
 
 class Evictor {
@@ -57,6 +67,8 @@ class Evictor {
     std::function<absl::Status(const Digest& record, size_t chunks)> ask_store;
     std::chrono::nanoseconds interval = std::chrono::seconds(1);
     std::chrono::seconds cold_after{30};
+    // So long the limits are kept before the log says that they are again.
+    std::chrono::nanoseconds quiet = std::chrono::seconds(10);
   };
 
   // Starts the thread.
@@ -65,6 +77,7 @@ class Evictor {
   ~Evictor();
 
   EvictionStats Stats() const { return {runs_, chunks_, bytes_}; }
+  OverLimit Describe() const;
 
  private:
   using Blob = std::shared_ptr<LayerBlob>;  // shared with reads under way
@@ -83,14 +96,17 @@ class Evictor {
   absl::StatusOr<FillEngine::Evicted> EvictFrom(const Run& run, const Blob& blob,
                                                 const std::vector<uint32_t>& chunks);
   absl::StatusOr<std::set<uint64_t>> UsedBlobs();
-  void Tell(const Run& run, bool pressed);
+  void Tell(const Run& run, const CacheSpace::Pressure& left);
 
   const Options options_;
   IdleWatch pace_;
   std::atomic<uint64_t> runs_ = 0, chunks_ = 0, bytes_ = 0;
   std::chrono::steady_clock::time_point uses_noted_, leftovers_tried_;
-  bool told_ = false;   // that nothing can be evicted
-  std::thread thread_;  // last: uses the above
+  mutable Mutex mutex_;
+  OverLimit over_ ABSL_GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point last_over_;
+  uint64_t bytes_before_ = 0;  // evicted when over_ began
+  std::thread thread_;         // last: uses the above
 };
 
 }  // namespace slacker

@@ -69,17 +69,14 @@ bool Scrubber::Scrub(const BlobRow& row) {
 
 bool Scrubber::Check(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk) {
   const absl::Status verified = blob->VerifyOnDisk(chunk);
-  if (absl::IsNotFound(verified)) return true;  // evicted meanwhile
+  // Evicted meanwhile, or there is no memory to look at it.
+  if (absl::IsNotFound(verified) || absl::IsResourceExhausted(verified)) return true;
   ++chunks_;
   bytes_ += blob->layer().chunks[chunk].size_bytes;
   if (verified.ok()) return true;
-  (void)blob->cache().Drop(blob->ExtentOf(chunk));  // who reads it may have been first
   ++damaged_;
-  Log(LogLevel::kWarning, "the disk has damaged a blob cache; the chunk is fetched again",
-      {{"blob", std::to_string(blob->id())},
-       {"record", blob->record().ToString()},
-       {"index", std::to_string(chunk)},
-       {"error", verified.ToString()}});
+  options_.filler->engine().DropSpoilt(*blob, {chunk},
+                                       verified);  // who reads it may have been first
   return false;
 }
 

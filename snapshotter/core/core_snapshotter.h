@@ -94,7 +94,10 @@ class CoreSnapshotter final : public Snapshotter {
   absl::StatusOr<std::vector<MountSpec>> CreateWithDirectory(
       SnapshotRow row, const std::vector<std::string>& lowers);
   absl::StatusOr<std::vector<std::string>> LowersOf(const std::vector<ChainLink>& chain);
-  MountPlan PlanFor(const SnapshotRow& row, std::vector<std::string> lowers) const;
+  // Where containerd has given the files of the parent other owners by itself, nothing is mapped again.
+  absl::StatusOr<std::optional<IdMap>> MapFor(const Labels& labels,
+                                              const std::vector<std::string>& lowers) const;
+  absl::StatusOr<MountPlan> PlanFor(const SnapshotRow& row, std::vector<std::string> lowers) const;
 
   // The remote path: remote.cc. ALREADY_EXISTS when the remote snapshot is there; otherwise OK, and
   // decision->reason is why it is the ordinary path.

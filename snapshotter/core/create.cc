@@ -62,7 +62,8 @@ absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::Mounts(const std::string
     ASSIGN_OR_RETURN(chain, SnapshotTable::Chain(txn, row.parent_id));
   }
   ASSIGN_OR_RETURN(std::vector<std::string> lowers, LowersOf(chain));
-  return MountsFor(PlanFor(row, std::move(lowers)));
+  ASSIGN_OR_RETURN(const MountPlan plan, PlanFor(row, std::move(lowers)));
+  return MountsFor(plan);
 }
 
 absl::StatusOr<CoreSnapshotter::Parent> CoreSnapshotter::CheckNew(Txn& txn, const std::string& key,
@@ -97,11 +98,25 @@ absl::StatusOr<std::vector<std::string>> CoreSnapshotter::LowersOf(
   return lowers;
 }
 
-MountPlan CoreSnapshotter::PlanFor(const SnapshotRow& row, std::vector<std::string> lowers) const {
-  return {.kind = row.info.kind,
-          .directory = directories_.PathOf(row.id),
-          .lowers = std::move(lowers),
-          .index_off = options_.overlay_index_off};
+// A client that does not know of the capability copies the image with other owners, and asks all the
+// same: to map those again would make them nobody's.
+absl::StatusOr<std::optional<IdMap>> CoreSnapshotter::MapFor(
+    const Labels& labels, const std::vector<std::string>& lowers) const {
+  ASSIGN_OR_RETURN(std::optional<IdMap> map, IdMapOf(labels));
+  if (!map.has_value() || lowers.empty()) return map;
+  ASSIGN_OR_RETURN(const FileOps::Owner owner, files_->Stat(lowers.front()));
+  if (map->IsApplied(owner.uid, owner.gid)) map.reset();
+  return map;
+}
+
+absl::StatusOr<MountPlan> CoreSnapshotter::PlanFor(const SnapshotRow& row,
+                                                   std::vector<std::string> lowers) const {
+  ASSIGN_OR_RETURN(std::optional<IdMap> map, MapFor(row.info.labels, lowers));
+  return MountPlan{.kind = row.info.kind,
+                   .directory = directories_.PathOf(row.id),
+                   .lowers = std::move(lowers),
+                   .index_off = options_.overlay_index_off,
+                   .id_map = std::move(map)};
 }
 
 absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::Create(Kind kind, const std::string& key,
@@ -128,7 +143,8 @@ absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::Create(Kind kind, const 
   SLACKER_FAILPOINT("create.begin");
   if (row.HasDirectory()) return CreateWithDirectory(std::move(row), lowers);
   row.id = directories_.NewId();
-  ASSIGN_OR_RETURN(std::vector<MountSpec> mounts, MountsFor(PlanFor(row, lowers)));
+  ASSIGN_OR_RETURN(const MountPlan plan, PlanFor(row, lowers));
+  ASSIGN_OR_RETURN(std::vector<MountSpec> mounts, MountsFor(plan));
   RETURN_IF_ERROR(InsertNew(row));
   SLACKER_FAILPOINT("create.committed");
   return mounts;
@@ -142,10 +158,15 @@ absl::StatusOr<std::vector<MountSpec>> CoreSnapshotter::CreateWithDirectory(
     ASSIGN_OR_RETURN(owner, files_->Stat(lowers.front()));
   }
   ASSIGN_OR_RETURN(row.id, directories_.Take());
-  auto mounts = MountsFor(PlanFor(row, lowers));
+  const auto plan = PlanFor(row, lowers);
+  auto mounts = plan.ok() ? MountsFor(*plan) : plan.status();
   if (!mounts.ok()) {
     directories_.GiveBack(row.id);
     return mounts;
+  }
+  if (plan->id_map.has_value()) {
+    owner.uid = plan->id_map->RootUid();
+    owner.gid = plan->id_map->RootGid();
   }
   RETURN_IF_ERROR(directories_.Place(row.id, owner));
   content_.NoteNew(row.id);

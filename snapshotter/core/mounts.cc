@@ -11,8 +11,17 @@ namespace {
 
 constexpr size_t kMountDataBytes = 4096;  // a page, the terminating NUL included
 
-std::vector<MountSpec> Bind(std::string source, const char* mode) {
-  return {{.type = "bind", .source = std::move(source), .options = {mode, "rbind"}}};
+// What containerd takes for itself: mount(2) never sees it.
+std::vector<std::string> OptionsOf(const std::optional<IdMap>& map) {
+  if (!map.has_value()) return {};
+  return {"uidmap=" + map->uids, "gidmap=" + map->gids};
+}
+
+std::vector<MountSpec> Bind(const MountPlan& plan, std::string source, const char* mode) {
+  MountSpec spec{.type = "bind", .source = std::move(source), .options = OptionsOf(plan.id_map)};
+  spec.options.emplace_back(mode);
+  spec.options.emplace_back("rbind");
+  return {std::move(spec)};
 }
 
 // The bytes of a name below the common parent of all lower directories: its last two components.
@@ -28,8 +37,8 @@ size_t ShortenedBytes(const std::string& lower) {
 absl::StatusOr<std::vector<MountSpec>> MountsFor(const MountPlan& plan) {
   const bool active = plan.kind == Kind::kActive;
   const std::string fs = plan.directory + "/fs";
-  if (plan.lowers.empty()) return Bind(fs, active ? "rw" : "ro");
-  if (!active && plan.lowers.size() == 1) return Bind(plan.lowers.front(), "ro");
+  if (plan.lowers.empty()) return Bind(plan, fs, active ? "rw" : "ro");
+  if (!active && plan.lowers.size() == 1) return Bind(plan, plan.lowers.front(), "ro");
 
   MountSpec spec{.type = "overlay", .source = "overlay", .options = {}};
   if (plan.index_off) spec.options.emplace_back("index=off");
@@ -50,6 +59,8 @@ absl::StatusOr<std::vector<MountSpec>> MountsFor(const MountPlan& plan) {
                            " layers: more than one mount can name");
   }
   spec.options.push_back(std::move(lowerdir));
+  const std::vector<std::string> mapping = OptionsOf(plan.id_map);
+  spec.options.insert(spec.options.begin(), mapping.begin(), mapping.end());
   return std::vector<MountSpec>{std::move(spec)};
 }
 

@@ -7,15 +7,19 @@
 //   view of one directory     bind [ro,rbind] of it
 //   view                      overlay [index=off,lowerdir]
 //
+// With mapped IDs each begins with the options uidmap and gidmap, which are for containerd.
+//
 // A list of lower directories may be longer than the 4096 bytes that mount(2) takes: containerd
 // then changes into their common parent and shortens the names. That is why all lower directories
 // stand beside each other under short names ("<root>/snapshots/<name>/fs").
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "snapshotter/core/id_map.h"
 #include "snapshotter/snapshotter.h"
 
 namespace slacker {
@@ -27,6 +31,7 @@ struct MountPlan {
   // Overlay's inode index refuses lower directories that were used elsewhere; off where the kernel
   // has it.
   bool index_off = false;
+  std::optional<IdMap> id_map = std::nullopt;
 };
 
 // REQUIRES: plan.kind is active or view. INVALID_ARGUMENT when the mount would exceed what mount(2)

@@ -254,19 +254,37 @@ absl::Status BlobFiller::Fill(const std::shared_ptr<LayerBlob>& blob, uint32_t f
 }
 
 absl::Status BlobFiller::Flush() {
-  std::vector<std::shared_ptr<LayerBlob>> dirty;
-  {
-    MutexLock lock(&mutex_);
-    for (const auto& [id, blob] : blobs_) {
-      if (blob->cache().dirty()) dirty.push_back(blob);
-    }
-  }
   absl::Status first;
-  for (const auto& blob : dirty) {
-    const absl::Status flushed = blob->cache().Flush();
-    if (first.ok()) first = flushed;
+  for (std::shared_ptr<LayerBlob>& blob : LoadedBlobs()) {
+    if (blob->cache().dirty()) first.Update(blob->cache().Flush());
+    blob.reset();  // one that is removed meanwhile keeps its space no longer
   }
   return first;
+}
+
+std::vector<std::shared_ptr<LayerBlob>> BlobFiller::LoadedBlobs() const {
+  std::vector<std::shared_ptr<LayerBlob>> blobs;
+  MutexLock lock(&mutex_);
+  blobs.reserve(blobs_.size());
+  for (const auto& [id, blob] : blobs_) blobs.push_back(blob);
+  return blobs;
+}
+
+std::vector<LayerFaults> BlobFiller::DescribeFaults() const {
+  std::vector<LayerFaults> faults;
+  for (const auto& blob : LoadedBlobs()) {
+    LayerFaults one;
+    {
+      MutexLock lock(&blob->mutex);
+      one.in_store = blob->faults_in_store.Describe();
+      one.on_disk = blob->faults_on_disk.Describe();
+    }
+    if (!one.in_store.has_value() && !one.on_disk.has_value()) continue;
+    one.record = blob->record();
+    one.images = NamesForLog(*options_.db, blob->id());
+    faults.push_back(std::move(one));
+  }
+  return faults;
 }
 
 void BlobFiller::FlushLoop() {
@@ -277,6 +295,7 @@ void BlobFiller::FlushLoop() {
       if (!stopping_) (void)changed_.WaitFor(&mutex_, options_.flush_interval);
       if (stopping_) return;
     }
+    for (const auto& blob : LoadedBlobs()) engine_->TellFaults(*blob);
     const absl::Status flushed = Flush();
     if (!flushed.ok() && !failing) {
       Log(LogLevel::kWarning, "blob caches cannot be flushed, ignoring",
@@ -387,7 +406,7 @@ absl::StatusOr<std::string> BlobFiller::ReadCachedChunk(uint64_t blob_id, uint32
 
 void BlobFiller::DropChunk(uint64_t blob_id, uint32_t chunk) {
   if (const auto blob = FindLoaded(blob_id); blob != nullptr) {
-    (void)blob->cache().Drop(blob->ExtentOf(chunk));
+    engine_->DropSpoilt(*blob, {chunk}, absl::OkStatus());
   }
 }
 
@@ -404,7 +423,7 @@ FillStats BlobFiller::Stats() const {
   stats.false_pages = fills.false_pages;
   stats.retries = fills.retries;
   stats.stalled = fills.stalled;
-  stats.failed_writes = fills.failed_writes;
+  stats.failed_writes = engine_->failed_writes();
   stats.reads = reads_;
   stats.read_hits = read_hits_;
   stats.served_bytes = served_bytes_;

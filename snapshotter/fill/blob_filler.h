@@ -54,6 +54,13 @@ struct FillStats {
   uint64_t served_bytes = 0;
 };
 
+// Of a layer of which chunks are not right, in the store or on the node's disk.
+struct LayerFaults {
+  Digest record;
+  std::string images;  // as the log names them
+  std::optional<ChunkFaults::Report> in_store, on_disk;
+};
+
 class BlobFiller final : public BlobSource {
  public:
   struct Options {
@@ -145,6 +152,8 @@ class BlobFiller final : public BlobSource {
   FillEngine& engine() { return *engine_; }
 
   FillStats Stats() const;
+  // What the log has begun to tell of layers, and not ended.
+  std::vector<LayerFaults> DescribeFaults() const;
 
   // <root>/records: one object for everybody who writes there.
   RecordFiles& records() { return records_; }
@@ -156,6 +165,7 @@ class BlobFiller final : public BlobSource {
   void EndHold(uint64_t blob_id, int hold);
   absl::StatusOr<BlobRow> FindRow(uint64_t blob_id);
   std::shared_ptr<LayerBlob> FindLoaded(uint64_t blob_id);
+  std::vector<std::shared_ptr<LayerBlob>> LoadedBlobs() const;
   std::shared_ptr<LayerBlob> FindForCopy(uint64_t blob_id);
   absl::StatusOr<std::shared_ptr<LayerBlob>> Load(uint64_t blob_id);
   // Loads the blob on a disk thread and reads; a record that is damaged on the node is fetched
@@ -176,7 +186,7 @@ class BlobFiller final : public BlobSource {
   std::atomic<uint64_t> reads_ = 0, read_hits_ = 0, served_bytes_ = 0;
 
   Mutex loading_;  // held while a record is read from the disk; before mutex_
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   // Shared: reads under way keep a blob that is forgotten.

@@ -12,8 +12,6 @@
 namespace slacker {
 namespace {
 
-constexpr uint32_t kQuietSeconds = 10;
-
 // Null: nobody waits for it any more, or it is on its way out of the cache.
 std::shared_ptr<Fill> FindOpen(LayerBlob& blob, uint32_t chunk) {
   MutexLock lock(&blob.mutex);
@@ -49,6 +47,7 @@ FillEngine::FillEngine(std::shared_ptr<ReadBackend> backend, RecordFiles* record
       options_(options),
       reader_(backend == nullptr ? nullptr : std::make_unique<StoreReader>(std::move(backend))),
       outage_(clock),
+      write_outage_(clock),
       fetch_pool_(std::make_unique<ThreadPool>("slk-fetch", options.fetch_threads)),
       disk_pool_(std::make_unique<ThreadPool>("slk-disk", 2)) {}
 
@@ -210,12 +209,14 @@ void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
     }
   }
   if (needed.empty()) return;
-  const TimePoint asked = clock_->Monotonic();
   absl::StatusOr<std::shared_ptr<const Locations>> locations =
-      reader_ == nullptr ? Unavailable("no store is configured")
-                         : blob.FindLocations(*reader_, *records_, run->stale);
+      Unavailable("no store is configured");
+  if (reader_ != nullptr) {
+    const StoreOutage::Question question = outage_.Ask();
+    locations = blob.FindLocations(*reader_, *records_, run->stale);
+    if (!locations.ok()) outage_.Note(locations.status(), question.asked());
+  }
   if (!locations.ok()) {
-    if (reader_ != nullptr) outage_.Note(locations.status(), asked);
     std::vector<std::pair<uint32_t, absl::Status>> failed;
     for (const uint32_t chunk : needed) {
       failed.emplace_back(chunk, locations.status());
@@ -231,9 +232,9 @@ void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
       attempts.back()->locations = *locations;
     }
     attempts.back()->run.Append(chunk);
-    attempts.back()->asked = clock_->Monotonic();
   }
   for (const auto& attempt : attempts) {
+    attempt->question = outage_.Ask();  // ended by its last answer, with which the engine lives
     {
       MutexLock lock(&attempt->mutex);
       attempt->open = attempt->run.count;
@@ -275,7 +276,7 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
   const uint32_t size = ChunkSize(*blob, chunk);
   if (bytes.ok() && bytes->size() != size) bytes = DataLoss("a chunk of another size");
   const absl::Status status = bytes.status();
-  outage_.Note(status, attempt->asked);
+  outage_.Note(status, attempt->question.asked());
   if (status.ok()) {
     auto content = std::make_shared<const std::string>(*std::move(bytes));
     if (SettleFill(*blob, chunk, content)) {
@@ -294,6 +295,7 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
     if (--attempt->open > 0) return;
     failed.swap(attempt->failed);
   }
+  attempt->question = {};
   if (failed.empty()) return;
   Run run = attempt->run;
   run.stale = attempt->locations;
@@ -316,41 +318,30 @@ void FillEngine::DropSpoilt(LayerBlob& blob, std::vector<uint32_t> chunks,
   // one has told.
   std::erase_if(chunks,
                 [&blob](uint32_t chunk) { return !blob.cache().Drop(blob.ExtentOf(chunk)); });
-  if (chunks.empty()) return;
+  if (chunks.empty() || blob.cache().discarded()) return;
   counters_.chunks_spoilt += chunks.size();
+  const std::string error =
+      status.ok() ? "its bytes are not those that were written" : Message(status);
+  bool begins = false;
   {
-    // A disk that goes on like this is to fill neither disk nor eyes.
     MutexLock lock(&blob.mutex);
-    const size_t before = blob.spoilt_chunks.size();
-    blob.spoilt_chunks.insert(chunks.begin(), chunks.end());
-    if (blob.spoilt_chunks.size() == before) return;
+    for (const uint32_t chunk : chunks) {
+      begins = blob.faults_on_disk.Note(chunk, error, clock_->Monotonic()) || begins;
+      blob.faults_on_disk.NoteRight(chunk);  // nobody gets it from there any more
+    }
   }
+  if (!begins) return;
   Log(LogLevel::kWarning, "the disk has damaged a blob cache; chunks of it are fetched again",
-      {{"blob", std::to_string(blob.id())},
+      {{"images", options_.name_images(blob.id())},
        {"record", blob.record().ToString()},
-       {"first", std::to_string(chunks.front())},
-       {"chunks", std::to_string(chunks.size())},
-       {"error", status.ok() ? "its bytes are not those that were written" : Message(status)}});
+       {"blob", std::to_string(blob.id())},
+       {"index", std::to_string(chunks.front())},
+       {"error", error}});
 }
 
 // Failed precondition: a process that is dying still has the file.
 void FillEngine::NoteWrite(const LayerBlob& blob, const absl::Status& written) {
-  if (absl::IsFailedPrecondition(written)) return;
-  if (written.ok()) {
-    // On a disk that is just full some writes succeed: it is over when none has failed for a while.
-    if (!cache_failing_ || UseSeconds() < failed_last_ + kQuietSeconds) return;
-    if (!cache_failing_.exchange(false)) return;
-    Log(LogLevel::kInfo, "blob caches can be written again",
-        {{"failed_writes", std::to_string(failed_since_.exchange(0))}});
-    return;
-  }
-  ++counters_.failed_writes;
-  ++failed_since_;
-  failed_last_ = UseSeconds();
-  if (cache_failing_.exchange(true)) return;
-  Log(LogLevel::kWarning,
-      "cannot write a blob cache; what is read is fetched again next time, ignoring",
-      {{"blob", std::to_string(blob.id())}, {"error", written.ToString()}});
+  if (!absl::IsFailedPrecondition(written)) write_outage_.Note(written, blob.id());
 }
 
 void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,

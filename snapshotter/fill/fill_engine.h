@@ -5,8 +5,9 @@
 //
 // Failures. A store that does not answer is asked again, with a growing pause, until the fill is
 // `stall_timeout` old: then UNAVAILABLE. A chunk that is not where it should be, or fails its
-// verification, is looked for once more at its newest location: then DATA_LOSS, with one line in
-// the log that names it. A cache file that cannot be written costs nothing but the next fetch.
+// verification, is looked for once more at its newest location: then DATA_LOSS. A cache file that
+// cannot be written costs nothing but the next fetch. Each kind of failure is one line in the log when
+// it begins, and one with counts when it is over (snapshotter/faults).
 //
 // What others bring unasked goes the same way from its arrival on: one fetch for each chunk, whoever
 // brings it. What leaves the cache does so under the same order: a chunk that is evicted counts as
@@ -25,6 +26,7 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -35,9 +37,10 @@
 #include "backend/base/clock.h"
 #include "backend/base/thread_pool.h"
 #include "backend/store/store.h"
+#include "snapshotter/faults/store_outage.h"
+#include "snapshotter/faults/write_outage.h"
 #include "snapshotter/fill/layer_blob.h"
 #include "snapshotter/fill/local_chunks.h"
-#include "snapshotter/fill/store_outage.h"
 
 namespace slacker {
 
@@ -48,7 +51,6 @@ struct FillCounters {
   std::atomic<uint64_t> chunks_damaged = 0;    // given up with DATA_LOSS
   std::atomic<uint64_t> retries = 0;           // because the store did not answer
   std::atomic<uint64_t> stalled = 0;           // given up with UNAVAILABLE
-  std::atomic<uint64_t> failed_writes = 0;     // of the cache
   std::atomic<uint64_t> chunks_spoilt = 0;     // that the disk did not give back
   std::atomic<uint64_t> false_pages = 0;       // chunks of which a boot pack had other pages
 };
@@ -160,8 +162,12 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   bool RunOnDiskThread(std::function<void()> task);
 
   const FillCounters& counters() const { return counters_; }
-  // How reads get on with the store.
+  // How reads get on with the store, and writes with the disk of the caches.
   StoreOutage::Report DescribeOutage() const { return outage_.Describe(); }
+  WriteOutage::Report DescribeWrites() const { return write_outage_.Describe(); }
+  uint64_t failed_writes() const { return write_outage_.failed_writes(); }
+  // Logs what is over of the faults of a blob; all of them: since it was removed. Called now and then.
+  void TellFaults(LayerBlob& blob, bool all = false);
 
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -181,6 +187,12 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
     int attempt = 0;
     bool running = true;
     std::vector<std::function<void(const absl::Status&)>> waiters;
+  };
+
+  // One that could not be fetched again.
+  struct LostRecord {
+    TimePoint told;      // when the log had a line about it
+    uint64_t times = 0;  // since it was lost
   };
 
   FillEngine(std::shared_ptr<ReadBackend> backend, RecordFiles* records, const Clock* clock,
@@ -226,10 +238,8 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   FillCounters counters_;
   LocalChunks local_;
   StoreOutage outage_;
+  WriteOutage write_outage_;
   std::atomic<bool> caching_ = true;
-  std::atomic<bool> cache_failing_ = false;  // as the log has it
-  std::atomic<uint64_t> failed_since_ = 0;   // writes
-  std::atomic<uint32_t> failed_last_ = 0;    // UseSeconds
 
   Mutex mutex_;  // never held together with LayerBlob::mutex
   CondVar changed_;
@@ -242,6 +252,7 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   std::vector<std::pair<TimePoint, std::shared_ptr<Run>>> retries_ ABSL_GUARDED_BY(mutex_);
   std::deque<Watched> watched_ ABSL_GUARDED_BY(mutex_);  // by deadline
   std::unordered_map<Digest, RecordFetch> record_fetches_ ABSL_GUARDED_BY(mutex_);
+  std::map<Digest, LostRecord> lost_records_ ABSL_GUARDED_BY(mutex_);
 
   std::thread watcher_;
   std::unique_ptr<ThreadPool> fetch_pool_;

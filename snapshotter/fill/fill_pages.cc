@@ -93,6 +93,7 @@ void FillEngine::BringPages(const std::shared_ptr<LayerBlob>& blob, const Announ
         local_.Note(blob->layer().chunks[chunk].digest, blob->id(), chunk);
       }
       MutexLock lock(&blob->mutex);
+      if (blob->cache().Has(chunk)) blob->faults_in_store.NoteRight(chunk);
       // The chunk itself has come meanwhile, and may have been compared before these pages were there.
       if (!IsUnderWay(*blob, chunk, *announced.fill))
         (void)blob->cache().Drop(blob->ExtentOf(chunk));

@@ -6,6 +6,12 @@
 #include "snapshotter/fill/fill_run.h"
 
 namespace slacker {
+namespace {
+
+// Every read of its layer asks anew.
+constexpr std::chrono::minutes kTellLostAgain{5};
+
+}  // namespace
 
 void FillEngine::FetchRecord(const Digest& record, std::function<void(const absl::Status&)> done) {
   {
@@ -39,9 +45,9 @@ absl::Status FillEngine::BringRecord(const Digest& record) {
   // Another reader, whose question came a little earlier, may have brought it.
   if (records_->Load(record).ok()) return absl::OkStatus();
   if (reader_ == nullptr) return Unavailable("no store is configured");
-  const TimePoint asked = clock_->Monotonic();
+  const StoreOutage::Question question = outage_.Ask();
   const absl::StatusOr<RecordObject> read = reader_->ReadRecord(record);
-  outage_.Note(read.status(), asked);
+  outage_.Note(read.status(), question.asked());
   RETURN_IF_ERROR(read.status());
   RETURN_IF_ERROR(records_->Save(record, read->stored));
   return records_->Sync();
@@ -49,19 +55,31 @@ absl::Status FillEngine::BringRecord(const Digest& record) {
 
 void FillEngine::FinishRecord(const Digest& record, const absl::Status& status) {
   std::vector<std::function<void(const absl::Status&)>> waiters;
+  uint64_t times = 0;  // that it could not be fetched; none to be told of yet
   {
     MutexLock lock(&mutex_);
     const auto found = record_fetches_.find(record);
     if (found == record_fetches_.end()) return;
     waiters = std::move(found->second.waiters);
     record_fetches_.erase(found);
+    LostRecord& lost = lost_records_[record];
+    const TimePoint now = clock_->Monotonic();
+    if (status.ok()) {
+      times = lost.times;
+      lost_records_.erase(record);
+    } else if (++lost.times == 1 || now >= lost.told + kTellLostAgain) {
+      times = lost.times;
+      lost.told = now;
+    }
   }
   if (status.ok()) {
     Log(LogLevel::kInfo, "a damaged layer record was fetched again",
-        {{"record", record.ToString()}});
-  } else {
+        {{"record", record.ToString()}, {"failed_before", std::to_string(times)}});
+  } else if (times > 0) {
     Log(LogLevel::kWarning, "a damaged layer record cannot be fetched again; reads fail, ignoring",
-        {{"record", record.ToString()}, {"error", status.ToString()}});
+        {{"record", record.ToString()},
+         {"times", std::to_string(times)},
+         {"error", status.ToString()}});
   }
   const absl::Status told = absl::IsNotFound(status) ? DataLoss(Message(status)) : status;
   for (const auto& done : waiters) done(told);

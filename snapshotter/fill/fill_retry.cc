@@ -22,39 +22,64 @@ bool IsSettled(const std::shared_ptr<Fill>& fill) { return fill->settled; }
 
 }  // namespace
 
-bool MayAnswerLater(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsInternal(status) || absl::IsResourceExhausted(status) ||
-         absl::IsPermissionDenied(status);
+absl::Status Abandoned() { return Cancelled("its images were removed"); }
+
+namespace {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+using Waiters = std::vector<std::shared_ptr<ReadOperation>>;
+
+// Null: nobody is to be answered.
+Fill* FindToSettle(LayerBlob& blob, uint32_t chunk, const Fill* expected, TimePoint now)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(blob.mutex) {
+  const auto found = blob.fills.find(chunk);
+  if (found == blob.fills.end() || found->second->settled) return nullptr;
+  if (expected != nullptr && found->second.get() != expected) return nullptr;
+  if (found->second->evicting) return nullptr;          // an answer to an earlier question
+  if (found->second->not_before > now) return nullptr;  // it is watched anew
+  return found->second.get();
 }
 
-absl::Status Abandoned() { return Cancelled("its images were removed"); }
+}  // namespace
 
 bool SettleFill(LayerBlob& blob, uint32_t chunk,
                 const absl::StatusOr<std::shared_ptr<const std::string>>& bytes,
-                const Fill* expected, std::chrono::steady_clock::time_point now) {
-  std::vector<std::shared_ptr<ReadOperation>> waiters;
+                const Fill* expected, TimePoint now) {
+  Waiters waiters;
   {
     MutexLock lock(&blob.mutex);
-    const auto found = blob.fills.find(chunk);
-    if (found == blob.fills.end() || found->second->settled) return false;
-    if (expected != nullptr && found->second.get() != expected) return false;
-    if (found->second->evicting) return false;          // an answer to an earlier question
-    if (found->second->not_before > now) return false;  // it is watched anew
-    Fill& fill = *found->second;
-    waiters = std::move(fill.waiters);
-    fill.settled = true;
+    Fill* const fill = FindToSettle(blob, chunk, expected, now);
+    if (fill == nullptr) return false;
+    waiters = std::move(fill->waiters);
+    fill->settled = true;
     if (bytes.ok()) {
-      fill.bytes = *bytes;
-      blob.damaged_chunks.erase(chunk);
+      fill->bytes = *bytes;
+      blob.faults_in_store.NoteRight(chunk);
     } else {
-      blob.fills.erase(found);
+      blob.fills.erase(chunk);
     }
   }
   for (const auto& waiter : waiters) {
     if (bytes.ok()) waiter->Take(blob.layer().chunks[chunk].blob_offset, **bytes);
     waiter->PartDone(bytes.status());
   }
+  return true;
+}
+
+bool SettleDamaged(LayerBlob& blob, uint32_t chunk, const absl::Status& damage, TimePoint now,
+                   bool* begins) {
+  Waiters waiters;
+  {
+    MutexLock lock(&blob.mutex);
+    Fill* const fill = FindToSettle(blob, chunk, nullptr, TimePoint::max());
+    if (fill == nullptr) return false;
+    waiters = std::move(fill->waiters);
+    fill->settled = true;
+    // Before anybody can ask for it again, and find it right.
+    *begins = blob.faults_in_store.Note(chunk, Message(damage), now);
+    blob.fills.erase(chunk);
+  }
+  for (const auto& waiter : waiters) waiter->PartDone(DataLoss(Message(damage)));
   return true;
 }
 
@@ -124,20 +149,21 @@ void FillEngine::Abandon(const std::shared_ptr<LayerBlob>& blob) {
                        watched.fills[i].get());
     }
   }
+  TellFaults(*blob, /*all=*/true);
 }
 
 void FillEngine::GiveUp(const Run& run, uint32_t chunk, const absl::Status& status) {
   LayerBlob& blob = *run.blob;
-  const bool damaged = MayBeElsewhere(status);
-  const absl::Status told = damaged ? DataLoss(Message(status)) : status;
-  if (!SettleFill(blob, chunk, told) || !damaged) return;
-  ++counters_.chunks_damaged;
-  {
-    // A program that reads it over and over is to fill neither disk nor eyes.
-    MutexLock lock(&blob.mutex);
-    if (!blob.damaged_chunks.insert(chunk).second) return;
+  if (!MayBeElsewhere(status)) {
+    (void)SettleFill(blob, chunk, status);
+    return;
   }
-  Log(LogLevel::kWarning, "a chunk is missing or damaged in the store; reads of it fail, ignoring",
+  bool begins = false;
+  if (!SettleDamaged(blob, chunk, status, clock_->Monotonic(), &begins)) return;
+  ++counters_.chunks_damaged;
+  if (!begins) return;
+  Log(LogLevel::kWarning,
+      "chunks of a layer are missing or damaged in the store; reads of them fail, ignoring",
       {{"images", options_.name_images(blob.id())},
        {"record", blob.record().ToString()},
        {"layer", blob.layer().diff_id.ToString()},
@@ -145,6 +171,32 @@ void FillEngine::GiveUp(const Run& run, uint32_t chunk, const absl::Status& stat
        {"index", std::to_string(chunk)},
        {"blob", std::to_string(blob.id())},
        {"error", status.ToString()}});
+}
+
+void FillEngine::TellFaults(LayerBlob& blob, bool all) {
+  const TimePoint now = clock_->Monotonic();
+  std::optional<ChunkFaults::Report> in_store, on_disk;
+  {
+    MutexLock lock(&blob.mutex);
+    in_store = all ? blob.faults_in_store.TakeAny() : blob.faults_in_store.TakeEnded(now);
+    on_disk = all ? blob.faults_on_disk.TakeAny() : blob.faults_on_disk.TakeEnded(now);
+  }
+  const auto tell = [&](const char* message, const ChunkFaults::Report& report) {
+    const auto time = std::chrono::duration_cast<std::chrono::seconds>(now - report.since);
+    Log(LogLevel::kInfo, message,
+        {{"record", blob.record().ToString()},
+         {"blob", std::to_string(blob.id())},
+         {"seconds", std::to_string(time.count())},
+         {"chunks", std::to_string(report.chunks)},
+         {"times", std::to_string(report.times)},
+         {"still_wrong", std::to_string(report.wrong)}});
+  };
+  const char* removed = "a layer with missing or damaged chunks was removed from this node";
+  if (in_store.has_value())
+    tell(all ? removed : "missing or damaged chunks of a layer are right again", *in_store);
+  if (on_disk.has_value()) {
+    tell(all ? removed : "the disk damages a blob cache no more", *on_disk);
+  }
 }
 
 std::vector<FillEngine::Watched> FillEngine::TakeExpired() {
@@ -175,6 +227,7 @@ void FillEngine::Watch() {
   for (;;) {
     std::vector<Watched> expired;
     std::vector<RecordFetch> expired_records;
+    outage_.Look();
     {
       MutexLock lock(&mutex_);
       if (stopping_) return;

@@ -17,9 +17,6 @@ inline uint32_t ChunkSize(const LayerBlob& blob, uint32_t chunk) {
   return blob.layer().chunks[chunk].size_bytes;
 }
 
-// Whether asking the store again may help.
-bool MayAnswerLater(const absl::Status& status);
-
 // What is told to who wants something of a blob that was removed.
 absl::Status Abandoned();
 
@@ -31,6 +28,10 @@ bool SettleFill(
     LayerBlob& blob, uint32_t chunk,
     const absl::StatusOr<std::shared_ptr<const std::string>>& bytes, const Fill* expected = nullptr,
     std::chrono::steady_clock::time_point now = std::chrono::steady_clock::time_point::max());
+// The same for a chunk that the store does not have as it should be: *begins, whether it is the first
+// such one of its layer.
+bool SettleDamaged(LayerBlob& blob, uint32_t chunk, const absl::Status& damage,
+                   std::chrono::steady_clock::time_point now, bool* begins);
 void ForgetFill(LayerBlob& blob, uint32_t chunk);
 
 // Whether the pages that it needs are there or on their way.
@@ -74,7 +75,7 @@ struct FillEngine::Run {
 struct FillEngine::Attempt {
   Run run;
   std::shared_ptr<const Locations> locations;
-  TimePoint asked;
+  StoreOutage::Question question;
   Mutex mutex;
   uint32_t open ABSL_GUARDED_BY(mutex) = 0;
   std::vector<std::pair<uint32_t, absl::Status>> failed ABSL_GUARDED_BY(mutex);

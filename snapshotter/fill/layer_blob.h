@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "backend/base/mutex.h"
 #include "backend/store/store.h"
+#include "snapshotter/faults/chunk_faults.h"
 #include "snapshotter/files/record_files.h"
 #include "snapshotter/fill/blob_cache.h"
 #include "snapshotter/fill/read_operation.h"
@@ -116,10 +117,9 @@ class LayerBlob {
   Mutex mutex;
   // Shared: whoever fetches a chunk, and the watch over its time.
   std::unordered_map<uint32_t, std::shared_ptr<Fill>> fills ABSL_GUARDED_BY(mutex);
-  // The log has a line about each of them; until they arrive.
-  std::set<uint32_t> damaged_chunks ABSL_GUARDED_BY(mutex);
-  // The same, of those that the node's disk has damaged; for good.
-  std::set<uint32_t> spoilt_chunks ABSL_GUARDED_BY(mutex);
+  // Chunks that were given up with DATA_LOSS, and those that the node's disk did not give back.
+  ChunkFaults faults_in_store ABSL_GUARDED_BY(mutex);
+  ChunkFaults faults_on_disk ABSL_GUARDED_BY(mutex);
 
  private:
   explicit LayerBlob(const BlobRow& row) : row_(row) {}

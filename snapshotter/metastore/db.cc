@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -228,6 +229,11 @@ absl::StatusOr<std::unique_ptr<Db>> Db::OpenForReading(const std::string& path) 
 Db::~Db() = default;
 
 absl::StatusOr<std::unique_ptr<DbConnection>> Db::Connect(bool write) const {
+  // SQLite would wait for who writes into a pipe.
+  struct stat file {};
+  if (stat(path_.c_str(), &file) == 0 && !S_ISREG(file.st_mode)) {
+    return FailedPrecondition(path_ + " is not a regular file");
+  }
   sqlite3* handle = nullptr;
   const int flags = SQLITE_OPEN_NOMUTEX |
                     (write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);

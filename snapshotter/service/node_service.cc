@@ -18,6 +18,7 @@ void StoreToProto(const StoreStatus& store, node_v1::Store* out) {
     to->set_error(place.error);
     to->set_reads(place.reads);
     to->set_failures(place.failures);
+    to->set_spared(place.spared);
   }
   node_v1::Breaker* breaker = out->mutable_breaker();
   breaker->set_state(store.breaker.state);
@@ -31,6 +32,30 @@ void StoreToProto(const StoreStatus& store, node_v1::Store* out) {
   outage->set_unanswered(store.outage.unanswered);
   outage->set_given_up(store.outage.given_up);
   outage->set_error(store.outage.error);
+}
+
+void CachesToProto(const CacheStatus& caches, node_v1::Caches* out) {
+  out->set_max_bytes(caches.max_bytes);
+  out->set_min_free_percent(caches.min_free_percent);
+  out->set_free_bytes(caches.free_bytes);
+  out->set_disk_bytes(caches.disk_bytes);
+  out->set_over_since_unix_seconds(caches.over_since_unix_seconds);
+  out->set_excess_bytes(caches.excess_bytes);
+  out->set_over_error(caches.over_error);
+  out->set_failing_since_unix_seconds(caches.failing_since_unix_seconds);
+  out->set_failed_writes(caches.failed_writes);
+  out->set_write_error(caches.write_error);
+}
+
+void FaultyLayerToProto(const FaultyLayer& layer, node_v1::FaultyLayer* out) {
+  out->set_record(layer.record.ToString());
+  out->set_images(layer.images);
+  out->set_in_store(layer.in_store);
+  out->set_since_unix_seconds(layer.since_unix_seconds);
+  out->set_wrong(layer.wrong);
+  out->set_chunks(layer.chunks);
+  out->set_times(layer.times);
+  out->set_error(layer.error);
 }
 
 }  // namespace
@@ -55,6 +80,10 @@ grpc::Status NodeService::Status(grpc::ServerContext* /*context*/,
   response->mutable_keeper()->set_alive(status.keeper_alive);
   for (const std::string& name : status.kept) response->mutable_keeper()->add_kept(name);
   if (status.store.has_value()) StoreToProto(*status.store, response->mutable_store());
+  CachesToProto(status.caches, response->mutable_caches());
+  for (const FaultyLayer& layer : status.faulty_layers) {
+    FaultyLayerToProto(layer, response->add_faulty_layers());
+  }
   for (const auto& [name, value] : status.counters) {
     node_v1::Counter* out = response->add_counters();
     out->set_name(name);

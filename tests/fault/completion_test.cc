@@ -17,6 +17,7 @@
 #include "tests/fault/remote_fixture.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/eventually.h"
+#include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker::testing {
@@ -57,13 +58,16 @@ class CompletionTest : public RemoteFixture {
     sync();
     std::ofstream("/proc/sys/vm/drop_caches") << "3";
   }
-  // Reads what the image shows of both layers, from the disk.
-  void ExpectSound() {
-    DropKernelCaches();
+  std::string Big() const {
     const std::vector<std::string>& chunks = image_.layers.back().chunks;
     std::string big;
     for (size_t i = chunks.size() - kTopChunks; i < chunks.size(); ++i) big += chunks[i];
-    EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big);
+    return big;
+  }
+  // Reads what the image shows of both layers, from the disk.
+  void ExpectSound() {
+    DropKernelCaches();
+    EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == Big());
     EXPECT_EQ(ReadWholeFile(merged_ + "/lower"), kLower);
   }
   bool HasPassed(const std::string& step) {
@@ -72,6 +76,22 @@ class CompletionTest : public RemoteFixture {
       if (line == step) return true;
     }
     return false;
+  }
+  // Each reads at random, again and again, dropping what it has read: from the file before a switch,
+  // during it, and behind it.
+  void StartReaders() {
+    std::filesystem::remove(dir_ / "enough");
+    std::ofstream(dir_ / "reference") << Big();
+    for (int seed = 1; seed <= 32; ++seed) {
+      readers_.push_back(std::make_unique<LineProcess>(
+          std::vector<std::string>{RANDOM_READER, merged_ + "/big", dir_ / "reference", "0",
+                                   std::to_string(seed), dir_ / "enough"}));
+    }
+  }
+  void EndReaders() {
+    std::ofstream(dir_ / "enough") << "";
+    for (const auto& reader : readers_) EXPECT_EQ(reader->Wait(), 0);
+    readers_.clear();
   }
   void KillKeeper() {
     for (const pid_t pid : ProcessesBelow(run_dir_)) (void)kill(pid, SIGKILL);
@@ -88,6 +108,7 @@ class CompletionTest : public RemoteFixture {
 
   const std::string merged_ = dir_ / "merged";
   std::string top_;
+  std::vector<std::unique_ptr<LineProcess>> readers_;
 };
 
 TEST_F(CompletionTest, ACompleteImageIsReadWithoutSlackerdKeeperAndStore) {
@@ -133,6 +154,7 @@ TEST_F(CompletionTest, DeathAtEveryStepOfCompletionHarmsNoReader) {
       auto daemon = Start({std::string("SLACKER_FAILPOINT=") + step,
                            "SLACKER_FAILPOINT_TRACE=" + (dir_ / "trace")});
       ASSERT_TRUE(StartContainer(*daemon, "container"));
+      StartReaders();
       ASSERT_TRUE(Eventually([&] { return HasPassed(step); }));
       daemon->End(SIGKILL);  // the steps in the helper end only that
     }
@@ -141,6 +163,7 @@ TEST_F(CompletionTest, DeathAtEveryStepOfCompletionHarmsNoReader) {
     ExpectSound();
     EXPECT_TRUE(Eventually([this] { return AllSwitched(); }));
     ExpectSound();
+    EndReaders();
     End(*successor);
     EXPECT_EQ(successor->End(SIGTERM), 0);
     if (HasFailure()) return;

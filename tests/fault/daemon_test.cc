@@ -8,10 +8,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -42,6 +44,35 @@ TEST_F(DaemonTest, TerminationIsClean) {
     EXPECT_EQ(daemon->End(signal), 0);
   }
   EXPECT_THAT(Log(), ::testing::HasSubstr(R"("msg":"stopping")"));
+}
+
+// What works without being waited for stands back for everybody else's disk and processors.
+TEST_F(DaemonTest, CareOfCachesIsAtTheLastPlace) {
+  ConfigureRaw("store.url", "\"loopback:" + (dir_ / "store") + "\"");
+  const auto daemon = Start();
+  ASSERT_TRUE(daemon->running());
+  const std::string tasks = "/proc/" + std::to_string(daemon->pid()) + "/task";
+  // A thread is named by itself, and takes its place after that.
+  const auto idle = [&tasks] {
+    std::set<std::string> found;
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      const int priority = static_cast<int>(
+          syscall(SYS_ioprio_get, 1 /* IOPRIO_WHO_PROCESS */, std::stoi(task.path().filename())));
+      if (priority >> 13 == 3 /* IOPRIO_CLASS_IDLE */) {
+        std::string name;
+        std::ifstream(task.path() / "comm") >> name;
+        found.insert(name);
+      }
+    }
+    return found;
+  };
+  EXPECT_TRUE(Eventually([&] {
+    return std::ranges::includes(
+        idle(), std::set<std::string>{"slk-complete", "slk-evict", "slk-prove", "slk-scrub"});
+  })) << ::testing::PrintToString(idle());
+  for (const char* name : {"slk-disk", "slk-fetch", "slk-fuse", "slackerd"}) {
+    EXPECT_FALSE(idle().contains(name)) << name;
+  }
 }
 
 TEST_F(DaemonTest, ASecondDaemonOnTheRootIsRefused) {

@@ -130,7 +130,7 @@ TEST_F(EvictionTest, DeathAtEveryStepUnderAReadingContainerHarmsNoRead) {
     }
     ConfigureCache("off", big_.size() / 2, "0%");
     std::vector<std::unique_ptr<LineProcess>> readers;
-    for (int seed = 1; seed <= 2; ++seed) readers.push_back(StartReader(seed, 8));
+    for (int seed = 1; seed <= 32; ++seed) readers.push_back(StartReader(seed, 8));
     {
       auto daemon = Start(DyingAt(step));
       EXPECT_EQ(WTERMSIG(daemon->Wait()), SIGKILL);

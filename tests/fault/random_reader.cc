@@ -1,8 +1,9 @@
 // Reads a file at random, past what is cached of it, and compares.
 //
-//   random_reader FILE REFERENCE FROM SEED READS
+//   random_reader FILE REFERENCE FROM SEED READS|UNTIL
 //
-// FROM: in percent of its length, where it begins. Ends with 0 when READS reads were right, with 1 at the first one that fails or differs.
+// FROM: in percent of its length, where it begins. Ends with 0 when READS reads were right, or with a rest behind each until the file
+// UNTIL (a path) is there; with 1 at the first one that fails or differs.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -22,7 +23,13 @@ int main(int argc, char** argv) {
   std::minstd_rand random(static_cast<unsigned>(std::atoi(argv[4])));
   const slacker::UniqueFd file(open(argv[1], O_RDONLY | O_CLOEXEC));
   if (!file.valid() || reference.empty()) return 2;
-  for (int reads = std::atoi(argv[5]); reads > 0; --reads) {
+  const std::string until = argv[5][0] == '/' ? argv[5] : "";
+  for (int reads = until.empty() ? std::atoi(argv[5]) : 1; reads > 0;
+       reads -= until.empty() ? 1 : 0) {
+    if (!until.empty()) {
+      if (access(until.c_str(), F_OK) == 0) return 0;
+      (void)usleep(200'000);  // many of them leave processors to those whom they read from
+    }
     const size_t offset = from + random() % (reference.size() - from);
     std::string bytes(std::min<size_t>(random() % 300'000 + 1, reference.size() - offset), '\0');
     (void)posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);

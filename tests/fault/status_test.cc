@@ -4,10 +4,12 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "snapshotter/files/node_files.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/fault/slackerctl.h"
 #include "tests/support/erofs_sample.h"
@@ -43,6 +45,15 @@ class StatusTest : public RemoteFixture {
     return sum;
   }
 
+  // All files of the image that was prepared last.
+  static void ReadTree(Daemon& daemon) {
+    for (const std::string& option : daemon.mounts().front().options()) {
+      if (!option.starts_with("lowerdir=")) continue;
+      for (const auto& file : std::filesystem::recursive_directory_iterator(option.substr(9))) {
+        if (file.is_regular_file()) (void)ReadWholeFile(file.path());
+      }
+    }
+  }
   nlohmann::json scrubbed_;
   // Of a chain that is not published.
   std::string UnknownRef(int number) const {
@@ -135,6 +146,70 @@ TEST_F(StatusTest, ScrubFindsADamagedChunkAndRepairsItFromTheStore) {
   EXPECT_EQ(Sum("damaged"), 0U);
 
   EXPECT_NE(Scrub({Sha256::Of("another").ToString()}), 0);
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
+}
+
+// The disk has damaged a chunk that the store has lost: status says so of both, log and counters too.
+TEST_F(StatusTest, ChunksThatAreNotRightAreSaidWithTheirImage) {
+  ConfigureRaw("cache.complete", "\"off\"");
+  const auto daemon = Start();
+  const std::string top = Pull(*daemon, "pull");
+  ASSERT_TRUE(daemon->Prepare("container", top).ok());
+  ReadTree(*daemon);
+  EXPECT_TRUE(Status()["faulty_layers"].empty());
+  EXPECT_TRUE(Status()["caches"]["over"].is_null());
+  EXPECT_GT(Status()["caches"]["free_bytes"], 0);
+  const auto caches = [this] {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(root_ + "/blobs")) {
+      if (entry.path().extension() == ".data" && AllocatedBytes(entry.path()) > 0) {
+        found.push_back(entry.path());
+      }
+    }
+    return found;
+  };
+  ASSERT_TRUE(Eventually([&] { return Scrub({}) == 0 && Sum("chunks") > 0; })) << "what was read";
+  for (const std::string& cache : caches()) {
+    std::fstream file(cache, std::ios::in | std::ios::out | std::ios::binary);
+    for (uint64_t at = 0; at < std::filesystem::file_size(cache); at += 4096) {
+      file.seekp(static_cast<std::streamoff>(at));
+      file.put('!');
+    }
+    ASSERT_TRUE(file.good());
+  }
+  for (const auto& pack : std::filesystem::recursive_directory_iterator(dir_ / "store/packs")) {
+    if (pack.is_regular_file()) std::filesystem::resize_file(pack, 1);
+  }
+  (void)Scrub({});  // its exit code is another test's
+  EXPECT_GT(Sum("damaged"), 0U);
+  EXPECT_EQ(Sum("repaired"), 0U);
+  const nlohmann::json status = Status();
+  std::map<std::string, nlohmann::json> found;
+  for (const auto& layer : status["faulty_layers"]) found[layer["where"]] = layer;
+  ASSERT_TRUE(found.contains("disk")) << status;
+  ASSERT_TRUE(found.contains("store")) << status;
+  for (const auto& [where, layer] : found) {
+    EXPECT_GT(layer["chunks"], 0) << where;
+    EXPECT_THAT(layer["images"].get<std::string>(), ::testing::Not(::testing::IsEmpty())) << where;
+  }
+  EXPECT_EQ(status["counters"]["chunks_damaged"], Sum("damaged"));
+  EXPECT_EQ(status["counters"]["chunks_spoilt"], Sum("damaged"));
+  EXPECT_THAT(Log(), ::testing::HasSubstr("are missing or damaged in the store"));
+  EXPECT_TRUE(RemoveAll(*daemon).ok());
+}
+
+// Memory that its own FUSE waits for must not have to be read back from a disk.
+TEST_F(StatusTest, BuffersThatFaceFuseAreLocked) {
+  const auto daemon = Start();
+  const std::string top = Pull(*daemon, "pull");
+  ASSERT_TRUE(daemon->Prepare("container", top).ok());
+  ReadTree(*daemon);
+  std::ifstream status("/proc/" + std::to_string(daemon->pid()) + "/status");
+  long locked_kib = -1;
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmLck:")) locked_kib = std::stol(line.substr(6));
+  }
+  EXPECT_GE(locked_kib, 128) << "at least one answer to a read, which may be as large";
   EXPECT_TRUE(RemoveAll(*daemon).ok());
 }
 

@@ -169,7 +169,7 @@ TEST_P(WrongStoreTest, AReadFailsAndWorksWhenTheStoreIsRight) {
   ASSERT_FALSE(tree.empty());
   web_.Set(GetParam());
   EXPECT_EQ(ReadWholeFile(tree + "/big"), kUnreadable);
-  EXPECT_THAT(Log(), HasSubstr("a chunk is missing or damaged in the store"));
+  EXPECT_THAT(Log(), HasSubstr("chunks of a layer are missing or damaged in the store"));
   web_.Set(StoreFault::kNone);
   EXPECT_TRUE(ReadWholeFile(tree + "/big") == Content());
   EXPECT_TRUE(RemoveAll(*daemon).ok());

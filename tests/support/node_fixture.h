@@ -39,7 +39,7 @@ class NodeTest : public ::testing::Test {
     filler.backend = faulty_;
     filler.observer = observer_;
     filler.fill = fill_options_;
-    filler.flush_interval = std::chrono::hours(1);
+    filler.flush_interval = flush_interval_;
     auto opened = BlobFiller::Open(filler);
     ASSERT_OK(opened);
     filler_ = *std::move(opened);
@@ -131,6 +131,7 @@ class NodeTest : public ::testing::Test {
   std::shared_ptr<FakeBackend> store_ = std::make_shared<FakeBackend>();
   std::shared_ptr<FaultyBackend> faulty_ = std::make_shared<FaultyBackend>(store_);
   FillEngine::Options fill_options_;
+  std::chrono::nanoseconds flush_interval_ = std::chrono::hours(1);
   std::chrono::nanoseconds build_delay_ = std::chrono::nanoseconds::zero();
   bool private_by_cri_annotations_ = false;
   Trust trust_;

@@ -59,6 +59,29 @@ std::string ReadsText(const node_v1::Store& store) {
          std::to_string(outage.given_up()) + " chunks given up)";
 }
 
+std::string CachesText(const node_v1::Caches& caches) {
+  std::string text = "within their limits";
+  if (caches.over_since_unix_seconds() != 0) {
+    text = "over a limit since " + FormatTime(caches.over_since_unix_seconds()) + " by " +
+           HumanSize(caches.excess_bytes()) + ", nothing is added: " + caches.over_error();
+  }
+  if (caches.disk_bytes() > 0) {
+    text += "; " + HumanSize(caches.free_bytes()) + " of the disk are free";
+  }
+  if (caches.failing_since_unix_seconds() != 0) {
+    text += "; cannot be written since " + FormatTime(caches.failing_since_unix_seconds()) + ": " +
+            caches.write_error() + " (" + std::to_string(caches.failed_writes()) + " writes)";
+  }
+  return text;
+}
+
+std::string FaultText(const node_v1::FaultyLayer& layer) {
+  return layer.images() + ": since " + FormatTime(layer.since_unix_seconds()) + " " +
+         std::to_string(layer.chunks()) + " chunks of " + layer.record() + ", " +
+         std::to_string(layer.wrong()) + " of them still: " + layer.error() + " (" +
+         std::to_string(layer.times()) + " times)";
+}
+
 std::string KeptText(const node_v1::Keeper& keeper) {
   if (!keeper.alive()) return "away";
   std::string text = "holds";
@@ -88,6 +111,11 @@ void PrintStatus(const NodeView& view, const Console& console) {
     fields.emplace_back("store for pulls", TextCell(PullsText(status.store().breaker())));
     fields.emplace_back("store for reads", TextCell(ReadsText(status.store())));
   }
+  if (status.has_caches()) fields.emplace_back("caches", TextCell(CachesText(status.caches())));
+  for (const node_v1::FaultyLayer& layer : status.faulty_layers()) {
+    fields.emplace_back(layer.in_store() ? "wrong in the store" : "wrong on the disk",
+                        TextCell(FaultText(layer)));
+  }
   for (const node_v1::Counter& counter : status.counters()) {
     fields.emplace_back(counter.name(), TextCell(std::to_string(counter.value())));
   }
@@ -104,6 +132,7 @@ nlohmann::json StoreJson(const node_v1::Store& store) {
     SetBytes(&one, "url", place.url());
     if (place.aside()) {
       one["since_unix_seconds"] = place.since_unix_seconds();
+      one["spared"] = place.spared();
       SetBytes(&one, "error", place.error());
     }
     json["places"].push_back(std::move(one));
@@ -126,6 +155,36 @@ nlohmann::json StoreJson(const node_v1::Store& store) {
   return json;
 }
 
+nlohmann::json CachesJson(const node_v1::Caches& caches) {
+  nlohmann::json json = {
+      {"max_bytes", caches.max_bytes()},   {"min_free_percent", caches.min_free_percent()},
+      {"free_bytes", caches.free_bytes()}, {"disk_bytes", caches.disk_bytes()},
+      {"over", nlohmann::json()},          {"failing", nlohmann::json()}};
+  if (caches.over_since_unix_seconds() != 0) {
+    json["over"] = {{"since_unix_seconds", caches.over_since_unix_seconds()},
+                    {"excess_bytes", caches.excess_bytes()}};
+    SetBytes(&json["over"], "error", caches.over_error());
+  }
+  if (caches.failing_since_unix_seconds() != 0) {
+    json["failing"] = {{"since_unix_seconds", caches.failing_since_unix_seconds()},
+                       {"failed_writes", caches.failed_writes()}};
+    SetBytes(&json["failing"], "error", caches.write_error());
+  }
+  return json;
+}
+
+nlohmann::json FaultJson(const node_v1::FaultyLayer& layer) {
+  nlohmann::json json = {{"record", layer.record()},
+                         {"where", layer.in_store() ? "store" : "disk"},
+                         {"since_unix_seconds", layer.since_unix_seconds()},
+                         {"wrong", layer.wrong()},
+                         {"chunks", layer.chunks()},
+                         {"times", layer.times()}};
+  SetBytes(&json, "images", layer.images());
+  SetBytes(&json, "error", layer.error());
+  return json;
+}
+
 nlohmann::json StatusJson(const NodeView& view) {
   const node_v1::StatusResponse& status = view.status;
   nlohmann::json json = {{"version", status.version()},
@@ -141,6 +200,11 @@ nlohmann::json StatusJson(const NodeView& view) {
   SetBytes(&json["fuse"], "directory", status.fuse().directory());
   json["keeper"] = {{"alive", status.keeper().alive()}, {"kept", nlohmann::json::array()}};
   for (const std::string& name : status.keeper().kept()) json["keeper"]["kept"].push_back(name);
+  json["caches"] = status.has_caches() ? CachesJson(status.caches()) : nlohmann::json();
+  json["faulty_layers"] = nlohmann::json::array();
+  for (const node_v1::FaultyLayer& layer : status.faulty_layers()) {
+    json["faulty_layers"].push_back(FaultJson(layer));
+  }
   json["store"] = status.has_store() ? StoreJson(status.store()) : nlohmann::json();
   for (const node_v1::Counter& counter : status.counters()) {
     json["counters"][counter.name()] = counter.value();

@@ -35,6 +35,7 @@ def isolate():
         return
     # A short name: unix sockets are made below it.
     os.environ[_DIRECTORY] = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="e2e")
+    os.chmod(os.environ[_DIRECTORY], 0o711)  # the users of containers' namespaces pass through it
     command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
                sys.executable, *sys.argv]
     os.execvp(command[0], command)

@@ -85,6 +85,7 @@ class _Store:
 
 class _Scenario:
     def __init__(self, world):
+        self.told = 0  # lines of the log about damage
         self.world, self.image = world, world.image("small")
         os.makedirs(world.store_directory)  # an empty store answers, one that is missing does not
         self.node = world.node()
@@ -146,8 +147,10 @@ class _Scenario:
             check("Input/output error" in str(failure), f"{what}: {failure}")
         else:
             raise Failure(f"{what}: /hello could be read: {output!r}")
-        last = [json.loads(line) for line in self.node.slackerd.log().splitlines()
-                if '"a chunk is missing or damaged in the store' in line][-1]
+        lines = [json.loads(line) for line in self.node.slackerd.log().splitlines()
+                 if '"chunks of a layer are missing or damaged in the store' in line]
+        check(len(lines) == self.told + 1, f"{what}: {len(lines) - self.told} lines")  # of an image that is new here
+        self.told, last = len(lines), lines[-1]
         check(last["layer"] == self.image.layers[1].diff_id and
               last["chunk"] == "sha256:" + hashlib.sha256(_HELLO).hexdigest() and
               self.image.reference in last["images"].split(), f"{what}: {last}")

@@ -76,6 +76,7 @@ TEST_F(ReplicasTest, APlaceThatFailsIsPassedOverUntilItAnswersAgain) {
   PutEverywhere(first_, "1");
   PutEverywhere(second_, "2");
   first_.faulty->FailFrom(1, Unavailable("down"));
+  ::testing::internal::CaptureStderr();
   EXPECT_THAT(Read(kPack), Reads("2"));
   EXPECT_TRUE(IsAside(0));
   EXPECT_EQ(replicas_.Describe()[0].error, "down");
@@ -85,10 +86,14 @@ TEST_F(ReplicasTest, APlaceThatFailsIsPassedOverUntilItAnswersAgain) {
   clock_.Advance(seconds(30));
   EXPECT_THAT(Read(kPack), Reads("2"));
   EXPECT_EQ(first_.faulty->calls(), 2U) << "it is tried";
+  EXPECT_EQ(replicas_.Describe()[0].spared, 1U);
   first_.faulty->Heal();
   clock_.Advance(seconds(30));
   EXPECT_THAT(Read(kPack), Reads("1"));
   EXPECT_FALSE(IsAside(0));
+  EXPECT_EQ(replicas_.Describe()[0].spared, 0U);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, ::testing::HasSubstr(R"("seconds":"60","failures":"2","reads_spared":"1")"));
   EXPECT_THAT(Read(kPack), Reads("1"));
 }
 
@@ -215,9 +220,9 @@ class WrongReplicaTest : public ::testing::TestWithParam<std::string> {
   std::shared_ptr<testing::FaultyBackend> first_ =
       std::make_shared<testing::FaultyBackend>(first_store_);
   testing::PublishedImage image_;
-  const StoreReader reader_{std::make_shared<Replicas>(
-      std::vector<std::shared_ptr<ReadBackend>>{first_, second_store_}, &clock_,
-      Replicas::Options{})};
+  const StoreReader reader_{
+      std::make_shared<Replicas>(std::vector<std::shared_ptr<ReadBackend>>{first_, second_store_},
+                                 &clock_, Replicas::Options{})};
 };
 
 TEST_P(WrongReplicaTest, WrongBytesComeFromTheNextOne) {
@@ -230,7 +235,8 @@ TEST_P(WrongReplicaTest, WrongBytesComeFromTheNextOne) {
 
 TEST_P(WrongReplicaTest, WhatIsCutShortComesFromTheNextOne) {
   first_->SetReadFilter([](std::string_view name, uint64_t offset, std::string* bytes) {
-    if (name.starts_with(GetParam())) bytes->resize(offset == 0 ? std::min<size_t>(bytes->size(), 9) : 0);
+    if (name.starts_with(GetParam()))
+      bytes->resize(offset == 0 ? std::min<size_t>(bytes->size(), 9) : 0);
   });
   ExpectAllReadable();
 }

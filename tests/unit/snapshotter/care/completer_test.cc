@@ -40,7 +40,8 @@ class CompleterTest : public testing::NodeTest {
     options.idle = kSoon;
     options.rest = kSoon;
     options.room = [this] { return room_.load(); };
-    options.bytes_per_second = options.verify_bytes_per_second = 1ULL << 40;
+    options.bytes_per_second = bytes_per_second_;
+    options.verify_bytes_per_second = 1ULL << 40;
     completer_ = std::make_unique<Completer>(std::move(options));
   }
   void Attach() { ASSERT_OK_AND_ASSIGN(tree_, images_->Attach(image_.chain())); }
@@ -74,6 +75,7 @@ class CompleterTest : public testing::NodeTest {
   std::atomic<uint64_t> activity_ = 0, looks_ = 0;
   std::atomic<bool> busy_ = false;
   std::atomic<uint64_t> room_ = UINT64_MAX;
+  uint64_t bytes_per_second_ = 1ULL << 40;
   std::unique_ptr<Completer> completer_;
 };
 
@@ -123,6 +125,16 @@ TEST_F(CompleterTest, WhileTheStoreIsWantedNothingIsFetched) {
   EXPECT_EQ(completer_->Stats().bytes_fetched, 0U);
   busy_ = false;
   EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
+}
+
+// At twice its bytes a second it takes at least half a second, but for what its chunks are smaller.
+TEST_F(CompleterTest, ItFetchesNoFasterThanItMay) {
+  bytes_per_second_ = layers_[0].size_bytes * 2;
+  const auto began = std::chrono::steady_clock::now();
+  StartCompleter();
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->IsSealed(layers_[0]); }));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  EXPECT_GE(took.count(), 0.4);
 }
 
 // One range at a time: what comes meanwhile waits behind no more than that.

@@ -102,6 +102,7 @@ class EvictorTest : public testing::NodeTest {
       return images_->AskForChunks(record, chunks);
     };
     options.interval = kAMoment;
+    options.quiet = std::chrono::nanoseconds::zero();
     evictor_ = std::make_unique<Evictor>(std::move(options));
   }
   // Whole runs, whatever came of them.
@@ -212,17 +213,34 @@ TEST_F(EvictorTest, UnderContainersWhatNobodyReadGoesFirstThenWhatWasReadLongest
 TEST_F(EvictorTest, WhatWasReadJustNowStaysAndNothingIsAddedUntilThereIsRoom) {
   AddContainer(chain(0));
   ReadChunks(0, 0, Count(0));
-  const uint64_t limit = CacheBytes() / 2;
+  const uint64_t bytes = CacheBytes();
+  const uint64_t limit = bytes / 2;
+  ::testing::internal::CaptureStderr();
   Start({.max_bytes = limit, .min_free_percent = 0});
   WaitForRuns(5);
   EXPECT_EQ(Cached(0), Count(0));
+  const OverLimit over = evictor_->Describe();
+  EXPECT_TRUE(over.over);
+  EXPECT_FALSE(over.disk_is_full);
+  EXPECT_GE(over.excess_bytes, bytes - limit);
+  EXPECT_EQ(over.error, "the rest is in use");
   ReadChunks(1, 0, 5);
   EXPECT_EQ(Cached(1), 0U);
   clock_.Advance(std::chrono::minutes(1));
   EXPECT_TRUE(testing::Eventually([&] { return CacheBytes() <= limit; }));
   WaitForRuns(3);
+  EXPECT_FALSE(evictor_->Describe().over);
   ReadChunks(1, 0, 1);
   EXPECT_EQ(Cached(1), 1U);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  const auto begins = log.find("blob caches stay over a limit");
+  ASSERT_NE(begins, log.npos) << log;
+  EXPECT_EQ(log.find("blob caches stay over a limit", begins + 1), log.npos) << "one line: " << log;
+  const auto ends = log.find("blob caches are within their limits again", begins);
+  ASSERT_NE(ends, log.npos) << log;
+  EXPECT_NE(log.find(R"("evicted_bytes":")" + std::to_string(evictor_->Stats().bytes) + "\"", ends),
+            log.npos)
+      << log;
 }
 
 TEST_F(EvictorTest, WhileTheStoreIsSilentNothingIsEvicted) {

@@ -147,6 +147,23 @@ TEST_F(KeeperTest, KilledKeeperIsReplacedWithAllItHeld) {
   ASSERT_OK(client->Bye());
 }
 
+// As of a program that waits for its signals itself, which slackerd is.
+TEST_F(KeeperTest, TerminationIsNotBlockedByWhoStartedIt) {
+  sigset_t term, before;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &term, &before), 0);
+  auto client = KeeperClient::Open(Options());
+  ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
+  ASSERT_OK(client);
+  const std::vector<pid_t> first = Keepers();
+  ASSERT_EQ(first.size(), 1U);
+  ASSERT_EQ(kill(first[0], SIGTERM), 0);
+  EXPECT_TRUE(Eventually([&] { return (*client)->List().ok() && Keepers() != first; }))
+      << "it ends, and is replaced";
+  ASSERT_OK((*client)->Bye());
+}
+
 TEST_F(KeeperTest, DeadlineWithoutOwnerClosesEverything) {
   UniqueFd writer;
   const UniqueFd reader = MakePipe(&writer);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -43,6 +44,16 @@ class DbTest : public ::testing::Test {
   }
   testing::TempDir dir_;
 };
+
+TEST_F(DbTest, APipeOrADirectoryInItsPlaceIsRefusedAtOnce) {
+  ASSERT_EQ(mkfifo((dir_ / "x.db").c_str(), 0600), 0);
+  std::filesystem::create_directory(dir_ / "y.db");
+  for (const char* name : {"x.db", "y.db"}) {
+    EXPECT_THAT(Db::Open(dir_ / name), StatusIs(absl::StatusCode::kFailedPrecondition)) << name;
+    EXPECT_THAT(Db::OpenForReading(dir_ / name), StatusIs(absl::StatusCode::kFailedPrecondition))
+        << name;
+  }
+}
 
 TEST_F(DbTest, CommittedRowsAreThereAfterReopening) {
   {

@@ -1,6 +1,8 @@
-#include "snapshotter/fill/store_outage.h"
+#include "snapshotter/faults/store_outage.h"
 
 #include <gtest/gtest.h>
+
+#include <vector>
 
 #include "backend/base/status.h"
 #include "tests/support/fake_clock.h"
@@ -58,7 +60,55 @@ TEST_F(StoreOutageTest, AnAnswerToAnEarlierQuestionDoesNotEndIt) {
   EXPECT_FALSE(outage_.Describe().silent);
 }
 
-// It says nothing by itself.
+TEST_F(StoreOutageTest, AStoreThatHangsIsSeenLongBeforeAnybodyGivesUp) {
+  StoreOutage::Question question = outage_.Ask();
+  clock_.Advance(StoreOutage::kSilence - seconds(1));
+  outage_.Look();
+  EXPECT_FALSE(outage_.Describe().silent) << "slow";
+  clock_.Advance(seconds(1));
+  outage_.Look();
+  EXPECT_TRUE(outage_.Describe().silent);
+  outage_.Look();
+  EXPECT_EQ(outage_.Describe().unanswered, 1U) << "looking is no question";
+  clock_.Advance(StoreOutage::kSilence);
+  outage_.Look();
+  EXPECT_EQ(outage_.Describe().unanswered, 2U);
+
+  outage_.Note(absl::OkStatus(), question.asked());
+  EXPECT_FALSE(outage_.Describe().silent) << "any answer shows that it is there";
+  question = {};
+  clock_.Advance(StoreOutage::kSilence);
+  outage_.Look();
+  EXPECT_FALSE(outage_.Describe().silent) << "nobody waits";
+}
+
+TEST_F(StoreOutageTest, OneQuestionThatIsStuckBesideOthersIsNoOutage) {
+  const StoreOutage::Question stuck = outage_.Ask();
+  for (int i = 0; i < 10; ++i) {
+    clock_.Advance(StoreOutage::kSilence);
+    const StoreOutage::Question other = outage_.Ask();
+    outage_.Note(absl::OkStatus(), other.asked());
+    clock_.Advance(seconds(1));
+    outage_.Look();
+  }
+  EXPECT_EQ(outage_.Describe().outages, 0U);
+}
+
+TEST_F(StoreOutageTest, ASlowStoreFromWhichSomethingComesIsNoOutage) {
+  std::vector<StoreOutage::Question> questions;
+  for (int i = 0; i < 10; ++i) {
+    questions.push_back(outage_.Ask());
+    clock_.Advance(seconds(1));
+  }
+  for (const StoreOutage::Question& question : questions) {
+    clock_.Advance(StoreOutage::kSilence - seconds(1));
+    outage_.Look();
+    outage_.Note(absl::OkStatus(), question.asked());
+  }
+  EXPECT_EQ(outage_.Describe().outages, 1U) << "before the first of them came";
+  EXPECT_FALSE(outage_.Describe().silent);
+}
+
 TEST_F(StoreOutageTest, AStoreThatHangsIsSeenWhenNobodyWaitsForItAnyMore) {
   outage_.NoteGivenUp(Unavailable("late"), 2);
   EXPECT_TRUE(outage_.Describe().silent);
