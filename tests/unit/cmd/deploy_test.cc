@@ -67,7 +67,7 @@ TEST_P(ContainerdConfigTest, TheExportedRootIsSlackerdsAndTheOneThatOldContainer
 // containerd 2 maps mounts, and so needs no copy of an image for a user namespace; 1.7 would hand the
 // maps to mount(2). And "rebase" is not true of us.
 TEST_P(ContainerdConfigTest, OnlyWhatBothSidesCanDoIsAdvertised) {
-  const toml::node_view<toml::node> capabilities = plugin_["capabilities"];
+  const auto capabilities = plugin_["capabilities"];
   if (containerd_["version"].value_or(0) == 2) {
     EXPECT_FALSE(capabilities);
     return;
