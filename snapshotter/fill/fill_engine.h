@@ -6,7 +6,7 @@
 // Failures. A store that does not answer is asked again, with a growing pause, until the fill is
 // `stall_timeout` old: then UNAVAILABLE. A chunk that is not where it should be, or fails its
 // verification, is looked for once more at its newest location: then DATA_LOSS. A cache file that
-// cannot be written costs nothing but the next fetch. Each kind of failure is one line in the log when
+// cannot be written costs nothing but the next fetch. Each of these is one line in the log when
 // it begins, and one with counts when it is over (snapshotter/faults).
 //
 // What others bring unasked goes the same way from its arrival on: one fetch for each chunk, whoever

@@ -76,10 +76,11 @@ std::string CachesText(const node_v1::Caches& caches) {
 }
 
 std::string FaultText(const node_v1::FaultyLayer& layer) {
-  return layer.images() + ": since " + FormatTime(layer.since_unix_seconds()) + " " +
-         std::to_string(layer.chunks()) + " chunks of " + layer.record() + ", " +
-         std::to_string(layer.wrong()) + " of them still: " + layer.error() + " (" +
-         std::to_string(layer.times()) + " times)";
+  std::string text = layer.images() + ": since " + FormatTime(layer.since_unix_seconds()) + " " +
+                     std::to_string(layer.chunks()) + " chunks of " + layer.record();
+  // Those that the disk has damaged are fetched again: none of them is wrong any more.
+  if (layer.wrong() > 0) text += ", " + std::to_string(layer.wrong()) + " of them still";
+  return text + ": " + layer.error() + " (" + std::to_string(layer.times()) + " times)";
 }
 
 std::string KeptText(const node_v1::Keeper& keeper) {

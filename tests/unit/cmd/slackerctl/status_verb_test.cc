@@ -129,6 +129,9 @@ TEST_F(StatusVerbTest, LayersWithWrongChunksAreSaidWithTheirImages) {
                            ", 1 of them still: does not match its digest (30 times)\n";
   EXPECT_THAT(text, HasSubstr("wrong in the store" + what));
   EXPECT_THAT(text, HasSubstr("wrong on the disk" + what));
+  control_.status.faulty_layers[1].wrong = 0;
+  EXPECT_THAT(Text(), HasSubstr("2 chunks of " + layer.record.ToString() +
+                                ": does not match its digest (30 times)\n"));
   const nlohmann::json json = Json()["faulty_layers"];
   ASSERT_EQ(json.size(), 2U);
   EXPECT_EQ(json[0]["where"], "store");
