@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "backend/base/digest.h"
+#include "backend/base/failpoint.h"
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 #include "snapshotter/keeper/packet.h"
@@ -303,6 +304,7 @@ void KeeperClient::SayServing() {
   (void)Call(static_cast<int>(Verb::kServing), "", -1);
   uint64_t count = 0;
   (void)!read(serving_.get(), &count, sizeof count);  // whether anything is in it or not
+  SLACKER_FAILPOINT("keeper.told_serving");
 }
 
 void KeeperClient::Watch() {

@@ -125,13 +125,20 @@ TEST_F(TakeoverTest, KeeperAbortsAtItsDeadline) {
 TEST_F(TakeoverTest, AServerThatHasAnsweredReadersSetsTheDeadlineAnew) {
   constexpr std::chrono::seconds kDeadline{6};
   const ErofsSample sample(directory_.path(), kFewFiles, 1000);
-  auto server = StartReady(sample, false, 1'000'000'000, kDeadline.count());
+  const std::string trace = directory_ / "trace";
+  auto server = Start(sample, 1'000'000'000, kDeadline.count(), "", trace);
+  ASSERT_EQ(Next(server.get()), "connected");
+  ASSERT_EQ(Next(server.get()), "ready adopted=0");
   const auto wait = [](std::chrono::seconds time) {
     const auto until = std::chrono::steady_clock::now() + time;
     EXPECT_TRUE(Eventually([until] { return std::chrono::steady_clock::now() > until; }));
   };
   wait(kDeadline);
   EXPECT_EQ(CountWrong(sample, kFewFiles), 0);
+  // The keeper is told of it after the reader has its answer.
+  ASSERT_TRUE(Eventually([&] {
+    return ReadWholeFile(trace).find("keeper.told_serving\n") != std::string::npos;
+  }));
   server->Kill();
   wait(std::chrono::seconds(1));
   server = StartReady(sample, true);
