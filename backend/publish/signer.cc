@@ -12,12 +12,14 @@
 #include "backend/store/manifest_codec.h"
 #include "backend/store/names.h"
 #include "backend/store/references.h"
+#include "backend/store/start_trace.h"
 
 namespace slacker {
 namespace {
 
-// More than any publisher makes: 32 MiB of records, and 64 MiB of content.
-constexpr uint64_t kMaxSignedPackBytes = 128 << 20;
+// More than any publisher makes: 32 MiB of records, and the pages of a trace.
+constexpr uint64_t kMaxSignedPackBytes =
+    (32 << 20) + kMaxTracePages * kTracePageBytes + kMaxBootTableBytes;
 
 absl::StatusOr<std::set<Digest>> AllChains(Backend& backend) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, backend.List(kManifestsPrefix));

@@ -7,7 +7,6 @@
 #include "backend/base/codec.h"
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
-#include "backend/startup/startup_guess.h"
 #include "backend/startup/trace_merge.h"
 #include "backend/store/boot_writer.h"
 #include "backend/store/names.h"
@@ -84,9 +83,9 @@ absl::Status WriteTracedPack(const std::shared_ptr<Backend>& backend,
   plan.origin = BootOrigin::kTrace;
   plan.made_of = made_of;
   if (pages == Pages::kNone) {
-    plan.chunks = ChunksOfTrace(trace, tables, kMaxGuessBytes);
+    plan.chunks = ChunksOfTrace(trace, tables, kMaxTracePages * kTracePageBytes);
   } else {
-    plan.pages = PagesOfTrace(trace, tables, kMaxGuessBytes);
+    plan.pages = PagesOfTrace(trace, tables);
   }
   return WriteBootPack(*backend, trace.chain_id, chain, plan, key);
 }

@@ -120,18 +120,13 @@ std::vector<ChunkRun> ChunksOfTrace(const StartTrace& trace, std::span<const Lay
   return runs;
 }
 
-std::vector<ChunkRun> PagesOfTrace(const StartTrace& trace, std::span<const Layer* const> layers,
-                                   uint64_t max_bytes) {
+std::vector<ChunkRun> PagesOfTrace(const StartTrace& trace, std::span<const Layer* const> layers) {
   std::vector<ChunkRun> runs;
-  uint64_t left = max_bytes / kTracePageBytes;
   for (const TraceRange& range : UsualRanges(trace)) {
     if (range.layer >= layers.size()) continue;
     const uint64_t pages = layers[range.layer]->blob_size_bytes / kTracePageBytes;
     if (range.first >= pages) continue;
-    const auto count =
-        static_cast<uint32_t>(std::min({uint64_t{range.count}, pages - range.first, left}));
-    if (count == 0) return runs;
-    left -= count;
+    const auto count = static_cast<uint32_t>(std::min<uint64_t>(range.count, pages - range.first));
     if (!runs.empty() && runs.back().layer == range.layer &&
         runs.back().first + runs.back().count == range.first) {
       runs.back().count += count;

@@ -10,9 +10,9 @@
 namespace slacker {
 namespace {
 
-// Beside others we have a tenth of the time.
-constexpr int kRests = 9;
-constexpr std::chrono::milliseconds kLongestRest{500};
+// Beside others we have a twentieth of the time.
+constexpr int kRests = 19;
+constexpr std::chrono::milliseconds kLongestRest{1000};
 
 }  // namespace
 

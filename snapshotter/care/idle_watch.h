@@ -28,8 +28,8 @@ class IdleWatch {
   bool Disturbed() const { return activity_() != seen_; }
   // Until something has happened since WaitUntilIdle returned, and at most `time`. False: stopped.
   bool WaitForActivity(std::chrono::nanoseconds time);
-  // Between two pieces of work. While others use the processors, rests nine times as long as the one
-  // before took, and at most half a second: work does not stop where they always do. False: stopped.
+  // Between two pieces of work. While others use the processors, rests nineteen times as long as the one
+  // before took, and at most a second: work does not stop where they always do. False: stopped.
   bool GiveWay();
   // False: stopped.
   bool Pause(std::chrono::nanoseconds time);

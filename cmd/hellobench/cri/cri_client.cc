@@ -220,6 +220,7 @@ absl::StatusOr<ContainerStatus> CriClient::Status(const std::string& container_i
   const cri::ContainerStatus& status = response.status();
   return ContainerStatus{
       FromCri(status.state()), status.exit_code(),
+      std::chrono::system_clock::time_point(std::chrono::nanoseconds(status.finished_at())),
       status.reason() + (status.message().empty() ? "" : ": ") + status.message()};
 }
 

@@ -39,7 +39,8 @@ enum class ContainerState { kCreated, kRunning, kExited, kUnknown };
 
 struct ContainerStatus {
   ContainerState state = ContainerState::kUnknown;
-  int32_t exit_code = 0;  // of an exited one
+  int32_t exit_code = 0;                                // of an exited one
+  std::chrono::system_clock::time_point finished_at{};  // the same; the epoch: not told
   std::string message;
 };
 

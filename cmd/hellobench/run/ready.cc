@@ -15,34 +15,43 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Millis = std::chrono::milliseconds;
 
-// CRI has no way to be told of an end that every containerd knows, so it is asked for. Where an end is
-// what is measured that is done often; where it is not, seldom, because it costs what is measured.
-constexpr Millis kExitInterval{2};
-constexpr Millis kOtherInterval{20};
+// CRI has no way to be told of an end that every containerd knows, so it is asked for: seldom, because
+// every question takes a millisecond of a processor that the container may want. When it was is in
+// the answer.
+constexpr Millis kStateInterval{20};
 constexpr Millis kHttpInterval{10};  // as in HelloBench
 constexpr size_t kShownBytes = 4096;
 
 class Wait {
  public:
-  Wait(CriClient& client, const Task& task, Clock::time_point start, RunResult* result)
+  Wait(CriClient& client, const Task& task, Clock::time_point started, RunResult* result)
       : client_(client),
         ready_(task.ready),
         limit_(std::chrono::seconds(task.time_limit_seconds)),
-        start_(start),
+        started_(started),
         result_(*result),
         log_(result->log_path) {
     if (const auto* port = std::get_if<ReadyPort>(&ready_)) probe_.emplace(port->port, port->path);
   }
 
   const std::string& text() const { return log_.text(); }
+  // What was waited for is there.
+  Clock::time_point reached_at() const {
+    const auto now = Clock::now();
+    if (!std::holds_alternative<ReadyExit>(ready_) ||
+        finished_at_ == std::chrono::system_clock::time_point()) {
+      return now;
+    }
+    const auto ago = std::chrono::system_clock::now() - finished_at_;
+    // A clock that was set meanwhile tells nothing else than that it was between the two.
+    return std::clamp(now - std::chrono::duration_cast<Clock::duration>(ago), started_, now);
+  }
 
   absl::Status Until(const std::atomic<bool>* interrupted) {
-    const bool exit = std::holds_alternative<ReadyExit>(ready_);
-    const Millis interval = exit ? kExitInterval : kOtherInterval;
     Clock::time_point asked;
     while (true) {
       // The state before the log: what is read after an end is everything.
-      if (Clock::now() - asked >= interval) {
+      if (Clock::now() - asked >= kStateInterval) {
         asked = Clock::now();
         RETURN_IF_ERROR(ReadState());
       }
@@ -50,12 +59,12 @@ class Wait {
       ASSIGN_OR_RETURN(const bool ready, IsReady());
       if (ready) return absl::OkStatus();
       if (result_.exited) return Ended();
-      if (Clock::now() - start_ > limit_) {
+      if (Clock::now() - started_ > limit_) {
         return DeadlineExceeded("the container was not ready within " +
                                 std::to_string(limit_.count()) + " s" + Written());
       }
       if (interrupted != nullptr && *interrupted) return Cancelled("interrupted");
-      if (!probe_.has_value()) log_.WaitForChange(interval);
+      if (!probe_.has_value()) log_.WaitForChange(kStateInterval);
     }
   }
 
@@ -64,6 +73,7 @@ class Wait {
     ASSIGN_OR_RETURN(const ContainerStatus status, client_.Status(result_.container_id));
     result_.exited = status.state == ContainerState::kExited;
     result_.exit_code = status.exit_code;
+    finished_at_ = status.finished_at;
     reason_ = status.message;
     return absl::OkStatus();
   }
@@ -72,7 +82,8 @@ class Wait {
     RETURN_IF_ERROR(log_.Read());
     if (result_.first_output_ms == 0 && !log_.text().empty()) {
       result_.first_output_ms =
-          std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
+          result_.start_ms +
+          std::chrono::duration<double, std::milli>(Clock::now() - started_).count();
     }
     return absl::OkStatus();
   }
@@ -116,22 +127,25 @@ class Wait {
   CriClient& client_;
   const Ready& ready_;
   const std::chrono::seconds limit_;
-  const Clock::time_point start_;
+  const Clock::time_point started_;
   RunResult& result_;
   CriLogFollower log_;
   std::optional<HttpProbe> probe_;
   size_t searched_ = 0;
+  std::chrono::system_clock::time_point finished_at_;
   std::string reason_;
 };
 
 }  // namespace
 
-absl::Status AwaitReady(CriClient& client, const Task& task, const RunOptions& options,
-                        Clock::time_point start, RunResult* result) {
-  Wait wait(client, task, start, result);
+absl::StatusOr<Clock::time_point> AwaitReady(CriClient& client, const Task& task,
+                                             const RunOptions& options, Clock::time_point started,
+                                             RunResult* result) {
+  Wait wait(client, task, started, result);
   const absl::Status status = wait.Until(options.interrupted);
   result->output = wait.text();
-  return status;
+  RETURN_IF_ERROR(status);
+  return wait.reached_at();
 }
 
 }  // namespace slacker::hellobench

@@ -24,9 +24,11 @@ constexpr std::chrono::seconds kRemoveLimit{10};
 constexpr int kRemoveIntervalMs = 10;
 constexpr char kLogName[] = "container.log";
 
-double MillisSince(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+double MillisBetween(Clock::time_point start, Clock::time_point end) {
+  return std::chrono::duration<double, std::milli>(end - start).count();
 }
+
+double MillisSince(Clock::time_point start) { return MillisBetween(start, Clock::now()); }
 
 absl::Status CheckInterrupted(const RunOptions& options) {
   const bool interrupted = options.interrupted != nullptr && *options.interrupted;
@@ -113,10 +115,12 @@ absl::Status RunTask(CriClient& client, const Task& task, const RunOptions& opti
   result->create_ms = MillisSince(step);
   step = Clock::now();
   RETURN_IF_ERROR(client.StartContainer(result->container_id));
-  result->start_ms = MillisSince(step);
-  RETURN_IF_ERROR(AwaitReady(client, task, options, step, result));
-  result->ready_ms = MillisSince(step);
-  result->total_ms = MillisSince(pull_start);
+  const Clock::time_point started = Clock::now();
+  result->start_ms = MillisBetween(step, started);
+  ASSIGN_OR_RETURN(const Clock::time_point ready,
+                   AwaitReady(client, task, options, started, result));
+  result->ready_ms = MillisBetween(step, ready);
+  result->total_ms = MillisBetween(pull_start, ready);
   return options.when_ready ? options.when_ready() : absl::OkStatus();
 }
 

@@ -42,13 +42,15 @@ class Registry {
   std::unique_ptr<Daemon> daemon_;
 };
 
-// Where published images lie.
+// Where published images lie: a server, below which each snapshotter has a store of its own, so that
+// none finds what another has published.
 class Store {
  public:
   virtual ~Store() = default;
-  // {store}, {publish_store}, {store_directory}, and {store_ca} of one that has it.
-  virtual Placeholders placeholders() const = 0;
-  virtual const std::string& directory() const = 0;
+  // {store}, {publish_store}, {store_directory}, and {store_ca} of one that has it. The directory is
+  // there afterwards.
+  virtual absl::StatusOr<Placeholders> PlaceholdersFor(const std::string& snapshotter) const = 0;
+  virtual const std::string& directory() const = 0;  // of all of them
   // As Registry's; NOT_FOUND of one that does not count.
   virtual absl::StatusOr<Served> ServedTo(std::string_view address) const = 0;
 };

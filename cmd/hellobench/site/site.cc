@@ -73,7 +73,7 @@ class RealSite final : public Site {
   absl::Status Push(const std::string& layout, const std::string& name);
   absl::StatusOr<Snapshotter> Usable(const System& system) const;
   absl::StatusOr<Store*> StoreOf(const std::string& kind);
-  Placeholders PlaceholdersOf(const System& system, const Store* store) const;
+  absl::StatusOr<Placeholders> PlaceholdersOf(const System& system, const Store* store) const;
   absl::StatusOr<std::string> TaskOf(const std::string& image) const;
   absl::Status Shell(const std::string& text, const Placeholders& values);
   absl::Status RunSteps(const Snapshotter& snapshotter, const Placeholders& values, bool* set_up,
@@ -186,9 +186,12 @@ absl::StatusOr<Store*> RealSite::StoreOf(const std::string& kind) {
   return store.get();
 }
 
-Placeholders RealSite::PlaceholdersOf(const System& system, const Store* store) const {
+absl::StatusOr<Placeholders> RealSite::PlaceholdersOf(const System& system,
+                                                      const Store* store) const {
   Placeholders values;
-  if (store != nullptr) values = store->placeholders();
+  if (store != nullptr) {
+    ASSIGN_OR_RETURN(values, store->PlaceholdersFor(system.snapshotter));
+  }
   values["registry"] = RegistryHost();
   values["hosts"] = options_.directory + "/hosts";
   values["shared"] = options_.directory + "/shared/" + system.snapshotter +
@@ -247,7 +250,7 @@ absl::StatusOr<SiteImage> RealSite::Prepare(const System& system, const std::str
   Prepared& prepared = prepared_[system];
   const auto known = prepared.images.find(image);
   if (known != prepared.images.end()) return known->second;
-  Placeholders values = PlaceholdersOf(system, store);
+  ASSIGN_OR_RETURN(Placeholders values, PlaceholdersOf(system, store));
   values["name"] = image;
   values["repository"] = kRepositories + image;
   values["image"] = RegistryHost() + "/" + kRepositories + image + ":latest";
@@ -295,6 +298,7 @@ absl::StatusOr<std::unique_ptr<Node>> RealSite::StartNode(const System& system) 
   ASSIGN_OR_RETURN(const Snapshotter snapshotter, Usable(system));
   ASSIGN_OR_RETURN(Store* const store, StoreOf(system.store));
   if (nodes_ == kMaxNodes) return ResourceExhausted("the site has had all of its nodes");
+  ASSIGN_OR_RETURN(const Placeholders placeholders, PlaceholdersOf(system, store));
   const int number = nodes_++;
   NodeOptions options{.programs = programs_.get(),
                       .servers = servers_.get(),
@@ -311,7 +315,7 @@ absl::StatusOr<std::unique_ptr<Node>> RealSite::StartNode(const System& system) 
                       .logs = options_.directory + "/log",
                       .hosts = options_.directory + "/hosts",
                       .pause = RegistryHost() + "/" + kRepositories + kPauseName + ":latest",
-                      .placeholders = PlaceholdersOf(system, store),
+                      .placeholders = placeholders,
                       .interrupted = options_.interrupted};
   return hellobench::StartNode(options);
 }

@@ -10,15 +10,21 @@
 namespace slacker::hellobench {
 namespace {
 
+absl::StatusOr<std::string> MadeBelow(const std::string& directory, const std::string& name) {
+  std::string own = directory + "/" + name;
+  RETURN_IF_ERROR(MakeDirectories(own));
+  return own;
+}
+
 // A directory, which everybody has.
 class LoopbackStore final : public Store {
  public:
   explicit LoopbackStore(const std::string& directory) : directory_(directory + "/store") {}
 
-  Placeholders placeholders() const override {
-    return {{"store", "loopback:" + directory_},
-            {"publish_store", "loopback:" + directory_},
-            {"store_directory", directory_}};
+  absl::StatusOr<Placeholders> PlaceholdersFor(const std::string& snapshotter) const override {
+    ASSIGN_OR_RETURN(const std::string own, MadeBelow(directory_, snapshotter));
+    const std::string url = "loopback:" + own;
+    return Placeholders{{"store", url}, {"publish_store", url}, {"store_directory", own}};
   }
   const std::string& directory() const override { return directory_; }
   absl::StatusOr<Served> ServedTo(std::string_view) const override {
@@ -63,11 +69,12 @@ class NfsStore final : public Store {
                  [&] { return ListensOn(servers, kNfsPort) && ListensOn(servers, kMountPort); });
   }
 
-  Placeholders placeholders() const override {
+  absl::StatusOr<Placeholders> PlaceholdersFor(const std::string& snapshotter) const override {
+    ASSIGN_OR_RETURN(const std::string own, MadeBelow(directory_, snapshotter));
     const std::string url = "nfs://" + std::string(kServerAddress) + ":" +
-                            std::to_string(kNfsPort) +
-                            "/export/store?mountport=" + std::to_string(kMountPort);
-    return {{"store", url}, {"publish_store", url}, {"store_directory", directory_}};
+                            std::to_string(kNfsPort) + "/export/store/" + snapshotter +
+                            "?mountport=" + std::to_string(kMountPort);
+    return Placeholders{{"store", url}, {"publish_store", url}, {"store_directory", own}};
   }
   const std::string& directory() const override { return directory_; }
   absl::StatusOr<Served> ServedTo(std::string_view) const override {
@@ -119,11 +126,13 @@ class HttpsStore final : public Store {
                  [&] { return ListensOn(servers, kHttpsPort); });
   }
 
-  Placeholders placeholders() const override {
-    return {{"store", "https://" + std::string(kServerAddress) + ":" + std::to_string(kHttpsPort)},
-            {"publish_store", "loopback:" + directory_},
-            {"store_directory", directory_},
-            {"store_ca", own_ + "/ca.pem"}};
+  absl::StatusOr<Placeholders> PlaceholdersFor(const std::string& snapshotter) const override {
+    ASSIGN_OR_RETURN(const std::string own, MadeBelow(directory_, snapshotter));
+    return Placeholders{{"store", "https://" + std::string(kServerAddress) + ":" +
+                                      std::to_string(kHttpsPort) + "/" + snapshotter},
+                        {"publish_store", "loopback:" + own},
+                        {"store_directory", own},
+                        {"store_ca", own_ + "/ca.pem"}};
   }
   const std::string& directory() const override { return directory_; }
   absl::StatusOr<Served> ServedTo(std::string_view address) const override {

@@ -97,5 +97,15 @@ TEST(TraceMergeTest, NoMoreChunksThanAskedFor) {
   EXPECT_THAT(ChunksOfTrace(trace, layers, 0), IsEmpty());
 }
 
+TEST(TraceMergeTest, TheLargestTraceHasAllOfItsPagesInThePack) {
+  const auto most = static_cast<uint32_t>(kMaxTracePages);
+  Layer layer;
+  layer.blob_size_bytes = (kMaxTracePages + 1) * kTracePageBytes;
+  const Layer* const layers[] = {&layer};
+  EXPECT_THAT(PagesOfTrace(Trace({{0, 1, most, 1}}), layers), ElementsAre(IsRun(0, 1, most)));
+  EXPECT_THAT(PagesOfTrace(Trace({{0, 3, most, 1}}), layers), ElementsAre(IsRun(0, 3, most - 2)))
+      << "what is behind the end of the blob means nothing";
+}
+
 }  // namespace
 }  // namespace slacker

@@ -29,6 +29,11 @@ void FakeCri::SetContainer(const std::string& log, bool exits, int exit_code) {
   exit_code_ = exit_code;
 }
 
+void FakeCri::SetFinished(std::chrono::system_clock::time_point time) {
+  const std::lock_guard lock(mutex_);
+  finished_ = time;
+}
+
 void FakeCri::OnStart(std::function<void(const cri::CreateContainerRequest&)> action) {
   const std::lock_guard lock(mutex_);
   on_start_ = std::move(action);
@@ -127,6 +132,8 @@ grpc::Status FakeCri::ContainerStatus(grpc::ServerContext*, In<cri::ContainerSta
   const std::lock_guard lock(mutex_);
   response->mutable_status()->set_state(exits_ ? cri::CONTAINER_EXITED : cri::CONTAINER_RUNNING);
   response->mutable_status()->set_exit_code(exit_code_);
+  response->mutable_status()->set_finished_at(
+      std::chrono::nanoseconds(finished_.time_since_epoch()).count());
   response->mutable_status()->set_reason("Completed");
   return status;
 }

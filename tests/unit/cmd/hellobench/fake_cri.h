@@ -4,6 +4,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <climits>
 #include <functional>
 #include <map>
@@ -26,6 +27,8 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
 
   // What a container writes as it starts, in CRI's log format, and how it goes on.
   void SetContainer(const std::string& log, bool exits, int exit_code);
+  // When it ended, as the runtime has it; without this it does not tell.
+  void SetFinished(std::chrono::system_clock::time_point time);
   // What a container does as it starts, beside writing its log.
   void OnStart(std::function<void(const runtime::v1::CreateContainerRequest&)> action);
   // The next `times` calls of this name fail.
@@ -77,6 +80,7 @@ class FakeCri final : public runtime::v1::RuntimeService::Service,
   std::string log_;
   bool exits_ = true;
   int exit_code_ = 0;
+  std::chrono::system_clock::time_point finished_;
   std::vector<runtime::v1::CreateContainerRequest> created_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -146,6 +146,18 @@ TEST_F(RunTest, AnyExitCodeIsReportedWhereItMayBeAny) {
   EXPECT_EQ(result_.exit_code, 3);
 }
 
+TEST_F(RunTest, AnEndIsWhenTheRuntimeNotedItHoweverLateItIsAskedFor) {
+  const auto before = std::chrono::steady_clock::now();
+  cri_.SetFinished(std::chrono::system_clock::now() - std::chrono::hours(1));
+  ASSERT_OK(RunIt());
+  EXPECT_EQ(result_.ready_ms, result_.start_ms) << "never before it was started";
+  EXPECT_GE(result_.total_ms, result_.pull_ms + result_.create_ms + result_.ready_ms);
+  cri_.SetFinished(std::chrono::system_clock::now() + std::chrono::hours(1));
+  ASSERT_OK(RunIt());
+  const std::chrono::duration<double, std::milli> all = std::chrono::steady_clock::now() - before;
+  EXPECT_LT(result_.ready_ms, all.count()) << "never later than now";
+}
+
 TEST_F(RunTest, ContainerThatDoesNotEndIsLate) {
   cri_.SetContainer("t stdout F working\n", false, 0);
   task_.time_limit_seconds = 0;

@@ -93,7 +93,7 @@ TEST(ProcessorTimes, TheKernelTells) {
   }
 }
 
-TEST(IdleWatch, BesideOthersWorkRestsNineTimesAsLongAsItTook) {
+TEST(IdleWatch, BesideOthersWorkRestsNineteenTimesAsLongAsItTook) {
   std::atomic<bool> busy = true;
   IdleWatch watch([] { return 0; }, milliseconds(0), [&busy] { return busy.load(); });
   ASSERT_TRUE(watch.WaitUntilIdle());
@@ -101,7 +101,7 @@ TEST(IdleWatch, BesideOthersWorkRestsNineTimesAsLongAsItTook) {
   auto worked = std::chrono::steady_clock::now() - began;
   while (worked < milliseconds(5)) worked = std::chrono::steady_clock::now() - began;
   ASSERT_TRUE(watch.GiveWay());
-  EXPECT_GE(std::chrono::steady_clock::now() - began, 10 * worked);
+  EXPECT_GE(std::chrono::steady_clock::now() - began, 20 * worked);
 }
 
 TEST(IdleWatch, ARestEndsWhenItIsStopped) {
