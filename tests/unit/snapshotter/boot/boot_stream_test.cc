@@ -177,6 +177,23 @@ TEST_F(BootStreamTest, AReadWaitsForAChunkThatIsOnItsWayInsteadOfFetchingIt) {
   EXPECT_EQ(ReadsBelow("packs/"), 0U);
 }
 
+// However narrow the link: what stands before it are the reads of the boot pack under way, not the rest.
+TEST_F(BootStreamTest, AReadOfWhatIsNotInItOvertakesAllButTheReadsUnderWay) {
+  const auto chunks = static_cast<uint32_t>(image_.layers[1].chunks.size());
+  testing::WriteBootPackOf(store_, image_, {{1, 0, chunks}});
+  ASSERT_OK_AND_ASSIGN(const ObjectInfo info, store_->Stat(BootPackName(image_.chain())));
+  ASSERT_GT(info.size_bytes, kBootFirstReadBytes + kBootReadsInFlight * kBootReadBytes);
+  store_->ResetCounts();
+  EnsureUntilBootPackIsHeld();
+  const std::vector<BlobRow> layers = LayersOf(image_.chain());
+  EXPECT_EQ(*Read(layers[0].id, 0, 1000), image_.BlobContent(0).substr(0, 1000));
+  EXPECT_EQ(ReadsBelow(std::string(kBootPrefix)), 1 + kBootReadsInFlight)
+      << "the first part, and those held";
+  store_->ReleaseReads();
+  WaitForBoot();
+  EXPECT_GT(ReadsBelow(std::string(kBootPrefix)), 1 + kBootReadsInFlight);
+}
+
 TEST_F(BootStreamTest, AReadThatWaitsForAChunkThatDoesNotComeFetchesIt) {
   testing::WriteBootPackOf(store_, image_, {{1, 100, 400}});
   Ensure(image_.chains[0]);
