@@ -47,11 +47,19 @@ absl::StatusOr<Pages> PagesFor(Backend& backend, const Digest& chain_id, const S
   return is_signed ? Pages::kNone : Pages::kUnsigned;
 }
 
+// Packs once had no more of a trace than this: what is made of more is another pack today.
+constexpr uint64_t kOnceMaxPages = (64 << 20) / kTracePageBytes;
+
 // Equal ones give equal packs: how often pages were read does not matter, if they are usual.
 absl::StatusOr<Digest> PlanId(const StartTrace& trace, Pages pages, const SigningKey* key) {
   StartTrace plan{trace.chain_id, trace.records, 1, UsualRanges(trace)};
-  for (TraceRange& range : plan.ranges) range.starts = 1;
+  uint64_t count = 0;
+  for (TraceRange& range : plan.ranges) {
+    range.starts = 1;
+    count += range.count;
+  }
   ASSIGN_OR_RETURN(std::string encoded, EncodeTrace(plan));
+  if (count > kOnceMaxPages) encoded += "all";
   if (pages != Pages::kNone) encoded += "pages";
   if (key != nullptr) encoded += AsText(key->public_key().id().bytes);
   return Sha256::Of(encoded);

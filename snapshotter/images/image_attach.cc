@@ -16,9 +16,8 @@ namespace {
 
 // Trees that no container has asked for yet: each has loop devices.
 constexpr size_t kMaxAttachedAhead = 16;
-// Of one tree: more than any start has been seen to read, and what boot packs have.
-constexpr uint64_t kMaxWarmedPages = (uint64_t{64} << 20) / kBootPageBytes;
-constexpr size_t kMaxPlannedPathBytes = 2 << 20;
+// Of one tree; what is beyond is read when it is asked for.
+constexpr size_t kMaxPlanBytes = 2 << 20;
 
 }  // namespace
 
@@ -128,14 +127,12 @@ void ImageManager::PlanWarming(const Digest& chain_id, const std::vector<const L
   if (table == nullptr || !table->HasPages()) return;
   TouchedFiles files(layers);
   std::vector<std::vector<FileRange>> windows;
-  uint64_t pages = 0;
-  size_t path_bytes = 0;
+  size_t plan_bytes = 0;
   for (const BootTable::Window& window : table->windows) {
-    for (const ChunkRun& run : window.runs) pages += run.count;
-    if (pages > kMaxWarmedPages || path_bytes > kMaxPlannedPathBytes) break;
-    windows.emplace_back();
-    if (window.pages.has_value()) windows.back() = files.Find(window.runs);
-    for (const FileRange& range : windows.back()) path_bytes += range.path.size();
+    windows.emplace_back();  // of each, since they are counted as they come
+    if (!window.pages.has_value() || plan_bytes > kMaxPlanBytes) continue;
+    windows.back() = files.Find(window.runs);
+    for (const FileRange& range : windows.back()) plan_bytes += sizeof range + range.path.size();
   }
   if (!warmer_.Plan(chain_id, std::move(windows))) return;
   MutexLock lock(&mutex_);

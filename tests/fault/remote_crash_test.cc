@@ -93,7 +93,8 @@ TEST_F(RemoteCrashTest, EveryStepLeavesAnImageThatCanBePulledAttachedAndRemoved)
     EXPECT_GT(passages[name], at_start[name]) << name << " was not passed";
   }
   for (const auto& [name, count] : passages) {
-    if (name.starts_with("fuse.")) continue;  // takeover_test's; how often depends on udev
+    // takeover_test's; how often depends on udev
+    if (name.starts_with("fuse.") || name == "keeper.told_serving") continue;
     for (int nth = at_start[name] + 1; nth <= count; ++nth) {
       SCOPED_TRACE(name + ":" + std::to_string(nth));
       std::filesystem::remove_all(root_);

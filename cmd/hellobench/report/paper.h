@@ -2,6 +2,8 @@
 // FAST'16. AUFS there is what overlayfs is here; their Slacker is not this one.
 #pragma once
 
+#include <string_view>
+
 namespace slacker::hellobench::paper {
 
 // Speed-ups beside AUFS.
@@ -18,5 +20,16 @@ inline constexpr double kSlackerPushMean = 470, kSlackerPullMean = 280, kSlacker
 // Medians of second runs, in ms.
 inline constexpr double kSecondAufs = 670, kSecondSlacker = 1710;
 inline constexpr double kImageBytesMedian = 117e6;  // compressed
+// What is told there in words: of AUFS' layers (§4.3, Figure 11), and of servers under load (§6.2).
+inline constexpr std::string_view kDepth =
+    "Paper, on AUFS: the deeper of 16 layers a file lies in, the longer it takes to open it.";
+inline constexpr std::string_view kCopyUp =
+    "Paper, on AUFS: one byte that is appended to a file of 1 GB copies all of it, for more than "
+    "20 s.";
+inline constexpr std::string_view kLoad =
+    "Paper, under load for five minutes: the same throughput with AUFS and with its Slacker "
+    "(httpd's is "
+    "somewhat higher), and the first reply 3 to 19 times sooner; the first reply here is the start "
+    "above.";
 
 }  // namespace slacker::hellobench::paper

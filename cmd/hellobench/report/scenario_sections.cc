@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "cmd/hellobench/report/paper.h"
 #include "cmd/hellobench/report/sections.h"
 
 namespace slacker::hellobench {
@@ -116,6 +117,13 @@ std::optional<Table> FigureTable(const Group& group, const std::string& id) {
   return table;
 }
 
+// What the paper says of such figures.
+std::string_view PapersOf(const Group& group) {
+  if (group.conditions.scenario == "depth") return paper::kDepth;
+  if (group.conditions.scenario == "copy-up") return paper::kCopyUp;
+  return group.conditions.scenario == "start" ? paper::kLoad : std::string_view();
+}
+
 }  // namespace
 
 std::vector<Section> CrowdSections(const Model& model) {
@@ -131,14 +139,19 @@ std::vector<Section> CrowdSections(const Model& model) {
 
 std::vector<Section> FigureSections(const Model& model) {
   Section section{"figures", "Figures of scenarios", {}};
+  std::set<std::string_view> papers;
   int number = 0;
   for (const Group& group : model.groups()) {
     std::optional<Table> table = FigureTable(group, "figures-" + std::to_string(++number));
-    if (table.has_value()) section.blocks.emplace_back(*std::move(table));
+    if (!table.has_value()) continue;
+    section.blocks.emplace_back(*std::move(table));
+    papers.insert(PapersOf(group));
   }
   if (section.blocks.empty()) return {};
-  section.blocks.insert(section.blocks.begin(),
-                        Paragraph{"Medians of the runs, with the least and the greatest."});
+  std::string text = "Medians of the runs, with the least and the greatest.";
+  for (const std::string_view paper : papers)
+    text += (paper.empty() ? "" : " ") + std::string(paper);
+  section.blocks.insert(section.blocks.begin(), Paragraph{text});
   return {std::move(section)};
 }
 

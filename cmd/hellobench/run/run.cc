@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <utility>
@@ -120,6 +121,8 @@ absl::Status RunTask(CriClient& client, const Task& task, const RunOptions& opti
   ASSIGN_OR_RETURN(const Clock::time_point ready,
                    AwaitReady(client, task, options, started, result));
   result->ready_ms = MillisBetween(step, ready);
+  // The log is read a little later than an end is noted.
+  result->first_output_ms = std::min(result->first_output_ms, result->ready_ms);
   result->total_ms = MillisBetween(pull_start, ready);
   return options.when_ready ? options.when_ready() : absl::OkStatus();
 }

@@ -128,6 +128,28 @@ TEST_F(TracePublisherTest, LaterStartsAreMergedAndEqualOnesDoNotWriteThePackAgai
   EXPECT_EQ(store_->ReadsOf(LocationsName(records_[0])), packs_read);
 }
 
+// Of more than 64 MiB: packs were cut there once, and such a one is to be written again.
+TEST_F(TracePublisherTest, APackThatWasOnceCutIsAnotherOneTodayAndNoneElse) {
+  const auto made_of = [this](const StartTrace& trace) {
+    EXPECT_OK(LeaveTrace(*store_, trace));
+    EXPECT_OK(PublishAll());
+    const auto pack = store_->ReadWhole(BootPackName(image_.chain()), 64 << 20);
+    EXPECT_OK(pack);
+    const auto table = DecodeBootTable(*pack, image_.chain());
+    EXPECT_OK(table);
+    return table->made_of;
+  };
+  const auto once = [](const StartTrace& trace) {
+    return Sha256::Of(*EncodeTrace(trace) + "pages");
+  };
+  const StartTrace small = Trace({{1, 3}, {0, 2}});
+  EXPECT_EQ(made_of(small), once(small));
+  ASSERT_OK(store_->Remove(MergedTraceName(image_.chain())));
+  StartTrace large = small;
+  large.ranges.push_back({1, 1 << 20, (64 << 20) / kTracePageBytes - 1, 1});
+  EXPECT_NE(made_of(large), once(large));
+}
+
 TEST_F(TracePublisherTest, TracesOfOtherRecordsAndWhatIsNoneAreRemoved) {
   StartTrace other = Trace({{1, 3}});
   other.records[0] = Sha256::Of("republished");

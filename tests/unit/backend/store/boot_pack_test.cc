@@ -7,6 +7,7 @@
 
 #include "backend/base/codec.h"
 #include "backend/record/zstd_codec.h"
+#include "backend/store/start_trace.h"
 #include "tests/support/status_matchers.h"
 
 namespace slacker {
@@ -179,6 +180,26 @@ TEST_F(BootPackTest, ATableThatIsTooLargeIsNotWritten) {
   pack_.windows.resize(1);
   pack_.windows[0].runs.assign(kMaxBootTableBytes / 3, ChunkRun{0, 0, 1});
   EXPECT_THAT(EncodeBootPack(pack_, nullptr), StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+// Every other page: as many pieces as the pages of a trace can be in.
+TEST_F(BootPackTest, TheLargestTraceHasATableHoweverItIsScattered) {
+  constexpr auto kWindowPages = static_cast<uint32_t>(kMaxBootWindowBytes / kBootPageBytes);
+  constexpr uint32_t kLast = 1U << 27;
+  pack_.windows.clear();
+  for (uint32_t page = 0; page < kMaxTracePages; ++page) {
+    if (page % kWindowPages == 0) {
+      pack_.windows.emplace_back();
+      pack_.windows.back().stored = "compressed";
+      pack_.windows.back().compressed = pack_.windows.back().pages = true;
+    }
+    pack_.windows.back().runs.push_back({page % 2, kLast - 2 * page, 1});
+  }
+  const std::string bytes = Encoded();
+  ASSERT_OK_AND_ASSIGN(const BootTable table, DecodeBootTable(bytes, pack_.chain_id));
+  ASSERT_EQ(table.windows.size(), kMaxTracePages / kWindowPages);
+  ASSERT_EQ(table.windows.back().runs.size(), size_t{kWindowPages});
+  EXPECT_EQ(table.windows.back().runs.back().first, kLast - 2 * (kMaxTracePages - 1));
 }
 
 TEST_F(BootPackTest, ALengthBeyondTheLimitIsRefusedBeforeAnythingIsRead) {

@@ -21,6 +21,7 @@ namespace {
 
 using ::slacker::testing::StatusIs;
 using ::slacker::testing::TempDir;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -137,6 +138,25 @@ TEST(DocumentTest, EverythingFailedIsAReportToo) {
   const std::string text = ToMarkdown(MakeDocument({FailedRun("slacker", "redis", "no registry")}));
   EXPECT_THAT(text, HasSubstr("1 of 1 runs failed"));
   EXPECT_THAT(text, HasSubstr("no registry"));
+}
+
+TEST(DocumentTest, WhatThePaperSaysStandsAboveFiguresOfItsKind) {
+  const auto text_of = [](const std::string& scenario, const std::vector<Figure>& figures) {
+    Result result = Ready("slacker", "redis", 5);
+    result.setup.scenario = scenario;
+    result.figures = figures;
+    return ToMarkdown(MakeDocument({result}));
+  };
+  const char* const load = "3 to 19 times sooner";
+  const char* const copy_up = "appended to a file of 1 GB";
+  const char* const depth = "the deeper of 16 layers";
+  EXPECT_THAT(text_of("start", {{"throughput", 5e4, "requests/s"}}),
+              AllOf(HasSubstr(load), Not(HasSubstr(copy_up)), Not(HasSubstr(depth))));
+  EXPECT_THAT(text_of("copy-up", {{"100 MB", 3, "ms"}}),
+              AllOf(HasSubstr(copy_up), Not(HasSubstr(load))));
+  EXPECT_THAT(text_of("depth", {{"layer 1", 3, "ms"}}),
+              AllOf(HasSubstr(depth), Not(HasSubstr(load))));
+  EXPECT_THAT(text_of("start", {}), Not(HasSubstr(load)));
 }
 
 TEST(ReportTest, MarkdownAloneMakesNoPage) {

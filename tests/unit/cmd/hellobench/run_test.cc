@@ -151,6 +151,7 @@ TEST_F(RunTest, AnEndIsWhenTheRuntimeNotedItHoweverLateItIsAskedFor) {
   cri_.SetFinished(std::chrono::system_clock::now() - std::chrono::hours(1));
   ASSERT_OK(RunIt());
   EXPECT_EQ(result_.ready_ms, result_.start_ms) << "never before it was started";
+  EXPECT_LE(result_.first_output_ms, result_.ready_ms);
   EXPECT_GE(result_.total_ms, result_.pull_ms + result_.create_ms + result_.ready_ms);
   cri_.SetFinished(std::chrono::system_clock::now() + std::chrono::hours(1));
   ASSERT_OK(RunIt());
