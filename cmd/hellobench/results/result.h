@@ -81,7 +81,7 @@ struct Traffic {
 // A program of the node, containerd or a snapshotter's, all of its processes together.
 struct DaemonUse {
   std::string name;
-  double cpu_seconds = 0;  // within the time that is total_ms
+  double cpu_seconds = 0;  // from the pull until it is seen to be ready
   int64_t peak_rss_bytes = 0;
   bool operator==(const DaemonUse&) const = default;
 };
