@@ -31,7 +31,8 @@ std::vector<TraceRange> UsualRanges(const StartTrace& trace);
 std::vector<ChunkRun> ChunksOfTrace(const StartTrace& trace, std::span<const Layer* const> layers,
                                     uint64_t max_bytes);
 
-// The usual pages themselves, as runs of pages: all of them, since a trace has at most kMaxTracePages.
+// The usual pages themselves, as runs of pages: all of them, since a trace has no more than
+// kMaxTracePages.
 std::vector<ChunkRun> PagesOfTrace(const StartTrace& trace, std::span<const Layer* const> layers);
 
 }  // namespace slacker

@@ -149,8 +149,9 @@ std::vector<Section> FigureSections(const Model& model) {
   }
   if (section.blocks.empty()) return {};
   std::string text = "Medians of the runs, with the least and the greatest.";
-  for (const std::string_view paper : papers)
-    text += (paper.empty() ? "" : " ") + std::string(paper);
+  for (const std::string_view paper : papers) {
+    if (!paper.empty()) text.append(" ").append(paper);
+  }
   section.blocks.insert(section.blocks.begin(), Paragraph{text});
   return {std::move(section)};
 }
