@@ -1,12 +1,24 @@
 #include "backend/nfs/name_tree.h"
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "backend/base/status.h"
 #include "backend/nfs/session.h"
 
 namespace slacker::nfs {
+namespace {
+
+std::string BaseName(const std::string& name) { return name.substr(name.rfind('/') + 1); }
+
+}  // namespace
+
+struct NameTree::Guess {
+  Handle directory;  // as it was known
+  std::optional<absl::StatusOr<Node>> node;
+  std::optional<absl::StatusOr<Found>> found;  // the directory, as it is
+};
 
 void NameTree::Find(const std::string& name, Done<Found> done) {
   if (const Found* found = Cached(name); found != nullptr) {
@@ -27,6 +39,12 @@ void NameTree::Find(const std::string& name, Done<Found> done) {
   }
   const size_t slash = name.rfind('/');
   const std::string directory = slash == std::string::npos ? "" : name.substr(0, slash);
+  const auto known = entries_.find(directory);
+  if (known != entries_.end() && known->second.found.life == life_ &&
+      !IsFresh(directory, known->second)) {
+    LookUpInAdvance(Asked(asked), directory, Handle(known->second.found.node.handle));
+    return;
+  }
   Find(directory,
        [this, asked = Asked(asked)](const absl::StatusOr<Found>& found) { LookUp(asked, found); });
 }
@@ -36,23 +54,49 @@ void NameTree::LookUp(const Asked& asked, const absl::StatusOr<Found>& directory
     Answer(asked, directory.status());
     return;
   }
-  const uint64_t life = directory->life;
-  const std::string& name = asked->name;
   if (directory->node.attributes.type != FileType::kDirectory) {
     // No symbolic link leads out of the store, and a file has nothing below it.
-    Answer(asked, ErrnoError(ENOTDIR, name));
+    Answer(asked, ErrnoError(ENOTDIR, asked->name));
     return;
   }
-  protocol_->Lookup(directory->node.handle, name.substr(name.rfind('/') + 1),
-                    [this, asked, life](absl::StatusOr<Node> node) {
-                      if (node.ok()) {
-                        Answer(asked, Found{*std::move(node), life});
-                        return;
-                      }
-                      // A directory of an earlier look that is gone by now.
-                      if (ErrnoOf(node.status()) == ESTALE) StartNewLife(life);
-                      Answer(asked, Annotate(node.status(), asked->name));
+  protocol_->Lookup(directory->node.handle, BaseName(asked->name),
+                    [this, asked, life = directory->life](absl::StatusOr<Node> node) {
+                      OnNode(asked, std::move(node), life);
                     });
+}
+
+void NameTree::OnNode(const Asked& asked, absl::StatusOr<Node> node, uint64_t life) {
+  if (node.ok()) {
+    Answer(asked, Found{*std::move(node), life});
+    return;
+  }
+  // A directory of an earlier look that is gone by now.
+  if (ErrnoOf(node.status()) == ESTALE) StartNewLife(life);
+  Answer(asked, Annotate(node.status(), asked->name));
+}
+
+void NameTree::LookUpInAdvance(const Asked& asked, const std::string& directory,
+                               const Handle& known) {
+  const auto guess = std::make_shared<Guess>();
+  guess->directory = known;
+  protocol_->Lookup(known, BaseName(asked->name), [this, asked, guess](absl::StatusOr<Node> node) {
+    guess->node = std::move(node);
+    Settle(asked, *guess);
+  });
+  Find(directory, [this, asked, guess](const absl::StatusOr<Found>& found) {
+    guess->found = found;
+    Settle(asked, *guess);
+  });
+}
+
+void NameTree::Settle(const Asked& asked, const Guess& guess) {
+  if (!guess.node.has_value() || !guess.found.has_value()) return;
+  const absl::StatusOr<Found>& directory = *guess.found;
+  if (directory.ok() && directory->node.handle == guess.directory) {
+    OnNode(asked, *guess.node, directory->life);
+  } else {
+    LookUp(asked, directory);
+  }
 }
 
 void NameTree::Answer(const Asked& asked, const absl::StatusOr<Found>& found) {
@@ -149,13 +193,16 @@ void NameTree::FinishRoot(const Asked& asked, absl::StatusOr<Node> root, uint64_
                        });
 }
 
+bool NameTree::IsFresh(const std::string& name, const Entry& entry) const {
+  // The root has no name in the store; that it is gone shows as ESTALE.
+  return name.empty() || std::chrono::steady_clock::now() - entry.looked_up < fresh_;
+}
+
 const Found* NameTree::Cached(const std::string& name) {
   const auto it = entries_.find(name);
   if (it == entries_.end()) return nullptr;
   Entry& entry = it->second;
-  // The root has no name in the store; that it is gone shows as ESTALE.
-  const bool fresh = name.empty() || std::chrono::steady_clock::now() - entry.looked_up < kFresh;
-  if (entry.found.life != life_ || !fresh) return nullptr;
+  if (entry.found.life != life_ || !IsFresh(name, entry)) return nullptr;
   uses_.splice(uses_.begin(), uses_, entry.use);
   return &entry.found;
 }

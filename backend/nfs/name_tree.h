@@ -2,8 +2,10 @@
 //
 // A handle is used for kFresh after its name was looked up; then the name is looked up again before
 // the next use. So what another client replaces or removes is noticed after that time at the
-// latest; what goes through this tree's own backend at once (Forget). At most kMaxNodes handles are
-// kept, the most recently used ones.
+// latest; what goes through this tree's own backend at once (Forget). A directory is looked up again
+// beside what is looked up in it, not before: the answer counts if the directory is still that one.
+// So a directory that was known once costs no round trip. At most kMaxNodes handles are kept, the
+// most recently used ones.
 #pragma once
 
 #include <chrono>
@@ -32,8 +34,9 @@ class NameTree {
   static constexpr size_t kMaxNodes = 4096;
 
   // `path`: of the store's root on the server. `protocol` outlives the tree.
-  NameTree(Protocol* protocol, std::vector<std::string> path)
-      : protocol_(protocol), path_(std::move(path)) {}
+  NameTree(Protocol* protocol, std::vector<std::string> path,
+           std::chrono::nanoseconds fresh = kFresh)
+      : protocol_(protocol), path_(std::move(path)), fresh_(fresh) {}
 
   // "" is the root. ENOENT or ENOTDIR: no such name. UNAVAILABLE without an errno value: the root
   // itself is missing. Several callers at once share one question.
@@ -61,7 +64,10 @@ class NameTree {
     bool outdated = false;
   };
   using Asked = std::shared_ptr<Question>;
+  // A name looked up in a directory that may not be the one of its name any more.
+  struct Guess;
 
+  bool IsFresh(const std::string& name, const Entry& entry) const;
   const Found* Cached(const std::string& name);
   void Keep(const std::string& name, const Found& found);
   void Drop(const std::string& name);
@@ -70,10 +76,14 @@ class NameTree {
                uint64_t life);
   void FinishRoot(const Asked& asked, absl::StatusOr<Node> root, uint64_t life);
   void LookUp(const Asked& asked, const absl::StatusOr<Found>& directory);
+  void LookUpInAdvance(const Asked& asked, const std::string& directory, const Handle& known);
+  void Settle(const Asked& asked, const Guess& guess);
+  void OnNode(const Asked& asked, absl::StatusOr<Node> node, uint64_t life);
   void Answer(const Asked& asked, const absl::StatusOr<Found>& found);
 
   Protocol* const protocol_;
   const std::vector<std::string> path_;
+  const std::chrono::nanoseconds fresh_;
   std::unordered_map<std::string, Entry> entries_;
   std::list<std::string> uses_;  // the most recent first
   std::unordered_map<std::string, Asked> asked_;

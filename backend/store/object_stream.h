@@ -18,7 +18,7 @@ namespace slacker {
 // of kStepBytes each are kept under way.
 class ObjectStream final : public ObjectBytes {
  public:
-  static constexpr uint64_t kFirstBytes = 256 << 10;
+  static constexpr uint64_t kFirstBytes = 1 << 20;
   static constexpr uint64_t kStepBytes = 1 << 20;
   static constexpr size_t kAhead = 4;
 

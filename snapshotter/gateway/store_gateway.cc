@@ -192,45 +192,90 @@ absl::StatusOr<StoreReader::GrantedManifest> StoreGateway::ReadGrantedManifest(
       limit);
 }
 
-std::shared_ptr<StoreGateway::Question> StoreGateway::BeginHint(const std::string& name,
-                                                                const Platform& platform,
-                                                                std::shared_ptr<ImageEntry> entry) {
+struct StoreGateway::PendingManifest::Asked {
+  StoreReader::GrantedManifest granted;
+  std::shared_ptr<Question> question;
+};
+
+absl::StatusOr<StoreReader::GrantedManifest> StoreGateway::PendingManifest::Take(
+    TimePoint deadline) {
+  const std::shared_ptr<Asked> asked = std::move(asked_);
+  RETURN_IF_ERROR(gateway_->Await(*asked->question, deadline));
+  return std::move(asked->granted);
+}
+
+StoreGateway::PendingManifest::~PendingManifest() {
+  // Every question that is begun is awaited.
+  if (asked_ == nullptr) return;
+  (void)gateway_->Await(*asked_->question, gateway_->clock_->Monotonic());  // not waited for
+}
+
+struct StoreGateway::Hint {
+  ImageEntry entry;
+  std::shared_ptr<Question> question;  // for the entry
+  std::shared_ptr<PendingManifest::Asked> manifest;
+};
+
+std::shared_ptr<void> StoreGateway::CountHint() {
   {
     MutexLock lock(&mutex_);
     if (hints_ >= std::max(options_.threads / 2, 1)) return nullptr;
     ++hints_;
   }
-  // Goes with the task, also with one that is never begun because nobody waits any more.
-  const std::shared_ptr<void> counted(nullptr, [this](void*) {
-    MutexLock lock(&mutex_);
-    --hints_;
-  });
-  return Begin({[=](const StoreReader& reader) -> absl::Status {
-    (void)counted;
-    ASSIGN_OR_RETURN(*entry, FindImage(reader.backend(), name, platform));
-    return absl::OkStatus();
-  }});
+  return {this, [](StoreGateway* gateway) {
+            MutexLock lock(&gateway->mutex_);
+            --gateway->hints_;
+          }};
 }
 
-absl::StatusOr<StoreGateway::ManifestAndEntry> StoreGateway::ReadManifestAndEntry(
+std::shared_ptr<StoreGateway::Hint> StoreGateway::BeginHint(const std::string& repository,
+                                                            const std::string& name,
+                                                            const Digest& oci_manifest,
+                                                            const Platform& platform) {
+  // Goes with the last task, also with one that is never begun because nobody waits any more.
+  const std::shared_ptr<void> counted = CountHint();
+  if (counted == nullptr) return nullptr;
+  auto hint = std::make_shared<Hint>();
+  auto read = [=, this](const StoreReader& reader) -> absl::Status {
+    ASSIGN_OR_RETURN(hint->entry, FindImage(reader.backend(), name, platform));
+    // A name that leads to another image by now, or did when it was published.
+    if (hint->entry.manifest_digest != oci_manifest.ToString()) {
+      return NotFound(name + " is another image");
+    }
+    // Behind it, and not in it: who waits for the entry goes on.
+    auto asked = std::make_shared<PendingManifest::Asked>();
+    asked->question =
+        Begin({[=, whole = hint->entry.chain_id](const StoreReader& of_manifests) -> absl::Status {
+          (void)counted;
+          ASSIGN_OR_RETURN(asked->granted, of_manifests.ReadGrantedManifest(whole, repository));
+          return absl::OkStatus();
+        }});
+    hint->manifest = std::move(asked);
+    return absl::OkStatus();
+  };
+  hint->question = Begin({std::move(read)});
+  return hint;
+}
+
+absl::StatusOr<StoreGateway::ManifestAndNamed> StoreGateway::ReadManifestAndNamed(
     const Digest& chain_id, const std::string& repository, const std::string& name,
-    const Platform& platform, TimePoint deadline) {
+    const Digest& oci_manifest, const Platform& platform, TimePoint deadline) {
   ASSIGN_OR_RETURN(const Pass pass, Admit());
   // Shared: a late answer still needs a place to go to.
   auto granted = std::make_shared<StoreReader::GrantedManifest>();
-  auto entry = std::make_shared<ImageEntry>();
   const auto manifest = Begin({[=](const StoreReader& reader) -> absl::Status {
     ASSIGN_OR_RETURN(*granted, reader.ReadGrantedManifest(chain_id, repository));
     return absl::OkStatus();
   }});
-  const auto image = BeginHint(name, platform, entry);
+  const auto hint = BeginHint(repository, name, oci_manifest, platform);
   const absl::Status answered = Await(*manifest, deadline);
   const TimePoint now = clock_->Monotonic();
-  const bool named =
-      image != nullptr && Await(*image, answered.ok() ? now + (deadline - now) / 2 : now).ok();
+  const bool named = hint != nullptr &&
+                     Await(*hint->question, answered.ok() ? now + (deadline - now) / 2 : now).ok();
+  ManifestAndNamed both;
+  if (named) both.named.emplace(NamedImage{hint->entry, PendingManifest(this, hint->manifest)});
   RETURN_IF_ERROR(Record(pass, Size::kSmall, deadline, answered));
-  ManifestAndEntry both{std::move(*granted), std::nullopt};
-  if (named) both.entry = std::move(*entry);
+  both.granted = std::move(*granted);
   return both;
 }
 

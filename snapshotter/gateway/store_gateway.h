@@ -75,18 +75,41 @@ class StoreGateway {
   absl::StatusOr<StoreReader::GrantedManifest> ReadGrantedManifest(const Digest& chain_id,
                                                                    const std::string& repository,
                                                                    const Limit& limit);
-  // The same, and at the same time what was published under `name`: a hint, which is none when it
-  // fails or takes more than half of the time that is left once the manifest is there, and which the
-  // circuit breaker takes no notice of. Hints wait on at most half of the threads: others are none.
-  struct ManifestAndEntry {
-    StoreReader::GrantedManifest granted;
-    std::optional<ImageEntry> entry;
+  // A manifest that is asked for already, as ReadGrantedManifest would. It is called off when nobody
+  // takes it; the circuit breaker takes no notice of it. Thread-compatible; gone before the gateway.
+  class PendingManifest {
+   public:
+    PendingManifest(PendingManifest&&) noexcept = default;
+    PendingManifest& operator=(PendingManifest&&) = delete;
+    ~PendingManifest();
+    // Waits for it. Once.
+    absl::StatusOr<StoreReader::GrantedManifest> Take(TimePoint deadline);
+
+   private:
+    friend class StoreGateway;
+    struct Asked;
+    PendingManifest(StoreGateway* gateway, std::shared_ptr<Asked> asked)
+        : gateway_(gateway), asked_(std::move(asked)) {}
+
+    StoreGateway* const gateway_;
+    std::shared_ptr<Asked> asked_;  // null: moved from, or taken
   };
-  absl::StatusOr<ManifestAndEntry> ReadManifestAndEntry(const Digest& chain_id,
-                                                        const std::string& repository,
-                                                        const std::string& name,
-                                                        const Platform& platform,
-                                                        TimePoint deadline);
+  // ReadGrantedManifest, and at the same time what was published under `name`, if that is of the OCI
+  // manifest `oci_manifest`, with the manifest that it leads to. The latter is a hint, which is none
+  // when it fails or the entry takes more than half of the time that is left once the first manifest
+  // is there, and which the circuit breaker takes no notice of. Hints wait on at most half of the
+  // threads: others are none.
+  struct NamedImage {
+    ImageEntry entry;
+    PendingManifest manifest;
+  };
+  struct ManifestAndNamed {
+    StoreReader::GrantedManifest granted;
+    std::optional<NamedImage> named;
+  };
+  absl::StatusOr<ManifestAndNamed> ReadManifestAndNamed(
+      const Digest& chain_id, const std::string& repository, const std::string& name,
+      const Digest& oci_manifest, const Platform& platform, TimePoint deadline);
   // In parallel; counts as one question. The first error, if there is one; what came until then is
   // added to *read all the same.
   absl::Status ReadRecords(const std::vector<Digest>& records, const Limit& limit,
@@ -102,9 +125,12 @@ class StoreGateway {
   using Pass = CircuitBreaker::Pass;
 
   absl::StatusOr<Pass> Admit();
-  // What is published under that name is put into *entry. Null: too many hints are asked for.
-  std::shared_ptr<Question> BeginHint(const std::string& name, const Platform& platform,
-                                      std::shared_ptr<ImageEntry> entry);
+  struct Hint;
+  // Counts until it is destroyed. Null: too many hints are asked for.
+  std::shared_ptr<void> CountHint();
+  // What is published under that name, and then what it leads to. Null: too many hints are asked for.
+  std::shared_ptr<Hint> BeginHint(const std::string& repository, const std::string& name,
+                                  const Digest& oci_manifest, const Platform& platform);
   absl::Status Record(Pass pass, Size size, const Limit& limit, absl::Status outcome);
   // Runs the tasks on the pool. Every question that is begun is awaited.
   std::shared_ptr<Question> Begin(std::vector<Task> tasks);

@@ -106,15 +106,14 @@ absl::Status ImageManager::MakePresent(const Digest& chain_id, const PullHints& 
   }
   // Whether this caller may have it is asked for each; the rest is done once for all of them.
   const auto asked = options_.clock->Monotonic();
-  const absl::StatusOr<StoreGateway::ManifestAndEntry> found =
-      FindManifest(chain_id, hints, deadline);
+  absl::StatusOr<StoreGateway::ManifestAndNamed> found = FindManifest(chain_id, hints, deadline);
   absl::Status status = found.status();
   if (status.ok()) status = CheckManifest(found->granted.manifest, chain_id);
-  if (status.ok() && found->entry.has_value()) {
+  if (status.ok() && found->named.has_value()) {
     // Enough is left for the layer itself if the store goes on as it began.
     const auto now = options_.clock->Monotonic();
     const auto whole_until = std::min(now + (deadline - now) / 2, deadline - 2 * (now - asked));
-    BringWhole(found->granted.manifest, *found->entry, hints, whole_until);
+    BringWhole(found->granted.manifest, *found->named, hints, whole_until);
   }
   if (status.ok()) status = BringGranted(found->granted, deadline);
   if (!status.ok()) boots_->GiveUp(chain_id);
@@ -130,36 +129,36 @@ absl::Status ImageManager::BringGranted(const StoreReader::GrantedManifest& gran
   });
 }
 
-absl::StatusOr<StoreGateway::ManifestAndEntry> ImageManager::FindManifest(
+absl::StatusOr<StoreGateway::ManifestAndNamed> ImageManager::FindManifest(
     const Digest& chain_id, const PullHints& hints, StoreGateway::TimePoint deadline) {
   const std::string repository = RepositoryOf(hints);
   if (hints.says_not_top) {
-    if (auto known = wholes_.FindPrefix(chain_id, repository)) return {{*std::move(known), {}}};
+    if (auto known = wholes_.FindPrefix(chain_id, repository)) {
+      return StoreGateway::ManifestAndNamed{*std::move(known), std::nullopt};
+    }
     const std::optional<Digest> pull = hints.PullId();
     if (pull.has_value() && gateway_.WouldAsk() && wholes_.BeginAsking(*pull)) {
-      return gateway_.ReadManifestAndEntry(chain_id, repository, hints.NameInStore(),
-                                           options_.platform, deadline);
+      return gateway_.ReadManifestAndNamed(chain_id, repository, hints.NameInStore(),
+                                           *hints.manifest_digest, options_.platform, deadline);
     }
   } else if (gateway_.WouldAsk()) {
     // Asked for together with the manifest: it may save the round trip for the records.
     boots_->Begin(chain_id);
   }
   ASSIGN_OR_RETURN(auto granted, gateway_.ReadGrantedManifest(chain_id, repository, deadline));
-  return {{std::move(granted), {}}};
+  return StoreGateway::ManifestAndNamed{std::move(granted), std::nullopt};
 }
 
-void ImageManager::BringWhole(const Manifest& prefix, const ImageEntry& entry,
+void ImageManager::BringWhole(const Manifest& prefix, StoreGateway::NamedImage& named,
                               const PullHints& hints, StoreGateway::TimePoint deadline) {
-  // A name that leads to another image by now, or did when it was published.
-  if (entry.manifest_digest != hints.manifest_digest->ToString()) return;
   if (options_.clock->Monotonic() >= deadline) return;
-  const Digest& whole = entry.chain_id;
+  const Digest& whole = named.entry.chain_id;
   std::optional<ImagePin> pin = TryPinned(whole);
   if (!pin.has_value()) return;
   const auto limit = StoreGateway::Limit::InAdvance(deadline);
   const std::string repository = RepositoryOf(hints);
   const bool boot_begun = boots_->Begin(whole);
-  const auto granted = gateway_.ReadGrantedManifest(whole, repository, limit);
+  const auto granted = named.manifest.Take(limit.until);
   absl::Status status = granted.status();
   if (status.ok()) status = CheckManifest(granted->manifest, whole);
   if (status.ok() && !StandsOn(granted->manifest, prefix)) {
@@ -168,7 +167,7 @@ void ImageManager::BringWhole(const Manifest& prefix, const ImageEntry& entry,
   if (status.ok()) status = BringGranted(*granted, limit);
   if (!status.ok()) {
     Log(LogLevel::kDebug, "an image does not come with its first layer",
-        {{"image", entry.name}, {"error", Message(status)}});
+        {{"image", named.entry.name}, {"error", Message(status)}});
     // Another pull's goes on.
     if (boot_begun) boots_->GiveUp(whole);
     return;

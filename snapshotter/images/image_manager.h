@@ -138,12 +138,12 @@ class ImageManager final : public Images {
                            StoreGateway::TimePoint deadline);
   // From the store, or from what is known of the whole image. With what the store has under the name
   // of the pull, if it was asked for that.
-  absl::StatusOr<StoreGateway::ManifestAndEntry> FindManifest(const Digest& chain_id,
+  absl::StatusOr<StoreGateway::ManifestAndNamed> FindManifest(const Digest& chain_id,
                                                               const PullHints& hints,
                                                               StoreGateway::TimePoint deadline);
   // Makes the image of the entry present and begins what its start needs, if it is the one that is
   // pulled and stands on `prefix`. What fails is what its own Ensure will meet.
-  void BringWhole(const Manifest& prefix, const ImageEntry& entry, const PullHints& hints,
+  void BringWhole(const Manifest& prefix, StoreGateway::NamedImage& named, const PullHints& hints,
                   StoreGateway::TimePoint deadline);
   absl::Status BringGranted(const StoreReader::GrantedManifest& granted,
                             const StoreGateway::Limit& limit);

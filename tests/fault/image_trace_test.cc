@@ -46,6 +46,7 @@ class ImageTraceTest : public ::testing::Test {
     for (const char* file : kShellFiles) lower.File(file + 1, ReadFileOrDie(file), 0755);
     lower.File("cold", RandomBytes(300'000, 1));
     lower.File("etc/passwd", "other:x:7:7::/home/of/other:\nroot:x:0:0::/home/of/root:\n");
+    lower.File("etc/group", "root:x:0:\n");
     WriteFileOrDie(dir_ / "outside", "as it was");
     lower.Symlink("etc/resolv.conf", dir_ / "outside");
     upper.File("hot", "a line\n" + RandomBytes(300'000, 2)).File("warm", "another\n");
@@ -126,6 +127,13 @@ TEST_F(ImageTraceTest, WhatACommandReadsBecomesTheBootPack) {
   }
   EXPECT_THAT(files, Not(Contains("/cold")));
   ExpectNothingLeft();
+}
+
+TEST_F(ImageTraceTest, WhatContainerdReadsBeforeACommandIsPartOfItsStart) {
+  ASSERT_EQ(Run(RecordArguments("exit 0")), 0);
+  const std::set<std::string> files = ShownFiles();
+  EXPECT_THAT(files, Contains("/etc/passwd"));
+  EXPECT_THAT(files, Contains("/etc/group"));
 }
 
 TEST_F(ImageTraceTest, ACommandHasTheHomeAndThePathThatItHasInAContainer) {

@@ -184,6 +184,8 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   const std::string path = ValueOf(
       "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", &command.environment);
   (void)ValueOf("HOME", HomeOfRoot(), &command.environment);
+  // containerd looks here which groups its user has, before anything runs.
+  (void)TextOf("/etc/group");
   if (setenv("PATH", path.c_str(), 1) != 0) Die("environment");  // execvpe looks there
   if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0) Die("output");
   std::vector<char*> arguments = Pointers(command.arguments);

@@ -30,6 +30,22 @@ class FakeProtocol final : public Protocol {
   std::function<void()> before_read;
   std::string removed;  // a file that has no name any more
 
+  // Another directory has this name from now on (none, if it is to have nothing in it); who has the
+  // old one's handle still finds in it what was there.
+  void ReplaceDirectory(const std::string& path,
+                        const std::map<std::string, std::string>& content) {
+    const std::string old = path + " as it was";
+    std::map<std::string, std::string> files_now;
+    for (const auto& [name, bytes] : files) {
+      const bool below = name.starts_with(path + "/");
+      files_now[below ? old + name.substr(path.size()) : name] = bytes;
+    }
+    for (const auto& [name, bytes] : content) files_now[path + "/" + name] = bytes;
+    files = std::move(files_now);
+    moved_[HandleOf(path)] = old;
+    handles_[path] = HandleOf(path) + " anew";
+  }
+
   void Release() {
     holding = false;
     while (!held_.empty()) {
@@ -94,8 +110,16 @@ class FakeProtocol final : public Protocol {
       answer();
     }
   }
-  Handle HandleOf(const std::string& path) const { return std::to_string(generation) + ":" + path; }
+  Handle HandleOf(const std::string& path) const {
+    const auto replaced = handles_.find(path);
+    if (replaced != handles_.end()) return replaced->second;
+    return std::to_string(generation) + ":" + path;
+  }
   absl::StatusOr<std::string> PathOf(const Handle& handle) const {
+    if (const auto moved = moved_.find(handle); moved != moved_.end()) return moved->second;
+    for (const auto& [path, replaced] : handles_) {
+      if (replaced == handle) return path;
+    }
     const size_t colon = handle.find(':');
     if (handle.substr(0, colon) != std::to_string(generation)) return ErrnoError(ESTALE, handle);
     return handle.substr(colon + 1);
@@ -114,6 +138,8 @@ class FakeProtocol final : public Protocol {
   }
 
   std::deque<std::function<void()>> held_;
+  std::map<Handle, std::string> moved_;    // of a replaced directory: where its content is
+  std::map<std::string, Handle> handles_;  // of what replaced one, by path
 };
 
 }  // namespace slacker::nfs

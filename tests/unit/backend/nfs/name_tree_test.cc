@@ -12,7 +12,10 @@ namespace {
 
 class NameTreeTest : public ::testing::Test {
  protected:
-  NameTreeTest() { protocol_.files = {{"packs/a", "x"}, {"packs/b", "y"}, {"z", "z"}}; }
+  explicit NameTreeTest(std::chrono::nanoseconds fresh = NameTree::kFresh)
+      : tree_(&protocol_, {}, fresh) {
+    protocol_.files = {{"packs/a", "x"}, {"packs/b", "y"}, {"z", "z"}};
+  }
 
   // Unset while the answer is held back.
   using Answer = std::shared_ptr<std::optional<absl::StatusOr<Found>>>;
@@ -23,7 +26,7 @@ class NameTreeTest : public ::testing::Test {
   }
 
   FakeProtocol protocol_;
-  NameTree tree_{&protocol_, {}};
+  NameTree tree_;
 };
 
 TEST_F(NameTreeTest, NameIsLookedUpOnceWhileItIsFresh) {
@@ -94,6 +97,62 @@ TEST_F(NameTreeTest, NewLifeBeginsOnceForAllWhoSawTheOldOneEnd) {
   const int lookups = protocol_.lookups;
   ASSERT_OK(**Find("z"));
   EXPECT_EQ(protocol_.lookups, lookups);
+}
+
+// Whose handles are never fresh.
+class OldNameTreeTest : public NameTreeTest {
+ protected:
+  OldNameTreeTest() : NameTreeTest(std::chrono::seconds(0)) {}
+};
+
+TEST_F(OldNameTreeTest, KnownDirectoriesCostNoRoundTrip) {
+  protocol_.files["grants/1/public/key"] = "x";
+  ASSERT_OK(**Find("grants/1/public/key"));
+  protocol_.holding = true;
+  const Answer again = Find("grants/1/public/key");
+  EXPECT_EQ(protocol_.held(), 4u) << "three directories and the name, at once";
+  protocol_.Release();
+  EXPECT_OK(**again);
+}
+
+TEST_F(OldNameTreeTest, DirectoryIsLookedUpAgainWithEachUse) {
+  ASSERT_OK(**Find("packs/a"));
+  EXPECT_EQ(protocol_.lookups, 2);
+  ASSERT_OK(**Find("packs/b"));
+  EXPECT_EQ(protocol_.lookups, 4);
+}
+
+TEST_F(OldNameTreeTest, WhatAReplacedDirectoryHadDoesNotCount) {
+  ASSERT_OK(**Find("packs/a"));
+  protocol_.ReplaceDirectory("packs", {{"a", "longer"}});
+  EXPECT_EQ((**Find("packs/a"))->node.attributes.size_bytes, 6u);
+  EXPECT_EQ(ErrnoOf((*Find("packs/b"))->status()), ENOENT) << "only the old directory has it";
+}
+
+TEST_F(OldNameTreeTest, WhatAReplacedDirectoryHadNotIsFoundInTheNewOne) {
+  ASSERT_OK(**Find("packs/a"));
+  protocol_.ReplaceDirectory("packs", {{"a", "x"}, {"c", "new"}});
+  EXPECT_OK(**Find("packs/c"));
+}
+
+TEST_F(OldNameTreeTest, RemovedDirectoryHasNothingInIt) {
+  ASSERT_OK(**Find("packs/a"));
+  protocol_.ReplaceDirectory("packs", {});
+  EXPECT_EQ(ErrnoOf((*Find("packs/a"))->status()), ENOENT);
+}
+
+TEST_F(OldNameTreeTest, DirectoryThatHasBecomeAFileHasNothingInIt) {
+  ASSERT_OK(**Find("packs/a"));
+  protocol_.ReplaceDirectory("packs", {});
+  protocol_.files["packs"] = "a file";
+  EXPECT_EQ(ErrnoOf((*Find("packs/a"))->status()), ENOTDIR);
+}
+
+TEST_F(OldNameTreeTest, HandlesOfAnotherServerAreNotUsed) {
+  ASSERT_OK(**Find("packs/a"));
+  ++protocol_.generation;
+  EXPECT_EQ(ErrnoOf((*Find("packs/a"))->status()), ESTALE) << "the root is known for ever";
+  EXPECT_EQ((**Find("packs/a"))->node.handle, "1:packs/a");
 }
 
 TEST_F(NameTreeTest, HandlesAreBounded) {

@@ -21,10 +21,16 @@ class StoreGatewayTest : public ::testing::Test {
   absl::Status Ask() {
     return gateway_.ReadGrantedManifest(image_.chain(), "", gateway_.Deadline()).status();
   }
-  absl::StatusOr<StoreGateway::ManifestAndEntry> AskWithEntry(const std::string& name) {
-    return gateway_.ReadManifestAndEntry(image_.chain(), "", name, {"linux", "amd64", ""},
-                                         gateway_.Deadline());
+  absl::StatusOr<StoreGateway::ManifestAndNamed> AskWithName(const std::string& name) {
+    return AskWithName(name, OciManifest());
   }
+  absl::StatusOr<StoreGateway::ManifestAndNamed> AskWithName(const std::string& name,
+                                                             const Digest& oci_manifest) {
+    return gateway_.ReadManifestAndNamed(image_.chain(), "", name, oci_manifest,
+                                         {"linux", "amd64", ""}, gateway_.Deadline());
+  }
+  // As testing::Publish names it.
+  Digest OciManifest() const { return Sha256::Of(image_.chain().ToString()); }
   absl::Status AskForRecords() {
     std::map<Digest, RecordObject> records;
     return gateway_.ReadRecords({image_.manifest[0].record}, gateway_.Deadline(), &records);
@@ -66,14 +72,45 @@ TEST_F(StoreGatewayTest, AnswersOfTheStoreComeThrough) {
   }
 }
 
-TEST_F(StoreGatewayTest, TheManifestComesWithTheEntryOfAName) {
-  ASSERT_OK_AND_ASSIGN(const auto both, AskWithEntry(kName));
+TEST_F(StoreGatewayTest, TheManifestComesWithTheImageOfAName) {
+  ASSERT_OK_AND_ASSIGN(auto both, AskWithName(kName));
   EXPECT_EQ(both.granted.manifest.chain_id, image_.chain());
-  ASSERT_TRUE(both.entry.has_value());
-  EXPECT_EQ(both.entry->chain_id, image_.chain());
-  ASSERT_OK_AND_ASSIGN(const auto alone, AskWithEntry("docker://example.org/none:v1"));
+  ASSERT_TRUE(both.named.has_value());
+  EXPECT_EQ(both.named->entry.chain_id, image_.chain());
+  ASSERT_OK_AND_ASSIGN(const auto whole, both.named->manifest.Take(gateway_.Deadline()));
+  EXPECT_EQ(whole.manifest.chain_id, image_.chain());
+  EXPECT_TRUE(whole.to_anybody);
+  ASSERT_OK_AND_ASSIGN(const auto alone, AskWithName("docker://example.org/none:v1"));
   EXPECT_EQ(alone.granted.manifest.chain_id, image_.chain());
-  EXPECT_FALSE(alone.entry.has_value());
+  EXPECT_FALSE(alone.named.has_value());
+}
+
+TEST_F(StoreGatewayTest, ANameThatLeadsToAnotherImageLeadsNowhere) {
+  ASSERT_OK_AND_ASSIGN(const auto both, AskWithName(kName, Sha256::Of("another OCI manifest")));
+  EXPECT_FALSE(both.named.has_value());
+}
+
+// It is not what is asked for: another's answer must not wait for it, nor be mistrusted for it.
+TEST_F(StoreGatewayTest, AManifestBehindANameThatDoesNotComeIsWaitedForByWhoTakesIt) {
+  const auto whole = testing::Publish(store_, std::vector<uint32_t>{1, 2, 3});  // takes the name
+  store_->HoldReads("manifests/" + whole.chain().ToHex());
+  for (int i = 0; i < StoreGateway::Options().threads + 1; ++i) {
+    auto both = AskWithName(kName, Sha256::Of(whole.chain().ToString()));
+    ASSERT_OK(both);
+    // Threads that hang on hints are at most half of them; those after are none.
+    if (i == 0) {
+      ASSERT_TRUE(both->named.has_value());
+      EXPECT_THAT(InVain([&] { return both->named->manifest.Take(gateway_.Deadline()).status(); }),
+                  StatusIs(absl::StatusCode::kDeadlineExceeded));
+    }
+  }
+  EXPECT_OK(Ask());
+  EXPECT_EQ(gateway_.Describe().breaker.state, CircuitBreaker::State::kClosed);
+  store_->ReleaseReads();
+  EXPECT_TRUE(testing::Eventually([&] {
+    const auto both = AskWithName(kName, Sha256::Of(whole.chain().ToString()));
+    return both.ok() && both->named.has_value();
+  }));
 }
 
 TEST_F(StoreGatewayTest, AnEntryThatDoesNotComeCostsHalfOfTheBudgetAndNoTrust) {
@@ -81,8 +118,8 @@ TEST_F(StoreGatewayTest, AnEntryThatDoesNotComeCostsHalfOfTheBudgetAndNoTrust) {
   for (int i = 0; i < 5; ++i) {  // more than would open the breaker
     const auto begun = clock_.Monotonic();
     EXPECT_OK(InVain([this] {
-      const auto both = AskWithEntry(kName);
-      EXPECT_TRUE(!both.ok() || !both->entry.has_value());
+      const auto both = AskWithName(kName);
+      EXPECT_TRUE(!both.ok() || !both->named.has_value());
       return both.status();
     }));
     EXPECT_LT(clock_.Monotonic() - begun, StoreGateway::Options().budget);
@@ -93,13 +130,13 @@ TEST_F(StoreGatewayTest, AnEntryThatDoesNotComeCostsHalfOfTheBudgetAndNoTrust) {
 TEST_F(StoreGatewayTest, EntriesThatHangLeaveThreadsForQuestions) {
   store_->HoldReads("images/");
   for (int i = 0; i < StoreGateway::Options().threads + 1; ++i) {
-    EXPECT_OK(InVain([this] { return AskWithEntry(kName).status(); })) << i;
+    EXPECT_OK(InVain([this] { return AskWithName(kName).status(); })) << i;
   }
   EXPECT_OK(Ask());
   store_->ReleaseReads();
   EXPECT_TRUE(testing::Eventually([this] {
-    const auto both = AskWithEntry(kName);
-    return both.ok() && both->entry.has_value();
+    const auto both = AskWithName(kName);
+    return both.ok() && both->named.has_value();
   }));
 }
 
@@ -138,13 +175,13 @@ TEST_F(StoreGatewayTest, SilenceToAQuestionInAdvanceSaysNothingOfTheStore) {
 
 TEST_F(StoreGatewayTest, AManifestThatIsMissingIsNotHeldUpByTheEntry) {
   store_->HoldReads("images/");
-  EXPECT_THAT(gateway_.ReadManifestAndEntry(Sha256::Of("unknown"), "", kName,
+  EXPECT_THAT(gateway_.ReadManifestAndNamed(Sha256::Of("unknown"), "", kName, OciManifest(),
                                             {"linux", "amd64", ""}, gateway_.Deadline()),
               StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_F(StoreGatewayTest, AnAnswerThatNobodyWaitsForIsNotReadToItsEnd) {
-  const auto big = testing::Publish(store_, {testing::MakeBigLayer(10000, 3)});
+  const auto big = testing::Publish(store_, {testing::MakeBigLayer(40000, 3)});
   const Digest record = big.manifest[0].record;
   const std::string name = "records/" + record.ToHex();
   std::map<Digest, RecordObject> records;
