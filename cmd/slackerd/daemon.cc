@@ -98,9 +98,16 @@ absl::Status Daemon::OpenStore(const Config& config) {
   return CheckPublishing(config, trust_.keys);
 }
 
-// Who has mistyped the URL, or forgotten to mount it, is not to learn it from slow pulls.
+// Who has mistyped the URL, or forgotten to mount it, is not to learn it from slow pulls. Nor is the
+// first pull to find out where the store's directories are, one round trip after the other.
 void Daemon::LookForStore() {
+  const Digest none;
   for (const auto& place : places_) {
+    for (const std::string& name :
+         {GrantName({none, ""}, std::nullopt), ImageName("", HostPlatform()), BootPackName(none),
+          RecordName(none), LocationsName(none), PackName(none)}) {
+      place->ReadAsync(name, 0, 1, [](const auto&) {});  // the one below tells
+    }
     place->ReadAsync(
         ManifestName(Digest(), std::nullopt), 0, 1,
         [url = place->Url()](const absl::StatusOr<std::string>& answer) {

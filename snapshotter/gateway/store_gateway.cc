@@ -149,13 +149,22 @@ std::shared_ptr<StoreGateway::Question> StoreGateway::Begin(std::vector<Task> ta
   return question;
 }
 
-absl::Status StoreGateway::Await(Question& question, TimePoint deadline) {
+bool StoreGateway::AwaitOne(Question& question, TimePoint deadline, size_t* open) {
   MutexLock lock(&question.mutex);
   while (question.open > 0 && question.status.ok()) {
+    if (question.open < *open) break;
     const std::chrono::nanoseconds left = deadline - clock_->Monotonic();
-    if (left <= std::chrono::nanoseconds::zero()) break;
+    if (left <= std::chrono::nanoseconds::zero()) return false;
     (void)question.changed.WaitFor(&question.mutex, std::min(left, kSlice));  // looked at above
   }
+  *open = question.open;
+  return question.open > 0 && question.status.ok();
+}
+
+absl::Status StoreGateway::Await(Question& question, TimePoint deadline) {
+  size_t open = 0;
+  (void)AwaitOne(question, deadline, &open);  // fewer than none: all
+  MutexLock lock(&question.mutex);
   if (question.open == 0) return question.status;
   question.abandoned = true;
   {
@@ -289,13 +298,14 @@ absl::StatusOr<Locations> StoreGateway::ReadLocations(const Digest& record, size
 }
 
 absl::Status StoreGateway::ReadRecords(const std::vector<Digest>& records, const Limit& limit,
-                                       std::map<Digest, RecordObject>* read) {
+                                       const TakeRecord& take) {
   if (records.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Pass pass, Admit());
   // Written by its task, and then read by who finds it there.
   struct Place {
     RecordObject object;
     std::atomic<bool> there = false;
+    bool taken = false;
   };
   auto places = std::make_shared<std::vector<Place>>(records.size());
   std::vector<Task> tasks;
@@ -310,10 +320,24 @@ absl::Status StoreGateway::ReadRecords(const std::vector<Digest>& records, const
     });
   }
   const auto question = Begin(std::move(tasks));
-  const absl::Status answered = Record(pass, Size::kLarge, limit, Await(*question, limit.until));
-  for (size_t i = 0; i < records.size(); ++i) {
-    if ((*places)[i].there) (*read)[records[i]] = std::move((*places)[i].object);
+  const auto take_those_there = [&]() -> absl::Status {
+    for (size_t i = 0; i < records.size(); ++i) {
+      Place& place = (*places)[i];
+      if (place.taken || !place.there) continue;
+      place.taken = true;
+      RETURN_IF_ERROR(take(records[i], std::move(place.object)));
+    }
+    return absl::OkStatus();
+  };
+  absl::Status taken;
+  for (size_t open = records.size(); taken.ok() && AwaitOne(*question, limit.until, &open);) {
+    taken = take_those_there();
   }
+  absl::Status answered = Await(*question, taken.ok() ? limit.until : clock_->Monotonic());
+  // What is wrong here says nothing of the store: it has answered.
+  answered = Record(pass, Size::kLarge, limit, taken.ok() ? answered : absl::OkStatus());
+  if (taken.ok()) taken = take_those_there();
+  RETURN_IF_ERROR(taken);
   return answered;
 }
 

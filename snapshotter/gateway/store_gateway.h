@@ -13,7 +13,6 @@
 
 #include <chrono>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -110,10 +109,11 @@ class StoreGateway {
   absl::StatusOr<ManifestAndNamed> ReadManifestAndNamed(
       const Digest& chain_id, const std::string& repository, const std::string& name,
       const Digest& oci_manifest, const Platform& platform, TimePoint deadline);
-  // In parallel; counts as one question. The first error, if there is one; what came until then is
-  // added to *read all the same.
+  // In parallel; counts as one question. Each is handed to `take` as it comes, on this thread, those
+  // that come before another one fails too. The first error, also of `take`, which is the last call.
+  using TakeRecord = std::function<absl::Status(const Digest& record, RecordObject object)>;
   absl::Status ReadRecords(const std::vector<Digest>& records, const Limit& limit,
-                           std::map<Digest, RecordObject>* read);
+                           const TakeRecord& take);
   absl::StatusOr<Locations> ReadLocations(const Digest& record, size_t chunk_count,
                                           TimePoint deadline);
 
@@ -136,6 +136,9 @@ class StoreGateway {
   std::shared_ptr<Question> Begin(std::vector<Task> tasks);
   // Waits for all of them, or the first error, or the deadline.
   absl::Status Await(Question& question, TimePoint deadline);
+  // Waits until fewer than *open of them are not done, and says how many; false: or for nothing more,
+  // as Await.
+  bool AwaitOne(Question& question, TimePoint deadline, size_t* open);
   template <typename Value>
   absl::StatusOr<Value> AskOne(std::function<absl::StatusOr<Value>(const StoreReader&)> read,
                                const Limit& limit);

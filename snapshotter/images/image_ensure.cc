@@ -12,9 +12,6 @@ namespace slacker {
 namespace {
 
 constexpr size_t kMaxLayers = 4096;
-// Waiting is cut into slices, so that a clock that is not the system's is looked at too.
-constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(10);
-
 bool StandsOn(const Manifest& whole, const Manifest& prefix) {
   const auto same = [](const ManifestLayer& a, const ManifestLayer& b) {
     return a.diff_id == b.diff_id;
@@ -33,6 +30,15 @@ absl::Status CheckManifest(const Manifest& manifest, const Digest& chain_id) {
     return DataLoss("manifest of another chain");
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<StoreReader::GrantedManifest> StandingOn(
+    const Manifest& prefix, absl::StatusOr<StoreReader::GrantedManifest> granted,
+    const Digest& whole) {
+  RETURN_IF_ERROR(granted.status());
+  RETURN_IF_ERROR(CheckManifest(granted->manifest, whole));
+  if (StandsOn(granted->manifest, prefix)) return granted;
+  return DataLoss("the image entry leads to another image");
 }
 
 }  // namespace
@@ -68,7 +74,7 @@ absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labe
     StreamBootPack(chain_id);
     wholes_.Forget(chain_id);  // the pull has all that it asks for
   }
-  RunInBackground([this, chain_id] { FetchLocations(chain_id); });
+  AskInAdvance([this, chain_id] { FetchLocations(chain_id); });
   return pin;
 }
 
@@ -104,20 +110,76 @@ absl::Status ImageManager::MakePresent(const Digest& chain_id, const PullHints& 
     RETURN_IF_ERROR(Allow(chain_id, RepositoryOf(hints), deadline));
     return Once(chain_id, deadline, [&] { return BringImage(*image, deadline); });
   }
-  // Whether this caller may have it is asked for each; the rest is done once for all of them.
+  const std::string repository = RepositoryOf(hints);
+  absl::Status status = DataLoss("not known");
+  if (const auto known = wholes_.Find(chain_id, repository); known.has_value()) {
+    status = BringGranted(*known, deadline);
+  }
+  // What the whole image's manifest says of its records has been checked only now.
+  if (absl::IsDataLoss(status)) status = AskForImage(chain_id, repository, hints, deadline);
+  if (!status.ok()) boots_->GiveUp(chain_id);
+  return status;
+}
+
+// Whether this caller may have it is asked for each; the rest is done once for all of them.
+absl::Status ImageManager::AskForImage(const Digest& chain_id, const std::string& repository,
+                                       const PullHints& hints, StoreGateway::TimePoint deadline) {
   const auto asked = options_.clock->Monotonic();
-  absl::StatusOr<StoreGateway::ManifestAndNamed> found = FindManifest(chain_id, hints, deadline);
-  absl::Status status = found.status();
-  if (status.ok()) status = CheckManifest(found->granted.manifest, chain_id);
-  if (status.ok() && found->named.has_value()) {
+  const std::optional<Digest> pull = hints.PullId();
+  if (!hints.says_not_top || !pull.has_value() || !gateway_.WouldAsk() ||
+      !wholes_.BeginAsking(*pull)) {
+    // Asked for together with the manifest: it may save the round trip for the records.
+    if (!hints.says_not_top && gateway_.WouldAsk()) boots_->Begin(chain_id);
+    ASSIGN_OR_RETURN(const auto granted,
+                     gateway_.ReadGrantedManifest(chain_id, repository, deadline));
+    RETURN_IF_ERROR(CheckManifest(granted.manifest, chain_id));
+    return BringGranted(granted, deadline);
+  }
+  ASSIGN_OR_RETURN(auto found, gateway_.ReadManifestAndNamed(
+                                   chain_id, repository, hints.NameInStore(),
+                                   *hints.manifest_digest, options_.platform, deadline));
+  RETURN_IF_ERROR(CheckManifest(found.granted.manifest, chain_id));
+  if (found.named.has_value()) {
     // Enough is left for the layer itself if the store goes on as it began.
     const auto now = options_.clock->Monotonic();
     const auto whole_until = std::min(now + (deadline - now) / 2, deadline - 2 * (now - asked));
-    BringWhole(found->granted.manifest, *found->named, hints, whole_until);
+    FollowName(*std::move(found.named), found.granted.manifest, repository, *pull, whole_until);
   }
-  if (status.ok()) status = BringGranted(found->granted, deadline);
-  if (!status.ok()) boots_->GiveUp(chain_id);
-  return status;
+  return BringGranted(found.granted, deadline);
+}
+
+void ImageManager::FollowName(StoreGateway::NamedImage named, const Manifest& prefix,
+                              const std::string& repository, const Digest& pull,
+                              StoreGateway::TimePoint deadline) {
+  // Shared: std::function wants what can be copied.
+  auto image = std::make_shared<StoreGateway::NamedImage>(std::move(named));
+  AskInAdvance([=, this, image = std::move(image)] {
+    const Digest& whole = image->entry.chain_id;
+    std::optional<ImagePin> pin = TryPinned(whole);
+    if (pin.has_value() && options_.clock->Monotonic() < deadline) {
+      const bool boot_begun = boots_->Begin(whole);
+      const auto granted = StandingOn(prefix, image->manifest.Take(deadline), whole);
+      absl::Status status = granted.status();
+      if (status.ok()) {
+        wholes_.Add(pull, *granted, repository, *std::move(pin));
+        status = BringWhole(*granted, deadline);
+      }
+      if (!status.ok()) {
+        Log(LogLevel::kDebug, "an image does not come with its first layer",
+            {{"image", image->entry.name}, {"error", Message(status)}});
+        // Another pull's goes on.
+        if (boot_begun) boots_->GiveUp(whole);
+      }
+    }
+  });
+}
+
+absl::Status ImageManager::BringWhole(const StoreReader::GrantedManifest& granted,
+                                      StoreGateway::TimePoint deadline) {
+  RETURN_IF_ERROR(BringGranted(granted, StoreGateway::Limit::InAdvance(deadline)));
+  builds_->Schedule(granted.manifest.chain_id, true);
+  StreamBootPack(granted.manifest.chain_id);
+  return absl::OkStatus();
 }
 
 absl::Status ImageManager::BringGranted(const StoreReader::GrantedManifest& granted,
@@ -127,54 +189,6 @@ absl::Status ImageManager::BringGranted(const StoreReader::GrantedManifest& gran
     if (added != nullptr) return BringImage(*added, limit);
     return AddImage(granted.manifest, granted.to_anybody, limit);
   });
-}
-
-absl::StatusOr<StoreGateway::ManifestAndNamed> ImageManager::FindManifest(
-    const Digest& chain_id, const PullHints& hints, StoreGateway::TimePoint deadline) {
-  const std::string repository = RepositoryOf(hints);
-  if (hints.says_not_top) {
-    if (auto known = wholes_.FindPrefix(chain_id, repository)) {
-      return StoreGateway::ManifestAndNamed{*std::move(known), std::nullopt};
-    }
-    const std::optional<Digest> pull = hints.PullId();
-    if (pull.has_value() && gateway_.WouldAsk() && wholes_.BeginAsking(*pull)) {
-      return gateway_.ReadManifestAndNamed(chain_id, repository, hints.NameInStore(),
-                                           *hints.manifest_digest, options_.platform, deadline);
-    }
-  } else if (gateway_.WouldAsk()) {
-    // Asked for together with the manifest: it may save the round trip for the records.
-    boots_->Begin(chain_id);
-  }
-  ASSIGN_OR_RETURN(auto granted, gateway_.ReadGrantedManifest(chain_id, repository, deadline));
-  return StoreGateway::ManifestAndNamed{std::move(granted), std::nullopt};
-}
-
-void ImageManager::BringWhole(const Manifest& prefix, StoreGateway::NamedImage& named,
-                              const PullHints& hints, StoreGateway::TimePoint deadline) {
-  if (options_.clock->Monotonic() >= deadline) return;
-  const Digest& whole = named.entry.chain_id;
-  std::optional<ImagePin> pin = TryPinned(whole);
-  if (!pin.has_value()) return;
-  const auto limit = StoreGateway::Limit::InAdvance(deadline);
-  const std::string repository = RepositoryOf(hints);
-  const bool boot_begun = boots_->Begin(whole);
-  const auto granted = named.manifest.Take(limit.until);
-  absl::Status status = granted.status();
-  if (status.ok()) status = CheckManifest(granted->manifest, whole);
-  if (status.ok() && !StandsOn(granted->manifest, prefix)) {
-    status = DataLoss("the image entry leads to another image");
-  }
-  if (status.ok()) status = BringGranted(*granted, limit);
-  if (!status.ok()) {
-    Log(LogLevel::kDebug, "an image does not come with its first layer",
-        {{"image", named.entry.name}, {"error", Message(status)}});
-    // Another pull's goes on.
-    if (boot_begun) boots_->GiveUp(whole);
-    return;
-  }
-  wholes_.Add(*hints.PullId(), *granted, repository, *std::move(pin));
-  builds_->Schedule(whole, true);
-  StreamBootPack(whole);
 }
 
 // In the background, for an image that is in the database.
@@ -263,77 +277,6 @@ absl::Status ImageManager::AddImage(const Manifest& manifest, bool to_anybody,
   RETURN_IF_ERROR(txn.Commit());
   SLACKER_FAILPOINT("ensure.after_commit");
   return absl::OkStatus();
-}
-
-absl::Status ImageManager::FetchRecords(const Digest& chain_id, const std::vector<Digest>& records,
-                                        const std::vector<Digest>& wanted,
-                                        const StoreGateway::Limit& limit,
-                                        std::map<Digest, RecordObject>* fetched) {
-  // It was asked for when the manifest was; one that does not come must leave time for the rest.
-  const auto now = options_.clock->Monotonic();
-  *fetched = boots_->TakeRecords(chain_id, records, wanted, now + (limit.until - now) / 2);
-  std::vector<Digest> missing;
-  for (const Digest& record : wanted) {
-    if (!fetched->contains(record)) missing.push_back(record);
-  }
-  return gateway_.ReadRecords(missing, limit, fetched);
-}
-
-absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecords(
-    const Digest& chain_id, const std::vector<Digest>& records, const StoreGateway::Limit& limit) {
-  std::vector<RecordFacts> facts(records.size());
-  std::vector<size_t> missing;
-  std::vector<Digest> wanted;
-  for (size_t i = 0; i < records.size(); ++i) {
-    if (VerifyKept(records[i], &facts[i])) continue;
-    missing.push_back(i);
-    wanted.push_back(records[i]);
-  }
-  // One that is kept may be another call's, which has not synced it yet.
-  if (missing.empty()) {
-    RETURN_IF_ERROR(records_.Sync());
-    return facts;
-  }
-  std::map<Digest, RecordObject> fetched;
-  const absl::Status all = FetchRecords(chain_id, records, wanted, limit, &fetched);
-  // Those that came before it failed need not come again.
-  for (const auto& [record, object] : fetched) {
-    RETURN_IF_ERROR(records_.Save(record, object.stored));
-  }
-  // The manifest is there, so the image is published; the store has lost a part of it.
-  if (absl::IsNotFound(all)) return DataLoss(Message(all));
-  RETURN_IF_ERROR(all);
-  for (size_t i = 0; i < missing.size(); ++i) {
-    const Layer& layer = fetched.at(wanted[i]).layer;
-    facts[missing[i]] = {layer.diff_id, layer.blob_size_bytes, layer.chunks.size()};
-  }
-  RETURN_IF_ERROR(records_.Sync());
-  MutexLock lock(&mutex_);
-  for (size_t i = 0; i < missing.size(); ++i) facts_[wanted[i]] = facts[missing[i]];
-  return facts;
-}
-
-// Decodes a kept record once in this process's life; after that, that it is there is enough.
-bool ImageManager::VerifyKept(const Digest& record, RecordFacts* facts) {
-  if (!records_.Has(record)) return false;
-  {
-    MutexLock lock(&mutex_);
-    if (const auto found = facts_.find(record); found != facts_.end()) {
-      *facts = found->second;
-      return true;
-    }
-  }
-  const auto layer = records_.Load(record);
-  if (!layer.ok()) return false;  // whatever is wrong with it: fetched again
-  *facts = {layer->diff_id, layer->blob_size_bytes, layer->chunks.size()};
-  MutexLock lock(&mutex_);
-  facts_[record] = *facts;
-  return true;
-}
-
-void ImageManager::ForgetFacts(const std::vector<BlobRow>& layers) {
-  MutexLock lock(&mutex_);
-  for (const BlobRow& layer : layers) facts_.erase(layer.record);
 }
 
 absl::Status ImageManager::AskForChunks(const Digest& record, size_t chunks) {

@@ -11,6 +11,9 @@
 namespace slacker {
 namespace {
 
+// They wait for the store, most of the time.
+constexpr int kAdvanceThreads = 4;
+
 std::shared_ptr<ReadBackend> Counted(ReadBackend* backend,
                                      std::shared_ptr<TransferCounters> counters) {
   if (backend == nullptr) return nullptr;
@@ -47,6 +50,7 @@ ImageManager::ImageManager(Options options)
               warmer_.Forget(chain_id);
             }
           })),
+      in_advance_(std::make_unique<ThreadPool>("slk-advance", kAdvanceThreads)),
       background_(std::make_unique<ThreadPool>("slk-images", 1)) {}
 
 ImageManager::~ImageManager() { Stop(); }
@@ -56,6 +60,7 @@ void ImageManager::Stop() {
     MutexLock lock(&mutex_);
     stopping_ = true;
   }
+  in_advance_.reset();
   background_.reset();
   builds_.reset();  // uses the boot packs
   boots_.reset();
@@ -125,6 +130,18 @@ void ImageManager::RunInBackground(std::function<void()> task) {
   if (!stopping_) background_->Add(std::move(task));
 }
 
+void ImageManager::AskInAdvance(std::function<void()> task) {
+  MutexLock lock(&mutex_);
+  if (stopping_) return;
+  ++asking_in_advance_;
+  in_advance_->Add([this, task = std::move(task)] {
+    task();
+    MutexLock own(&mutex_);
+    --asking_in_advance_;
+    changed_.SignalAll();
+  });
+}
+
 ImagePin ImageManager::Pinned(const Digest& chain_id) {
   references_->Pin(chain_id);
   return ImagePin([references = references_, chain_id] { references->Unpin(chain_id); });
@@ -162,6 +179,10 @@ absl::StatusOr<SnapshotUsage> ImageManager::Usage(const Digest& chain_id) {
 }
 
 void ImageManager::WaitForBackgroundForTest() {
+  {
+    MutexLock lock(&mutex_);
+    while (asking_in_advance_ > 0) changed_.Wait(&mutex_);
+  }
   Mutex mutex;
   CondVar changed;
   bool done = false;

@@ -7,8 +7,9 @@
 // The filler is made first, because the FUSE connection serves it and the mounter needs the
 // connection; the manager stands on all three.
 //
-// Threads: those of the gateway and the build queue, and one for what nobody waits for. No lock is
-// held over the store or the mounter. Thread-safe after Start.
+// Threads: those of the gateway and the build queue, a few for what is asked of the store in advance,
+// and one for what else nobody waits for. No lock is held over the store or the mounter. Thread-safe
+// after Start.
 #pragma once
 
 #include <atomic>
@@ -116,8 +117,12 @@ class ImageManager final : public Images {
     ImageRow row;
     std::vector<BlobRow> layers;
   };
+  // Waiting is cut into slices, so that a clock that is not the system's is looked at too.
+  static constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(10);
+
   struct Flight;       // an Ensure under way, for those who want the same
   struct RecordsHeld;  // holds records for the life of a scope
+  class Claim;
   struct Tree {
     bool busy = false;  // the mounter is at it
     bool attached = false;
@@ -136,15 +141,17 @@ class ImageManager final : public Images {
                      StoreGateway::TimePoint deadline);
   absl::Status MakePresent(const Digest& chain_id, const PullHints& hints,
                            StoreGateway::TimePoint deadline);
-  // From the store, or from what is known of the whole image. With what the store has under the name
-  // of the pull, if it was asked for that.
-  absl::StatusOr<StoreGateway::ManifestAndNamed> FindManifest(const Digest& chain_id,
-                                                              const PullHints& hints,
-                                                              StoreGateway::TimePoint deadline);
-  // Makes the image of the entry present and begins what its start needs, if it is the one that is
-  // pulled and stands on `prefix`. What fails is what its own Ensure will meet.
-  void BringWhole(const Manifest& prefix, StoreGateway::NamedImage& named, const PullHints& hints,
+  // MakePresent for an image of which nothing is known.
+  absl::Status AskForImage(const Digest& chain_id, const std::string& repository,
+                           const PullHints& hints, StoreGateway::TimePoint deadline);
+  // Has the image of a name brought in the background, with what its start needs, if it is the one
+  // that is pulled and stands on `prefix`: containerd asks for one layer after the other, and nobody
+  // waits for all of it yet. What fails is what its own Ensure will meet.
+  void FollowName(StoreGateway::NamedImage named, const Manifest& prefix,
+                  const std::string& repository, const Digest& pull,
                   StoreGateway::TimePoint deadline);
+  absl::Status BringWhole(const StoreReader::GrantedManifest& granted,
+                          StoreGateway::TimePoint deadline);
   absl::Status BringGranted(const StoreReader::GrantedManifest& granted,
                             const StoreGateway::Limit& limit);
   // `make`, unless another thread is at the same chain: then its outcome, once it is there. One that
@@ -156,21 +163,25 @@ class ImageManager final : public Images {
                         const StoreGateway::Limit& limit);
   template <typename Layers>
   void CallOffParent(const Layers& layers);
-  // Verified records, those that the node lacks fetched and durable; parallel to `records`.
+  // Verified records, those that the node lacks fetched and durable; parallel to `records`. Each is
+  // kept as it comes: from the chain's boot pack if that brings it in time, else one by one. What
+  // another call is fetching is waited for.
   absl::StatusOr<std::vector<RecordFacts>> BringRecords(const Digest& chain_id,
                                                         const std::vector<Digest>& records,
                                                         const StoreGateway::Limit& limit);
-  // Verified; from the chain's boot pack if that brings them in time, else one by one. Those that
-  // came are in *fetched also when not all did.
-  absl::Status FetchRecords(const Digest& chain_id, const std::vector<Digest>& records,
-                            const std::vector<Digest>& wanted, const StoreGateway::Limit& limit,
-                            std::map<Digest, RecordObject>* fetched);
+  absl::Status KeepRecord(const Digest& record, const RecordObject& object);
+  // Those that are missing; `facts` of the others, parallel to `records`.
+  std::vector<Digest> VerifyAllKept(const std::vector<Digest>& records,
+                                    std::vector<RecordFacts>* facts);
+  absl::Status AwaitRecord(const Digest& record, StoreGateway::TimePoint deadline);
   void StreamBootPack(const Digest& chain_id);
   bool VerifyKept(const Digest& record, RecordFacts* facts);
   void ForgetFacts(const std::vector<BlobRow>& layers);
   void FetchLocations(const Digest& chain_id);
 
   void RunInBackground(std::function<void()> task);
+  // In the background as well: what waits for the store.
+  void AskInAdvance(std::function<void()> task);
   absl::StatusOr<MetadataImage> FindOrBuild(const Digest& chain_id);
   // Says which files the windows of the chain's boot pack are of.
   void PlanWarming(const Digest& chain_id, const std::vector<const Layer*>& layers);
@@ -202,16 +213,20 @@ class ImageManager final : public Images {
   CondVar changed_;
   bool collecting_ ABSL_GUARDED_BY(mutex_) = false;
   size_t attaching_unasked_ ABSL_GUARDED_BY(mutex_) = 0;  // images, in the background
+  size_t asking_in_advance_ ABSL_GUARDED_BY(mutex_) = 0;  // tasks
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::unordered_map<Digest, RecordFacts> facts_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<Digest, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
+  std::set<Digest> fetching_ ABSL_GUARDED_BY(mutex_);  // records, by whoever has claimed them
   std::unordered_map<uint64_t, Tree> trees_ ABSL_GUARDED_BY(mutex_);
   std::set<Digest> attached_ahead_ ABSL_GUARDED_BY(mutex_);  // and not asked for since
 
   TreeWarmer warmer_;
   std::unique_ptr<BuildQueue> builds_;
   std::unique_ptr<BootStreams> boots_;
-  std::unique_ptr<ThreadPool> background_;  // last: its tasks use all of the above
+  // Last: their tasks use all of the above.
+  std::unique_ptr<ThreadPool> in_advance_;
+  std::unique_ptr<ThreadPool> background_;
 };
 
 }  // namespace slacker

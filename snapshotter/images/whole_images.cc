@@ -13,7 +13,6 @@ std::vector<Digest> PrefixesOf(const std::vector<ManifestLayer>& layers) {
     prefixes.push_back(prefixes.empty() ? layer.diff_id
                                         : ChainId(std::array{prefixes.back(), layer.diff_id}));
   }
-  if (!prefixes.empty()) prefixes.pop_back();  // itself
   return prefixes;
 }
 
@@ -60,8 +59,8 @@ void WholeImages::Add(const Digest& pull, StoreReader::GrantedManifest whole,
   std::swap(wholes_[chain_id], added);  // the pin of one before ends without the lock
 }
 
-std::optional<StoreReader::GrantedManifest> WholeImages::FindPrefix(const Digest& chain_id,
-                                                                    const std::string& repository) {
+std::optional<StoreReader::GrantedManifest> WholeImages::Find(const Digest& chain_id,
+                                                              const std::string& repository) {
   std::vector<Whole> expired;
   MutexLock lock(&mutex_);
   expired = TakeExpired();

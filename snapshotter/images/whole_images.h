@@ -2,8 +2,8 @@
 // them is in the whole one's, so the store need not be asked again.
 //
 // What is here says nothing that the whole image's manifest did not say, which was checked when it was
-// read: a prefix has the records that are named there, and is for whom the whole image is for. It is
-// forgotten when its top has been asked for, or a minute after it came: a pull that was given up does
+// read: a prefix has the records that are named there, and is for whom the whole image is for. Whether
+// those are the layers' records shows when they come. It is forgotten when its top has been asked for, or a minute after it came: a pull that was given up does
 // not keep an image on the node. Thread-safe.
 #pragma once
 
@@ -37,9 +37,10 @@ class WholeImages {
   void Add(const Digest& pull, StoreReader::GrantedManifest whole, const std::string& repository,
            ImagePin pin);
 
-  // What ReadGrantedManifest would say of a prefix for readers of `repository`. None: nothing is known.
-  std::optional<StoreReader::GrantedManifest> FindPrefix(const Digest& chain_id,
-                                                         const std::string& repository);
+  // What ReadGrantedManifest would say of a whole image, or of a prefix, for readers of `repository`.
+  // None: nothing is known.
+  std::optional<StoreReader::GrantedManifest> Find(const Digest& chain_id,
+                                                   const std::string& repository);
 
   // The whole image, if it is one: its pull may be asked about again.
   void Forget(const Digest& chain_id);
@@ -53,7 +54,7 @@ class WholeImages {
     Digest pull;
     StoreReader::GrantedManifest granted;
     std::string repository;
-    std::vector<Digest> prefixes;  // the shortest first, without itself
+    std::vector<Digest> prefixes;  // the shortest first, itself last
     ImagePin pin;
   };
   struct Place {

@@ -32,8 +32,14 @@ class StoreGatewayTest : public ::testing::Test {
   // As testing::Publish names it.
   Digest OciManifest() const { return Sha256::Of(image_.chain().ToString()); }
   absl::Status AskForRecords() {
-    std::map<Digest, RecordObject> records;
-    return gateway_.ReadRecords({image_.manifest[0].record}, gateway_.Deadline(), &records);
+    return AskForRecords({image_.manifest[0].record}, gateway_.Deadline());
+  }
+  absl::Status AskForRecords(const std::vector<Digest>& wanted, const StoreGateway::Limit& limit) {
+    records_.clear();
+    return gateway_.ReadRecords(wanted, limit, [this](const Digest& record, RecordObject object) {
+      EXPECT_TRUE(records_.emplace(record, std::move(object)).second);
+      return absl::OkStatus();
+    });
   }
   // A question that the store keeps until its budget is over.
   absl::Status AskInVain() {
@@ -56,6 +62,7 @@ class StoreGatewayTest : public ::testing::Test {
       std::make_shared<testing::FaultyBackend>(store_);
   testing::PublishedImage image_;
   StoreGateway gateway_{faulty_, &clock_, {}};
+  std::map<Digest, RecordObject> records_;  // of the last AskForRecords
 };
 
 TEST_F(StoreGatewayTest, AnswersOfTheStoreComeThrough) {
@@ -64,11 +71,10 @@ TEST_F(StoreGatewayTest, AnswersOfTheStoreComeThrough) {
   EXPECT_TRUE(granted.to_anybody);
   const Manifest& manifest = granted.manifest;
   ASSERT_EQ(manifest.layers.size(), 2U);
-  std::map<Digest, RecordObject> records;
-  ASSERT_OK(gateway_.ReadRecords({manifest.layers[0].record, manifest.layers[1].record},
-                                 gateway_.Deadline(), &records));
+  ASSERT_OK(
+      AskForRecords({manifest.layers[0].record, manifest.layers[1].record}, gateway_.Deadline()));
   for (const ManifestLayer& layer : manifest.layers) {
-    EXPECT_EQ(records.at(layer.record).layer.diff_id, layer.diff_id);
+    EXPECT_EQ(records_.at(layer.record).layer.diff_id, layer.diff_id);
   }
 }
 
@@ -146,8 +152,7 @@ TEST_F(StoreGatewayTest, SilenceToAQuestionInAdvanceSaysNothingOfTheStore) {
     const auto limit = StoreGateway::Limit::InAdvance(clock_.Monotonic() + milliseconds(100));
     const auto manifest = gateway_.ReadGrantedManifest(image_.chain(), "", limit);
     if (!manifest.ok()) return manifest.status();
-    std::map<Digest, RecordObject> records;
-    return gateway_.ReadRecords({image_.manifest[0].record}, limit, &records);
+    return AskForRecords({image_.manifest[0].record}, limit);
   };
   for (const char* held : {"manifests/", "records/"}) {
     store_->HoldReads(held);
@@ -184,8 +189,7 @@ TEST_F(StoreGatewayTest, AnAnswerThatNobodyWaitsForIsNotReadToItsEnd) {
   const auto big = testing::Publish(store_, {testing::MakeBigLayer(40000, 3)});
   const Digest record = big.manifest[0].record;
   const std::string name = "records/" + record.ToHex();
-  std::map<Digest, RecordObject> records;
-  const auto ask = [&] { return gateway_.ReadRecords({record}, gateway_.Deadline(), &records); };
+  const auto ask = [&] { return AskForRecords({record}, gateway_.Deadline()); };
   store_->ResetCounts();
   ASSERT_OK(ask());
   ASSERT_GT(store_->ReadsOf(name), 1U);
@@ -198,22 +202,46 @@ TEST_F(StoreGatewayTest, AnAnswerThatNobodyWaitsForIsNotReadToItsEnd) {
   for (int i = 0; i < StoreGateway::Options().threads; ++i) {
     unknown.push_back(Sha256::Of(std::to_string(i)));
   }
-  EXPECT_TRUE(testing::Eventually([&] {
-    return absl::IsNotFound(gateway_.ReadRecords(unknown, gateway_.Deadline(), &records));
-  }));
+  EXPECT_TRUE(testing::Eventually(
+      [&] { return absl::IsNotFound(AskForRecords(unknown, gateway_.Deadline())); }));
   EXPECT_EQ(store_->ReadsOf(name), 1U);
 }
 
 TEST_F(StoreGatewayTest, RecordsThatCameBeforeTheDeadlineAreThere) {
   store_->HoldReads("records/" + image_.manifest[1].record.ToHex());
-  std::map<Digest, RecordObject> records;
-  EXPECT_THAT(InVain([&] {
-                return gateway_.ReadRecords({image_.manifest[0].record, image_.manifest[1].record},
-                                            gateway_.Deadline(), &records);
-              }),
+  const std::vector<Digest> both = {image_.manifest[0].record, image_.manifest[1].record};
+  EXPECT_THAT(InVain([&] { return AskForRecords(both, gateway_.Deadline()); }),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
-  EXPECT_TRUE(records.contains(image_.manifest[0].record));
-  EXPECT_FALSE(records.contains(image_.manifest[1].record));
+  EXPECT_TRUE(records_.contains(both[0]));
+  EXPECT_FALSE(records_.contains(both[1]));
+}
+
+TEST_F(StoreGatewayTest, ARecordIsHandedOverBeforeTheOthersCome) {
+  store_->HoldReads("records/" + image_.manifest[0].record.ToHex());
+  const std::vector<Digest> both = {image_.manifest[0].record, image_.manifest[1].record};
+  std::vector<Digest> came;
+  EXPECT_OK(gateway_.ReadRecords(both, gateway_.Deadline(), [&](const Digest& record, auto) {
+    came.push_back(record);
+    store_->ReleaseReads();  // else it would never end: no time passes
+    return absl::OkStatus();
+  }));
+  EXPECT_EQ(came, (std::vector<Digest>{both[1], both[0]}));
+}
+
+TEST_F(StoreGatewayTest, WhoCannotKeepARecordIsHandedNoMoreAndDoesNotBlameTheStore) {
+  const std::vector<Digest> both = {image_.manifest[0].record, image_.manifest[1].record};
+  for (int i = 0; i < CircuitBreaker::Options().failures_to_open; ++i) {
+    int calls = 0;
+    EXPECT_THAT(gateway_.ReadRecords(both, gateway_.Deadline(),
+                                     [&](const Digest&, const RecordObject&) {
+                                       ++calls;
+                                       return absl::UnavailableError("this disk");
+                                     }),
+                StatusIs(absl::StatusCode::kUnavailable, "this disk"));
+    EXPECT_EQ(calls, 1);
+  }
+  EXPECT_EQ(gateway_.Describe().breaker.state, CircuitBreaker::State::kClosed);
+  EXPECT_OK(Ask());
 }
 
 TEST_F(StoreGatewayTest, ASilentStoreIsGivenUpAfterTheBudget) {

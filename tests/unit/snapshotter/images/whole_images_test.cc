@@ -38,26 +38,33 @@ class WholeImagesTest : public ::testing::Test {
 
 TEST_F(WholeImagesTest, APrefixHasTheLayersThatTheWholeHas) {
   Add("pull", Whole({"a", "b", "c"}));
-  const auto prefix = wholes_.FindPrefix(ChainOf({"a", "b"}), "");
+  const auto prefix = wholes_.Find(ChainOf({"a", "b"}), "");
   ASSERT_TRUE(prefix.has_value());
   EXPECT_TRUE(prefix->to_anybody);
   EXPECT_EQ(prefix->manifest.chain_id, ChainOf({"a", "b"}));
   ASSERT_EQ(prefix->manifest.layers.size(), 2U);
   EXPECT_EQ(prefix->manifest.layers[1].record, Sha256::Of("record of b"));
-  EXPECT_FALSE(wholes_.FindPrefix(ChainOf({"b"}), "").has_value());
-  EXPECT_FALSE(wholes_.FindPrefix(ChainOf({"a", "b", "c"}), "").has_value());
+  EXPECT_FALSE(wholes_.Find(ChainOf({"b"}), "").has_value());
+}
+
+TEST_F(WholeImagesTest, TheWholeIsKnownToo) {
+  Add("pull", Whole({"a", "b", "c"}));
+  const auto whole = wholes_.Find(ChainOf({"a", "b", "c"}), "");
+  ASSERT_TRUE(whole.has_value());
+  EXPECT_EQ(whole->manifest.layers.size(), 3U);
+  EXPECT_FALSE(wholes_.Find(ChainOf({"a", "b", "c", "d"}), "").has_value());
 }
 
 TEST_F(WholeImagesTest, ThoseOfAPrivateOneAreForItsRepositoryAlone) {
   Add("pull", Whole({"a", "b"}, false), "example.org/app");
-  EXPECT_TRUE(wholes_.FindPrefix(ChainOf({"a"}), "example.org/app").has_value());
-  EXPECT_FALSE(wholes_.FindPrefix(ChainOf({"a"}), "example.org/other").has_value());
-  EXPECT_FALSE(wholes_.FindPrefix(ChainOf({"a"}), "").has_value());
+  EXPECT_TRUE(wholes_.Find(ChainOf({"a"}), "example.org/app").has_value());
+  EXPECT_FALSE(wholes_.Find(ChainOf({"a"}), "example.org/other").has_value());
+  EXPECT_FALSE(wholes_.Find(ChainOf({"a"}), "").has_value());
 }
 
 TEST_F(WholeImagesTest, APrivateOneWithoutARepositoryIsForNobody) {
   Add("pull", Whole({"a", "b"}, false));
-  EXPECT_FALSE(wholes_.FindPrefix(ChainOf({"a"}), "").has_value());
+  EXPECT_FALSE(wholes_.Find(ChainOf({"a"}), "").has_value());
 }
 
 TEST_F(WholeImagesTest, APullIsAskedAboutOnceAMinute) {
@@ -84,7 +91,7 @@ TEST_F(WholeImagesTest, WhatIsForgottenIsPinnedNoMoreAndMayBeAskedAboutAgain) {
   EXPECT_EQ(pins_, 1);
   wholes_.Forget(ChainOf({"a", "b"}));
   EXPECT_EQ(pins_, 0);
-  EXPECT_FALSE(wholes_.FindPrefix(ChainOf({"a"}), "").has_value());
+  EXPECT_FALSE(wholes_.Find(ChainOf({"a"}), "").has_value());
   EXPECT_TRUE(wholes_.BeginAsking(Sha256::Of("pull")));
 }
 
@@ -96,7 +103,7 @@ TEST_F(WholeImagesTest, AMinuteLaterAllIsForgotten) {
   clock_.Advance(std::chrono::seconds(1));
   wholes_.Expire();
   EXPECT_EQ(pins_, 0);
-  EXPECT_FALSE(wholes_.FindPrefix(ChainOf({"a"}), "").has_value());
+  EXPECT_FALSE(wholes_.Find(ChainOf({"a"}), "").has_value());
 }
 
 TEST_F(WholeImagesTest, ThePrefixOfTwoStaysWhenTheEarlierOneGoes) {
@@ -104,14 +111,14 @@ TEST_F(WholeImagesTest, ThePrefixOfTwoStaysWhenTheEarlierOneGoes) {
   Add("second", Whole({"a", "c"}));
   wholes_.Forget(ChainOf({"a", "b"}));
   EXPECT_EQ(pins_, 1);
-  EXPECT_TRUE(wholes_.FindPrefix(ChainOf({"a"}), "").has_value());
+  EXPECT_TRUE(wholes_.Find(ChainOf({"a"}), "").has_value());
 }
 
 TEST_F(WholeImagesTest, TheSameWholeAgainTakesThePlaceOfTheFirst) {
   Add("first", Whole({"a", "b"}));
   Add("second", Whole({"a", "b"}));
   EXPECT_EQ(pins_, 1);
-  EXPECT_TRUE(wholes_.FindPrefix(ChainOf({"a"}), "").has_value());
+  EXPECT_TRUE(wholes_.Find(ChainOf({"a"}), "").has_value());
 }
 
 }  // namespace
