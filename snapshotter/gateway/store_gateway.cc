@@ -70,7 +70,7 @@ StoreGateway::StoreGateway(std::shared_ptr<ReadBackend> backend, const Clock* cl
       breaker_(clock, options.breaker),
       pool_("slk-store", options.threads) {}
 
-absl::StatusOr<CircuitBreaker::Pass> StoreGateway::Admit() {
+absl::StatusOr<CircuitBreaker::Pass> StoreGateway::Admit(const Limit& limit) {
   if (backend_ == nullptr) return NotFound("no store is configured");
   {
     MutexLock lock(&mutex_);
@@ -78,7 +78,9 @@ absl::StatusOr<CircuitBreaker::Pass> StoreGateway::Admit() {
       return Unavailable("every thread that asks the store waits for an answer");
     }
   }
-  const Pass pass = breaker_.Admit();
+  // The one question that an open breaker lets through is for those who wait for its answer.
+  const bool spare = !limit.counts && breaker_.Describe().state != CircuitBreaker::State::kClosed;
+  const Pass pass = spare ? Pass::kRefused : breaker_.Admit();
   if (pass != Pass::kRefused) return pass;
   return Unavailable("the store did not answer the last questions; not asking again yet");
 }
@@ -178,7 +180,7 @@ absl::Status StoreGateway::Await(Question& question, TimePoint deadline) {
 template <typename Value>
 absl::StatusOr<Value> StoreGateway::AskOne(
     std::function<absl::StatusOr<Value>(const StoreReader&)> read, const Limit& limit) {
-  ASSIGN_OR_RETURN(const Pass pass, Admit());
+  ASSIGN_OR_RETURN(const Pass pass, Admit(limit));
   // Shared: a late answer still needs a place to go to.
   auto value = std::make_shared<Value>();
   Task task = [value, read = std::move(read)](const StoreReader& reader) {
@@ -222,7 +224,9 @@ StoreGateway::PendingManifest::~PendingManifest() {
 struct StoreGateway::Hint {
   ImageEntry entry;
   std::shared_ptr<Question> question;  // for the entry
-  std::shared_ptr<PendingManifest::Asked> manifest;
+  Mutex mutex;
+  std::shared_ptr<PendingManifest::Asked> manifest ABSL_GUARDED_BY(mutex);
+  bool dropped ABSL_GUARDED_BY(mutex) = false;  // nobody is going to take it
 };
 
 std::shared_ptr<void> StoreGateway::CountHint() {
@@ -253,6 +257,8 @@ std::shared_ptr<StoreGateway::Hint> StoreGateway::BeginHint(const std::string& r
     }
     // Behind it, and not in it: who waits for the entry goes on.
     auto asked = std::make_shared<PendingManifest::Asked>();
+    MutexLock lock(&hint->mutex);
+    if (hint->dropped) return absl::CancelledError("nobody waits for it");
     asked->question =
         Begin({[=, whole = hint->entry.chain_id](const StoreReader& of_manifests) -> absl::Status {
           (void)counted;
@@ -269,7 +275,7 @@ std::shared_ptr<StoreGateway::Hint> StoreGateway::BeginHint(const std::string& r
 absl::StatusOr<StoreGateway::ManifestAndNamed> StoreGateway::ReadManifestAndNamed(
     const Digest& chain_id, const std::string& repository, const std::string& name,
     const Digest& oci_manifest, const Platform& platform, TimePoint deadline) {
-  ASSIGN_OR_RETURN(const Pass pass, Admit());
+  ASSIGN_OR_RETURN(const Pass pass, Admit(deadline));
   // Shared: a late answer still needs a place to go to.
   auto granted = std::make_shared<StoreReader::GrantedManifest>();
   const auto manifest = Begin({[=](const StoreReader& reader) -> absl::Status {
@@ -282,25 +288,34 @@ absl::StatusOr<StoreGateway::ManifestAndNamed> StoreGateway::ReadManifestAndName
   const bool named = hint != nullptr &&
                      Await(*hint->question, answered.ok() ? now + (deadline - now) / 2 : now).ok();
   ManifestAndNamed both;
-  if (named) both.named.emplace(NamedImage{hint->entry, PendingManifest(this, hint->manifest)});
+  std::shared_ptr<PendingManifest::Asked> asked;
+  if (hint != nullptr) {
+    MutexLock lock(&hint->mutex);
+    hint->dropped = !named;
+    asked = hint->manifest;
+  }
+  if (asked != nullptr) {
+    PendingManifest pending(this, std::move(asked));  // called off unless it is handed out
+    if (named) both.named.emplace(NamedImage{hint->entry, std::move(pending)});
+  }
   RETURN_IF_ERROR(Record(pass, Size::kSmall, deadline, answered));
   both.granted = std::move(*granted);
   return both;
 }
 
 absl::StatusOr<Locations> StoreGateway::ReadLocations(const Digest& record, size_t chunk_count,
-                                                      TimePoint deadline) {
+                                                      const Limit& limit) {
   return AskOne<Locations>(
       [record, chunk_count](const StoreReader& reader) {
         return reader.ReadLocations(record, chunk_count);
       },
-      deadline);
+      limit);
 }
 
 absl::Status StoreGateway::ReadRecords(const std::vector<Digest>& records, const Limit& limit,
                                        const TakeRecord& take) {
   if (records.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Pass pass, Admit());
+  ASSIGN_OR_RETURN(const Pass pass, Admit(limit));
   // Written by its task, and then read by who finds it there.
   struct Place {
     RecordObject object;

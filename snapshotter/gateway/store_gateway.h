@@ -59,7 +59,8 @@ class StoreGateway {
   struct Limit {
     Limit(TimePoint deadline) : until(deadline) {}  // NOLINT(google-explicit-constructor)
     // Of a question that is only asked in advance, in less time than the budget: that there was no
-    // answer until then says nothing of the store, and the circuit breaker takes no notice of it.
+    // answer until then says nothing of the store, and the circuit breaker takes no notice of it. It
+    // is not asked while that is not closed: the one question then is for who waits for the answer.
     static Limit InAdvance(TimePoint deadline) {
       Limit limit(deadline);
       limit.counts = false;
@@ -115,7 +116,7 @@ class StoreGateway {
   absl::Status ReadRecords(const std::vector<Digest>& records, const Limit& limit,
                            const TakeRecord& take);
   absl::StatusOr<Locations> ReadLocations(const Digest& record, size_t chunk_count,
-                                          TimePoint deadline);
+                                          const Limit& limit);
 
  private:
   struct Question;
@@ -124,7 +125,7 @@ class StoreGateway {
   using Size = CircuitBreaker::Size;
   using Pass = CircuitBreaker::Pass;
 
-  absl::StatusOr<Pass> Admit();
+  absl::StatusOr<Pass> Admit(const Limit& limit);
   struct Hint;
   // Counts until it is destroyed. Null: too many hints are asked for.
   std::shared_ptr<void> CountHint();

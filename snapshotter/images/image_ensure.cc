@@ -44,6 +44,9 @@ absl::StatusOr<StoreReader::GrantedManifest> StandingOn(
 }  // namespace
 
 struct ImageManager::Flight {
+  explicit Flight(bool for_its_caller) : counts(for_its_caller) {}
+
+  const bool counts;  // not only in advance
   bool done = false;  // guarded by ImageManager::mutex_, like the status
   absl::Status status;
 };
@@ -72,9 +75,9 @@ absl::StatusOr<ImagePin> ImageManager::Ensure(const Digest& chain_id, const Labe
   } else {
     builds_->Schedule(chain_id);
     StreamBootPack(chain_id);
-    wholes_.Forget(chain_id);  // the pull has all that it asks for
+    if (const auto pull = hints.PullId()) wholes_.End(*pull);  // it has all that it asks for
   }
-  AskInAdvance([this, chain_id] { FetchLocations(chain_id); });
+  AskInAdvance(*locating_, [this, chain_id] { FetchLocations(chain_id); });
   return pin;
 }
 
@@ -153,16 +156,18 @@ void ImageManager::FollowName(StoreGateway::NamedImage named, const Manifest& pr
                               StoreGateway::TimePoint deadline) {
   // Shared: std::function wants what can be copied.
   auto image = std::make_shared<StoreGateway::NamedImage>(std::move(named));
-  AskInAdvance([=, this, image = std::move(image)] {
+  AskInAdvance(*bringing_, [=, this, image = std::move(image)] {
     const Digest& whole = image->entry.chain_id;
-    std::optional<ImagePin> pin = TryPinned(whole);
+    // Until this is done, and another one until the pull is.
+    const std::optional<ImagePin> pin = TryPinned(whole);
     if (pin.has_value() && options_.clock->Monotonic() < deadline) {
       const bool boot_begun = boots_->Begin(whole);
       const auto granted = StandingOn(prefix, image->manifest.Take(deadline), whole);
       absl::Status status = granted.status();
       if (status.ok()) {
-        wholes_.Add(pull, *granted, repository, *std::move(pin));
-        status = BringWhole(*granted, deadline);
+        status = wholes_.Add(pull, *granted, repository, Pinned(whole))
+                     ? BringWhole(*granted, deadline)
+                     : Cancelled("its pull has ended");
       }
       if (!status.ok()) {
         Log(LogLevel::kDebug, "an image does not come with its first layer",
@@ -184,7 +189,7 @@ absl::Status ImageManager::BringWhole(const StoreReader::GrantedManifest& grante
 
 absl::Status ImageManager::BringGranted(const StoreReader::GrantedManifest& granted,
                                         const StoreGateway::Limit& limit) {
-  return Once(granted.manifest.chain_id, limit.until, [&]() -> absl::Status {
+  return Once(granted.manifest.chain_id, limit, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const std::unique_ptr<KnownImage> added, FindKnown(granted.manifest.chain_id));
     if (added != nullptr) return BringImage(*added, limit);
     return AddImage(granted.manifest, granted.to_anybody, limit);
@@ -199,7 +204,7 @@ void ImageManager::StreamBootPack(const Digest& chain_id) {
   boots_->Place(chain_id, (*image)->layers);
 }
 
-absl::Status ImageManager::Once(const Digest& chain_id, StoreGateway::TimePoint deadline,
+absl::Status ImageManager::Once(const Digest& chain_id, const StoreGateway::Limit& limit,
                                 const std::function<absl::Status()>& make) {
   std::shared_ptr<Flight> flight;
   {
@@ -208,15 +213,16 @@ absl::Status ImageManager::Once(const Digest& chain_id, StoreGateway::TimePoint 
          found = flights_.find(chain_id)) {
       flight = found->second;
       while (!flight->done) {
-        const auto left = deadline - options_.clock->Monotonic();
+        const auto left = limit.until - options_.clock->Monotonic();
         if (left <= left.zero())
           return DeadlineExceeded("another call is still bringing the image");
         (void)changed_.WaitFor(&mutex_, std::min<std::chrono::nanoseconds>(left, kSlice));
       }
       const bool had_less_time = absl::IsDeadlineExceeded(flight->status);
-      if (!had_less_time || options_.clock->Monotonic() >= deadline) return flight->status;
+      const bool counts = flight->status.ok() || (flight->counts && !had_less_time);
+      if (counts || options_.clock->Monotonic() >= limit.until) return flight->status;
     }
-    flight = std::make_shared<Flight>();
+    flight = std::make_shared<Flight>(limit.counts);
     flights_.emplace(chain_id, flight);
   }
   absl::Status status = Internal("the call that brought the image has thrown an exception");
@@ -292,7 +298,8 @@ void ImageManager::FetchLocations(const Digest& chain_id) {
   RecordFacts facts;
   if (top.size_bytes == 0 || !VerifyKept(top.record, &facts)) return;
   if (records_.LoadLocations(top.record, facts.chunks).ok()) return;
-  const auto locations = gateway_.ReadLocations(top.record, facts.chunks, gateway_.Deadline());
+  const auto limit = StoreGateway::Limit::InAdvance(gateway_.Deadline());
+  const auto locations = gateway_.ReadLocations(top.record, facts.chunks, limit);
   if (locations.ok()) (void)records_.SaveLocations(top.record, *locations);
 }
 

@@ -11,8 +11,8 @@
 namespace slacker {
 namespace {
 
-// They wait for the store, most of the time.
-constexpr int kAdvanceThreads = 4;
+// Whole images at a time; that waits for the store, most of the time.
+constexpr int kBringThreads = 4;
 
 std::shared_ptr<ReadBackend> Counted(ReadBackend* backend,
                                      std::shared_ptr<TransferCounters> counters) {
@@ -50,7 +50,8 @@ ImageManager::ImageManager(Options options)
               warmer_.Forget(chain_id);
             }
           })),
-      in_advance_(std::make_unique<ThreadPool>("slk-advance", kAdvanceThreads)),
+      bringing_(std::make_unique<ThreadPool>("slk-bring", kBringThreads)),
+      locating_(std::make_unique<ThreadPool>("slk-locate", 1)),
       background_(std::make_unique<ThreadPool>("slk-images", 1)) {}
 
 ImageManager::~ImageManager() { Stop(); }
@@ -60,7 +61,8 @@ void ImageManager::Stop() {
     MutexLock lock(&mutex_);
     stopping_ = true;
   }
-  in_advance_.reset();
+  bringing_.reset();
+  locating_.reset();
   background_.reset();
   builds_.reset();  // uses the boot packs
   boots_.reset();
@@ -130,16 +132,21 @@ void ImageManager::RunInBackground(std::function<void()> task) {
   if (!stopping_) background_->Add(std::move(task));
 }
 
-void ImageManager::AskInAdvance(std::function<void()> task) {
+void ImageManager::AskInAdvance(ThreadPool& pool, std::function<void()> task) {
   MutexLock lock(&mutex_);
   if (stopping_) return;
   ++asking_in_advance_;
-  in_advance_->Add([this, task = std::move(task)] {
-    task();
+  pool.Add([this, task = std::move(task)] {
+    if (!IsStopping()) task();
     MutexLock own(&mutex_);
     --asking_in_advance_;
     changed_.SignalAll();
   });
+}
+
+bool ImageManager::IsStopping() {
+  MutexLock lock(&mutex_);
+  return stopping_;
 }
 
 ImagePin ImageManager::Pinned(const Digest& chain_id) {

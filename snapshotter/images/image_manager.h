@@ -7,8 +7,8 @@
 // The filler is made first, because the FUSE connection serves it and the mounter needs the
 // connection; the manager stands on all three.
 //
-// Threads: those of the gateway and the build queue, a few for what is asked of the store in advance,
-// and one for what else nobody waits for. No lock is held over the store or the mounter. Thread-safe
+// Threads: those of the gateway and the build queue, a few for what is asked of the store in advance
+// (whole images, where chunks are), and one for what else nobody waits for. No lock is held over the store or the mounter. Thread-safe
 // after Start.
 #pragma once
 
@@ -154,9 +154,9 @@ class ImageManager final : public Images {
                           StoreGateway::TimePoint deadline);
   absl::Status BringGranted(const StoreReader::GrantedManifest& granted,
                             const StoreGateway::Limit& limit);
-  // `make`, unless another thread is at the same chain: then its outcome, once it is there. One that
-  // had less time than this has does not count.
-  absl::Status Once(const Digest& chain_id, StoreGateway::TimePoint deadline,
+  // `make`, unless another thread is at the same chain: then its outcome, once it is there. That one
+  // had less time than this has, or failed at what it did only in advance, does not count.
+  absl::Status Once(const Digest& chain_id, const StoreGateway::Limit& limit,
                     const std::function<absl::Status()>& make);
   absl::Status BringImage(const KnownImage& image, const StoreGateway::Limit& limit);
   absl::Status AddImage(const Manifest& manifest, bool to_anybody,
@@ -180,8 +180,9 @@ class ImageManager final : public Images {
   void FetchLocations(const Digest& chain_id);
 
   void RunInBackground(std::function<void()> task);
-  // In the background as well: what waits for the store.
-  void AskInAdvance(std::function<void()> task);
+  bool IsStopping();
+  // In the background as well: what waits for the store, on one of the pools for that.
+  void AskInAdvance(ThreadPool& pool, std::function<void()> task);
   absl::StatusOr<MetadataImage> FindOrBuild(const Digest& chain_id);
   // Says which files the windows of the chain's boot pack are of.
   void PlanWarming(const Digest& chain_id, const std::vector<const Layer*>& layers);
@@ -225,7 +226,8 @@ class ImageManager final : public Images {
   std::unique_ptr<BuildQueue> builds_;
   std::unique_ptr<BootStreams> boots_;
   // Last: their tasks use all of the above.
-  std::unique_ptr<ThreadPool> in_advance_;
+  std::unique_ptr<ThreadPool> bringing_;  // whole images
+  std::unique_ptr<ThreadPool> locating_;  // chunks
   std::unique_ptr<ThreadPool> background_;
 };
 

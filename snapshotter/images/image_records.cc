@@ -21,6 +21,7 @@ class ImageManager::Claim {
 
   // Of records that are not there, those that nobody else has claimed.
   void Take(const std::vector<Digest>& missing) {
+    records_.reserve(missing.size());  // nothing fails once they are claimed
     MutexLock lock(&manager_->mutex_);
     for (const Digest& record : missing) {
       if (manager_->fetching_.insert(record).second) records_.push_back(record);

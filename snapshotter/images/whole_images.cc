@@ -13,6 +13,7 @@ std::vector<Digest> PrefixesOf(const std::vector<ManifestLayer>& layers) {
     prefixes.push_back(prefixes.empty() ? layer.diff_id
                                         : ChainId(std::array{prefixes.back(), layer.diff_id}));
   }
+  if (!prefixes.empty()) prefixes.pop_back();  // itself
   return prefixes;
 }
 
@@ -47,16 +48,18 @@ bool WholeImages::BeginAsking(const Digest& pull) {
   return asked_.size() < kMaxPulls && asked_.emplace(pull, clock_->Monotonic()).second;
 }
 
-void WholeImages::Add(const Digest& pull, StoreReader::GrantedManifest whole,
+bool WholeImages::Add(const Digest& pull, StoreReader::GrantedManifest whole,
                       const std::string& repository, ImagePin pin) {
   Whole added{clock_->Monotonic(), pull, std::move(whole), repository, {}, std::move(pin)};
   const Digest chain_id = added.granted.manifest.chain_id;
   added.prefixes = PrefixesOf(added.granted.manifest.layers);
   MutexLock lock(&mutex_);
+  if (!asked_.contains(pull)) return false;
   for (size_t i = 0; i < added.prefixes.size(); ++i) {
     prefixes_[added.prefixes[i]] = {chain_id, i + 1};
   }
   std::swap(wholes_[chain_id], added);  // the pin of one before ends without the lock
+  return true;
 }
 
 std::optional<StoreReader::GrantedManifest> WholeImages::Find(const Digest& chain_id,
@@ -64,25 +67,32 @@ std::optional<StoreReader::GrantedManifest> WholeImages::Find(const Digest& chai
   std::vector<Whole> expired;
   MutexLock lock(&mutex_);
   expired = TakeExpired();
-  const auto place = prefixes_.find(chain_id);
-  if (place == prefixes_.end()) return std::nullopt;
-  const Whole& whole = wholes_.at(place->second.whole);
+  // What is itself a whole is not told by a larger one that stands on it.
+  Place place{chain_id, 0};
+  if (!wholes_.contains(chain_id)) {
+    const auto below = prefixes_.find(chain_id);
+    if (below == prefixes_.end()) return std::nullopt;
+    place = below->second;
+  }
+  const Whole& whole = wholes_.at(place.whole);
   if (!whole.granted.to_anybody && (repository.empty() || repository != whole.repository)) {
     return std::nullopt;
   }
-  StoreReader::GrantedManifest prefix = whole.granted;
-  prefix.manifest.chain_id = chain_id;
-  prefix.manifest.layers.resize(place->second.layers);
-  return prefix;
+  StoreReader::GrantedManifest found = whole.granted;
+  if (place.whole == chain_id) return found;
+  found.manifest.chain_id = chain_id;
+  found.manifest.layers.resize(place.layers);
+  return found;
 }
 
-void WholeImages::Forget(const Digest& chain_id) {
-  Whole forgotten;
+void WholeImages::End(const Digest& pull) {
+  std::vector<Whole> ended;
   MutexLock lock(&mutex_);
-  const auto whole = wholes_.find(chain_id);
-  if (whole == wholes_.end()) return;
-  asked_.erase(whole->second.pull);
-  forgotten = Take(whole);
+  asked_.erase(pull);
+  for (auto next = wholes_.begin(); next != wholes_.end();) {
+    const auto here = next++;
+    if (here->second.pull == pull) ended.push_back(Take(here));
+  }
 }
 
 void WholeImages::Expire() {

@@ -33,8 +33,8 @@ class WholeImages {
   bool BeginAsking(const Digest& pull);
 
   // What `pull` led to. `repository`: for whose readers the manifest was asked for. `pin`: keeps the
-  // image meanwhile.
-  void Add(const Digest& pull, StoreReader::GrantedManifest whole, const std::string& repository,
+  // image meanwhile. False, and nothing is remembered: the pull has ended, or was not begun.
+  bool Add(const Digest& pull, StoreReader::GrantedManifest whole, const std::string& repository,
            ImagePin pin);
 
   // What ReadGrantedManifest would say of a whole image, or of a prefix, for readers of `repository`.
@@ -42,8 +42,8 @@ class WholeImages {
   std::optional<StoreReader::GrantedManifest> Find(const Digest& chain_id,
                                                    const std::string& repository);
 
-  // The whole image, if it is one: its pull may be asked about again.
-  void Forget(const Digest& chain_id);
+  // The pull of a whole image is done, whatever is known of it: it may be asked about again.
+  void End(const Digest& pull);
   // All that is too old.
   void Expire();
 
@@ -54,7 +54,7 @@ class WholeImages {
     Digest pull;
     StoreReader::GrantedManifest granted;
     std::string repository;
-    std::vector<Digest> prefixes;  // the shortest first, itself last
+    std::vector<Digest> prefixes;  // the shortest first, without itself
     ImagePin pin;
   };
   struct Place {

@@ -161,6 +161,7 @@ TEST_F(WholeImageTest, AnEntryThatLeadsToAnImageWithoutThatLayerBringsNothingUna
   const auto other = testing::Publish(store_, std::vector<uint32_t>{7, 8});
   LeadEntryTo(other.chain());
   ASSERT_OK(Pull(0));
+  EXPECT_FALSE(WholeIsHere());
   EXPECT_EQ(store_->ReadsOf(ManifestOf(other.chain())), 1U);
   EXPECT_TRUE(LayersOf(other.chain()).empty());
   EXPECT_FALSE(WholeIsHere());
@@ -303,10 +304,10 @@ TEST_F(WholeImageTest, AStoreThatIsSlowIsAskedForTheLayerAlone) {
   clock_.Advance(StoreGateway::Options().budget * 2 / 5);
   store_->ReleaseReads();
   EXPECT_OK(ensured.get());
+  EXPECT_FALSE(WholeIsHere());
   // Its manifest was asked for meanwhile, and nothing is made of it.
   EXPECT_EQ(store_->ReadsOf(RecordOf(2)), 0U);
   EXPECT_EQ(store_->ReadsOf(BootPackName(image_.chain())), 0U);
-  EXPECT_FALSE(WholeIsHere());
 }
 
 TEST_F(WholeImageTest, AStoreThatIsNotAskedIsNotAskedForTheWholeEither) {
@@ -336,6 +337,7 @@ TEST_F(WholeImageTest, APullThatIsGivenUpKeepsTheImageForAMinute) {
 
 TEST_F(WholeImageTest, APullThatIsDoneKeepsNothing) {
   for (size_t layer = 0; layer < 3; ++layer) ASSERT_OK(Pull(layer));
+  images_->WaitForBackgroundForTest();
   ASSERT_OK(images_->Collect());
   ExpectNothingLeft();
   ASSERT_OK(Pull(0));
@@ -369,6 +371,7 @@ TEST_F(WholeImageTest, WhoMayNotHaveAnImageDoesNotEndTheBootPackOfWhoMay) {
   Labels others = HintsOf(0);
   others["containerd.io/snapshot/cri.image-ref"] = "example.org/other:v1";
   ASSERT_OK(images_->Ensure(image_.chains[0], others));
+  images_->WaitForBackgroundForTest();
   store_->ReleaseReads();
   ASSERT_OK(mine.get());
   ASSERT_TRUE(testing::Eventually([this] { return images_->boots_for_test().IdleForTest(); }));
@@ -414,6 +417,7 @@ TEST_F(WholeImageTest, APrefixOfAPrivateImageThatEverybodyMayHaveIsAskedAboutOnc
   testing::Publish(store_, {image_.layers[0], image_.layers[1]});
   LeadEntryTo(image_.chain());
   ASSERT_OK(Pull(0));
+  ASSERT_TRUE(WholeIsHere());
   ASSERT_OK(Pull(1));
   ASSERT_EQ(store_->ReadsOf(ManifestOf(image_.chains[1])), 0U) << "the whole's was enough";
   for (int i = 0; i < 3; ++i) EXPECT_OK(images_->Ensure(image_.chains[1], {}));

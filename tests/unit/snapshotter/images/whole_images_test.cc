@@ -28,7 +28,8 @@ class WholeImagesTest : public ::testing::Test {
   void Add(const std::string& pull, const StoreReader::GrantedManifest& whole,
            const std::string& repository = "") {
     ++pins_;
-    wholes_.Add(Sha256::Of(pull), whole, repository, ImagePin([this] { --pins_; }));
+    (void)wholes_.BeginAsking(Sha256::Of(pull));  // where a test has not done so itself
+    EXPECT_TRUE(wholes_.Add(Sha256::Of(pull), whole, repository, ImagePin([this] { --pins_; })));
   }
 
   testing::FakeClock clock_;
@@ -80,16 +81,34 @@ TEST_F(WholeImagesTest, NoMoreThanSoManyPullsAreAskedAboutAtOnce) {
   }
   EXPECT_FALSE(wholes_.BeginAsking(Sha256::Of("another")));
   Add("pull 0", Whole({"a", "b"}));
-  wholes_.Forget(ChainOf({"a", "b"}));
+  wholes_.End(Sha256::Of("pull 0"));
   EXPECT_TRUE(wholes_.BeginAsking(Sha256::Of("another")));
 }
 
-TEST_F(WholeImagesTest, WhatIsForgottenIsPinnedNoMoreAndMayBeAskedAboutAgain) {
+TEST_F(WholeImagesTest, WhatComesAfterItsPullHasEndedIsNotRemembered) {
+  ASSERT_TRUE(wholes_.BeginAsking(Sha256::Of("pull")));
+  wholes_.End(Sha256::Of("pull"));
+  ++pins_;
+  EXPECT_FALSE(
+      wholes_.Add(Sha256::Of("pull"), Whole({"a", "b"}), "", ImagePin([this] { --pins_; })));
+  EXPECT_EQ(pins_, 0);
+  EXPECT_FALSE(wholes_.Find(ChainOf({"a"}), "").has_value());
+}
+
+TEST_F(WholeImagesTest, AWholeThatIsThePrefixOfALargerOneSpeaksForItself) {
+  Add("small", Whole({"a", "b"}));
+  Add("large", Whole({"a", "b", "c"}, false), "example.org/app");
+  EXPECT_TRUE(wholes_.Find(ChainOf({"a", "b"}), "").has_value());
+  wholes_.End(Sha256::Of("large"));
+  EXPECT_TRUE(wholes_.Find(ChainOf({"a", "b"}), "").has_value());
+}
+
+TEST_F(WholeImagesTest, WhatHasEndedIsPinnedNoMoreAndMayBeAskedAboutAgain) {
   ASSERT_TRUE(wholes_.BeginAsking(Sha256::Of("pull")));
   Add("pull", Whole({"a", "b"}));
-  wholes_.Forget(ChainOf({"a"}));
+  wholes_.End(Sha256::Of("another pull"));
   EXPECT_EQ(pins_, 1);
-  wholes_.Forget(ChainOf({"a", "b"}));
+  wholes_.End(Sha256::Of("pull"));
   EXPECT_EQ(pins_, 0);
   EXPECT_FALSE(wholes_.Find(ChainOf({"a"}), "").has_value());
   EXPECT_TRUE(wholes_.BeginAsking(Sha256::Of("pull")));
@@ -109,7 +128,7 @@ TEST_F(WholeImagesTest, AMinuteLaterAllIsForgotten) {
 TEST_F(WholeImagesTest, ThePrefixOfTwoStaysWhenTheEarlierOneGoes) {
   Add("first", Whole({"a", "b"}));
   Add("second", Whole({"a", "c"}));
-  wholes_.Forget(ChainOf({"a", "b"}));
+  wholes_.End(Sha256::Of("first"));
   EXPECT_EQ(pins_, 1);
   EXPECT_TRUE(wholes_.Find(ChainOf({"a"}), "").has_value());
 }
