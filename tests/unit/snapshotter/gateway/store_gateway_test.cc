@@ -146,6 +146,23 @@ TEST_F(StoreGatewayTest, EntriesThatHangLeaveThreadsForQuestions) {
   }));
 }
 
+TEST_F(StoreGatewayTest, ANameWhoseEntryComesTooLateIsNotFollowed) {
+  const auto whole = testing::Publish(store_, std::vector<uint32_t>{1, 2, 3});  // takes the name
+  store_->ResetCounts();
+  store_->HoldReads("images/");
+  EXPECT_OK(
+      InVain([&] { return AskWithName(kName, Sha256::Of(whole.chain().ToString())).status(); }));
+  store_->ReleaseReads();
+  // Every thread has been free since.
+  std::vector<Digest> unknown;
+  for (int i = 0; i < StoreGateway::Options().threads; ++i) {
+    unknown.push_back(Sha256::Of(std::to_string(i)));
+  }
+  EXPECT_TRUE(testing::Eventually(
+      [&] { return absl::IsNotFound(AskForRecords(unknown, gateway_.Deadline())); }));
+  EXPECT_EQ(store_->ReadsOf("manifests/" + whole.chain().ToHex() + "/unsigned"), 0U);
+}
+
 // As the breaker's own budget is not theirs.
 TEST_F(StoreGatewayTest, SilenceToAQuestionInAdvanceSaysNothingOfTheStore) {
   const auto ask_in_advance = [this] {
