@@ -8,11 +8,6 @@
 #include "backend/nfs/session.h"
 
 namespace slacker::nfs {
-namespace {
-
-std::string BaseName(const std::string& name) { return name.substr(name.rfind('/') + 1); }
-
-}  // namespace
 
 struct NameTree::Guess {
   Handle directory;  // as it was known
@@ -37,8 +32,7 @@ void NameTree::Find(const std::string& name, Done<Found> done) {
     FindRoot(Asked(asked), /*create=*/false);
     return;
   }
-  const size_t slash = name.rfind('/');
-  const std::string directory = slash == std::string::npos ? "" : name.substr(0, slash);
+  const std::string directory = SplitName(name).first;
   const auto known = entries_.find(directory);
   if (known != entries_.end() && known->second.found.life == life_ &&
       !IsFresh(directory, known->second)) {
@@ -59,7 +53,7 @@ void NameTree::LookUp(const Asked& asked, const absl::StatusOr<Found>& directory
     Answer(asked, ErrnoError(ENOTDIR, asked->name));
     return;
   }
-  protocol_->Lookup(directory->node.handle, BaseName(asked->name),
+  protocol_->Lookup(directory->node.handle, SplitName(asked->name).second,
                     [this, asked, life = directory->life](absl::StatusOr<Node> node) {
                       OnNode(asked, std::move(node), life);
                     });
@@ -79,10 +73,11 @@ void NameTree::LookUpInAdvance(const Asked& asked, const std::string& directory,
                                const Handle& known) {
   const auto guess = std::make_shared<Guess>();
   guess->directory = known;
-  protocol_->Lookup(known, BaseName(asked->name), [this, asked, guess](absl::StatusOr<Node> node) {
-    guess->node = std::move(node);
-    Settle(asked, *guess);
-  });
+  protocol_->Lookup(known, SplitName(asked->name).second,
+                    [this, asked, guess](absl::StatusOr<Node> node) {
+                      guess->node = std::move(node);
+                      Settle(asked, *guess);
+                    });
   Find(directory, [this, asked, guess](const absl::StatusOr<Found>& found) {
     guess->found = found;
     Settle(asked, *guess);

@@ -8,14 +8,13 @@
 // connection; the manager stands on all three.
 //
 // Threads: those of the gateway and the build queue, a few for what is asked of the store in advance
-// (whole images, where chunks are), and one for what else nobody waits for. No lock is held over the store or the mounter. Thread-safe
-// after Start.
+// (whole images, where chunks are), and one for what else nobody waits for. No lock is held over the
+// store or the mounter. Thread-safe after Start.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <functional>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>

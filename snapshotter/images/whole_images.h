@@ -3,8 +3,9 @@
 //
 // What is here says nothing that the whole image's manifest did not say, which was checked when it was
 // read: a prefix has the records that are named there, and is for whom the whole image is for. Whether
-// those are the layers' records shows when they come. It is forgotten when its top has been asked for, or a minute after it came: a pull that was given up does
-// not keep an image on the node. Thread-safe.
+// those are the layers' records shows when they come. It is forgotten when its top has been asked
+// for, or a minute after it came: a pull that was given up does not keep an image on the node.
+// Thread-safe.
 #pragma once
 
 #include <chrono>

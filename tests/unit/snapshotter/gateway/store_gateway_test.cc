@@ -41,6 +41,15 @@ class StoreGatewayTest : public ::testing::Test {
       return absl::OkStatus();
     });
   }
+  // Whether none is at what was asked before any more.
+  bool EveryThreadGetsFree() {
+    std::vector<Digest> unknown;
+    for (int i = 0; i < StoreGateway::Options().threads; ++i) {
+      unknown.push_back(Sha256::Of(std::to_string(i)));
+    }
+    return testing::Eventually(
+        [&] { return absl::IsNotFound(AskForRecords(unknown, gateway_.Deadline())); });
+  }
   // A question that the store keeps until its budget is over.
   absl::Status AskInVain() {
     return InVain([this] { return Ask(); });
@@ -153,13 +162,7 @@ TEST_F(StoreGatewayTest, ANameWhoseEntryComesTooLateIsNotFollowed) {
   EXPECT_OK(
       InVain([&] { return AskWithName(kName, Sha256::Of(whole.chain().ToString())).status(); }));
   store_->ReleaseReads();
-  // Every thread has been free since.
-  std::vector<Digest> unknown;
-  for (int i = 0; i < StoreGateway::Options().threads; ++i) {
-    unknown.push_back(Sha256::Of(std::to_string(i)));
-  }
-  EXPECT_TRUE(testing::Eventually(
-      [&] { return absl::IsNotFound(AskForRecords(unknown, gateway_.Deadline())); }));
+  EXPECT_TRUE(EveryThreadGetsFree());
   EXPECT_EQ(store_->ReadsOf("manifests/" + whole.chain().ToHex() + "/unsigned"), 0U);
 }
 
@@ -213,13 +216,7 @@ TEST_F(StoreGatewayTest, AnAnswerThatNobodyWaitsForIsNotReadToItsEnd) {
   store_->HoldReads(name);
   EXPECT_THAT(InVain(ask), StatusIs(absl::StatusCode::kDeadlineExceeded));
   store_->ReleaseReads();
-  // Every thread has been free since.
-  std::vector<Digest> unknown;
-  for (int i = 0; i < StoreGateway::Options().threads; ++i) {
-    unknown.push_back(Sha256::Of(std::to_string(i)));
-  }
-  EXPECT_TRUE(testing::Eventually(
-      [&] { return absl::IsNotFound(AskForRecords(unknown, gateway_.Deadline())); }));
+  EXPECT_TRUE(EveryThreadGetsFree());
   EXPECT_EQ(store_->ReadsOf(name), 1U);
 }
 
