@@ -21,6 +21,22 @@ std::vector<Digest> RecordsOf(const std::vector<BlobRow>& layers) {
   return records;
 }
 
+// What the unpacking would refuse, before all of it is announced: readers would wait for it.
+absl::Status CheckWindows(const BootTable& table,
+                          const std::vector<const TableVector<Chunk>*>& tables) {
+  for (const BootTable::Window& window : table.windows) {
+    uint64_t bytes = 0;
+    for (const ChunkRun& run : window.runs) {
+      if (window.pages.has_value()) continue;  // the table is refused if they are too many
+      const TableVector<Chunk>& chunks = *tables[run.layer];
+      const uint64_t end = std::min<uint64_t>(uint64_t{run.first} + run.count, chunks.size());
+      for (uint64_t chunk = run.first; chunk < end; ++chunk) bytes += chunks[chunk].size_bytes;
+    }
+    if (bytes > kMaxBootWindowBytes) return DataLoss("boot pack: a window has too much");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool IsOf(const BootTable& table, const std::vector<Digest>& records) {
@@ -154,6 +170,7 @@ bool BootStreams::Worker::Prepare(Stream& stream) {
     stream.tables.push_back(blob == nullptr ? &kNoChunks : &blob->layer().chunks);
     stream.blobs.push_back(std::move(blob));
   }
+  if (status.ok() && !stream.cancelled) status = CheckWindows(*table, stream.tables);
   if (!status.ok()) End(stream, status);
   return status.ok();
 }

@@ -194,6 +194,27 @@ TEST_F(BootStreamTest, AReadOfWhatIsNotInItOvertakesAllButTheReadsUnderWay) {
   EXPECT_GT(ReadsBelow(std::string(kBootPrefix)), 1 + kBootReadsInFlight);
 }
 
+TEST_F(BootStreamTest, AWindowThatClaimsMoreThanOneMayHaveIsNeverAskedFor) {
+  NewBootPack pack;
+  pack.chain_id = image_.chain();
+  pack.made_of = Sha256::Of("a lie");
+  for (const ManifestLayer& layer : image_.manifest) pack.records.push_back({layer.record, ""});
+  const auto chunks = static_cast<uint32_t>(image_.layers[1].chunks.size());
+  pack.windows.push_back(
+      {std::string(2 * kBootFirstReadBytes, 'x'), false, false, {{1, 0, chunks}}});
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, EncodeBootPack(std::move(pack), nullptr));
+  ASSERT_OK(store_->Put(BootPackName(image_.chain()), bytes));
+  store_->HoldReads(std::string(kBootPrefix));
+  auto ensure = std::async(std::launch::async, [this] { Ensure(image_.chain()); });
+  store_->WaitForHeldReads(1);
+  store_->ReleaseOneRead();
+  ensure.get();
+  WaitForBoot();
+  EXPECT_EQ(images_->BootPackStats().packs_ignored, 1U);
+  EXPECT_EQ(ReadsBelow(std::string(kBootPrefix)), 1U);
+  ExpectEverythingReadsRight();
+}
+
 TEST_F(BootStreamTest, AReadThatWaitsForAChunkThatDoesNotComeFetchesIt) {
   testing::WriteBootPackOf(store_, image_, {{1, 100, 400}});
   Ensure(image_.chains[0]);
