@@ -18,9 +18,21 @@ void AssignBlobOffsets(Layer* layer) {
 }
 
 void Layer::DropTree() {
-  nodes = {};
-  entries = {};
+  // A list of nothing would be copied in, and the room kept.
+  nodes = TableVector<Node>();
+  entries = TableVector<Entry>();
   texts = {};
+}
+
+size_t Layer::MemoryBytes() const {
+  size_t bytes = nodes.size() * sizeof(Node) + entries.size() * sizeof(Entry) +
+                 files.size() * sizeof(File) + chunks.size() * sizeof(Chunk);
+  for (const Node& node : nodes) {
+    bytes += node.target.size();
+    for (const auto& [name, value] : node.xattrs) bytes += name.size() + value.size();
+  }
+  for (const Entry& entry : entries) bytes += entry.name.size();
+  return bytes;
 }
 
 std::string_view Layer::Keep(std::string_view text) {

@@ -130,6 +130,8 @@ struct Layer {
   std::string_view Keep(std::string_view text);
   // Frees nodes, entries and texts: what remains is content.
   void DropTree();
+  // What nodes, entries, their texts, files and chunks take, about. Looks at each of them.
+  size_t MemoryBytes() const;
 };
 
 // The chunks [first, second) that have bytes in [offset, offset + size) of the blob.

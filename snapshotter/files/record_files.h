@@ -18,6 +18,7 @@
 #include "backend/base/digest.h"
 #include "backend/base/mutex.h"
 #include "backend/store/store.h"
+#include "snapshotter/files/recent_layers.h"
 
 namespace slacker {
 
@@ -28,6 +29,9 @@ class RecordFiles {
   // NOT_FOUND: not on this node. DATA_LOSS: what is there is not this record.
   absl::StatusOr<Layer> Load(const Digest& record) const;
   bool Has(const Digest& record) const;
+  // What was decoded a moment ago need not be loaded.
+  RecentLayers& recent() { return recent_; }
+  const RecentLayers& recent() const { return recent_; }
   // Durable after Sync.
   absl::Status Save(const Digest& record, std::string_view stored);
   // Everything that was saved before, whoever saved it. Does nothing when that was done.
@@ -45,6 +49,7 @@ class RecordFiles {
 
  private:
   const std::string directory_;
+  RecentLayers recent_;
   Mutex writing_;  // one writer at a time: asides have fixed names; taken for the write only
   bool unsynced_ ABSL_GUARDED_BY(writing_) = false;
 };

@@ -13,6 +13,8 @@ namespace {
 
 // Waiting is cut into slices, so that a clock that is not the system's is looked at too.
 constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(10);
+// Of the records of one question, which may be those of a long chain.
+constexpr size_t kMaxKeptTreesBytes = size_t{32} << 20;
 
 bool IsAnswer(const absl::Status& status) {
   return !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
@@ -323,16 +325,20 @@ absl::Status StoreGateway::ReadRecords(const std::vector<Digest>& records, const
     bool taken = false;
   };
   auto places = std::make_shared<std::vector<Place>>(records.size());
+  auto kept_bytes = std::make_shared<std::atomic<size_t>>(0);
   std::vector<Task> tasks;
   for (size_t i = 0; i < records.size(); ++i) {
-    tasks.emplace_back([places, i, record = records[i]](const StoreReader& reader) -> absl::Status {
-      Place& place = (*places)[i];
-      ASSIGN_OR_RETURN(place.object, reader.ReadRecord(record));
-      // Proved sound; the caller wants the sums. The names of a long chain would be large.
-      place.object.layer.DropTree();
-      place.there = true;
-      return absl::OkStatus();
-    });
+    tasks.emplace_back(
+        [places, kept_bytes, i, record = records[i]](const StoreReader& reader) -> absl::Status {
+          Place& place = (*places)[i];
+          ASSIGN_OR_RETURN(place.object, reader.ReadRecord(record));
+          // Proved sound: who needs a tree that is too much can decode it again.
+          Layer& layer = place.object.layer;
+          const size_t bytes = layer.MemoryBytes();
+      if (kept_bytes->fetch_add(bytes) + bytes > kMaxKeptTreesBytes) layer.DropTree();
+          place.there = true;
+          return absl::OkStatus();
+        });
   }
   const auto question = Begin(std::move(tasks));
   const auto take_those_there = [&]() -> absl::Status {

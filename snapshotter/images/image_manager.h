@@ -168,7 +168,7 @@ class ImageManager final : public Images {
   absl::StatusOr<std::vector<RecordFacts>> BringRecords(const Digest& chain_id,
                                                         const std::vector<Digest>& records,
                                                         const StoreGateway::Limit& limit);
-  absl::Status KeepRecord(const Digest& record, const RecordObject& object);
+  absl::Status KeepRecord(const Digest& record, RecordObject object);
   // Those that are missing; `facts` of the others, parallel to `records`.
   std::vector<Digest> VerifyAllKept(const std::vector<Digest>& records,
                                     std::vector<RecordFacts>* facts);

@@ -40,11 +40,13 @@ class ImageManager::Claim {
   std::vector<Digest> records_;
 };
 
-absl::Status ImageManager::KeepRecord(const Digest& record, const RecordObject& object) {
+absl::Status ImageManager::KeepRecord(const Digest& record, RecordObject object) {
   RETURN_IF_ERROR(records_.Save(record, object.stored));
-  const Layer& layer = object.layer;
+  Layer& layer = object.layer;
+  const RecordFacts facts = {layer.diff_id, layer.blob_size_bytes, layer.chunks.size()};
+  records_.recent().Put(record, std::move(layer));
   MutexLock lock(&mutex_);
-  facts_[record] = {layer.diff_id, layer.blob_size_bytes, layer.chunks.size()};
+  facts_[record] = facts;
   return absl::OkStatus();
 }
 
@@ -64,9 +66,10 @@ absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecord
   if (!missing.empty()) {
     // It was asked for when the manifest was; one that does not come must leave time for the rest.
     const auto now = options_.clock->Monotonic();
-    const auto packed =
-        boots_->TakeRecords(chain_id, records, missing, now + (limit.until - now) / 2);
-    for (const auto& [record, object] : packed) RETURN_IF_ERROR(KeepRecord(record, object));
+    auto packed = boots_->TakeRecords(chain_id, records, missing, now + (limit.until - now) / 2);
+    for (auto& [record, object] : packed) {
+      RETURN_IF_ERROR(KeepRecord(record, std::move(object)));
+    }
   }
   while (!(missing = VerifyAllKept(records, &facts)).empty()) {
     Claim claim(this);
@@ -81,8 +84,8 @@ absl::StatusOr<std::vector<ImageManager::RecordFacts>> ImageManager::BringRecord
     }
     const absl::Status all =
         gateway_.ReadRecords(std::vector<Digest>(claim.records()), limit,
-                             [&](const Digest& record, const RecordObject& object) -> absl::Status {
-                               RETURN_IF_ERROR(KeepRecord(record, object));
+                             [&](const Digest& record, RecordObject object) -> absl::Status {
+                               RETURN_IF_ERROR(KeepRecord(record, std::move(object)));
                                claim.Done(record);
                                return absl::OkStatus();
                              });

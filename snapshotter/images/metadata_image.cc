@@ -1,6 +1,7 @@
 #include "snapshotter/images/metadata_image.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -84,17 +85,19 @@ absl::StatusOr<MetadataImage> MetadataImages::Find(const ImageRow& image, size_t
 absl::StatusOr<MetadataImage> MetadataImages::Build(
     const ImageRow& image, const std::vector<BlobRow>& layers,
     const std::function<void(const std::vector<const Layer*>&)>& look) const {
-  std::vector<Layer> decoded;
-  decoded.reserve(layers.size());
-  for (const BlobRow& row : layers) {
-    auto layer = records_->Load(row.record);
-    if (absl::IsNotFound(layer.status())) return DataLoss(Message(layer.status()));
-    if (!layer.ok()) return layer.status();
-    decoded.push_back(*std::move(layer));
-  }
+  std::vector<std::shared_ptr<const Layer>> decoded;  // shared with who opens their blobs
   std::vector<const Layer*> pointers;
-  pointers.reserve(decoded.size());
-  for (const Layer& layer : decoded) pointers.push_back(&layer);
+  for (const BlobRow& row : layers) {
+    auto recent = records_->recent().Find(row.record);
+    if (recent == nullptr) {
+      auto layer = records_->Load(row.record);
+      if (absl::IsNotFound(layer.status())) return DataLoss(Message(layer.status()));
+      if (!layer.ok()) return layer.status();
+      recent = std::make_shared<const Layer>(*std::move(layer));
+    }
+    pointers.push_back(recent.get());
+    decoded.push_back(std::move(recent));
+  }
   ErofsImage built;
   Sha256 hash;
   RETURN_IF_ERROR(

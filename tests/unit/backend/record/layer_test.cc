@@ -40,6 +40,16 @@ TEST(LayerTest, LayerWithoutItsTarPartIsValid) {
   EXPECT_OK(ValidateLayer(layer));
 }
 
+TEST(LayerTest, ATreeThatIsDroppedLeavesNoMemory) {
+  Layer layer = MakeSampleLayer().layer;
+  const size_t before = layer.MemoryBytes();
+  layer.DropTree();
+  EXPECT_EQ(layer.nodes.capacity(), 0U);
+  EXPECT_EQ(layer.entries.capacity(), 0U);
+  EXPECT_LT(layer.MemoryBytes(), before);
+  EXPECT_FALSE(layer.chunks.empty());
+}
+
 struct Violation {
   const char* name;
   std::function<void(Layer*)> break_it;

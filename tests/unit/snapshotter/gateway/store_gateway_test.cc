@@ -220,6 +220,25 @@ TEST_F(StoreGatewayTest, AnAnswerThatNobodyWaitsForIsNotReadToItsEnd) {
   EXPECT_EQ(store_->ReadsOf(name), 1U);
 }
 
+TEST_F(StoreGatewayTest, RecordsComeWithTheirTreesAsLongAsTheseAreNotTooMuch) {
+  const Digest usual = image_.manifest[0].record;
+  ASSERT_OK(AskForRecords({usual}, gateway_.Deadline()));
+  EXPECT_FALSE(records_.at(usual).layer.entries.empty());
+  testing::SampleLayer much = testing::MakeSampleLayer(3);
+  const std::string value(60'000, 'v');
+  for (uint32_t i = 0; i < 600; ++i) {
+    Node node;
+    node.xattrs = {{"user.much", value}};
+    const auto index = static_cast<uint32_t>(much.layer.nodes.size());
+    much.layer.nodes.push_back(node);
+    much.layer.entries.push_back({0, index, much.layer.Keep("much" + std::to_string(i))});
+  }
+  const Digest large = testing::Publish(store_, {much}).manifest[0].record;
+  ASSERT_OK(AskForRecords({large}, gateway_.Deadline()));
+  EXPECT_TRUE(records_.at(large).layer.entries.empty());
+  EXPECT_FALSE(records_.at(large).layer.chunks.empty());
+}
+
 TEST_F(StoreGatewayTest, RecordsThatCameBeforeTheDeadlineAreThere) {
   store_->HoldReads("records/" + image_.manifest[1].record.ToHex());
   const std::vector<Digest> both = {image_.manifest[0].record, image_.manifest[1].record};

@@ -1,4 +1,5 @@
 // Attach, and the metadata images that it needs.
+#include "backend/erofs/image_builder.h"
 #include "snapshotter/files/node_files.h"
 #include "tests/support/eventually.h"
 #include "tests/unit/snapshotter/images/image_fixture.h"
@@ -19,6 +20,27 @@ TEST_F(ImageAttachTest, ADamagedRecordIsDataLossForAttachAndHealsBehindIt) {
   EXPECT_THAT(images_->Attach(image_.chain()), StatusIs(absl::StatusCode::kDataLoss));
   images_->WaitForBackgroundForTest();
   EXPECT_OK(images_->Attach(image_.chain()));
+}
+
+TEST_F(ImageAttachTest, WhatEnsureHasDecodedNeitherTheBuildNorTheBlobsDecodeAgain) {
+  build_delay_ = std::chrono::hours(1);
+  RestartNode();
+  ASSERT_OK(images_->Ensure(image_.chain(), {}));
+  AddSnapshot(image_.chain());
+  for (size_t layer = 0; layer < image_.manifest.size(); ++layer) Damage(RecordPath(layer), 20);
+  ASSERT_OK_AND_ASSIGN(const std::string path, images_->Attach(image_.chain()));
+  const TreeSpec spec = mounter_.attached().at(path);
+  ASSERT_EQ(spec.blobs.size(), 3U);
+  for (const BlobRef& blob : spec.blobs) EXPECT_OK(filler_->Find(blob.id));
+  std::vector<const Layer*> layers;
+  for (const auto& sample : image_.layers) layers.push_back(&sample.layer);
+  std::string expected;
+  ASSERT_OK(BuildErofsImage(layers, [&](std::string_view bytes) {
+              expected += bytes;
+              return absl::OkStatus();
+            }).status());
+  ASSERT_OK_AND_ASSIGN(const std::string built, ReadSmallFile(spec.metadata_path, 1 << 30));
+  EXPECT_EQ(built, expected);
 }
 
 TEST_F(ImageAttachTest, AttachMountsOnceAndAnswersTheSamePathAfterARestart) {
