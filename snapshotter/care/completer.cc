@@ -18,6 +18,12 @@ constexpr std::chrono::milliseconds kWriteSlice{2};
 // For so many rests a blob is left alone of which the store has lost a chunk.
 constexpr int kHopelessRests = 20;
 
+// Of this blob alone: the others go on.
+absl::Status Useless(uint64_t blob_id) {
+  return FailedPrecondition("the cache of blob " + std::to_string(blob_id) +
+                            " was cut by somebody");
+}
+
 absl::Status NoRoom(uint64_t blob_id) {
   return FailedPrecondition("the cache has no room for the rest of blob " +
                             std::to_string(blob_id));
@@ -80,8 +86,13 @@ absl::Status Completer::Pass() {
 }
 
 absl::Status Completer::Advance(const BlobRow& row, const BlobsInUse& in_use) {
-  if (options_.filler->IsSealed(row)) {
+  const bool cut = options_.filler->IsCut(row);
+  if (!cut && options_.filler->IsSealed(row)) {
     return in_use.on_fuse.contains(row.id) ? SwitchToCache(row) : absl::OkStatus();
+  }
+  if (cut) {
+    // Readers of its devices have errors until then, and no device can be given a file of another size.
+    RETURN_IF_ERROR(options_.filler->Regrow(row, [this] { return idle_.stopping(); }));
   }
   if (in_use.on_cache.contains(row.id)) {
     RETURN_IF_ERROR(options_.mounter->Switch({row.id, row.size_bytes, BlobFile::kFuse}));
@@ -95,6 +106,7 @@ absl::Status Completer::Advance(const BlobRow& row, const BlobsInUse& in_use) {
   }
   ASSIGN_OR_RETURN(const Blob blob, options_.filler->Find(row.id));
   absl::Status verified;
+  uint64_t drops = 0;
   for (int attempt = 0; attempt < 2; ++attempt) {
     const absl::Status complete = Complete(blob);
     if (blob->cache().discarded()) return absl::OkStatus();
@@ -103,19 +115,21 @@ absl::Status Completer::Advance(const BlobRow& row, const BlobsInUse& in_use) {
     }
     RETURN_IF_ERROR(complete);
     SLACKER_FAILPOINT("complete.fetched");
+    drops = blob->cache().drops();
     verified = Verify(blob);
     if (blob->cache().discarded()) return absl::OkStatus();
     if (!absl::IsDataLoss(verified)) break;
   }
   RETURN_IF_ERROR(verified);
   SLACKER_FAILPOINT("complete.verified");
-  RETURN_IF_ERROR(blob->cache().Seal());
+  RETURN_IF_ERROR(blob->cache().Seal(drops));
   ++blobs_sealed_;
   SLACKER_FAILPOINT("complete.sealed");
   return SwitchToCache(row);
 }
 
 absl::Status Completer::Complete(const Blob& blob) {
+  if (blob->cache().useless()) return Useless(blob->id());
   const TableVector<Chunk>& chunks = blob->layer().chunks;
   const auto count = static_cast<uint32_t>(chunks.size());
   uint64_t missing = 0;
@@ -143,6 +157,7 @@ absl::Status Completer::Complete(const Blob& blob) {
     RETURN_IF_ERROR(options_.filler->Fill(blob, first, last, [this] { return idle_.stopping(); }));
     fetched += bytes;
     bytes_fetched_ += bytes;
+    if (blob->cache().useless()) return Useless(blob->id());
     if (options_.filler->Stats().failed_writes != failed_writes) {
       return ResourceExhausted("blob caches cannot be written");
     }

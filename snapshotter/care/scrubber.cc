@@ -1,14 +1,21 @@
 #include "snapshotter/care/scrubber.h"
 
 #include <algorithm>
+#include <chrono>
 #include <random>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 
 namespace slacker {
+namespace {
+
+constexpr std::chrono::milliseconds kLookInterval{2};
+
+}  // namespace
 
 Scrubber::Scrubber(Options options)
     : options_(std::move(options)), idle_(options_.activity, options_.idle, options_.busy) {
@@ -89,6 +96,7 @@ ScrubbedBlob Scrubber::ScrubNow(const BlobRow& row, const std::function<bool()>&
     return found;
   }
   const TableVector<Chunk>& chunks = (*blob)->layer().chunks;
+  std::vector<uint32_t> fetched;
   for (uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
     if (cancelled()) {
       found.status = Cancelled("nobody waits for it any more");
@@ -101,9 +109,19 @@ ScrubbedBlob Scrubber::ScrubNow(const BlobRow& row, const std::function<bool()>&
     ++found.damaged;
     const absl::Status repaired = options_.filler->Fill(*blob, chunk, chunk + 1, cancelled);
     if (repaired.ok()) {
-      ++found.repaired;
+      fetched.push_back(chunk);
     } else {
       found.status = repaired;
+    }
+  }
+  // What was fetched is written behind.
+  for (const uint32_t chunk : fetched) {
+    while ((*blob)->HasFill(chunk) && !cancelled() && idle_.Pause(kLookInterval)) {
+    }
+    if ((*blob)->cache().Has(chunk)) {
+      ++found.repaired;
+    } else {
+      found.status = FailedPrecondition("a chunk came, but the cache did not take it");
     }
   }
   return found;

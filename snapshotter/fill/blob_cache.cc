@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 
 #include "backend/base/failpoint.h"
 #include "backend/base/status.h"
@@ -46,6 +47,18 @@ absl::Status ReadExactly(const UniqueFd& fd, const std::string& stem, uint64_t o
   return absl::OkStatus();
 }
 
+constexpr uint64_t kRegrowBytes = 1 << 20;
+
+// Whether anybody but this descriptor has the file open, a loop device above all: then there is no
+// lease to be had. A file system without leases says nothing.
+bool IsHeldByOthers(const UniqueFd& fd) {
+  // Who opens the file in this instant would otherwise send SIGIO, which ends a process.
+  (void)fcntl(fd.get(), F_SETSIG, SIGURG);
+  if (fcntl(fd.get(), F_SETLEASE, F_WRLCK) != 0) return errno == EAGAIN;
+  (void)fcntl(fd.get(), F_SETLEASE, F_UNLCK);
+  return false;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BlobCache>> BlobCache::Open(std::string stem, const Digest& record,
@@ -53,7 +66,7 @@ absl::StatusOr<std::unique_ptr<BlobCache>> BlobCache::Open(std::string stem, con
   std::unique_ptr<BlobCache> cache(new BlobCache(std::move(stem), record, size_bytes, chunks));
   RETURN_IF_ERROR(cache->OpenData());
   (void)cache->IsOurs();  // asked again when it matters
-  if (cache->reused_) cache->LoadMap();
+  if (cache->reused_ && !cache->useless_) cache->LoadMap();
   return cache;
 }
 
@@ -61,10 +74,14 @@ absl::Status BlobCache::OpenData() {
   const std::string path = DataPath(stem_);
   struct stat info {};
   data_.Reset(open(path.c_str(), O_RDWR | O_NOATIME | O_CLOEXEC));
+  // Only one that is not there is made; to lack a descriptor says nothing of it.
+  if (!data_.valid() && errno != ENOENT) return ErrnoError(errno, "open " + path);
   if (data_.valid() && fstat(data_.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
-  if (data_.valid() && static_cast<uint64_t>(info.st_size) != size_bytes_) {
-    // A new file instead of this one at its right length: a loop device may have it, and would
-    // read zeros.
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (data_.valid() && size < size_bytes_ && IsHeldByOthers(data_)) {
+    useless_ = true;  // who has it open gets the rest when it is made whole
+  } else if (data_.valid() && size != size_bytes_) {
+    // A new file instead of this one at its right length: whoever comes to have it would read zeros.
     if (unlink(path.c_str()) != 0) return ErrnoError(errno, "unlink " + path);
     data_.Reset();
   }
@@ -127,6 +144,30 @@ absl::Status BlobCache::Read(uint64_t offset, uint64_t size, char* out) const {
 
 absl::Status BlobCache::ReadFromDisk(uint64_t offset, uint64_t size, char* out) const {
   return ReadExactly(direct_.valid() ? direct_ : data_, stem_, offset, size, out);
+}
+
+absl::Status BlobCache::Regrow(
+    const std::function<absl::StatusOr<std::string>(uint64_t offset, uint32_t size)>& read) {
+  if (!IsOurs()) return FailedPrecondition(DataPath(stem_) + " is still another process's");
+  useless_ = true;  // until the end nobody else writes to it
+  Forget();
+  for (;;) {
+    struct stat info {};
+    if (fstat(data_.get(), &info) != 0) return ErrnoError(errno, "stat " + DataPath(stem_));
+    const auto size = static_cast<uint64_t>(info.st_size);
+    if (size == size_bytes_) break;
+    if (size > size_bytes_) return DataLoss(DataPath(stem_) + " is longer than its blob");
+    if (discarded_) return Cancelled(DataPath(stem_) + " is about to be removed");
+    // From where it ends, so that there is never a hole: the file is longer only when the bytes are
+    // in it.
+    const uint64_t at = size / PageSums::kPageBytes * PageSums::kPageBytes;
+    const auto part = static_cast<uint32_t>(std::min(kRegrowBytes, size_bytes_ - at));
+    ASSIGN_OR_RETURN(const std::string bytes, read(at, part));
+    if (bytes.size() != part) return Internal("a read of another length");
+    RETURN_IF_ERROR(WriteExactly(data_, stem_, at, bytes));
+  }
+  useless_ = false;
+  return absl::OkStatus();
 }
 
 bool BlobCache::IsCut() const {
@@ -198,6 +239,9 @@ bool BlobCache::Drop(const ChunkExtent& extent) {
   const bool had_pages =
       sums_.Forget(extent.offset / PageSums::kPageBytes, extent.size_bytes / PageSums::kPageBytes);
   reused_.store(true, std::memory_order_release);  // its bytes are still there
+  // What takes its place is right in memory; what the disk makes of it is to be seen once more.
+  sealed_.store(false, std::memory_order_release);
+  drops_.fetch_add(1, std::memory_order_acq_rel);
   dirty_.store(true, std::memory_order_release);
   return (word & bit) != 0 || had_pages;
 }
@@ -224,13 +268,15 @@ absl::Status BlobCache::SyncAndWriteMap() {
   return status;
 }
 
-absl::Status BlobCache::Seal() {
+absl::Status BlobCache::Seal(uint64_t drops) {
   MutexLock lock(&flushing_);
-  if (discarded_ || useless_ || !IsOurs() || !IsFull()) {
-    return FailedPrecondition(DataPath(stem_) + " is not complete");
+  {
+    MutexLock taking_out(&dropping_);
+    if (discarded_ || useless_ || !IsOurs() || !IsFull() || drops_ != drops) {
+      return FailedPrecondition(DataPath(stem_) + " is not complete");
+    }
+    if (sealed_.exchange(true)) return absl::OkStatus();
   }
-  if (sealed_) return absl::OkStatus();
-  sealed_ = true;
   absl::Status status = SyncAndWriteMap();
   if (status.ok()) status = SyncDirectory(ParentOf(stem_));
   SLACKER_FAILPOINT("blob_cache.sealed");

@@ -27,14 +27,16 @@
 //
 // When the cache was last used is the data file's access time; our own reads do not count.
 //
-// Should somebody have cut the data file, the cache is used no more: growing it again would show
-// zeros to whoever else has it open. The next Open makes another file.
+// Should somebody have cut the data file, nothing is written to it any more: where it was grown by that,
+// whoever else has it open would see zeros. Regrow makes it whole from its end on. The next Open makes
+// another file, unless somebody else has this one.
 //
 // Thread-safe.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -97,23 +99,32 @@ class BlobCache {
   void NoteSums(uint32_t chunk, uint64_t offset, std::string_view bytes);
   // Of the page at `offset`; PageSums::kUnknown where there is none.
   uint32_t SumOf(uint64_t offset) const { return sums_.Of(offset / PageSums::kPageBytes); }
-  // Its bytes cannot be read any more, or are wrong. False: nothing of it was claimed.
+  // Its bytes cannot be read any more, or are wrong: it has to be sealed anew. False: nothing of it was claimed.
   bool Drop(const ChunkExtent& extent);
 
   // Makes durable what was filled. Does nothing when nothing changed. When the disk fails to sync,
   // the cache counts as empty from then on (MayHold still finds what is good).
   absl::Status Flush();
-  // Every chunk was verified in the file: makes file and map durable, and lets IsSealed say so.
-  // FAILED_PRECONDITION: it is not full.
-  absl::Status Seal();
+  // How often something was taken out of it.
+  uint64_t drops() const { return drops_.load(std::memory_order_acquire); }
+  // Every chunk was verified in the file since there were so many drops: makes file and map durable,
+  // and lets IsSealed say so until the next one. FAILED_PRECONDITION: it is not full, or there were more.
+  absl::Status Seal(uint64_t drops);
   // Gives the space of these chunks back. FAILED_PRECONDITION: the file is not ours, or about to be
   // removed. After an error each chunk is in the file still, unclaimed, or a hole. REQUIRES: no
   // loop device has the file, nobody writes these chunks meanwhile; one call at a time.
   absl::Status Evict(const std::vector<ChunkExtent>& extents);
+  // Makes a file that somebody has cut whole again, as whoever has it open sees it: what is missing is
+  // read from elsewhere and added at its end. Claims nothing of it. FAILED_PRECONDITION: the file is not ours.
+  // Or what `read` answers, or the disk. One call at a time.
+  absl::Status Regrow(
+      const std::function<absl::StatusOr<std::string>(uint64_t offset, uint32_t size)>& read);
   // Its files are about to be removed: nothing is flushed any more, and who works on it for long lets
   // go of it, because the disk has its space until then.
   void Discard();
   bool discarded() const { return discarded_.load(std::memory_order_relaxed); }
+  // Somebody has cut the file: nothing is written to it, and nothing read, before Regrow or the next start.
+  bool useless() const { return useless_.load(std::memory_order_acquire); }
   bool dirty() const { return dirty_.load(std::memory_order_relaxed); }
 
   // Both files; OK when they are not there.
@@ -151,6 +162,7 @@ class BlobCache {
   std::atomic<bool> reused_ = false;   // the file may hold more than the bits say
   std::atomic<bool> useless_ = false;  // somebody has cut the file
   std::atomic<bool> sealed_ = false;
+  std::atomic<uint64_t> drops_ = 0;
   std::atomic<bool> ours_ = false;  // we have the file's lock
   mutable GracePeriod readers_;
   std::vector<std::atomic<uint64_t>> words_;

@@ -1,6 +1,7 @@
 #include "snapshotter/fill/blob_filler.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <charconv>
@@ -23,7 +24,17 @@ struct Answer {
   CondVar changed;
   bool done ABSL_GUARDED_BY(mutex) = false;
   absl::Status status ABSL_GUARDED_BY(mutex);
+  std::string bytes ABSL_GUARDED_BY(mutex);  // of a read
 };
+
+absl::Status Await(Answer& answer, const std::function<bool()>& cancelled) {
+  MutexLock lock(&answer.mutex);
+  while (!answer.done) {
+    if (cancelled()) return Cancelled("nobody waits for it any more");
+    (void)answer.changed.WaitFor(&answer.mutex, kSlice);
+  }
+  return answer.status;
+}
 
 std::string NamesForLog(Db& db, uint64_t blob_id) {
   absl::StatusOr<std::vector<std::string>> names = Cancelled("no transaction");
@@ -245,12 +256,37 @@ absl::Status BlobFiller::Fill(const std::shared_ptr<LayerBlob>& blob, uint32_t f
     answer->status = status;
     answer->changed.SignalAll();
   });
-  MutexLock lock(&answer->mutex);
-  while (!answer->done) {
-    if (cancelled()) return Cancelled("nobody waits for it any more");
-    (void)answer->changed.WaitFor(&answer->mutex, kSlice);
-  }
-  return answer->status;
+  return Await(*answer, cancelled);
+}
+
+bool BlobFiller::IsCut(const BlobRow& row) const {
+  struct stat info {};
+  return stat((StemOf(row.id) + ".data").c_str(), &info) == 0 &&
+         static_cast<uint64_t>(info.st_size) < row.size_bytes;
+}
+
+absl::Status BlobFiller::Regrow(const BlobRow& row, const std::function<bool()>& cancelled) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<LayerBlob> blob, Load(row.id));
+  Log(LogLevel::kWarning, "a blob cache was cut by somebody; what is missing is fetched",
+      {{"images", NamesForLog(*options_.db, row.id)}, {"blob", std::to_string(row.id)}});
+  const auto read = [&](uint64_t offset, uint32_t size) -> absl::StatusOr<std::string> {
+    // Shared: see Answer.
+    auto answer = std::make_shared<Answer>();
+    ReadAsync(row.id, offset, size, [answer](absl::StatusOr<std::string> bytes) {
+      MutexLock lock(&answer->mutex);
+      answer->done = true;
+      answer->status = bytes.status();
+      if (bytes.ok()) answer->bytes = *std::move(bytes);
+      answer->changed.SignalAll();
+    });
+    RETURN_IF_ERROR(Await(*answer, cancelled));
+    MutexLock lock(&answer->mutex);
+    return std::move(answer->bytes);
+  };
+  RETURN_IF_ERROR(blob->cache().Regrow(read));
+  Log(LogLevel::kInfo, "a blob cache that was cut is whole again",
+      {{"blob", std::to_string(row.id)}});
+  return absl::OkStatus();
 }
 
 absl::Status BlobFiller::Flush() {
@@ -295,6 +331,7 @@ void BlobFiller::FlushLoop() {
       if (!stopping_) (void)changed_.WaitFor(&mutex_, options_.flush_interval);
       if (stopping_) return;
     }
+    records_.recent().Age();
     for (const auto& blob : LoadedBlobs()) engine_->TellFaults(*blob);
     const absl::Status flushed = Flush();
     if (!flushed.ok() && !failing) {
@@ -372,7 +409,7 @@ std::optional<BlobFiller::FileHold> BlobFiller::HoldSealed(const BlobRow& row) {
     ++holds;
   }
   FileHold hold(this, row.id, 1);
-  if (!IsSealed(row)) return std::nullopt;
+  if (!IsSealed(row) || IsCut(row)) return std::nullopt;
   return hold;
 }
 

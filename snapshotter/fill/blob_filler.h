@@ -111,6 +111,12 @@ class BlobFiller final : public BlobSource {
   // loaded.
   bool IsSealed(const BlobRow& row);
 
+  // Whether its cache file is shorter than the blob, because somebody has cut it.
+  bool IsCut(const BlobRow& row) const;
+  // Makes it whole (BlobCache::Regrow), and tells the log; waits for the store until `cancelled` says so
+  // (CANCELLED).
+  absl::Status Regrow(const BlobRow& row, const std::function<bool()>& cancelled);
+
   // Who may decide what a blob's cache file is for. Move-only.
   class FileHold {
    public:

@@ -26,7 +26,6 @@ FillEngine::Announcement FillEngine::Announce(const std::shared_ptr<LayerBlob>& 
   }
   MutexLock lock(&mutex_);
   for (const Announced& one : announced) {
-    bytes_in_flight_ += ChunkSize(*blob, one.chunk);
     // Who waits for it waits no longer than for anything else.
     if (watched_.empty() || watched_.back().blob != blob ||
         watched_.back().first + watched_.back().fills.size() != one.chunk) {
@@ -43,9 +42,11 @@ void FillEngine::Bring(const std::shared_ptr<LayerBlob>& blob, const Announced& 
   const uint64_t size = bytes.size();
   blob->NoteUse(announced.chunk, announced.chunk + 1, UseSeconds());
   auto content = std::make_shared<const std::string>(std::move(bytes));
-  if (!SettleFill(*blob, announced.chunk, content)) return Release(size);  // given up meanwhile
+  if (!SettleFill(*blob, announced.chunk, content)) return;  // given up meanwhile
   {
+    // Only now: what is merely announced takes no memory, and must not hold up who reads.
     MutexLock lock(&mutex_);
+    bytes_in_flight_ += size;
     brought_unwritten_bytes_ += size;
   }
   WriteBehind(blob, announced.chunk, std::move(content), true);
@@ -55,11 +56,9 @@ void FillEngine::Bring(const std::shared_ptr<LayerBlob>& blob, const Announced& 
 
 void FillEngine::Withdraw(const std::shared_ptr<LayerBlob>& blob, const Announcement& announced) {
   std::vector<std::shared_ptr<Run>> runs;
-  uint64_t bytes = 0;
   {
     MutexLock lock(&blob->mutex);
     for (const Announced& one : announced) {
-      bytes += ChunkSize(*blob, one.chunk);
       const auto found = blob->fills.find(one.chunk);
       if (found == blob->fills.end() || found->second != one.fill || one.fill->settled) continue;
       if (one.fill->waiters.empty()) {
@@ -74,11 +73,9 @@ void FillEngine::Withdraw(const std::shared_ptr<LayerBlob>& blob, const Announce
       runs.back()->Append(one.chunk);
     }
   }
-  {
-    MutexLock lock(&mutex_);
-    for (auto& run : runs) queue_.push_back(std::move(run));
-  }
-  Release(bytes);
+  MutexLock lock(&mutex_);
+  for (auto& run : runs) queue_.push_back(std::move(run));
+  Pump();
 }
 
 }  // namespace slacker

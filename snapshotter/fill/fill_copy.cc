@@ -1,4 +1,4 @@
-// How FillEngine takes chunks from the caches of other layers.
+// How FillEngine takes chunks from the caches of other layers, and waits for those that are on their way there.
 #include <optional>
 #include <string>
 #include <utility>
@@ -32,6 +32,56 @@ void FillEngine::NoteLocal(const LayerBlob& blob) {
   }
 }
 
+std::vector<uint32_t> FillEngine::Lead(const Run& run, const std::vector<uint32_t>& chunks) {
+  std::vector<uint32_t> leading;
+  MutexLock lock(&mutex_);
+  for (const uint32_t chunk : chunks) {
+    Led& led = led_[run.blob->layer().chunks[chunk].digest];
+    if (led.blob == 0) led.blob = run.blob->id();
+    // What one blob has several times is fetched as often, with its neighbours.
+    if (led.blob == run.blob->id()) {
+      leading.push_back(chunk);
+      continue;
+    }
+    auto follower = std::make_shared<Run>(run.Empty());
+    follower->Append(chunk);
+    bytes_in_flight_ -= follower->bytes;
+    led.followers.push_back(std::move(follower));
+  }
+  if (leading.size() < chunks.size()) Pump();
+  return leading;
+}
+
+void FillEngine::EndLead(const LayerBlob& blob, uint32_t chunk) {
+  MutexLock lock(&mutex_);
+  const auto led = led_.find(blob.layer().chunks[chunk].digest);
+  if (led == led_.end() || led->second.blob != blob.id()) return;
+  Queue(std::move(led->second.followers));
+  led_.erase(led);
+  Pump();
+}
+
+void FillEngine::LetFollowersGo(const LayerBlob& blob) {
+  for (auto led = led_.begin(); led != led_.end();) {
+    std::erase_if(led->second.followers,
+                  [&blob](const auto& follower) { return follower->blob.get() == &blob; });
+    if (led->second.blob != blob.id()) {
+      ++led;
+      continue;
+    }
+    Queue(std::move(led->second.followers));
+    led = led_.erase(led);
+  }
+}
+
+void FillEngine::Queue(std::vector<std::shared_ptr<Run>> followers) {
+  for (auto& follower : followers) {
+    // Stop or Abandon answers its waiters.
+    if (stopping_ || follower->blob->cache().discarded()) continue;
+    queue_.push_back(std::move(follower));
+  }
+}
+
 bool FillEngine::CopyFromNode(const Run& run, uint32_t chunk, const Fill& fill) {
   const Chunk& wanted = run.blob->layer().chunks[chunk];
   for (const LocalChunks::Place& place : local_.Find(wanted.digest)) {
@@ -46,6 +96,7 @@ bool FillEngine::CopyFromNode(const Run& run, uint32_t chunk, const Fill& fill) 
       WriteBehind(run.blob, chunk, std::move(content));
     } else {
       Release(wanted.size_bytes);  // given up meanwhile
+      EndLead(*run.blob, chunk);
     }
     return true;
   }

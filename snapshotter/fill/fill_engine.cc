@@ -64,6 +64,7 @@ void FillEngine::Stop() {
     records.swap(record_fetches_);
     queue_.clear();
     retries_.clear();
+    led_.clear();
     changed_.SignalAll();
   }
   watcher_.join();
@@ -199,11 +200,21 @@ void FillEngine::Written(uint64_t bytes, bool brought) {
 
 void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
   LayerBlob& blob = *run->blob;
-  std::vector<uint32_t> needed;
+  std::vector<uint32_t> missing, needed;
   for (uint32_t chunk = run->first; chunk < run->first + run->count; ++chunk) {
     const std::shared_ptr<Fill> fill = FindOpen(blob, chunk);
     if (fill == nullptr || Recover(*run, chunk, *fill)) {
       Release(ChunkSize(blob, chunk));
+    } else {
+      missing.push_back(chunk);
+    }
+  }
+  // First of all, or whoever leads could end between the look for a copy and this.
+  for (const uint32_t chunk : Lead(*run, missing)) {
+    const std::shared_ptr<Fill> fill = FindOpen(blob, chunk);
+    if (fill == nullptr) {
+      Release(ChunkSize(blob, chunk));  // given up meanwhile
+      EndLead(blob, chunk);
     } else if (!CopyFromNode(*run, chunk, *fill)) {
       needed.push_back(chunk);
     }
@@ -221,6 +232,7 @@ void FillEngine::Fetch(const std::shared_ptr<Run>& run) {
     for (const uint32_t chunk : needed) {
       failed.emplace_back(chunk, locations.status());
       Release(ChunkSize(blob, chunk));
+      EndLead(blob, chunk);
     }
     return Failed(*run, std::move(failed));
   }
@@ -284,9 +296,11 @@ void FillEngine::Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk
       WriteBehind(blob, chunk, std::move(content));
     } else {
       Release(size);  // given up meanwhile
+      EndLead(*blob, chunk);
     }
   } else {
     Release(size);
+    EndLead(*blob, chunk);
   }
   std::vector<std::pair<uint32_t, absl::Status>> failed;
   {
@@ -358,10 +372,12 @@ void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t ch
           if (status.ok()) self->local_.Note(written.digest, blob->id(), chunk);
         }
         ForgetFill(*blob, chunk);
+        self->EndLead(*blob, chunk);
         self->Written(size, brought);
       });
   if (accepted) return;
   ForgetFill(*blob, chunk);
+  EndLead(*blob, chunk);
   Written(size, brought);
 }
 

@@ -181,6 +181,12 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
     FillList fills;
   };
 
+  // A chunk that is being fetched, and for whom else it is wanted.
+  struct Led {
+    uint64_t blob = 0;
+    std::vector<std::shared_ptr<Run>> followers;  // of one chunk each; shared like those of queue_
+  };
+
   struct RecordFetch {
     TimePoint deadline;
     TimePoint due;  // of the next try
@@ -218,6 +224,14 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   bool Recover(const Run& run, uint32_t chunk, const Fill& fill);
   // The bytes are in flight until they are written, as with a chunk that has come from the store.
   bool CopyFromNode(const Run& run, uint32_t chunk, const Fill& fill);
+  // Those of the run's chunks that nobody is fetching for another blob. The others follow: they are
+  // not in flight any more, and are queued again when that has ended, by when they can be copied.
+  std::vector<uint32_t> Lead(const Run& run, const std::vector<uint32_t>& chunks);
+  // What Lead let through is on the node, or does not come this time.
+  void EndLead(const LayerBlob& blob, uint32_t chunk);
+  // The blob neither leads nor follows any more.
+  void LetFollowersGo(const LayerBlob& blob) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Queue(std::vector<std::shared_ptr<Run>> followers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Arrived(const std::shared_ptr<Attempt>& attempt, uint32_t chunk,
                absl::StatusOr<std::string> bytes);
   // Decides chunk by chunk whether to try again; their bytes are no longer in flight.
@@ -250,7 +264,8 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   // Runs are shared with the tasks that fetch them.
   std::deque<std::shared_ptr<Run>> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::pair<TimePoint, std::shared_ptr<Run>>> retries_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Watched> watched_ ABSL_GUARDED_BY(mutex_);  // by deadline
+  std::unordered_map<Digest, Led> led_ ABSL_GUARDED_BY(mutex_);  // by the chunk
+  std::deque<Watched> watched_ ABSL_GUARDED_BY(mutex_);          // by deadline
   std::unordered_map<Digest, RecordFetch> record_fetches_ ABSL_GUARDED_BY(mutex_);
   std::map<Digest, LostRecord> lost_records_ ABSL_GUARDED_BY(mutex_);
 

@@ -136,6 +136,7 @@ void FillEngine::Abandon(const std::shared_ptr<LayerBlob>& blob) {
     MutexLock lock(&mutex_);
     std::erase_if(queue_, [&](const auto& run) { return run->blob == blob; });
     std::erase_if(retries_, [&](const auto& retry) { return retry.second->blob == blob; });
+    LetFollowersGo(*blob);
     const auto theirs =
         std::stable_partition(watched_.begin(), watched_.end(),
                               [&](const Watched& watched) { return watched.blob != blob; });

@@ -18,24 +18,30 @@ constexpr uint64_t kBlockBytes = 4096;  // chunks begin at multiples of it
 absl::StatusOr<std::shared_ptr<LayerBlob>> LayerBlob::Open(const BlobRow& row, std::string stem,
                                                            const RecordFiles& records) {
   std::shared_ptr<LayerBlob> blob(new LayerBlob(row));
-  {
+  if (const auto recent = records.recent().Find(row.record); recent != nullptr) {
+    blob->TakeContent(*recent, recent->chunks);
+  } else {
     auto layer = records.Load(row.record);
     if (absl::IsNotFound(layer.status())) return DataLoss(Message(layer.status()));
     RETURN_IF_ERROR(layer.status());
-    if (layer->blob_size_bytes != row.size_bytes) {
-      return DataLoss("the database knows another size of blob " + std::to_string(row.id));
-    }
-    blob->layer_.diff_id = layer->diff_id;
-    blob->layer_.chunk_size = layer->chunk_size;
-    blob->layer_.blob_size_bytes = layer->blob_size_bytes;
-    blob->layer_.chunks = std::move(layer->chunks);
+    blob->TakeContent(*layer, std::move(layer->chunks));
     blob->layer_.chunks.shrink_to_fit();
+  }
+  if (blob->layer_.blob_size_bytes != row.size_bytes) {
+    return DataLoss("the database knows another size of blob " + std::to_string(row.id));
   }
   blob->last_uses_ = std::vector<std::atomic<uint32_t>>(blob->layer_.chunks.size());
   ASSIGN_OR_RETURN(blob->cache_,
                    BlobCache::Open(std::move(stem), row.record, row.size_bytes,
                                    static_cast<uint32_t>(blob->layer_.chunks.size())));
   return blob;
+}
+
+void LayerBlob::TakeContent(const Layer& layer, TableVector<Chunk> chunks) {
+  layer_.diff_id = layer.diff_id;
+  layer_.chunk_size = layer.chunk_size;
+  layer_.blob_size_bytes = layer.blob_size_bytes;
+  layer_.chunks = std::move(chunks);
 }
 
 bool LayerBlob::Covers(uint32_t chunk, uint64_t offset, uint64_t size) const {

@@ -65,6 +65,11 @@ class LayerBlob {
     return !fills.empty();
   }
 
+  bool HasFill(uint32_t chunk) {
+    MutexLock lock(&mutex);
+    return fills.contains(chunk);
+  }
+
   // The chunks [first, second) that overlap [offset, offset + size).
   std::pair<uint32_t, uint32_t> ChunksIn(uint64_t offset, uint64_t size) const {
     return slacker::ChunksIn(layer_.chunks, offset, size);
@@ -123,6 +128,8 @@ class LayerBlob {
 
  private:
   explicit LayerBlob(const BlobRow& row) : row_(row) {}
+  // `chunks` are the layer's.
+  void TakeContent(const Layer& layer, TableVector<Chunk> chunks);
   void NoteSumsIfUnknown(uint32_t chunk, std::string_view padded);
   bool IsRight(uint64_t offset, std::string_view page);
   absl::StatusOr<std::shared_ptr<const Locations>> ReadLocations(const StoreReader& reader,

@@ -1,6 +1,6 @@
 // Images that became complete while the node had nothing else to do: slackerd and its keeper are
 // killed, all caches of the kernel dropped, and containers read on. And slackerd killed at every
-// step on the way there.
+// step on the way there. And what the same two deaths do to an image that is not complete.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
@@ -35,6 +35,7 @@ class CompletionTest : public RemoteFixture {
     ConfigureRaw("store.budget_ms", "30000");  // machines may be slow
   }
   void TearDown() override {
+    (void)umount2(another_.c_str(), MNT_DETACH);
     (void)umount2(merged_.c_str(), MNT_DETACH);
     DaemonFixture::TearDown();
   }
@@ -42,13 +43,17 @@ class CompletionTest : public RemoteFixture {
   // A container on the image, mounted. Goes on where the daemon is gone; false then.
   bool StartContainer(Daemon& daemon, const std::string& key) {
     top_ = Pull(daemon, key);
-    if (top_.empty() || !daemon.Prepare(key, top_).ok()) return false;
+    return !top_.empty() && MountContainer(daemon, key, merged_);
+  }
+  // One on the image that is here.
+  bool MountContainer(Daemon& daemon, const std::string& key, const std::string& target) {
+    if (!daemon.Prepare(key, top_).ok()) return false;
     std::string data;
     for (const std::string& option : daemon.mounts().front().options()) {
       data += (data.empty() ? "" : ",") + option;
     }
-    std::filesystem::create_directories(merged_);
-    return ::mount("overlay", merged_.c_str(), "overlay", 0, data.c_str()) == 0;
+    std::filesystem::create_directories(target);
+    return ::mount("overlay", target.c_str(), "overlay", 0, data.c_str()) == 0;
   }
   bool AllSwitched() { return LoopsBelow(root_ + "/blobs") > 0 && LoopsBelow(run_dir_) == 0; }
   static constexpr size_t kTopChunks = 6;
@@ -65,10 +70,11 @@ class CompletionTest : public RemoteFixture {
     return big;
   }
   // Reads what the image shows of both layers, from the disk.
-  void ExpectSound() {
+  void ExpectSound() { ExpectSoundAt(merged_); }
+  void ExpectSoundAt(const std::string& target) {
     DropKernelCaches();
-    EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == Big());
-    EXPECT_EQ(ReadWholeFile(merged_ + "/lower"), kLower);
+    EXPECT_TRUE(ReadWholeFile(target + "/big") == Big());
+    EXPECT_EQ(ReadWholeFile(target + "/lower"), kLower);
   }
   bool HasPassed(const std::string& step) {
     std::ifstream lines(dir_ / "trace");
@@ -106,7 +112,7 @@ class CompletionTest : public RemoteFixture {
         [&] { return daemon.Cleanup().ok() && std::filesystem::is_empty(root_ + "/blobs"); }));
   }
 
-  const std::string merged_ = dir_ / "merged";
+  const std::string merged_ = dir_ / "merged", another_ = dir_ / "another";
   std::string top_;
   std::vector<std::unique_ptr<LineProcess>> readers_;
 };
@@ -140,6 +146,34 @@ TEST_F(CompletionTest, ACleanStopEndsTheKeeperToo) {
   EXPECT_TRUE(Eventually([this] { return ProcessesBelow(run_dir_).empty(); }));
   ExpectSound();
   daemon = Start();
+  End(*daemon);
+}
+
+// Nobody holds the FUSE connection any more: the kernel ends it.
+TEST_F(CompletionTest, WithoutSlackerdAndKeeperWhatIsNotCompleteIsAnErrorUntilTheNextStart) {
+  Configure("cache.complete", "off");
+  {
+    auto daemon = Start();
+    ASSERT_TRUE(StartContainer(*daemon, "container"));
+    ASSERT_EQ(ReadWholeFile(merged_ + "/lower"), kLower);
+    daemon->End(SIGKILL);  // first, or it would replace its keeper
+  }
+  KillKeeper();
+  EXPECT_EQ(ReadWholeFile(merged_ + "/big"), "unreadable");
+  DropKernelCaches();
+  EXPECT_EQ(ReadWholeFile(merged_ + "/big"), "unreadable");
+  EXPECT_THAT(ReadWholeFile(merged_ + "/lower"),
+              ::testing::AnyOf(std::string("unreadable"), std::string(kLower)));
+
+  auto daemon = Start();
+  ASSERT_TRUE(daemon->running());
+  EXPECT_TRUE(Eventually([this] {
+    return ReadWholeFile(merged_ + "/big") == Big() && ReadWholeFile(merged_ + "/lower") == kLower;
+  })) << "nobody has asked for the image since the start";
+  ExpectSound();
+  ASSERT_TRUE(MountContainer(*daemon, "of the next", another_));
+  ExpectSoundAt(another_);
+  EXPECT_EQ(umount2(another_.c_str(), 0), 0);
   End(*daemon);
 }
 

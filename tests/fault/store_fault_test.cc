@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -252,6 +253,9 @@ char StateOf(pid_t pid) {
   return name_end + 2 < stat.size() ? stat[name_end + 2] : '?';
 }
 
+// Who waits for his read instead dies when it is given up: after store.stall_timeout, five minutes.
+constexpr double kSecondsToDie = 10;
+
 TEST_F(StoreFaultTest, AProcessThatWaitsForTheStoreDiesAtOnceWhenItIsKilled) {
   const auto daemon = Start();
   const std::string tree = StartContainer(*daemon);
@@ -261,9 +265,12 @@ TEST_F(StoreFaultTest, AProcessThatWaitsForTheStoreDiesAtOnceWhenItIsKilled) {
     const pid_t reader = StartReader(tree + "/big", by_page_fault);
     EXPECT_TRUE(Eventually([&] { return StateOf(reader) == 'D'; })) << "it waits";
     int status = 0;
+    const auto killed = std::chrono::steady_clock::now();
     kill(reader, SIGKILL);
     // In vain, the store says nothing, should it wait for its read.
     ASSERT_EQ(waitpid(reader, &status, 0), reader);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - killed;
+    EXPECT_LT(took.count(), kSecondsToDie);
     EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
   }
   web_.Set(StoreFault::kNone);

@@ -136,9 +136,8 @@ TEST_F(TakeoverTest, AServerThatHasAnsweredReadersSetsTheDeadlineAnew) {
   wait(kDeadline);
   EXPECT_EQ(CountWrong(sample, kFewFiles), 0);
   // The keeper is told of it after the reader has its answer.
-  ASSERT_TRUE(Eventually([&] {
-    return ReadWholeFile(trace).find("keeper.told_serving\n") != std::string::npos;
-  }));
+  ASSERT_TRUE(Eventually(
+      [&] { return ReadWholeFile(trace).find("keeper.told_serving\n") != std::string::npos; }));
   server->Kill();
   wait(std::chrono::seconds(1));
   server = StartReady(sample, true);

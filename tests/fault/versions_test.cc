@@ -12,13 +12,16 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "backend/base/digest.h"
 #include "backend/loopback/loopback_backend.h"
 #include "tests/fault/remote_fixture.h"
+#include "tests/fault/slackerctl.h"
 #include "tests/support/erofs_sample.h"
+#include "tests/support/eventually.h"
 #include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
 
@@ -36,9 +39,15 @@ class VersionsTest : public RemoteFixture {
   void SetUp() override {
     auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
     ASSERT_OK(store);
-    image_ = Publish(std::shared_ptr<Backend>(*std::move(store)), {MakeBigLayer(2000, 1)});
-    const std::vector<std::string>& chunks = image_.layers.back().chunks;
-    for (size_t i = chunks.size() - 2001; i < chunks.size(); ++i) big_ += chunks[i];
+    SampleLayer layer = MakeBigLayer(2000, 1);
+    for (size_t i = layer.chunks.size() - 2001; i < layer.chunks.size(); ++i) {
+      big_ += layer.chunks[i];
+    }
+    for (unsigned i = 0; i < 2 * kRounds; ++i) {
+      AddSampleFile(&layer, 0, ColdFile(i), "of end " + std::to_string(i));
+      WriteWholeFile(dir_ / ColdFile(i), "of end " + std::to_string(i));
+    }
+    image_ = Publish(std::shared_ptr<Backend>(*std::move(store)), {layer});
     std::ofstream(reference_, std::ios::binary) << big_;
     std::filesystem::create_directories(merged_);
     Configure("store.url", "loopback:" + (dir_ / "store"));
@@ -63,9 +72,34 @@ class VersionsTest : public RemoteFixture {
           RANDOM_READER, merged_ + "/big", reference_, "0", std::to_string(++seed_), "20"}));
     }
   }
+  // The same, and one of what only the store has, which is away: slackerd has a request that it
+  // cannot answer.
+  bool StartReadersThatWait() {
+    std::filesystem::rename(dir_ / "store", dir_ / "elsewhere");
+    StartReaders();
+    const std::string cold = ColdFile(ends_++);
+    readers_.push_back(std::make_unique<LineProcess>(
+        std::vector<std::string>{"/usr/bin/cmp", merged_ + "/" + cold, dir_ / cold}));
+    return Eventually([this] { return Counter("fill_retries") > 0; });
+  }
+  // Beneath those, whose store comes back.
+  void End(Daemon& daemon, int signal) {
+    const int status = daemon.End(signal);
+    if (signal == SIGTERM) {
+      EXPECT_EQ(status, 0);
+    }
+    std::filesystem::rename(dir_ / "elsewhere", dir_ / "store");
+  }
   void ExpectReadersRight() {
     for (const auto& reader : readers_) EXPECT_EQ(reader->Wait(), 0);
     readers_.clear();
+  }
+  // Of the slackerd that runs.
+  uint64_t Counter(const std::string& name) {
+    const std::string output = dir_ / "status.json";
+    EXPECT_EQ(RunTool({"status", "--address", sock_, "--json"}, "X=1", output), 0);
+    std::ifstream file(output);
+    return nlohmann::json::parse(file, nullptr, false)["counters"][name].get<uint64_t>();
   }
   std::vector<std::string> Keepers() {
     std::vector<std::string> programs;
@@ -87,11 +121,15 @@ class VersionsTest : public RemoteFixture {
     return files;
   }
 
+  static constexpr unsigned kRounds = 3;
+  static std::string ColdFile(unsigned end) { return "cold" + std::to_string(end); }
+
   const std::string merged_ = dir_ / "merged", reference_ = dir_ / "reference";
   const std::string today_keeper_ = std::filesystem::canonical(KEEPER_PATH);
   const std::string next_keeper_ = std::filesystem::canonical(NEXT_KEEPER);
   std::string big_;
   int seed_ = 0;
+  unsigned ends_ = 0;
   std::vector<std::unique_ptr<LineProcess>> readers_;
 };
 
@@ -99,26 +137,30 @@ TEST_F(VersionsTest, ReadersNoticeNeitherUpgradeNorDowngrade) {
   auto daemon = Start();
   ASSERT_TRUE(MountContainer(*daemon));
   EXPECT_THAT(Keepers(), ::testing::ElementsAre(today_keeper_));
-  for (int round = 0; round < 3; ++round) {
+  uint64_t resent = 0;
+  for (unsigned round = 0; round < kRounds; ++round) {
     SCOPED_TRACE(round);
-    StartReaders();
-    daemon->End(SIGKILL);
+    ASSERT_TRUE(StartReadersThatWait());
+    End(*daemon, round == 1 ? SIGTERM : SIGKILL);  // as in an orderly upgrade, once
     daemon = StartProgram(NEXT_SLACKERD, {kNext});
     ASSERT_TRUE(daemon->running());
     EXPECT_THAT(Keepers(), ::testing::ElementsAre(next_keeper_));
     ASSERT_TRUE(daemon->Prepare("of next " + std::to_string(round), "").ok());
     ExpectReadersRight();
+    resent += Counter("fuse_resent");
     // What the next version has, today's goes on with; what its keeper holds, too.
-    StartReaders();
-    daemon->End(SIGKILL);
+    ASSERT_TRUE(StartReadersThatWait());
+    End(*daemon, SIGKILL);
     daemon = Start();
     ASSERT_TRUE(daemon->running());
     EXPECT_THAT(Keepers(), ::testing::ElementsAre(today_keeper_));
     ASSERT_TRUE(daemon->Prepare("of today " + std::to_string(round), "").ok());
     ASSERT_TRUE(daemon->Remove("of next " + std::to_string(round)).ok());
     ExpectReadersRight();
+    resent += Counter("fuse_resent");
   }
-  EXPECT_EQ(daemon->List().size(), 2U + 3U);  // the image's, the container's, and today's
+  EXPECT_GE(resent, 2 * kRounds) << "each had a request that it could not answer";
+  EXPECT_EQ(daemon->List().size(), 2 + kRounds);  // the image's, the container's, and today's
   EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big_);
   EXPECT_EQ(umount2(merged_.c_str(), 0), 0);
   EXPECT_TRUE(RemoveAll(*daemon).ok());

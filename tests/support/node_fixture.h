@@ -24,8 +24,8 @@ class NodeTest : public ::testing::Test {
 
   void SetUp() override { StartNode(); }
   void TearDown() override {
+    store_->ReleaseReads();  // a test that has failed may have left some
     StopNode();
-    store_->ReleaseReads();
   }
 
   void StartNode() {

@@ -1,5 +1,7 @@
 #include "snapshotter/care/completer.h"
 
+#include <unistd.h>
+
 #include <fstream>
 
 #include "tests/support/eventually.h"
@@ -211,6 +213,23 @@ TEST_F(CompleterTest, ASwitchedBlobThatLosesAChunkGoesBackToFuseUntilItIsMended)
   EXPECT_EQ(completer_->Stats().blobs_reopened, 1U);
 }
 
+TEST_F(CompleterTest, WhatTookTheDroppedChunksPlaceIsSeenOnTheDiskBeforeTheBlobIsLocalAgain) {
+  Attach();
+  StartCompleter();
+  EXPECT_TRUE(testing::Eventually([&] { return AllOn(BlobFile::kCache); }));
+  completer_.reset();
+  ASSERT_OK_AND_ASSIGN(const auto blob, filler_->Find(layers_[0].id));
+  filler_->DropChunk(layers_[0].id, blob->ChunksIn(70'000, 1).first);
+  ASSERT_OK(Read(layers_[0].id, 70'000, 1));
+  EXPECT_TRUE(testing::Eventually([&] { return filler_->IsComplete(layers_[0]); }));
+  Damage(0, 70'000);  // once more
+  EXPECT_FALSE(filler_->IsSealed(layers_[0]));
+  StartCompleter();
+  EXPECT_TRUE(testing::Eventually(
+      [&] { return completer_->Stats().blobs_sealed == 1 && AllOn(BlobFile::kCache); }));
+  EXPECT_EQ(CacheFile(0), image_.BlobContent(0));
+}
+
 TEST_F(CompleterTest, WhereTheCacheCannotBeReadDirectlyTheBlobStaysOnFuse) {
   Attach();
   mounter_.SetSwitchError(FailedPrecondition("no direct I/O"));
@@ -218,6 +237,24 @@ TEST_F(CompleterTest, WhereTheCacheCannotBeReadDirectlyTheBlobStaysOnFuse) {
   EXPECT_TRUE(testing::Eventually([&] { return mounter_.switch_calls() > 2; }));
   EXPECT_TRUE(AllOn(BlobFile::kFuse));
   EXPECT_TRUE(filler_->IsSealed(layers_[0]));
+}
+
+TEST_F(CompleterTest, ACacheThatSomebodyHasCutIsMadeWholeAndKeepsNoOtherFromBeingCompleted) {
+  ASSERT_OK(Read(layers_[0].id, 0, 1));
+  ASSERT_EQ(truncate(DataOf(0).c_str(), 5000), 0);
+  StartCompleter();
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_sealed == 2; }));
+  EXPECT_EQ(CacheFile(0), image_.BlobContent(0));
+}
+
+TEST_F(CompleterTest, ASwitchedBlobThatIsCutIsMadeWholeAndSwitchedAgain) {
+  Attach();
+  StartCompleter();
+  EXPECT_TRUE(testing::Eventually([&] { return AllOn(BlobFile::kCache); }));
+  ASSERT_EQ(truncate(DataOf(0).c_str(), 70'000), 0);
+  EXPECT_TRUE(testing::Eventually([&] { return completer_->Stats().blobs_reopened == 1; }));
+  EXPECT_TRUE(testing::Eventually([&] { return AllOn(BlobFile::kCache); }));
+  EXPECT_EQ(CacheFile(0), image_.BlobContent(0));
 }
 
 TEST_F(CompleterTest, WhatDoesNotFitIsNotBegunAndWhatFitsIsCompleted) {

@@ -55,7 +55,10 @@ class EvictorTest : public testing::NodeTest {
     EXPECT_TRUE(testing::Eventually([&] { return !image(i).blob->HasFills(); }));
     ASSERT_TRUE(image(i).blob->cache().IsFull());
   }
-  void Seal(size_t i) { ASSERT_OK(image(i).blob->cache().Seal()); }
+  void Seal(size_t i) {
+    BlobCache& cache = image(i).blob->cache();
+    ASSERT_OK(cache.Seal(cache.drops()));
+  }
   uint32_t Count(size_t i) { return static_cast<uint32_t>(image(i).blob->layer().chunks.size()); }
   uint32_t Cached(size_t i) {
     uint32_t cached = 0;

@@ -1,5 +1,7 @@
 #include "snapshotter/care/scrubber.h"
 
+#include <unistd.h>
+
 #include <fstream>
 
 #include "tests/support/eventually.h"
@@ -130,6 +132,17 @@ TEST_F(ScrubberTest, OnDemandWhatTheStoreDoesNotHaveEitherIsSaid) {
   const ScrubbedBlob found = scrubber_->ScrubNow(layer_, Never);
   EXPECT_THAT(found.status, testing::StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_EQ(found.damaged, 1U);
+  EXPECT_EQ(found.repaired, 0U);
+}
+
+TEST_F(ScrubberTest, OnDemandWhatTheCacheDoesNotTakeIsNotSaidToBeRepaired) {
+  FillAndFlush();
+  const std::string data = dir_ / ("blobs/" + std::to_string(layer_.id) + ".data");
+  ASSERT_EQ(truncate(data.c_str(), 40'960), 0);
+  MakeScrubber();
+  const ScrubbedBlob found = scrubber_->ScrubNow(layer_, Never);
+  EXPECT_THAT(found.status, testing::StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_GT(found.damaged, 0U);
   EXPECT_EQ(found.repaired, 0U);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ class BlobCacheTest : public ::testing::Test {
   std::unique_ptr<BlobCache> OpenSealed() {
     auto cache = Open();
     for (uint32_t chunk = 0; chunk < kChunks; ++chunk) EXPECT_OK(Fill(*cache, chunk));
-    EXPECT_OK(cache->Seal());
+    EXPECT_OK(cache->Seal(cache->drops()));
     return cache;
   }
   // What the file has of a chunk, whatever the cache says of it.
@@ -88,11 +89,11 @@ TEST_F(BlobCacheTest, AFullCacheIsSealedAndStaysSoAfterReopening) {
   {
     const auto cache = Open();
     for (uint32_t chunk = 0; chunk + 1 < kChunks; ++chunk) ASSERT_OK(Fill(*cache, chunk));
-    EXPECT_THAT(cache->Seal(), StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_THAT(cache->Seal(cache->drops()), StatusIs(absl::StatusCode::kFailedPrecondition));
     ASSERT_OK(Fill(*cache, kChunks - 1));
     EXPECT_FALSE(cache->IsSealed());
     EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
-    ASSERT_OK(cache->Seal());
+    ASSERT_OK(cache->Seal(cache->drops()));
     EXPECT_TRUE(cache->IsSealed());
   }
   EXPECT_TRUE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
@@ -104,14 +105,39 @@ TEST_F(BlobCacheTest, AFullCacheIsSealedAndStaysSoAfterReopening) {
   ASSERT_OK(cache->Flush());
   EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
   ASSERT_OK(Fill(*cache, 5));
-  EXPECT_TRUE(cache->IsSealed()) << "it was verified when it was written again";
+  EXPECT_FALSE(cache->IsSealed()) << "nobody has seen what the disk made of it";
+  ASSERT_OK(cache->Seal(cache->drops()));
+  EXPECT_TRUE(cache->IsSealed());
+}
+
+TEST_F(BlobCacheTest, WhatWasDroppedWhileItWasVerifiedKeepsACacheFromBeingSealed) {
+  const auto cache = Open();
+  for (uint32_t chunk = 0; chunk < kChunks; ++chunk) ASSERT_OK(Fill(*cache, chunk));
+  const uint64_t drops = cache->drops();
+  cache->Drop(Extent(5));
+  ASSERT_OK(Fill(*cache, 5));
+  EXPECT_THAT(cache->Seal(drops), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_FALSE(cache->IsSealed());
+  ASSERT_OK(cache->Seal(cache->drops()));
+}
+
+TEST_F(BlobCacheTest, AMomentWithoutDescriptorsCostsACacheNothing) {
+  OpenSealed().reset();
+  rlimit usual{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &usual), 0);
+  const rlimit none = {0, usual.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const bool opened = BlobCache::Open(dir_ / "16", record_, kSize, kChunks).ok();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
+  EXPECT_FALSE(opened);
+  EXPECT_TRUE(Open()->IsSealed());
 }
 
 TEST_F(BlobCacheTest, ASealedCacheWithoutItsFileIsNone) {
   {
     const auto cache = Open();
     for (uint32_t chunk = 0; chunk < kChunks; ++chunk) ASSERT_OK(Fill(*cache, chunk));
-    ASSERT_OK(cache->Seal());
+    ASSERT_OK(cache->Seal(cache->drops()));
   }
   ASSERT_EQ(truncate((dir_ / "16.data").c_str(), 4096), 0);
   EXPECT_FALSE(BlobCache::IsSealedOnDisk(dir_ / "16", record_, kSize));
@@ -120,7 +146,37 @@ TEST_F(BlobCacheTest, ASealedCacheWithoutItsFileIsNone) {
   EXPECT_FALSE(Open()->IsSealed());
 }
 
-// A loop device may have the file: grown again, it would read as zeros there.
+TEST_F(BlobCacheTest, AFileThatIsCutWhileSomebodyHasItIsKeptAndGrownFromItsEnd) {
+  OpenSealed().reset();
+  const UniqueFd reader(open((dir_ / "16.data").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(truncate((dir_ / "16.data").c_str(), 3 * 4096 + 10), 0);
+  const auto cache = Open();
+  EXPECT_TRUE(cache->useless());
+  EXPECT_FALSE(cache->IsSealed());
+  EXPECT_THAT(Fill(*cache, 50), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(cache->Regrow([](uint64_t, uint32_t) { return Unavailable("no store"); }),
+              StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_TRUE(cache->useless());
+  uint64_t next = uint64_t{3} * 4096;
+  ASSERT_OK(cache->Regrow([&](uint64_t offset, uint32_t size) -> absl::StatusOr<std::string> {
+    EXPECT_EQ(offset, next);
+    struct stat info {};
+    EXPECT_EQ(fstat(reader.get(), &info), 0);
+    EXPECT_LE(static_cast<uint64_t>(info.st_size), offset + 4095) << "there is never a hole";
+    next = offset + size;
+    return std::string(size, 'r');
+  }));
+  EXPECT_EQ(next, kSize);
+  EXPECT_FALSE(cache->useless());
+  EXPECT_FALSE(cache->Has(0)) << "nothing was looked at";
+  EXPECT_TRUE(cache->MayHold(0));
+  std::string page(4096, 'x');
+  EXPECT_EQ(pread(reader.get(), page.data(), page.size(), 50 * 4096), 4096);
+  EXPECT_EQ(page, std::string(4096, 'r'));
+  ASSERT_OK(Fill(*cache, 50));
+}
+
+// A loop device may come to have the file: grown again, it would read as zeros there.
 TEST_F(BlobCacheTest, AFileThatWasCutIsReplacedAndNotGrown) {
   {
     const auto cache = Open();
@@ -128,10 +184,10 @@ TEST_F(BlobCacheTest, AFileThatWasCutIsReplacedAndNotGrown) {
     ASSERT_OK(cache->Flush());
   }
   ASSERT_EQ(truncate((dir_ / "16.data").c_str(), 8192), 0);
-  const UniqueFd device(open((dir_ / "16.data").c_str(), O_RDONLY | O_CLOEXEC));
+  std::filesystem::create_hard_link(dir_ / "16.data", dir_ / "kept");
   const auto cache = Open();
   EXPECT_FALSE(cache->Has(0));
-  EXPECT_EQ(lseek(device.get(), 0, SEEK_END), 8192);
+  EXPECT_EQ(std::filesystem::file_size(dir_ / "kept"), 8192U);
   ASSERT_OK(Fill(*cache, 0));
 }
 

@@ -406,6 +406,25 @@ TEST_F(BlobFillerTest, LittleMemoryMakesReadsWaitButNotFail) {
   }
 }
 
+TEST_F(BlobFillerTest, WhatIsAnnouncedAndHasNotComeHoldsUpNoOtherRead) {
+  fill_options_.max_bytes_in_flight = 4096;
+  RestartNode();
+  ASSERT_OK_AND_ASSIGN(const auto blob, filler_->Find(blob_));
+  const auto& chunks = blob->layer().chunks;
+  ASSERT_GT(chunks.size(), 3U);
+  const auto others = static_cast<uint32_t>(chunks.size() - 1);
+  const auto announced = filler_->engine().Announce(blob, 0, others);
+  EXPECT_EQ(announced.size(), others);
+  const uint64_t offset = chunks.back().blob_offset;
+  ASSERT_OK_AND_ASSIGN(const std::string last, ReadWhileTimePasses(blob_, offset, 10));
+  EXPECT_EQ(last, content_.substr(offset, 10));
+  // Who waits for one that does not come has it fetched.
+  auto read = StartRead(blob_, 0, 10);
+  filler_->engine().Withdraw(blob, announced);
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, read.get());
+  EXPECT_EQ(bytes, content_.substr(0, 10));
+}
+
 TEST_F(BlobFillerTest, RandomReadsFromManyThreadsAreRight) {
   std::vector<std::thread> threads;
   std::atomic<int> wrong = 0;

@@ -184,5 +184,45 @@ TEST_F(CopiedChunksTest, ReadsOfBothUnderConstantEvictionAreRight) {
   }
 }
 
+TEST_F(CopiedChunksTest, AChunkThatTwoLayersWantAtOnceIsAskedForOnce) {
+  fill_options_.fetch_threads = 1;  // in the order in which they were asked for
+  RestartNode();
+  const FillStats before = filler_->Stats();
+  store_->HoldReads("packs/");
+  auto first = StartRead(rows_[0].id, BigAt(0), 4096);
+  store_->WaitForHeldReads(1);
+  auto second = StartRead(rows_[1].id, BigAt(1), 4096);
+  auto other = StartRead(rows_[1].id, 0, 4096);  // when it is held, the second was looked at
+  store_->WaitForHeldReads(2);
+  store_->ReleaseReads();
+  for (auto* read : {&first, &second}) {
+    ASSERT_OK_AND_ASSIGN(const std::string bytes, read->get());
+    EXPECT_TRUE(bytes == content_[0].substr(BigAt(0), 4096));
+  }
+  ASSERT_OK(other.get());
+  WaitForCache(0);
+  WaitForCache(1);
+  EXPECT_EQ(filler_->Stats().chunks_filled, before.chunks_filled + 2);
+  EXPECT_EQ(filler_->Stats().chunks_copied, before.chunks_copied + 1);
+}
+
+TEST_F(CopiedChunksTest, WhoFollowsAFetchThatIsAbandonedFetchesItself) {
+  fill_options_.fetch_threads = 1;
+  RestartNode();
+  store_->HoldReads("packs/");
+  auto first = StartRead(rows_[0].id, BigAt(0), 4096);
+  store_->WaitForHeldReads(1);
+  auto second = StartRead(rows_[1].id, BigAt(1), 4096);
+  auto other = StartRead(rows_[1].id, 0, 4096);
+  store_->WaitForHeldReads(2);
+  // Whoever asked for the first is gone when its bytes come.
+  ASSERT_OK(filler_->Remove(rows_[0].id));
+  EXPECT_THAT(first.get(), testing::StatusIs(absl::StatusCode::kCancelled));
+  store_->ReleaseReads();
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, second.get());
+  EXPECT_TRUE(bytes == content_[0].substr(BigAt(0), 4096));
+  ASSERT_OK(other.get());
+}
+
 }  // namespace
 }  // namespace slacker

@@ -215,7 +215,7 @@ TEST_F(EvictTest, AFileThatIsHeldIsNotTakenAndOneThatIsTakenNotHeld) {
   FillCache();
   for (const uint32_t chunk : all_) ASSERT_OK(blob_->VerifyOnDisk(chunk));
   EXPECT_FALSE(filler_->HoldSealed(row_).has_value()) << "not sealed yet";
-  ASSERT_OK(blob_->cache().Seal());
+  ASSERT_OK(blob_->cache().Seal(blob_->cache().drops()));
   {
     const auto one = filler_->HoldSealed(row_);
     const auto two = filler_->HoldSealed(row_);

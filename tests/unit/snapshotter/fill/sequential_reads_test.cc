@@ -123,7 +123,8 @@ TEST_F(AheadOfReadersTest, WhoJumpsIsFetchedNoMoreThanHeReads) {
   for (uint32_t chunk = 0; chunk < kChunks; chunk += 2) ReadChunk(chunk);
   EXPECT_EQ(PackReads() - before_, uint64_t{kChunks} / 2);
   // A chunk is counted after the reader that waits for it was answered.
-  EXPECT_TRUE(testing::Eventually([this] { return filler_->Stats().chunks_filled >= kChunks / 2; }));
+  EXPECT_TRUE(
+      testing::Eventually([this] { return filler_->Stats().chunks_filled >= kChunks / 2; }));
   EXPECT_EQ(filler_->Stats().chunks_filled, uint64_t{kChunks} / 2);
 }
 

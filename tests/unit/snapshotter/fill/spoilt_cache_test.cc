@@ -317,7 +317,7 @@ TEST_F(SpoiltCacheTest, WhatAMapOfTheVersionBeforeSaysIsSealedStaysSealed) {
   Settle();
   {
     ASSERT_OK_AND_ASSIGN(const auto blob, filler_->Find(row_.id));
-    ASSERT_OK(blob->cache().Seal());
+    ASSERT_OK(blob->cache().Seal(blob->cache().drops()));
   }
   StopNode();
   WriteMapOfTheVersionBefore();

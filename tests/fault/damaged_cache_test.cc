@@ -1,0 +1,213 @@
+// What happens to cache files that containers read without slackerd: a byte of one changes, one is
+// cut, one is deleted. Readers have them as they would have a file of overlayfs; what care makes of
+// it happens under their mounts.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/base/unique_fd.h"
+#include "backend/loopback/loopback_backend.h"
+#include "tests/fault/remote_fixture.h"
+#include "tests/fault/slackerctl.h"
+#include "tests/support/erofs_sample.h"
+#include "tests/support/eventually.h"
+#include "tests/support/kernel_leak_check.h"
+#include "tests/support/status_matchers.h"
+
+namespace slacker::testing {
+namespace {
+
+constexpr size_t kChunks = 41, kDamagedChunk = 20;  // of the file "big"; a page each
+constexpr size_t kPage = 4096;
+constexpr char kLower[] = "of the layer below";
+
+class DamagedCacheTest : public RemoteFixture {
+ protected:
+  void SetUp() override {
+    auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
+    ASSERT_OK(store);
+    SampleLayer lower = MakeBigLayer(5, 1);
+    AddSampleFile(&lower, 0, "lower", kLower);
+    image_ =
+        Publish(std::shared_ptr<Backend>(*std::move(store)), {lower, MakeBigLayer(kChunks - 1, 2)});
+    const std::vector<std::string>& chunks = image_.layers[1].chunks;
+    for (size_t i = chunks.size() - kChunks; i < chunks.size(); ++i) big_ += chunks[i];
+    Configure("store.url", "loopback:" + (dir_ / "store"));
+    ConfigureRaw("store.budget_ms", "30000");  // machines may be slow
+  }
+  void TearDown() override {
+    (void)umount2(merged_.c_str(), MNT_DETACH);
+    DaemonFixture::TearDown();
+  }
+
+  // A container whose image is read from its cache files alone. False when a step failed.
+  bool StartContainer(Daemon& daemon) {
+    top_ = Pull(daemon, "pull");
+    if (top_.empty() || !daemon.Prepare("container", top_).ok()) return false;
+    std::string data;
+    for (const std::string& option : daemon.mounts().front().options()) {
+      data += (data.empty() ? "" : ",") + option;
+    }
+    std::filesystem::create_directories(merged_);
+    if (::mount("overlay", merged_.c_str(), "overlay", 0, data.c_str()) != 0) return false;
+    return Eventually([this] { return AllSwitched(); });
+  }
+  bool AllSwitched() { return LoopsBelow(root_ + "/blobs") > 0 && LoopsBelow(run_dir_) == 0; }
+  // Of the top layer.
+  std::string Cache() const {
+    for (const auto& entry : std::filesystem::directory_iterator(root_ + "/blobs")) {
+      if (entry.path().extension() != ".data") continue;
+      if (entry.file_size() == image_.BlobContent(1).size()) return entry.path();
+    }
+    return "";
+  }
+  // In the cache.
+  uint64_t DamagedAt() const {
+    const auto& chunks = image_.layers[1].layer.chunks;
+    return chunks[chunks.size() - kChunks + kDamagedChunk].blob_offset;
+  }
+
+  // The pages of "big", from the disk. Of the layer below everything is right.
+  struct Pages {
+    size_t right = 0, wrong = 0, unreadable = 0;
+  };
+  Pages ReadPages() {
+    sync();
+    std::ofstream("/proc/sys/vm/drop_caches") << "3";
+    Pages pages;
+    const UniqueFd file(open((merged_ + "/big").c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_TRUE(file.valid());
+    for (size_t at = 0; at < big_.size(); at += kPage) {
+      std::string page(std::min(kPage, big_.size() - at), '\0');
+      const ssize_t got = pread(file.get(), page.data(), page.size(), static_cast<off_t>(at));
+      if (got != static_cast<ssize_t>(page.size())) {
+        ++pages.unreadable;
+      } else if (page == std::string_view(big_).substr(at, page.size())) {
+        ++pages.right;
+      } else {
+        ++pages.wrong;
+      }
+    }
+    EXPECT_EQ(ReadWholeFile(merged_ + "/lower"), kLower);
+    return pages;
+  }
+  // Care makes it whole again under its readers.
+  void ExpectMended(const std::string& cache) {
+    EXPECT_TRUE(Eventually([this] {
+      const Pages pages = ReadPages();
+      EXPECT_EQ(pages.wrong, 0U);
+      return pages.right == kChunks && AllSwitched();
+    }));
+    EXPECT_TRUE(ReadWholeFile(cache) == image_.BlobContent(1));
+  }
+  void ExpectSound() { EXPECT_EQ(ReadPages().right, kChunks); }
+  // All of what this node has.
+  int Scrub() { return RunTool({"scrub", "--address", sock_}); }
+  // Does what makes care look again at once: it waits for activity, and half a minute for none.
+  void WakeCare(Daemon& daemon) { EXPECT_TRUE(daemon.Prepare("another", top_).ok()); }
+  uint64_t Counter(const std::string& name) {
+    const std::string output = dir_ / "status.json";
+    EXPECT_EQ(RunTool({"status", "--address", sock_, "--json"}, "X=1", output), 0);
+    std::ifstream file(output);
+    return nlohmann::json::parse(file, nullptr, false)["counters"][name].get<uint64_t>();
+  }
+  void End(Daemon& daemon) {
+    EXPECT_EQ(umount2(merged_.c_str(), 0), 0);
+    const grpc::Status removed = RemoveAll(daemon);
+    EXPECT_TRUE(removed.ok()) << removed.error_message();
+    // Loop devices clear themselves in the kernel's own time.
+    EXPECT_TRUE(Eventually(
+        [&] { return daemon.Cleanup().ok() && std::filesystem::is_empty(root_ + "/blobs"); }));
+  }
+
+  const std::string merged_ = dir_ / "merged";
+  std::string big_, top_;
+};
+
+TEST_F(DamagedCacheTest, AByteThatFlippedIsFoundByAScrubAndMendedUnderTheMount) {
+  const auto daemon = Start();
+  ASSERT_TRUE(StartContainer(*daemon));
+  const std::string cache = Cache();
+  ASSERT_NE(cache, "");
+  {
+    std::fstream file(cache, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(DamagedAt()) + 1000);
+    file.put(static_cast<char>(big_[kDamagedChunk * kPage + 1000] ^ 1));
+    ASSERT_TRUE(file.good());
+  }
+  // Nobody has looked yet: one page is as on overlayfs.
+  const Pages before = ReadPages();
+  EXPECT_EQ(before.unreadable, 0U);
+  EXPECT_GE(before.right, kChunks - 1);
+
+  EXPECT_EQ(Scrub(), 0);
+  WakeCare(*daemon);
+  EXPECT_TRUE(Eventually([this] { return Counter("blobs_reopened") == 1 && AllSwitched(); }))
+      << "back to slackerd, seen on the disk once more, and switched again";
+  EXPECT_TRUE(ReadWholeFile(cache) == image_.BlobContent(1));
+  ExpectSound();
+  End(*daemon);
+}
+
+TEST_F(DamagedCacheTest, WhatWasCutOffIsAnErrorForItsReadersAndNeverZerosUntilItIsMended) {
+  auto daemon = Start();
+  ASSERT_TRUE(StartContainer(*daemon));
+  const std::string cache = Cache();
+  ASSERT_NE(cache, "");
+  std::filesystem::resize_file(cache, DamagedAt());
+  const Pages before = ReadPages();
+  EXPECT_EQ(before.wrong, 0U);
+  // And the pages before it that the kernel keeps together with its first one.
+  EXPECT_GE(before.unreadable, kChunks - kDamagedChunk);
+
+  (void)Scrub();
+  EXPECT_EQ(ReadPages().wrong, 0U);
+  WakeCare(*daemon);
+  ExpectMended(cache);
+
+  // And when nobody has noticed it before slackerd died.
+  daemon->End(SIGKILL);
+  std::filesystem::resize_file(cache, DamagedAt());
+  EXPECT_EQ(ReadPages().wrong, 0U);
+  daemon = Start();
+  ASSERT_TRUE(daemon->running());
+  EXPECT_EQ(ReadPages().wrong, 0U);
+  ExpectMended(cache);
+  End(*daemon);
+}
+
+// Whoever has it open has it still: loop devices, and slackerd until its end.
+TEST_F(DamagedCacheTest, AFileThatWasDeletedIsReadOnAndThereAgainAfterTheNextStart) {
+  auto daemon = Start();
+  ASSERT_TRUE(StartContainer(*daemon));
+  const std::string cache = Cache();
+  ASSERT_NE(cache, "");
+  std::filesystem::remove(cache);
+  ExpectSound();
+  EXPECT_EQ(Scrub(), 0);
+  WakeCare(*daemon);
+  ExpectSound();
+  daemon->End(SIGKILL);
+  ExpectSound();
+
+  daemon = Start();
+  ASSERT_TRUE(daemon->running());
+  ExpectSound();
+  EXPECT_TRUE(Eventually([&] { return ReadWholeFile(cache) == image_.BlobContent(1); }));
+  ExpectSound();
+  End(*daemon);
+}
+
+}  // namespace
+}  // namespace slacker::testing
