@@ -141,6 +141,7 @@ absl::Status SetPath(const toml::node& node, Entry* entry) {
 absl::Status SetLoad(const toml::node& node, Entry* entry) {
   ASSIGN_OR_RETURN(auto map, MapOf(node));
   Load load;
+  if (auto reply = map.extract("reply"); !reply.empty()) load.reply = reply.mapped();
   for (const auto& [name, field] :
        {std::pair("script", &load.script), std::pair("throughput", &load.throughput),
         std::pair("unit", &load.unit)}) {

@@ -34,6 +34,7 @@ Json ToJson(const Image& image) {
   if (const auto& load = image.task.load; load.has_value()) {
     json["load"] = {
         {"script", load->script}, {"throughput", load->throughput}, {"unit", load->unit}};
+    if (!load->reply.empty()) json["load"]["reply"] = load->reply;
   }
   return json;
 }

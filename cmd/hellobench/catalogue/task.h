@@ -32,6 +32,9 @@ struct Load {
   std::string script;      // for sh, on the node's network; $DURATION: seconds that it is to take
   std::string throughput;  // what stands before the figure in what the script writes
   std::string unit;
+  // For sh, on the node's network: ends when the server has answered for the first time. Empty: it has
+  // done so when the container is ready, or nobody can tell.
+  std::string reply = {};
   bool operator==(const Load&) const = default;
 };
 using Ready = std::variant<ReadyExit, ReadyLine, ReadyPort>;

@@ -12,6 +12,7 @@ namespace slacker::hellobench {
 namespace {
 
 constexpr char kPrepare[] = "prepare";
+constexpr char kServersLink[] = "loopback";  // who prepares is where registry and store are
 
 // How long steps of one kind take.
 struct Pace {
@@ -105,6 +106,7 @@ class Measurement {
                    Result result;
                    Describe(slot, &result);
                    result.setup.scenario = kPrepare;
+                   result.setup.link = kServersLink;
                    Prepared prepared = site_.Prepare(slot.system, image.name, &result);
                    if (prepared.ok()) {
                      SetImage(*prepared, &result);

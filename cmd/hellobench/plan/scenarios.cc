@@ -13,7 +13,7 @@ const std::vector<Scenario>& Scenarios() {
        {1, 2, 4, 8, 16, 32},
        false},
       {"depth", "opening files of each of 16 layers", {"depth"}, {}, false},
-      {"copy-up", "appending a byte to files of 1, 10 and 100 MB", {"copy-up"}, {}, false},
+      {"copy-up", "appending a byte to files of 1 MB to 1 GB", {"copy-up"}, {}, false},
   };
   return scenarios;
 }

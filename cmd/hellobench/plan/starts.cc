@@ -9,6 +9,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <variant>
 
 #include "backend/base/status.h"
 #include "cmd/hellobench/cri/cri_client.h"
@@ -140,6 +141,7 @@ class Starts {
   void RunContainer(Meeting& begin, StartedNode& node, Result* result) {
     CriClient client(node.node->socket(), options_.call_limit, options_.interrupted);
     bool begun = false, ready = false;
+    RunResult first;
     RunOptions run{.interrupted = options_.interrupted,
                    .before_pull =
                        [&] {
@@ -147,11 +149,11 @@ class Starts {
                          return begin.Meet();
                        },
                    .when_ready = [&]() -> absl::Status {
+                     RETURN_IF_ERROR(AwaitReply(node, first, result));
                      ready = true;
                      RETURN_IF_ERROR(node.ready->Meet());
                      return MakeLoad(node, result);
                    }};
-    RunResult first;
     const absl::Status ran = RunOnce(client, task_, run, &first);
     // Others wait for this one; they must not wait for one that does not come.
     if (!begun) begin.StayAway();
@@ -165,8 +167,26 @@ class Starts {
     }
   }
 
+  bool HasLoad() const { return options_.load.count() > 0 && task_.load.has_value(); }
+
+  // A server may have written that it is ready before it answers, or when it has begun to prepare itself.
+  absl::Status AwaitReply(const StartedNode& node, const RunResult& run, Result* result) const {
+    if (!HasLoad()) return absl::OkStatus();
+    const std::string& script = task_.load->reply;
+    if (script.empty() && !std::holds_alternative<ReadyPort>(task_.ready)) return absl::OkStatus();
+    const auto begin = std::chrono::steady_clock::now();
+    if (!script.empty()) {
+      RETURN_IF_ERROR(
+          Annotate(node.node->RunScript(script, kLoadSetUp).status(), "the first reply"));
+    }
+    const std::chrono::duration<double, std::milli> waited =
+        std::chrono::steady_clock::now() - begin;
+    result->figures.push_back({"first_reply", run.total_ms + waited.count(), "ms"});
+    return absl::OkStatus();
+  }
+
   absl::Status MakeLoad(const StartedNode& node, Result* result) const {
-    if (options_.load.count() == 0 || !task_.load.has_value()) return absl::OkStatus();
+    if (!HasLoad()) return absl::OkStatus();
     const std::string script =
         "DURATION=" + std::to_string(options_.load.count()) + "\n" + task_.load->script;
     const auto output = node.node->RunScript(script, options_.load + kLoadSetUp);

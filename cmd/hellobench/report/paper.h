@@ -20,6 +20,11 @@ inline constexpr double kSlackerPushMean = 470, kSlackerPullMean = 280, kSlacker
 // Medians of second runs, in ms.
 inline constexpr double kSecondAufs = 670, kSecondSlacker = 1710;
 inline constexpr double kImageBytesMedian = 117e6;  // compressed
+// What a start reads, uncompressed.
+inline constexpr double kReadBytesMedian = 20e6, kReadBytesMean = 27e6;
+// Of single categories: mean runs with AUFS, in ms, and how much greater than what is read a compressed
+// image is (§4.1, §4.2).
+inline constexpr double kDistroRunMean = 360, kLanguageRunMean = 1.9e3, kDistroWaste = 30;
 // What is told there in words: of AUFS' layers (§4.3, Figure 11), and of servers under load (§6.2).
 inline constexpr std::string_view kDepth =
     "Paper, on AUFS: the deeper of 16 layers a file lies in, the longer it takes to open it.";

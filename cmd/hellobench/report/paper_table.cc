@@ -18,6 +18,10 @@ std::optional<double> Apply(Statistic statistic, const std::map<std::string, dou
   return statistic(ValuesOf(values));
 }
 
+bool Has(const std::vector<std::string>& images, const std::string& image) {
+  return std::find(images.begin(), images.end(), image) != images.end();
+}
+
 std::map<std::string, double> Prepared(const Model& model, const Group& group,
                                        const std::string& system) {
   std::map<std::string, double> prepared;
@@ -37,11 +41,12 @@ std::optional<double> SpeedUp(Statistic statistic, const std::map<std::string, d
 }
 
 // Of the means, as the paper's is.
-std::optional<double> PullPercent(const Group& group, const std::string& system) {
+std::optional<double> PullPercent(const Group& group, const std::string& system,
+                                  const std::vector<std::string>& images) {
   double pull = 0, total = 0;
   const std::map<std::string, double> totals = group.Medians(system, TotalMs);
   for (const auto& [image, median] : group.Medians(system, PullMs)) {
-    if (!totals.contains(image)) continue;
+    if (!totals.contains(image) || !Has(images, image)) continue;
     pull += median;
     total += totals.at(image);
   }
@@ -50,6 +55,28 @@ std::optional<double> PullPercent(const Group& group, const std::string& system)
 }
 
 using Paper = std::optional<double>;
+
+// Only those values that are of these images.
+std::map<std::string, double> OnlyOf(std::map<std::string, double> values,
+                                     const std::vector<std::string>& images) {
+  std::erase_if(values, [&](const auto& value) { return !Has(images, value.first); });
+  return values;
+}
+
+// Of the paper's six, in its order; those of which there is no image here have no rows. What is read was
+// measured with AUFS there, and is the images' own.
+struct OfCategory {
+  const char* name;
+  Paper run_mean, read_percent;
+};
+constexpr OfCategory kCategories[] = {
+    {"distro", paper::kDistroRunMean, 100 / paper::kDistroWaste},
+    {"database", std::nullopt, std::nullopt},
+    {"language", paper::kLanguageRunMean, std::nullopt},
+    {"web-server", std::nullopt, std::nullopt},
+    {"web-framework", std::nullopt, std::nullopt},
+    {"other", std::nullopt, std::nullopt},
+};
 
 class Rows {
  public:
@@ -76,6 +103,27 @@ class Rows {
     Add(name, unit, aufs, slacker, [&](const std::string& system) {
       return Apply(statistic, group_.Medians(system, measure));
     });
+  }
+  void AddCategory(const OfCategory& category) {
+    std::vector<std::string> images;
+    for (const std::string& image : group_.images) {
+      if (group_.CategoryOf(image) == category.name) images.push_back(image);
+    }
+    if (images.empty()) return;
+    const std::string prefix = std::string(category.name) + ": ";
+    Add(prefix + "pull, of pull and run", Unit::kPercent, std::nullopt, std::nullopt,
+        [&](const std::string& system) { return PullPercent(group_, system, images); });
+    Add(prefix + "data read (here: received), of the images", Unit::kPercent, category.read_percent,
+        std::nullopt,
+        [&](const std::string& system) { return PercentTogether(group_, system, images); });
+    Add(prefix + "run, mean", Unit::kMilliseconds, category.run_mean, std::nullopt,
+        [&](const std::string& system) {
+          return Apply(Mean, OnlyOf(group_.Medians(system, RunMs), images));
+        });
+    Add(prefix + "image, compressed, median", Unit::kBytes, std::nullopt, std::nullopt,
+        [&](const std::string& system) {
+          return Apply(MedianOf, OnlyOf(group_.Medians(system, ImageBytes), images));
+        });
   }
   void AddPushes(const std::string& name, Paper aufs, Paper slacker, Statistic statistic) {
     Add(name, Unit::kMilliseconds, aufs, slacker, [&](const std::string& system) {
@@ -119,12 +167,16 @@ Table PaperTable(const Model& model, const Group& group, const std::string& id) 
   rows.AddSpeedUp("Development cycle, speed-up: 90th percentile", TenthOf, paper::kDevelopmentTenth,
                   true);
   rows.Add("Pull, of pull and run", Unit::kPercent, paper::kPullPercent, std::nullopt,
-           [&](const std::string& system) { return PullPercent(group, system); });
-  rows.Add("Data read (here: received), of the images: all together", Unit::kPercent, std::nullopt,
-           paper::kReadPercent,
+           [&](const std::string& system) { return PullPercent(group, system, group.images); });
+  rows.Add("Data read (here: received), of the images: all together", Unit::kPercent,
+           paper::kReadPercent, std::nullopt,
            [&](const std::string& system) { return PercentTogether(group, system, group.images); });
   rows.AddMedians("Data received, of the image: median", Unit::kPercent, std::nullopt, std::nullopt,
                   ReceivedPercent, MedianOf);
+  rows.AddMedians("Data read (here: received, compressed): median", Unit::kBytes,
+                  paper::kReadBytesMedian, std::nullopt, ReceivedBytes, MedianOf);
+  rows.AddMedians("Data read (here: received, compressed): mean", Unit::kBytes,
+                  paper::kReadBytesMean, std::nullopt, ReceivedBytes, Mean);
   rows.AddPushes("Push or publication: mean", paper::kPushMean, paper::kSlackerPushMean, Mean);
   rows.AddMedians("Pull: mean", ms, paper::kPullMean, paper::kSlackerPullMean, PullMs, Mean);
   rows.AddMedians("Run: mean", ms, paper::kRunMean, paper::kSlackerRunMean, RunMs, Mean);
@@ -135,6 +187,7 @@ Table PaperTable(const Model& model, const Group& group, const std::string& id) 
                   MedianOf);
   rows.AddMedians("Image, compressed: median", Unit::kBytes, paper::kImageBytesMedian, std::nullopt,
                   ImageBytes, MedianOf);
+  for (const OfCategory& category : kCategories) rows.AddCategory(category);
   return table;
 }
 

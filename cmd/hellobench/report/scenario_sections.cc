@@ -11,21 +11,25 @@ namespace {
 // Groups that differ in how many start at once and in nothing else, by how many containers those are.
 using Crowd = std::map<int64_t, const Group*>;
 
+// One on each of many nodes and many on one node are different things: in a crowd either the nodes differ, or
+// how many start on each. A group may be in one of both.
 std::vector<std::pair<std::string, Crowd>> CrowdsOf(const Model& model) {
   std::vector<std::pair<std::string, Crowd>> crowds;
   std::map<std::string, size_t> places;
-  for (const Group& group : model.groups()) {
-    Conditions same = group.conditions;
-    const int64_t containers = same.nodes * same.at_once;
-    same.nodes = 1;
-    // One on each of many nodes and many on one node are different things.
-    const std::string at_once =
-        same.at_once == 1 ? "" : std::to_string(same.at_once) + " on each node, ";
-    same.at_once = 1;
-    const std::string name = at_once + NameOf(same);
+  const auto add = [&](const std::string& name, const Group& group) {
     const auto [place, is_new] = places.try_emplace(name, crowds.size());
     if (is_new) crowds.push_back({name, {}});
+    const int64_t containers = group.conditions.nodes * group.conditions.at_once;
     crowds[place->second].second[containers] = &group;
+  };
+  for (const Group& group : model.groups()) {
+    const int64_t nodes = group.conditions.nodes, at_once = group.conditions.at_once;
+    Conditions same = group.conditions;
+    same.nodes = same.at_once = 1;
+    const std::string name = NameOf(same);
+    add((at_once == 1 ? "" : std::to_string(at_once) + " on each node, ") + name, group);
+    add((nodes == 1 ? "on one node, " : "on each of " + std::to_string(nodes) + " nodes, ") + name,
+        group);
   }
   std::erase_if(crowds, [](const auto& crowd) { return crowd.second.size() < 2; });
   return crowds;
@@ -58,27 +62,64 @@ std::optional<double> MedianOfLast(const Group& group, const std::string& system
   return Median(medians);
 }
 
-Chart CrowdChart(const std::string& name, const Crowd& crowd, const std::string& id) {
-  const std::vector<std::string> images = CommonImages(crowd);
+// What a chart of a crowd has a series and a row of.
+struct Line {
+  std::string name, system;
+  std::vector<std::string> images;
+};
+
+// How many at once and how large are one question in the paper (Figure 23): each image is a line of its own.
+bool IsOfSizes(const Crowd& crowd) {
+  return crowd.begin()->second->conditions.scenario == "scalability";
+}
+
+std::vector<Line> LinesOf(const Crowd& crowd) {
+  std::set<std::string> systems, images;
+  for (const auto& [containers, group] : crowd) {
+    systems.insert(group->systems.begin(), group->systems.end());
+    images.insert(group->images.begin(), group->images.end());
+  }
+  std::vector<Line> lines;
+  for (const std::string& system : systems) {
+    if (IsOfSizes(crowd)) {
+      for (const std::string& image : images) {
+        lines.push_back({system + ", " + image, system, {image}});
+      }
+    } else {
+      lines.push_back({system, system, CommonImages(crowd)});
+    }
+  }
+  std::erase_if(lines, [&crowd](const Line& line) {
+    return std::none_of(crowd.begin(), crowd.end(), [&line](const auto& entry) {
+      return MedianOfLast(*entry.second, line.system, line.images).has_value();
+    });
+  });
+  return lines;
+}
+
+Chart CrowdChart(const std::string& name, const Crowd& crowd, const std::vector<Line>& lines,
+                 const std::string& id) {
+  const bool is_of_sizes = IsOfSizes(crowd);
+  const auto images = static_cast<int64_t>(lines.front().images.size());
   Chart chart;
   chart.kind = ChartKind::kLines;
   chart.title = "Started at once: " + name;
-  chart.text = "Until the last of all containers was ready: medians over " +
-               Count(static_cast<int64_t>(images.size()), "image") +
+  chart.text = "Until the last of all containers was ready: medians" +
+               (is_of_sizes ? ", each image by itself" : " over " + Count(images, "image")) +
                ". The paper's 32 pulls at once took about 2 s.";
   chart.x = {"Containers started at once", Unit::kCount, true};
   chart.y = {"Last one ready", Unit::kMilliseconds, true};
-  chart.table = {id, chart.title, {{"Snapshotter", false}}, {}};
-  std::set<std::string> systems;
+  chart.series_are_systems = !is_of_sizes;
+  chart.table = {
+      id, chart.title, {{is_of_sizes ? "Snapshotter, image" : "Snapshotter", false}}, {}};
   for (const auto& [containers, group] : crowd) {
     chart.table.columns.push_back({std::to_string(containers)});
-    systems.insert(group->systems.begin(), group->systems.end());
   }
-  for (const std::string& system : systems) {
-    Series series{system, {}, {}};
-    std::vector<TableCell> row = {Text(system)};
+  for (const Line& line : lines) {
+    Series series{line.name, {}, {}};
+    std::vector<TableCell> row = {Text(line.name)};
     for (const auto& [containers, group] : crowd) {
-      const std::optional<double> median = MedianOfLast(*group, system, images);
+      const std::optional<double> median = MedianOfLast(*group, line.system, line.images);
       row.push_back(Number(median, Unit::kMilliseconds));
       if (median.has_value()) {
         series.points.emplace_back(static_cast<double>(containers), *median);
@@ -130,8 +171,10 @@ std::vector<Section> CrowdSections(const Model& model) {
   Section section{"at-once", "Several at once", {}};
   int number = 0;
   for (const auto& [name, crowd] : CrowdsOf(model)) {
-    if (CommonImages(crowd).empty()) continue;
-    section.blocks.emplace_back(CrowdChart(name, crowd, "at-once-" + std::to_string(++number)));
+    const std::vector<Line> lines = LinesOf(crowd);
+    if (lines.empty()) continue;
+    section.blocks.emplace_back(
+        CrowdChart(name, crowd, lines, "at-once-" + std::to_string(++number)));
   }
   if (section.blocks.empty()) return {};
   return {std::move(section)};

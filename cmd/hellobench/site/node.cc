@@ -94,6 +94,7 @@ class RealNode final : public Node {
   absl::Status CheckPlugins();
   absl::Status WriteFiles();
   absl::StatusOr<Holdings> Look();
+  absl::Status AskForStoreCounters(Traffic* traffic);
   absl::StatusOr<std::string> Ctr(std::vector<std::string> words, bool clean_up = false);
   absl::Status RemoveContainers();
   std::string LogOf(const std::string& daemon) const {
@@ -278,6 +279,7 @@ absl::Status RealNode::MakeCold(bool drop_page_cache) {
 
 absl::StatusOr<Counters> RealNode::Count() {
   Counters counters;
+  ASSIGN_OR_RETURN(counters.daemons, meter_->Read());  // before what counting itself takes
   ASSIGN_OR_RETURN(const InterfaceBytes wire, ReadInterface(compartment_->init(), kNodeInterface));
   counters.traffic.received_bytes = wire.received;
   counters.traffic.sent_bytes = wire.sent;
@@ -292,11 +294,29 @@ absl::StatusOr<Counters> RealNode::Count() {
       counters.traffic.store_requests = store->requests;
     } else if (store.status().code() != absl::StatusCode::kNotFound) {
       return store.status();
+    } else if (!options_.snapshotter.store_counters.empty()) {
+      RETURN_IF_ERROR(AskForStoreCounters(&counters.traffic));
     }
   }
   ASSIGN_OR_RETURN(counters.disk_bytes, AllocatedBytes(directory_));
-  ASSIGN_OR_RETURN(counters.daemons, meter_->Read());
   return counters;
+}
+
+absl::Status RealNode::AskForStoreCounters(Traffic* traffic) {
+  const Snapshotter& snapshotter = options_.snapshotter;
+  ASSIGN_OR_RETURN(const std::string script,
+                   Expand(snapshotter.store_counters, options_.placeholders));
+  const auto printed = options_.programs->Run(
+      {.words = {"sh", "-ec", script}, .where = compartment_->where(), .limit = kCallLimit});
+  RETURN_IF_ERROR(Annotate(printed.status(), snapshotter.name + ": store_counters"));
+  std::istringstream words(*printed);
+  int64_t requests = 0, bytes = 0;
+  if (!(words >> requests >> bytes)) {
+    return Internal(snapshotter.name + ": store_counters printed no two numbers:\n" + *printed);
+  }
+  traffic->store_requests = requests;
+  traffic->store_bytes = bytes;
+  return absl::OkStatus();
 }
 
 // Each by itself, so that its shim takes its cgroup away, which is in no namespace of ours.

@@ -1,6 +1,5 @@
 #include "cmd/hellobench/site/site.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,12 +9,12 @@
 #include <utility>
 
 #include "backend/base/status.h"
-#include "backend/base/unique_fd.h"
 #include "cmd/hellobench/site/addresses.h"
 #include "cmd/hellobench/site/compartment.h"
 #include "cmd/hellobench/site/containerd_config.h"
 #include "cmd/hellobench/site/files.h"
 #include "cmd/hellobench/site/node.h"
+#include "cmd/hellobench/site/page_cache.h"
 #include "cmd/hellobench/site/pause_image.h"
 #include "cmd/hellobench/site/programs.h"
 #include "cmd/hellobench/site/servers.h"
@@ -320,23 +319,12 @@ absl::StatusOr<std::unique_ptr<Node>> RealSite::StartNode(const System& system) 
   return hellobench::StartNode(options);
 }
 
-// The servers' files are read by them and by publishers alone, and pages that are mapped or dirty stay:
-// the files are given up one by one, so that nothing of a node goes.
+// The servers' files are read by them and by publishers alone: they are given up one by one, so that
+// nothing of a node goes.
 absl::Status RealSite::DropServerCaches() {
   sync();
-  std::vector<std::string> directories = {registry_->storage()};
-  for (const auto& [kind, store] : stores_) directories.push_back(store->directory());
-  for (const std::string& directory : directories) {
-    std::error_code error;
-    for (fs::recursive_directory_iterator entry(directory, error), end; !error && entry != end;
-         entry.increment(error)) {
-      if (!entry->is_regular_file()) continue;
-      const UniqueFd fd(open(entry->path().c_str(), O_RDONLY | O_CLOEXEC));
-      if (!fd.valid()) return ErrnoError(errno, "open " + entry->path().string());
-      const int failed = posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
-      if (failed != 0) return ErrnoError(failed, "posix_fadvise " + entry->path().string());
-    }
-  }
+  RETURN_IF_ERROR(DropPages(registry_->storage()));
+  for (const auto& [kind, store] : stores_) RETURN_IF_ERROR(DropPages(store->directory()));
   return absl::OkStatus();
 }
 

@@ -85,7 +85,7 @@ class Site {
   virtual absl::Status SetLink(const Link& link) = 0;
   // A node whose daemons answer, with the sandboxes' image. Nodes of a site may exist at the same time.
   virtual absl::StatusOr<std::unique_ptr<Node>> StartNode(const System& system) = 0;
-  // What the servers have in the page cache is dropped.
+  // What the servers have in the page cache is dropped. FAILED_PRECONDITION: some of it is not.
   virtual absl::Status DropServerCaches() = 0;
   virtual std::map<std::string, std::string> Versions() = 0;
 };

@@ -194,6 +194,7 @@ std::vector<Key<Snapshotter>> Keys(const std::string& file) {
       {"setup", false, Into(&Snapshotter::setup, FilledListOf)},
       {"reference", false, Into(&Snapshotter::reference, FilledOf)},
       {"cache", false, Into(&Snapshotter::cache, FilledListOf)},
+      {"store_counters", false, Into(&Snapshotter::store_counters, FilledOf)},
       {"file", false, files},
       {"prepare", false, steps},
   };

@@ -42,6 +42,8 @@ struct Snapshotter {
   std::vector<PreparationStep> prepare;  // for each image
   std::string reference = "{image}";     // that is pulled
   std::vector<std::string> cache;        // patterns of files that a cold node has not (glob(7))
+  // A shell's command on the node that prints what the daemon has asked of its store: requests, bytes.
+  std::string store_counters;
 };
 
 using Placeholders = std::map<std::string, std::string>;

@@ -247,12 +247,32 @@ TEST_P(SiteTest, APublishedImageNeedsLittleOfIt) {
     EXPECT_LT(result.traffic.received_bytes, kLayerBytes);
     EXPECT_TRUE(HasDaemon(result, "containerd"));
     EXPECT_TRUE(HasDaemon(result, "slacker"));
-    EXPECT_EQ(result.traffic.store_requests.has_value(), system.store == "https");
-    if (system.store == "https") {
-      EXPECT_GT(result.traffic.store_bytes, 0);
-      EXPECT_LT(result.traffic.store_bytes, result.traffic.received_bytes);
-    }
+    // As nginx counts them, or, where the server does not, as slackerd does.
+    EXPECT_GT(result.traffic.store_requests, 0);
+    EXPECT_GT(result.traffic.store_bytes, 0);
+    EXPECT_LT(result.traffic.store_bytes, result.traffic.received_bytes);
   }
+}
+
+TEST_P(SiteTest, ANodeThatHasNothingButSomethingInItsCacheIsNotCold) {
+  ASSERT_NO_FATAL_FAILURE(Open("loopback"));
+  look_ = [this](Node& node) {
+    const auto blobs = std::filesystem::path(node.socket()).parent_path() / "s/blobs";
+    ASSERT_FALSE(std::filesystem::is_empty(blobs));
+    // Containerd has slackerd collect what is removed, some time after it has forgotten it itself: only
+    // what nobody collects is certain to be seen.
+    std::filesystem::create_hard_link(std::filesystem::directory_iterator(blobs)->path(),
+                                      blobs / "left");
+    CriClient client(node.socket(), std::chrono::seconds(60));
+    ASSERT_OK(client.RemoveImage(task_.image));
+    absl::Status cold;
+    EXPECT_TRUE(Eventually([&] {
+      cold = node.MakeCold(true);
+      return Message(cold).find("in its cache " + blobs.string()) != std::string::npos;
+    })) << Message(cold);
+  };
+  Result result;
+  ASSERT_NO_FATAL_FAILURE(RunCold(kSlackerLoopback, &result));
 }
 
 TEST_P(SiteTest, AConvertedImageIsPulledUnderItsOwnName) {

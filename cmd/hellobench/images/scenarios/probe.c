@@ -8,6 +8,7 @@
 enum { kRead = 0, kWrite = 1, kOpen = 2, kClose = 3, kMkdir = 83, kExit = 60, kClock = 228 };
 enum { kCreate = 0x241, kAppend = 0x401 };  // O_WRONLY with O_CREAT and O_TRUNC; with O_APPEND
 enum { kOpened = 10, kFiles = 1000 };
+enum { kNanosPerMs = 1000000 };
 
 typedef unsigned long word;
 
@@ -69,9 +70,11 @@ static void tell(const char* verb, const char* path, word nanos) {
   char line[512];
   char* at = put(put(line, "hellobench-figure "), verb);
   if (length(path) > 300) fail("the path is too long");
-  at = put_number(put(put(put(at, ":"), path), " "), nanos / 1000);
-  at = put_number(put(at, "."), nanos % 1000 / 100);
-  at = put(at, " us\n");
+  at = put(put_number(put(put(put(at, ":"), path), " "), nanos / kNanosPerMs), ".");
+  for (word digit = kNanosPerMs / 10; digit >= 100; digit /= 10) {
+    at = put_number(at, nanos / digit % 10);
+  }
+  at = put(at, " ms\n");
   must(call(kWrite, 1, (long)line, at - line), "write");
 }
 

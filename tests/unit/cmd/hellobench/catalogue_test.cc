@@ -5,10 +5,12 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "tests/support/status_matchers.h"
@@ -23,6 +25,7 @@ using ::slacker::testing::TempDir;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
@@ -57,6 +60,101 @@ TEST_F(InstalledCatalogueTest, HasThePapersKindsOfTasks) {
                           Pair("language A", 4), Pair("web-server W", 5), Pair("web-server P", 1),
                           Pair("web-framework S", 2), Pair("web-framework P", 2),
                           Pair("other A", 1), Pair("other W", 5), Pair("other P", 1)));
+}
+
+// What the paper has: an image, its kind, and what its containers run, or write when they are ready, behind their
+// environment; and the port. Standard input is what a shell, or the image's own program, reads there.
+struct OfPaper {
+  const char* name;
+  const char* kind;
+  const char* task;
+};
+constexpr OfPaper kPaper[] = {
+    {"alpine", "E", "echo hello"},
+    {"busybox", "E", "echo hello"},
+    {"crux", "E", "echo hello"},
+    {"cirros", "E", "echo hello"},
+    {"debian", "E", "echo hello"},
+    {"ubuntu", "E", "echo hello"},
+    {"ubuntu-upstart", "E", "echo hello"},
+    {"ubuntu-debootstrap", "E", "echo hello"},
+    {"centos", "E", "echo hello"},
+    {"fedora", "E", "echo hello"},
+    {"opensuse", "E", "echo hello"},
+    {"oraclelinux", "E", "echo hello"},
+    {"mageia", "E", "echo hello"},
+    {"mysql", "W", "MYSQL_ROOT_PASSWORD=abc mysqld: ready for connections"},
+    {"percona", "W", "MYSQL_ROOT_PASSWORD=abc mysqld: ready for connections"},
+    {"mariadb", "W", "MYSQL_ROOT_PASSWORD=abc mysqld: ready for connections"},
+    {"postgres", "W", "database system is ready to accept connections"},
+    {"redis", "W", "server is now ready to accept connections"},
+    {"crate", "W", "started"},
+    {"rethinkdb", "W", "Server ready"},
+    {"cassandra", "W", "Listening for thrift clients"},
+    {"mongo", "W", "waiting for connections"},
+    {"elasticsearch", "W", "] started"},
+    {"php", "S", R"(php -r "echo \"hello\n\";")"},
+    {"ruby", "S", R"(ruby -e "puts \"hello\"")"},
+    {"jruby", "S", R"(jruby -e "puts \"hello\"")"},
+    {"julia", "S", R"(julia -e 'println("hello")')"},
+    {"gcc", "S", "cd /src; gcc main.c; ./a.out"},
+    {"golang", "S", "cd /go/src; go run main.go"},
+    {"clojure", "S", "cd /hello/hello; lein run"},
+    {"haskell", "S", R"("hello")"},
+    {"hylang", "S", R"((print "hello"))"},
+    {"java", "S", "cd /src; javac Main.java; java Main"},
+    {"mono", "S", "cd /src; mcs main.cs; mono main.exe"},
+    {"r-base", "S", R"(sprintf("hello"))"},
+    {"thrift", "S", "cd /src; thrift --gen py hello.idl"},
+    {"perl", "A", R"(perl -e print("hello\n"))"},
+    {"rakudo-star", "A", R"(perl6 -e print("hello\n"))"},
+    {"pypy", "A", R"(pypy3 -c print("hello"))"},
+    {"python", "A", R"(python -c print("hello"))"},
+    {"httpd", "W", "httpd -D FOREGROUND"},
+    {"nginx", "P", ":80"},
+    {"glassfish", "W", "Running GlassFish"},
+    {"jetty", "W", "main: Started"},
+    {"php-zendserver", "W", "Zend Server started"},
+    {"tomcat", "W", "Server startup"},
+    {"django", "S", "django-admin startproject hello"},
+    {"rails", "S", "rails new hello"},
+    {"node", "P", "node /src/index.js :80"},
+    {"iojs", "P", "iojs /src/index.js :80"},
+    {"hello-world", "A", ""},
+    {"ghost", "W", "Listening on"},
+    {"drupal", "W", "apache2 -D FOREGROUND"},
+    {"jenkins", "W", "Jenkins is fully up and running"},
+    {"sonarqube", "W", "Process[web] is up"},
+    {"rabbitmq", "W", "Server startup complete"},
+    {"registry", "P", R"(GUNICORN_OPTS=["--preload"] :5000)"},
+};
+
+// The same of an entry.
+std::string TaskOf(const Image& image) {
+  std::string all;
+  const auto add = [&all](const std::string& word) { all += (all.empty() ? "" : " ") + word; };
+  for (const auto& [name, value] : image.task.environment) add(name + "=" + value);
+  for (const std::string& word : image.task.command) add(word);
+  // Of a script, "sh -c" is every one's.
+  const auto& words = image.task.arguments;
+  for (size_t i = image.kind == Kind::kScript ? 2U : 0U; i < words.size(); ++i) add(words[i]);
+  if (const auto* line = std::get_if<ReadyLine>(&image.task.ready)) add(line->text);
+  if (const auto* port = std::get_if<ReadyPort>(&image.task.ready)) {
+    add(":" + std::to_string(port->port));
+  }
+  return all;
+}
+
+TEST_F(InstalledCatalogueTest, HasThePapersTasksAndSaysWhereTheyAreOthers) {
+  ASSERT_EQ(std::size(kPaper), catalogue_.images().size());
+  for (const OfPaper& paper : kPaper) {
+    SCOPED_TRACE(paper.name);
+    const auto image = catalogue_.Find(paper.name);
+    ASSERT_THAT(image, IsOk());
+    EXPECT_EQ(NameOf((*image)->kind), paper.kind);
+    if (TaskOf(**image) == paper.task) continue;
+    EXPECT_THAT((*image)->note, Not(IsEmpty())) << TaskOf(**image) << "\n" << paper.task;
+  }
 }
 
 TEST_F(InstalledCatalogueTest, ImagesAreNamedInFullWithATag) {

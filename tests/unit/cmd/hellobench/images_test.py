@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """How hellobench builds images: the recipes agree with the catalogue, wrong ones are refused, and what is
-built is an OCI layout with the same bytes every time.   images_test.py SHARE
+built is an OCI layout with the same bytes every time.   images_test.py SHARE HELLOBENCH
 """
 import collections
 import fcntl
@@ -18,7 +18,7 @@ import tomllib
 import unittest
 import zipfile
 
-SHARE = sys.argv.pop(1)
+SHARE, HELLOBENCH = sys.argv.pop(1), sys.argv.pop(1)
 sys.path[:0] = [f"{SHARE}/images", SHARE]
 
 import dedup  # noqa: E402
@@ -28,6 +28,11 @@ import layout  # noqa: E402
 import oci_image  # noqa: E402
 import recipes  # noqa: E402
 import trees  # noqa: E402
+
+def hellobench(*words):
+    """What the program itself prints of images."""
+    return subprocess.run([HELLOBENCH, "images", *words], check=True, capture_output=True, text=True).stdout
+
 
 _MINIMAL = '[image.a]\n[[image.a.layer]]\nunpack = ["x"]\n'
 
@@ -53,6 +58,27 @@ class RecipesTest(unittest.TestCase):
         self.assertEqual(gcc[0], nginx[0])
         self.assertNotEqual(gcc[1], nginx[1])
 
+    def test_a_list_says_of_every_image_what_builds_it_or_why_nothing_does(self):
+        listed = {line.split()[0]: line[20:] for line in hellobench("list").splitlines()}
+        self.assertEqual(sorted(listed), sorted(self.catalogue))
+        refused = {name for name, text in listed.items() if text.startswith("cannot be built: ")}
+        self.assertEqual((len(listed), len(refused)), (57, 57 - 37))
+        for name in listed.keys() - refused:
+            self.assertRegex(listed[name], r"^\d+ layers, \w")
+        self.assertRegex(listed["busybox"], "^1 layers, Debian$")
+
+    def test_as_json_the_list_has_an_object_for_every_image(self):
+        listed = json.loads(hellobench("list", "--json"))
+        self.assertEqual(len({image["name"] for image in listed}), 57)
+        buildable = [image for image in listed if "reason" not in image]
+        self.assertEqual((len(listed), len(buildable)), (57, 37))
+        for image in listed:
+            with self.subTest(image["name"]):
+                if image in buildable:
+                    self.assertEqual(image["layers"], len(self.recipes.layers(image["name"])))
+                    self.assertEqual(image["from"], self.recipes.origins(image["name"]))
+                else:
+                    self.assertEqual(image, {"name": image["name"], "reason": self.recipes.unavailable[image["name"]]})
 
     def test_an_image_says_whose_packages_it_has(self):
         self.assertEqual(self.recipes.origins("hello-world"), [])
@@ -96,7 +122,8 @@ class DedupTest(unittest.TestCase):
     def setUp(self):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        self.layout = layout.Layout(f"{directory.name}/layout")
+        self.place = f"{directory.name}/layout"
+        self.layout = layout.Layout(self.place)
         blocks = [hashlib.sha256(bytes([number])).digest() * 128 for number in range(5)]  # 4 KiB each
         base = self.layer(f"{directory.name}/base", {"a": blocks[0] + blocks[1], "empty": b""})
         first = self.layer(f"{directory.name}/first", {"b": blocks[2], "copy": blocks[0] + blocks[1]})
@@ -129,6 +156,18 @@ class DedupTest(unittest.TestCase):
         found = dedup.measure(self.layout, ["two"])
         self.assertEqual(found["content_bytes"], 8192 + 8192 + 100)
         self.assertEqual(found["unique_blocks_bytes"], 3 * 4096 + 100)
+
+    def test_what_the_paper_found_stands_beside_it(self):
+        told, found = hellobench("dedup", "--from", self.place), dedup.measure(self.layout, ["one", "two"])
+        self.assertIn("2 images", told)
+        compressed = found["content_bytes"] / found["compressed_bytes"]
+        for what, ratio, paper in (("images compressed", compressed, r"2\.3 - 2\.7 \(each image\)"),
+                                   ("each layer once", found["layers_ratio"], ""), ("each file once", found["files_ratio"], r"2\.6"),
+                                   ("each block of 4 KiB once", found["blocks_ratio"], r"2\.8")):
+            self.assertRegex(told, f"(?m)^{what} +[0-9.]+ MB +{ratio:.2f}{paper and '  ' + paper}$")
+
+    def test_as_json_it_is_an_object_of_the_images_that_were_named(self):
+        self.assertEqual(json.loads(hellobench("dedup", "two", "--from", self.place, "--json")), dedup.measure(self.layout, ["two"]))
 
 
 class BuildTest(unittest.TestCase):

@@ -243,14 +243,14 @@ TEST_F(MeasurementTest, FiguresThatAContainerWritesAreItsResults) {
   images_.pop_back();
   site_.on_node = [](FakeCri& cri) {
     cri.SetContainer(
-        "t stdout F hello\nt stdout F hellobench-figure open:/d1 12.5 us\n"
+        "t stdout F hello\nt stdout F hellobench-figure open:/d01 0.0125 ms\n"
         "t stdout F hellobench-figure broken x us\nt stderr F hellobench-figure size 3 MB\n",
         true, 0);
   };
   ASSERT_OK(MeasureIt());
   for (const Result& result : OfScenario("start")) {
     EXPECT_THAT(result.figures,
-                ElementsAre(Figure{"open:/d1", 12.5, "us"}, Figure{"size", 3, "MB"}));
+                ElementsAre(Figure{"open:/d01", 0.0125, "ms"}, Figure{"size", 3, "MB"}));
   }
 }
 

@@ -7,6 +7,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
+#include <variant>
 
 #include "cmd/hellobench/report/compare.h"
 #include "cmd/hellobench/report/render.h"
@@ -22,8 +24,11 @@ namespace {
 using ::slacker::testing::StatusIs;
 using ::slacker::testing::TempDir;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Pair;
 
 constexpr char kHostile[] = "</script><img src=x onerror=alert(1)>&\"'|*_`\n# x";
 
@@ -157,6 +162,142 @@ TEST(DocumentTest, WhatThePaperSaysStandsAboveFiguresOfItsKind) {
   EXPECT_THAT(text_of("depth", {{"layer 1", 3, "ms"}}),
               AllOf(HasSubstr(depth), Not(HasSubstr(load))));
   EXPECT_THAT(text_of("start", {}), Not(HasSubstr(load)));
+}
+
+// A run of every container that starts with this one, the last of them ready after `last_ms`.
+std::vector<Result> AtOnce(Result result, double last_ms) {
+  const int64_t count = result.setup.nodes * result.setup.at_once;
+  std::vector<Result> results;
+  for (int64_t index = 0; index < count; ++index) {
+    result.node = index / result.setup.at_once;
+    result.container = index % result.setup.at_once;
+    result.phases.total_ms = last_ms * static_cast<double>(index + 1) / static_cast<double>(count);
+    results.push_back(result);
+  }
+  return results;
+}
+
+// Three repetitions of that, of which the one in the middle takes `median_ms`.
+std::vector<Result> Repeated(Result result, int64_t nodes, int64_t at_once, double median_ms) {
+  result.setup.nodes = nodes;
+  result.setup.at_once = at_once;
+  std::vector<Result> results;
+  for (const double beside : {-1.0, 0.0, 5.0}) {
+    for (const Result& one : AtOnce(result, median_ms + beside)) results.push_back(one);
+    ++result.repetition;
+  }
+  return results;
+}
+
+std::vector<Chart> CrowdChartsOf(const std::vector<Result>& results) {
+  std::vector<Chart> charts;
+  for (const Section& section : CrowdSections(Model(results))) {
+    for (const Block& block : section.blocks) charts.push_back(std::get<Chart>(block));
+  }
+  return charts;
+}
+
+// By their names, what stands in the columns behind them; -1 for nothing.
+std::vector<std::pair<std::string, std::vector<double>>> RowsOf(const Table& table) {
+  std::vector<std::pair<std::string, std::vector<double>>> rows;
+  for (const std::vector<TableCell>& row : table.rows) {
+    auto& [name, values] = rows.emplace_back(row.at(0).text, std::vector<double>());
+    for (size_t i = 1; i < row.size(); ++i) values.push_back(row[i].value.value_or(-1));
+  }
+  return rows;
+}
+
+TEST(CrowdTest, OfScalabilityEachSizeOfEachSystemIsALineOfItsOwn) {
+  std::vector<Result> results;
+  for (const int64_t at_once : {1, 2, 4}) {
+    for (const auto& [image, ms] : {std::pair("scale-1m", 10.0), std::pair("scale-10m", 100.0)}) {
+      Result baseline = Ready("overlayfs", image, 1), lazy = Ready("slacker", image, 1);
+      lazy.setup.store = "nfs";
+      baseline.setup.scenario = lazy.setup.scenario = "scalability";
+      const auto times = static_cast<double>(at_once);
+      for (const auto& of_one :
+           {Repeated(baseline, 1, at_once, ms * times), Repeated(lazy, 1, at_once, ms + times)}) {
+        results.insert(results.end(), of_one.begin(), of_one.end());
+      }
+    }
+  }
+  const std::vector<Chart> charts = CrowdChartsOf(results);
+  ASSERT_EQ(charts.size(), 1u);
+  const Chart& chart = charts[0];
+  EXPECT_EQ(chart.title, "Started at once: on one node, scalability, 1gbit, warm servers");
+  EXPECT_THAT(chart.text, HasSubstr("each image by itself. The paper's 32 pulls at once took"));
+  EXPECT_FALSE(chart.series_are_systems);
+  ASSERT_EQ(chart.table.columns.size(), 4u);
+  EXPECT_EQ(chart.table.columns[3].name, "4");
+  EXPECT_THAT(RowsOf(chart.table),
+              ElementsAre(Pair("overlayfs, scale-10m", ElementsAre(100, 200, 400)),
+                          Pair("overlayfs, scale-1m", ElementsAre(10, 20, 40)),
+                          Pair("slacker/nfs, scale-10m", ElementsAre(101, 102, 104)),
+                          Pair("slacker/nfs, scale-1m", ElementsAre(11, 12, 14))));
+  ASSERT_EQ(chart.series.size(), 4u);
+  EXPECT_EQ(chart.series[2].name, "slacker/nfs, scale-10m");
+  EXPECT_THAT(chart.series[2].points, ElementsAre(Pair(1, 101), Pair(2, 102), Pair(4, 104)));
+  EXPECT_THAT(ToMarkdown(MakeDocument(results)), HasSubstr("32 pulls at once took about 2 s"));
+}
+
+TEST(CrowdTest, OfScalabilityWhatNeverGotReadyHasNoLineAndWhatOnceDidNotHasAGap) {
+  std::vector<Result> results;
+  for (const int64_t at_once : {1, 2}) {
+    for (const char* image : {"scale-1m", "scale-10m", "scale-100m"}) {
+      Result result = Ready("slacker", image, 1);
+      result.setup.scenario = "scalability";
+      if (std::string(image) == "scale-100m") result.error = "no space left";
+      if (std::string(image) == "scale-10m" && at_once == 2) result.error = "time limit";
+      const std::vector<Result> repeated = Repeated(result, 1, at_once, 10);
+      results.insert(results.end(), repeated.begin(), repeated.end());
+    }
+  }
+  const std::vector<Chart> charts = CrowdChartsOf(results);
+  ASSERT_EQ(charts.size(), 1u);
+  EXPECT_THAT(RowsOf(charts[0].table), ElementsAre(Pair("slacker, scale-10m", ElementsAre(10, -1)),
+                                                   Pair("slacker, scale-1m", ElementsAre(10, 10))));
+}
+
+TEST(CrowdTest, OrdinaryStartsOnMoreNodesAreMediansOverTheImagesThatAllGotReady) {
+  std::vector<Result> results;
+  for (const int64_t nodes : {1, 8}) {
+    for (const auto& [image, ms] :
+         {std::pair("redis", 10.0), std::pair("mongo", 30.0), std::pair("gone", 500.0)}) {
+      for (const char* snapshotter : {"overlayfs", "slacker"}) {
+        Result result = Ready(snapshotter, image, 1);
+        const bool is_baseline = result.setup.snapshotter == kBaseline;
+        if (!is_baseline && nodes == 8 && result.setup.image == "gone") result.error = "time limit";
+        const double factor = is_baseline ? static_cast<double>(nodes) : 2;
+        const std::vector<Result> repeated = Repeated(result, nodes, 1, ms * factor);
+        results.insert(results.end(), repeated.begin(), repeated.end());
+      }
+    }
+  }
+  const std::vector<Chart> charts = CrowdChartsOf(results);
+  ASSERT_EQ(charts.size(), 1u);
+  EXPECT_EQ(charts[0].title, "Started at once: 1gbit, warm servers");
+  EXPECT_THAT(charts[0].text, HasSubstr("medians over 2\u00a0images. The paper's 32 pulls"));
+  EXPECT_TRUE(charts[0].series_are_systems);
+  EXPECT_THAT(RowsOf(charts[0].table), ElementsAre(Pair("overlayfs", ElementsAre(20, 160)),
+                                                   Pair("slacker", ElementsAre(40, 40))));
+}
+
+TEST(CrowdTest, MoreNodesAndMoreOnOneAreTwoCrowdsAndNothingIsInACrowdOfOne) {
+  std::vector<Result> results;
+  const std::pair<int64_t, int64_t> kCases[] = {{1, 1}, {8, 1}, {1, 4}, {2, 16}};
+  for (const auto& [nodes, at_once] : kCases) {
+    const auto containers = static_cast<double>(nodes * at_once);
+    const std::vector<Result> repeated =
+        Repeated(Ready("slacker", "redis", 1), nodes, at_once, 10 * containers);
+    results.insert(results.end(), repeated.begin(), repeated.end());
+  }
+  const std::vector<Chart> charts = CrowdChartsOf(results);
+  ASSERT_EQ(charts.size(), 2u);
+  EXPECT_EQ(charts[0].title, "Started at once: 1gbit, warm servers");
+  EXPECT_THAT(RowsOf(charts[0].table), ElementsAre(Pair("slacker", ElementsAre(10, 80))));
+  EXPECT_EQ(charts[1].title, "Started at once: on one node, 1gbit, warm servers");
+  EXPECT_THAT(RowsOf(charts[1].table), ElementsAre(Pair("slacker", ElementsAre(10, 40))));
+  EXPECT_THAT(CrowdChartsOf(Repeated(Ready("slacker", "redis", 1), 1, 8, 10)), IsEmpty());
 }
 
 TEST(ReportTest, MarkdownAloneMakesNoPage) {
