@@ -1,5 +1,5 @@
 """Five images whose starts are compared: servers, language runtimes, a compiler. Like the official ones
-they share Debian's base, have their packages in a few layers, and 60 to 220 MB compressed.
+they share Debian's base, have their packages in a few layers, and 130 to 255 MB compressed.
 
 The layers are built once below the test images' cache, and pushed into its registry.
 """

@@ -1,11 +1,14 @@
 """slackerd is killed over and over while a container reads, and comes back: the container notices nothing.
 
-32 readers, whose every read is cold: what they have read is dropped from the page cache at once.
-SLACKER_KILLS says how often, SLACKER_EVERY that they read one file of so many.
+32 readers, whose every read is cold: what they have read is dropped from the page cache at once. At the end, caches
+dropped, every file is compared. SLACKER_KILLS says how often, SLACKER_EVERY that readers take one file of so many
+(4, and at the end all).
 """
 import os
+import re
 import signal
 import struct
+import time
 
 from harness.link import Link
 from harness.process import check, wait_for
@@ -13,46 +16,71 @@ from harness.registry import ADDRESS
 
 KILLS = int(os.environ.get("SLACKER_KILLS", "20"))
 EVERY = os.environ.get("SLACKER_EVERY", "4")
+_EVERY_AT_THE_END = os.environ.get("SLACKER_EVERY", "1")
 # Complete caches are read without slackerd: nothing would be in flight.
 SETTINGS = '[cache]\ncomplete = "off"\n'
 _IN_FLIGHT = 0.9  # so many kills must have met requests in flight, which the kernel sent again
 _BETWEEN = 1 << 20  # bytes served from a start to the next kill
 _SLOTS, _SLOT_BYTES = 2048, 256  # fuse::RequestSlots
 _ROUND_TRIP_MS = 10  # to the store: most reads wait for it
+# A read may take as long as the longest restart, and this on a machine that does much else: beyond it somebody hung.
+_BEYOND_RESTART_S = 20
 
 _READER = """
-import hashlib, os, random, sys, threading
-files, known, bad = [], {}, []
+import hashlib, os, queue, random, sys, threading, time
+files, known, bad, longest = [], {}, [], [0]
 for directory, _, names in os.walk("/usr"):
     paths = (os.path.join(directory, name) for name in names)
     files += (path for path in paths if os.path.isfile(path) and not os.path.islink(path))
-files = sorted(files)[::int(sys.argv[2])]
+files.sort()
 
 def read(path):
-    with open(path, "rb") as file:
-        found = hashlib.sha256(file.read()).hexdigest()
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while True:
+            began = time.monotonic()
+            part = file.read(1 << 16)
+            longest[0] = max(longest[0], time.monotonic() - began)
+            if not part:
+                break
+            digest.update(part)
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    if known.setdefault(path, found) != found:
+    if known.setdefault(path, digest.hexdigest()) != digest.hexdigest():
         bad.append(path + ": has changed")
 
 def wander(seed):
-    choice = random.Random(seed)
+    choice, some = random.Random(seed), files[::int(sys.argv[2])]
     while not os.path.exists("/stop"):
-        path = choice.choice(files)
-        try:
-            read(path)
-        except OSError as error:
-            bad.append(path + ": " + str(error))
+        attempt(choice.choice(some))
 
-if sys.argv[1] == "wander":
-    readers = [threading.Thread(target=wander, args=(seed,)) for seed in range(32)]
+def sweep(left):
+    while True:
+        try:
+            attempt(left.get_nowait())
+        except queue.Empty:
+            return
+
+def attempt(path):
+    try:
+        read(path)
+    except OSError as error:
+        bad.append(path + ": " + str(error))
+
+def all_at_once(work, *arguments):
+    readers = [threading.Thread(target=work, args=[argument]) for argument in arguments]
     for reader in readers:
         reader.start()
     print("reading", flush=True)
     for reader in readers:
         reader.join()
-for path in files:
-    read(path)
+
+if sys.argv[1] == "wander":
+    all_at_once(wander, *range(32))
+    print("longest", longest[0], flush=True)
+left = queue.SimpleQueue()
+for path in files[::int(sys.argv[3])]:
+    left.put(path)
+all_at_once(sweep, *[left] * 32)
 print("digest", hashlib.sha256(repr(sorted(known.items())).encode()).hexdigest(), bad[:10], flush=True)
 """
 
@@ -68,7 +96,8 @@ def run(world):
 
 def read_once(world, image):
     """What the readers say of the image on overlayfs."""
-    return world.node(snapshotter="overlayfs").hello(image, "python3", "-c", _READER, "once", EVERY)["output"]
+    output = world.node(snapshotter="overlayfs").hello(image, "python3", "-c", _READER, "once", EVERY, _EVERY_AT_THE_END)["output"]
+    return "".join(output.partition("digest")[1:])
 
 
 def check_node(node, image, expected, with_slots=False):
@@ -76,14 +105,16 @@ def check_node(node, image, expected, with_slots=False):
 
     with_slots, for kernels that do not send requests again: only when it has some.
     """
-    started = node.hello(image, "python3", "-c", _READER, "wander", EVERY, wait_output="reading", keep=True)
-    met = resent = 0
+    started = node.hello(image, "python3", "-c", _READER, "wander", EVERY, _EVERY_AT_THE_END, wait_output="reading", keep=True)
+    met = resent = longest_restart = 0
     for _ in range(KILLS):
         wait_for(lambda: node.counters()["served_bytes"] > _BETWEEN, "reads")
         if with_slots:
             wait_for(lambda: _stop_with_requests(node.slackerd.pid), "slackerd to have requests")
+        began = time.monotonic()
         node.kill_slackerd()
         node.start_slackerd()
+        longest_restart = max(longest_restart, time.monotonic() - began)
         again = node.counters()["fuse_resent"]
         resent += again
         met += again > 0
@@ -92,10 +123,16 @@ def check_node(node, image, expected, with_slots=False):
     check(met + by_chance >= _IN_FLIGHT * KILLS, "too few kills met a read in flight")
     (task,) = [line.split() for line in node.ctr("tasks", "ls").splitlines()[1:]
                if started["container_id"] in line]
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write("3")
     with open(f"/proc/{task[1]}/root/stop", "w"):
         pass
     wait_for(lambda: "digest" in node.container_log(started), "the container to end", 300)
-    end = node.container_log(started).partition("digest")
+    log = node.container_log(started)
+    longest = float(re.search(r"longest ([\d.e-]+)", log).group(1))
+    print(f"the longest read took {longest:.2f} s, the longest restart {longest_restart:.2f} s")
+    check(longest < longest_restart + _BEYOND_RESTART_S, "a read hung")
+    end = log.partition("digest")
     check("".join(end[1:]) == expected, f"the container read something else: {end[2]}, not {expected}")
     check(node.counters()["fuse_errors"] == 0, f"reads failed: {node.counters()}")
     node.remove_sandbox(started["sandbox_id"])

@@ -277,10 +277,15 @@ TEST_F(KeeperTest, ItIsLockedIntoMemoryAndTheLastToBeKilledForMemory) {
     std::puts("Sanitizers leave out mlock(2): nothing to be seen of it here.");
   } else {
     EXPECT_GT(kib("VmLck"), 0);
+    EXPECT_LT(kib("VmRSS"), 8 << 10) << "it is to be tiny";
   }
   EXPECT_EQ(kib("VmSwap"), 0);
   RecordProperty("rss_kib", static_cast<int>(kib("VmRSS")));
   ASSERT_OK(client->Bye());
+}
+
+TEST(KeeperOptionsTest, AKeeperWaitsForFiveMinutesUnlessItIsToldOtherwise) {
+  EXPECT_EQ(KeeperOptions().deadline_seconds, 300);
 }
 
 TEST(RootRunDirTest, DependsOnTheCanonicalPathOnly) {
