@@ -27,11 +27,17 @@ void Layer::DropTree() {
 size_t Layer::MemoryBytes() const {
   size_t bytes = nodes.size() * sizeof(Node) + entries.size() * sizeof(Entry) +
                  files.size() * sizeof(File) + chunks.size() * sizeof(Chunk);
+  size_t row = 0;
   for (const Node& node : nodes) {
+    TrimSpilledAt(row++);
     bytes += node.target.size();
     for (const auto& [name, value] : node.xattrs) bytes += name.size() + value.size();
   }
-  for (const Entry& entry : entries) bytes += entry.name.size();
+  row = 0;
+  for (const Entry& entry : entries) {
+    TrimSpilledAt(row++);
+    bytes += entry.name.size();
+  }
   return bytes;
 }
 

@@ -90,19 +90,20 @@ absl::Status Completer::Advance(const BlobRow& row, const BlobsInUse& in_use) {
   if (!cut && options_.filler->IsSealed(row)) {
     return in_use.on_fuse.contains(row.id) ? SwitchToCache(row) : absl::OkStatus();
   }
-  if (cut) {
-    // Readers of its devices have errors until then, and no device can be given a file of another size.
-    RETURN_IF_ERROR(options_.filler->Regrow(row, [this] { return idle_.stopping(); }));
-  }
-  if (in_use.on_cache.contains(row.id)) {
-    RETURN_IF_ERROR(options_.mounter->Switch({row.id, row.size_bytes, BlobFile::kFuse}));
-    ++blobs_reopened_;
-    SLACKER_FAILPOINT("complete.reopened");
-  }
+  if (!cut) RETURN_IF_ERROR(Reopen(row, in_use));
   const auto hopeless = hopeless_until_.find(row.id);
   if (hopeless != hopeless_until_.end()) {
     if (hopeless->second > std::chrono::steady_clock::now()) return absl::OkStatus();
     hopeless_until_.erase(hopeless);
+  }
+  if (cut) {
+    // Readers of its devices have errors until then, and no device can be given a file of another size.
+    const absl::Status whole = options_.filler->Regrow(row, [this] { return idle_.stopping(); });
+    if (absl::IsDataLoss(whole)) {
+      hopeless_until_[row.id] = std::chrono::steady_clock::now() + kHopelessRests * options_.rest;
+    }
+    RETURN_IF_ERROR(whole);
+    RETURN_IF_ERROR(Reopen(row, in_use));
   }
   ASSIGN_OR_RETURN(const Blob blob, options_.filler->Find(row.id));
   absl::Status verified;
@@ -126,6 +127,14 @@ absl::Status Completer::Advance(const BlobRow& row, const BlobsInUse& in_use) {
   ++blobs_sealed_;
   SLACKER_FAILPOINT("complete.sealed");
   return SwitchToCache(row);
+}
+
+absl::Status Completer::Reopen(const BlobRow& row, const BlobsInUse& in_use) {
+  if (!in_use.on_cache.contains(row.id)) return absl::OkStatus();
+  RETURN_IF_ERROR(options_.mounter->Switch({row.id, row.size_bytes, BlobFile::kFuse}));
+  ++blobs_reopened_;
+  SLACKER_FAILPOINT("complete.reopened");
+  return absl::OkStatus();
 }
 
 absl::Status Completer::Complete(const Blob& blob) {

@@ -80,6 +80,8 @@ class Completer {
   absl::Status Advance(const BlobRow& row, const BlobsInUse& in_use);
   absl::Status Complete(const Blob& blob);
   absl::Status Verify(const Blob& blob);
+  // Back to slackerd, if it is on its cache file.
+  absl::Status Reopen(const BlobRow& row, const BlobsInUse& in_use);
   absl::Status SwitchToCache(const BlobRow& row);
   absl::Status NoteLocalTrees();
   // Waits for idleness where it has gone, and until `bytes` since `began` are within the rate.

@@ -120,6 +120,8 @@ ScrubbedBlob Scrubber::ScrubNow(const BlobRow& row, const std::function<bool()>&
     }
     if ((*blob)->cache().Has(chunk)) {
       ++found.repaired;
+    } else if ((*blob)->HasFill(chunk)) {
+      found.status = Cancelled("nobody waits for it any more");
     } else {
       found.status = FailedPrecondition("a chunk came, but the cache did not take it");
     }

@@ -22,7 +22,7 @@ std::shared_ptr<const Layer> RecentLayers::Find(const Digest& record) const {
   return found == layers_.end() ? nullptr : found->second.layer;
 }
 
-void RecentLayers::Age() {
+bool RecentLayers::Age() {
   std::vector<std::shared_ptr<const Layer>> dropped;  // outlives the lock
   MutexLock lock(&mutex_);
   for (auto at = layers_.begin(); at != layers_.end();) {
@@ -34,6 +34,7 @@ void RecentLayers::Age() {
     dropped.push_back(std::move(at->second.layer));
     at = layers_.erase(at);
   }
+  return !dropped.empty();
 }
 
 }  // namespace slacker

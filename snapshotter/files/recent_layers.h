@@ -24,8 +24,8 @@ class RecentLayers {
   void Put(const Digest& record, Layer layer);
   // Null: not kept, or no more. Shared: it may be dropped meanwhile.
   std::shared_ptr<const Layer> Find(const Digest& record) const;
-  // Drops what was put before the last call.
-  void Age();
+  // Drops what was put before the last call. Whether there was any.
+  bool Age();
 
  private:
   struct Recent {

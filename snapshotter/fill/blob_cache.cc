@@ -106,7 +106,7 @@ void BlobCache::LoadMap() {
     words_[word].store(map->words[word], std::memory_order_relaxed);
   }
   for (uint64_t page = 0; page < sums_.size(); ++page) sums_.Set(page, map->sums[page]);
-  sealed_ = map->verified;
+  sealed_ = map->verified && IsFull();  // what is missing was not there to be verified
 }
 
 BlobMap BlobCache::Map() const {
@@ -150,7 +150,11 @@ absl::Status BlobCache::Regrow(
     const std::function<absl::StatusOr<std::string>(uint64_t offset, uint32_t size)>& read) {
   if (!IsOurs()) return FailedPrecondition(DataPath(stem_) + " is still another process's");
   useless_ = true;  // until the end nobody else writes to it
-  Forget();
+  {
+    MutexLock lock(&flushing_);  // or what is being flushed would claim it all again
+    Forget();
+  }
+  RETURN_IF_ERROR(SyncDirectory(ParentOf(stem_)));
   for (;;) {
     struct stat info {};
     if (fstat(data_.get(), &info) != 0) return ErrnoError(errno, "stat " + DataPath(stem_));
@@ -176,11 +180,12 @@ bool BlobCache::IsCut() const {
 }
 
 absl::Status BlobCache::CheckWritable() {
-  if (useless_ || IsCut()) {
+  // Said once: Regrow may have made it whole since somebody looked.
+  if (!useless_ && IsCut()) {
     useless_ = true;
     Forget();
-    return DataLoss(DataPath(stem_) + " was cut by somebody; it is not used until the next start");
   }
+  if (useless_) return DataLoss(DataPath(stem_) + " was cut by somebody; it is not used as it is");
   if (!IsOurs()) return FailedPrecondition(DataPath(stem_) + " is still another process's");
   return absl::OkStatus();
 }
@@ -333,8 +338,9 @@ void BlobCache::Forget() {
     MutexLock lock(&dropping_);
     for (std::atomic<uint64_t>& word : words_) word.store(0, std::memory_order_release);
     (void)sums_.Forget(0, sums_.size());
+    sealed_ = false;
+    ++drops_;
   }
-  sealed_ = false;
   reused_.store(true, std::memory_order_release);
   (void)RemoveFile(MapPath(stem_));  // what it claims was durable once, so it may stay
 }

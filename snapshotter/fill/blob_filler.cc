@@ -1,5 +1,6 @@
 #include "snapshotter/fill/blob_filler.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
@@ -259,7 +260,8 @@ absl::Status BlobFiller::Fill(const std::shared_ptr<LayerBlob>& blob, uint32_t f
   return Await(*answer, cancelled);
 }
 
-bool BlobFiller::IsCut(const BlobRow& row) const {
+bool BlobFiller::IsCut(const BlobRow& row) {
+  if (const auto blob = FindLoaded(row.id); blob != nullptr && blob->cache().useless()) return true;
   struct stat info {};
   return stat((StemOf(row.id) + ".data").c_str(), &info) == 0 &&
          static_cast<uint64_t>(info.st_size) < row.size_bytes;
@@ -272,7 +274,8 @@ absl::Status BlobFiller::Regrow(const BlobRow& row, const std::function<bool()>&
   const auto read = [&](uint64_t offset, uint32_t size) -> absl::StatusOr<std::string> {
     // Shared: see Answer.
     auto answer = std::make_shared<Answer>();
-    ReadAsync(row.id, offset, size, [answer](absl::StatusOr<std::string> bytes) {
+    // Not as somebody's read, which would be traced.
+    Read(blob, offset, size, [answer](absl::StatusOr<std::string> bytes) {
       MutexLock lock(&answer->mutex);
       answer->done = true;
       answer->status = bytes.status();
@@ -331,7 +334,7 @@ void BlobFiller::FlushLoop() {
       if (!stopping_) (void)changed_.WaitFor(&mutex_, options_.flush_interval);
       if (stopping_) return;
     }
-    records_.recent().Age();
+    if (records_.recent().Age()) (void)malloc_trim(0);  // many small blocks, seldom
     for (const auto& blob : LoadedBlobs()) engine_->TellFaults(*blob);
     const absl::Status flushed = Flush();
     if (!flushed.ok() && !failing) {

@@ -111,8 +111,9 @@ class BlobFiller final : public BlobSource {
   // loaded.
   bool IsSealed(const BlobRow& row);
 
-  // Whether its cache file is shorter than the blob, because somebody has cut it.
-  bool IsCut(const BlobRow& row) const;
+  // Whether its cache file is shorter than the blob, because somebody has cut it, or was when it was
+  // looked at last.
+  bool IsCut(const BlobRow& row);
   // Makes it whole (BlobCache::Regrow), and tells the log; waits for the store until `cancelled` says so
   // (CANCELLED).
   absl::Status Regrow(const BlobRow& row, const std::function<bool()>& cancelled);

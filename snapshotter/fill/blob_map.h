@@ -6,9 +6,9 @@
 //            the order of the pages; SHA-256 of all before, claims included
 //
 // No bit of a chunk stands for one that was not durable before the map was written. *Verified* says
-// that each chunk was read back and compared since, with zeros behind it up to the next block; what
-// was written again later had been verified before. So with all bits set too the data file may be
-// read without us.
+// that each chunk was read back and compared since, with zeros behind it up to the next block, and
+// none was dropped since: with a bit missing it says nothing. So with all bits set too the data file
+// may be read without us.
 //
 // A map of the version before, SLKMAP2, is claims and nothing else.
 #pragma once

@@ -1,6 +1,6 @@
 // Brings missing chunks onto the node: from what a crash left in the cache file if it verifies, from
-// the cache of another layer that has the same chunk (local_chunks.h, docs/adr/0035), else from the store. One fetch per chunk, however many wait for it; neighbours are fetched
-// together; waiters get their bytes from memory as soon as they are verified, the cache file is
+// the cache of another layer that has the same chunk (local_chunks.h, docs/adr/0035), else from the store. One fetch
+// per chunk, however many wait for it, in whichever layers; neighbours are fetched together; waiters get their bytes from memory as soon as they are verified, the cache file is
 // written behind.
 //
 // Failures. A store that does not answer is asked again, with a growing pause, until the fill is

@@ -252,6 +252,7 @@ void FillEngine::Watch() {
         const uint32_t chunk = watched.first + static_cast<uint32_t>(i);
         if (SettleFill(*watched.blob, chunk, late, watched.fills[i].get(), clock_->Monotonic())) {
           ++given_up;
+          EndLead(*watched.blob, chunk);  // its request may hang for ever
         }
       }
     }

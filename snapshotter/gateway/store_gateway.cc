@@ -335,7 +335,7 @@ absl::Status StoreGateway::ReadRecords(const std::vector<Digest>& records, const
           // Proved sound: who needs a tree that is too much can decode it again.
           Layer& layer = place.object.layer;
           const size_t bytes = layer.MemoryBytes();
-      if (kept_bytes->fetch_add(bytes) + bytes > kMaxKeptTreesBytes) layer.DropTree();
+          if (kept_bytes->fetch_add(bytes) + bytes > kMaxKeptTreesBytes) layer.DropTree();
           place.there = true;
           return absl::OkStatus();
         });

@@ -85,12 +85,12 @@ absl::StatusOr<int64_t> CachedBytes(int fd, int64_t size_bytes) {
 
 absl::Status DropPages(const std::string& directory) {
   std::error_code error;
+  if (!fs::exists(directory, error)) return absl::OkStatus();
   for (fs::recursive_directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error)) {
     if (entry->is_regular_file()) RETURN_IF_ERROR(DropPagesOf(entry->path().string()));
   }
-  if (!error || error == std::errc::no_such_file_or_directory) return absl::OkStatus();
-  return ErrnoError(error.value(), "read " + directory);
+  return error ? ErrnoError(error.value(), "read " + directory) : absl::OkStatus();
 }
 
 }  // namespace slacker::hellobench

@@ -321,7 +321,7 @@ TEST_F(BootPagesOnNodeTest, ARecordThatIsDamagedBehindThePackIsFetchedAgain) {
   PullAndWait();
   const std::string record = filler_->records().PathOf(LayersOf(image_.chain())[0].record);
   ASSERT_EQ(truncate(record.c_str(), 30), 0);
-  for (int i = 0; i < 2; ++i) filler_->records().recent().Age();
+  for (int i = 0; i < 2; ++i) (void)filler_->records().recent().Age();
   EXPECT_THAT(images_->Attach(image_.chain()), StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_TRUE(testing::Eventually([this] { return images_->Attach(image_.chain()).ok(); }));
 }

@@ -218,6 +218,7 @@ TEST_F(CopiedChunksTest, WhoFollowsAFetchThatIsAbandonedFetchesItself) {
   // Whoever asked for the first is gone when its bytes come.
   ASSERT_OK(filler_->Remove(rows_[0].id));
   EXPECT_THAT(first.get(), testing::StatusIs(absl::StatusCode::kCancelled));
+  store_->WaitForHeldReads(3);
   store_->ReleaseReads();
   ASSERT_OK_AND_ASSIGN(const std::string bytes, second.get());
   EXPECT_TRUE(bytes == content_[0].substr(BigAt(0), 4096));
