@@ -138,7 +138,6 @@ absl::Status Completer::Reopen(const BlobRow& row, const BlobsInUse& in_use) {
 }
 
 absl::Status Completer::Complete(const Blob& blob) {
-  if (blob->cache().useless()) return Useless(blob->id());
   const TableVector<Chunk>& chunks = blob->layer().chunks;
   const auto count = static_cast<uint32_t>(chunks.size());
   uint64_t missing = 0;

@@ -269,6 +269,7 @@ bool BlobFiller::IsCut(const BlobRow& row) {
 
 absl::Status BlobFiller::Regrow(const BlobRow& row, const std::function<bool()>& cancelled) {
   ASSIGN_OR_RETURN(const std::shared_ptr<LayerBlob> blob, Load(row.id));
+  if (!IsCut(row)) return absl::OkStatus();  // it was only being made
   Log(LogLevel::kWarning, "a blob cache was cut by somebody; what is missing is fetched",
       {{"images", NamesForLog(*options_.db, row.id)}, {"blob", std::to_string(row.id)}});
   const auto read = [&](uint64_t offset, uint32_t size) -> absl::StatusOr<std::string> {

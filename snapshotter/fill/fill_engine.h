@@ -1,7 +1,8 @@
 // Brings missing chunks onto the node: from what a crash left in the cache file if it verifies, from
-// the cache of another layer that has the same chunk (local_chunks.h, docs/adr/0035), else from the store. One fetch
-// per chunk, however many wait for it, in whichever layers; neighbours are fetched together; waiters get their bytes from memory as soon as they are verified, the cache file is
-// written behind.
+// the cache of another layer that has the same chunk (local_chunks.h, docs/adr/0035), else from the
+// store. One fetch per chunk, however many wait for it, in whichever layers; neighbours are fetched
+// together; waiters get their bytes from memory as soon as they are verified, those of other layers
+// when they can be copied; the cache file is written behind.
 //
 // Failures. A store that does not answer is asked again, with a growing pause, until the fill is
 // `stall_timeout` old: then UNAVAILABLE. A chunk that is not where it should be, or fails its
