@@ -11,7 +11,6 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -116,12 +115,6 @@ class DamagedCacheTest : public RemoteFixture {
   int Scrub() { return RunTool({"scrub", "--address", sock_}); }
   // Does what makes care look again at once: it waits for activity, and half a minute for none.
   void WakeCare(Daemon& daemon) { EXPECT_TRUE(daemon.Prepare("another", top_).ok()); }
-  uint64_t Counter(const std::string& name) {
-    const std::string output = dir_ / "status.json";
-    EXPECT_EQ(RunTool({"status", "--address", sock_, "--json"}, "X=1", output), 0);
-    std::ifstream file(output);
-    return nlohmann::json::parse(file, nullptr, false)["counters"][name].get<uint64_t>();
-  }
   void End(Daemon& daemon) {
     EXPECT_EQ(umount2(merged_.c_str(), 0), 0);
     const grpc::Status removed = RemoveAll(daemon);
@@ -153,8 +146,9 @@ TEST_F(DamagedCacheTest, AByteThatFlippedIsFoundByAScrubAndMendedUnderTheMount) 
 
   EXPECT_EQ(Scrub(), 0);
   WakeCare(*daemon);
-  EXPECT_TRUE(Eventually([this] { return Counter("blobs_reopened") == 1 && AllSwitched(); }))
-      << "back to slackerd, seen on the disk once more, and switched again";
+  EXPECT_TRUE(Eventually([this] {
+    return CounterOf(sock_, "blobs_reopened") == 1 && AllSwitched();
+  })) << "back to slackerd, seen on the disk once more, and switched again";
   EXPECT_TRUE(ReadWholeFile(cache) == image_.BlobContent(1));
   ExpectSound();
   End(*daemon);

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -62,6 +63,15 @@ inline void ExpectSoundStore(const std::string& path, size_t images) {
   ASSERT_OK_AND_ASSIGN(const VerifyReport report, VerifyStore(OpenStore(path)));
   for (const Damage& damage : report.damages) ADD_FAILURE() << damage.object << damage.what;
   EXPECT_EQ(ListImages(*OpenStore(path))->size(), images);
+}
+
+// A counter of the slackerd that listens there.
+inline uint64_t CounterOf(const std::string& socket, const std::string& name) {
+  const TempDir directory;
+  const std::string output = directory / "status.json";
+  EXPECT_EQ(RunTool({"status", "--address", socket, "--json"}, "X=1", output), 0);
+  return nlohmann::json::parse(ReadFileOrDie(output), nullptr, false)["counters"][name]
+      .get<uint64_t>();
 }
 
 // As if everything had been written two days ago.

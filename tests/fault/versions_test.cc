@@ -12,7 +12,6 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -80,7 +79,7 @@ class VersionsTest : public RemoteFixture {
     const std::string cold = ColdFile(ends_++);
     readers_.push_back(std::make_unique<LineProcess>(
         std::vector<std::string>{"/usr/bin/cmp", merged_ + "/" + cold, dir_ / cold}));
-    return Eventually([this] { return Counter("fill_retries") > 0; });
+    return Eventually([this] { return CounterOf(sock_, "fill_retries") > 0; });
   }
   // Beneath those, whose store comes back.
   void End(Daemon& daemon, int signal) {
@@ -95,12 +94,6 @@ class VersionsTest : public RemoteFixture {
     readers_.clear();
   }
   // Of the slackerd that runs.
-  uint64_t Counter(const std::string& name) {
-    const std::string output = dir_ / "status.json";
-    EXPECT_EQ(RunTool({"status", "--address", sock_, "--json"}, "X=1", output), 0);
-    std::ifstream file(output);
-    return nlohmann::json::parse(file, nullptr, false)["counters"][name].get<uint64_t>();
-  }
   std::vector<std::string> Keepers() {
     std::vector<std::string> programs;
     for (const pid_t pid : ProcessesWithText("/keeper.sock")) {
@@ -147,7 +140,7 @@ TEST_F(VersionsTest, ReadersNoticeNeitherUpgradeNorDowngrade) {
     EXPECT_THAT(Keepers(), ::testing::ElementsAre(next_keeper_));
     ASSERT_TRUE(daemon->Prepare("of next " + std::to_string(round), "").ok());
     ExpectReadersRight();
-    resent += Counter("fuse_resent");
+    resent += CounterOf(sock_, "fuse_resent");
     // What the next version has, today's goes on with; what its keeper holds, too.
     ASSERT_TRUE(StartReadersThatWait());
     End(*daemon, SIGKILL);
@@ -157,7 +150,7 @@ TEST_F(VersionsTest, ReadersNoticeNeitherUpgradeNorDowngrade) {
     ASSERT_TRUE(daemon->Prepare("of today " + std::to_string(round), "").ok());
     ASSERT_TRUE(daemon->Remove("of next " + std::to_string(round)).ok());
     ExpectReadersRight();
-    resent += Counter("fuse_resent");
+    resent += CounterOf(sock_, "fuse_resent");
   }
   EXPECT_GE(resent, 2 * kRounds) << "each had a request that it could not answer";
   EXPECT_EQ(daemon->List().size(), 2 + kRounds);  // the image's, the container's, and today's
