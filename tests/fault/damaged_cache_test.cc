@@ -16,8 +16,7 @@
 #include <vector>
 
 #include "backend/base/unique_fd.h"
-#include "backend/loopback/loopback_backend.h"
-#include "tests/fault/remote_fixture.h"
+#include "tests/fault/container_fixture.h"
 #include "tests/fault/slackerctl.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/eventually.h"
@@ -31,38 +30,18 @@ constexpr size_t kChunks = 41, kDamagedChunk = 20;  // of the file "big"; a page
 constexpr size_t kPage = 4096;
 constexpr char kLower[] = "of the layer below";
 
-class DamagedCacheTest : public RemoteFixture {
+class DamagedCacheTest : public ContainerFixture {
  protected:
   void SetUp() override {
-    auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
-    ASSERT_OK(store);
     SampleLayer lower = MakeBigLayer(5, 1);
     AddSampleFile(&lower, 0, "lower", kLower);
-    image_ =
-        Publish(std::shared_ptr<Backend>(*std::move(store)), {lower, MakeBigLayer(kChunks - 1, 2)});
-    const std::vector<std::string>& chunks = image_.layers[1].chunks;
-    for (size_t i = chunks.size() - kChunks; i < chunks.size(); ++i) big_ += chunks[i];
-    Configure("store.url", "loopback:" + (dir_ / "store"));
-    ConfigureRaw("store.budget_ms", "30000");  // machines may be slow
-  }
-  void TearDown() override {
-    (void)umount2(merged_.c_str(), MNT_DETACH);
-    DaemonFixture::TearDown();
+    PublishLayers({lower, MakeBigLayer(kChunks - 1, 2)}, kChunks);
   }
 
   // A container whose image is read from its cache files alone. False when a step failed.
   bool StartContainer(Daemon& daemon) {
-    top_ = Pull(daemon, "pull");
-    if (top_.empty() || !daemon.Prepare("container", top_).ok()) return false;
-    std::string data;
-    for (const std::string& option : daemon.mounts().front().options()) {
-      data += (data.empty() ? "" : ",") + option;
-    }
-    std::filesystem::create_directories(merged_);
-    if (::mount("overlay", merged_.c_str(), "overlay", 0, data.c_str()) != 0) return false;
-    return Eventually([this] { return AllSwitched(); });
+    return MountContainer(daemon, "container") && Eventually([this] { return AllSwitched(); });
   }
-  bool AllSwitched() { return LoopsBelow(root_ + "/blobs") > 0 && LoopsBelow(run_dir_) == 0; }
   // Of the top layer.
   std::string Cache() const {
     for (const auto& entry : std::filesystem::directory_iterator(root_ + "/blobs")) {
@@ -82,8 +61,7 @@ class DamagedCacheTest : public RemoteFixture {
     size_t right = 0, wrong = 0, unreadable = 0;
   };
   Pages ReadPages() {
-    sync();
-    std::ofstream("/proc/sys/vm/drop_caches") << "3";
+    DropKernelCaches();
     Pages pages;
     const UniqueFd file(open((merged_ + "/big").c_str(), O_RDONLY | O_CLOEXEC));
     EXPECT_TRUE(file.valid());
@@ -115,17 +93,6 @@ class DamagedCacheTest : public RemoteFixture {
   int Scrub() { return RunTool({"scrub", "--address", sock_}); }
   // Does what makes care look again at once: it waits for activity, and half a minute for none.
   void WakeCare(Daemon& daemon) { EXPECT_TRUE(daemon.Prepare("another", top_).ok()); }
-  void End(Daemon& daemon) {
-    EXPECT_EQ(umount2(merged_.c_str(), 0), 0);
-    const grpc::Status removed = RemoveAll(daemon);
-    EXPECT_TRUE(removed.ok()) << removed.error_message();
-    // Loop devices clear themselves in the kernel's own time.
-    EXPECT_TRUE(Eventually(
-        [&] { return daemon.Cleanup().ok() && std::filesystem::is_empty(root_ + "/blobs"); }));
-  }
-
-  const std::string merged_ = dir_ / "merged";
-  std::string big_, top_;
 };
 
 TEST_F(DamagedCacheTest, AByteThatFlippedIsFoundByAScrubAndMendedUnderTheMount) {

@@ -14,8 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/loopback/loopback_backend.h"
-#include "tests/fault/remote_fixture.h"
+#include "tests/fault/container_fixture.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
@@ -25,21 +24,10 @@ namespace {
 
 constexpr uint32_t kChunks = 100;
 
-class EvictionTest : public RemoteFixture {
+class EvictionTest : public ContainerFixture {
  protected:
   void SetUp() override {
-    auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
-    ASSERT_OK(store);
-    // All that can be evicted can be seen.
-    SampleLayer layer = MakeBigLayer(kChunks, 1);
-    image_ = Publish(std::shared_ptr<Backend>(*std::move(store)), {layer});
-    const std::vector<std::string>& chunks = image_.layers.back().chunks;
-    for (size_t i = chunks.size() - kChunks - 1; i < chunks.size(); ++i) big_ += chunks[i];
-    std::ofstream(reference_, std::ios::binary) << big_;
-  }
-  void TearDown() override {
-    (void)umount2(merged_.c_str(), MNT_DETACH);
-    DaemonFixture::TearDown();
+    PublishLayers({MakeBigLayer(kChunks, 1)}, kChunks + 1);  // all that can be evicted can be seen
   }
   // From the next start on.
   void ConfigureCache(const std::string& complete, uint64_t max_bytes,
@@ -50,18 +38,6 @@ class EvictionTest : public RemoteFixture {
                            << "\"\ncomplete_rate = 1099511627776\nmax_bytes = " << max_bytes
                            << "\nmin_free = \"" << min_free << "\"\n";
   }
-  bool MountContainer(Daemon& daemon, const std::string& key) {
-    if (top_.empty()) top_ = Pull(daemon, key);
-    if (top_.empty() || !daemon.Prepare(key, top_).ok()) return false;
-    std::string data;
-    for (const std::string& option : daemon.mounts().front().options()) {
-      data += (data.empty() ? "" : ",") + option;
-    }
-    std::filesystem::create_directories(merged_);
-    return ::mount("overlay", merged_.c_str(), "overlay", 0, data.c_str()) == 0;
-  }
-  void Unmount() { EXPECT_EQ(umount2(merged_.c_str(), 0), 0); }
-  bool AllSwitched() { return LoopsBelow(root_ + "/blobs") > 0 && LoopsBelow(run_dir_) == 0; }
   uint64_t CacheBytes() {
     uint64_t bytes = 0;
     std::error_code ignored;  // removed meanwhile
@@ -72,45 +48,15 @@ class EvictionTest : public RemoteFixture {
     }
     return bytes;
   }
-  static void DropKernelCaches() {
-    sync();
-    std::ofstream("/proc/sys/vm/drop_caches") << "3";
-  }
   void ExpectSound() {
     DropKernelCaches();
     EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big_);
-  }
-  bool HasPassed(const std::string& step) {
-    std::ifstream lines(dir_ / "trace");
-    for (std::string line; std::getline(lines, line);) {
-      if (line == step) return true;
-    }
-    return false;
-  }
-  void End(Daemon& daemon) {
-    const grpc::Status removed = RemoveAll(daemon);
-    EXPECT_TRUE(removed.ok()) << removed.error_message();
-    // Loop devices clear themselves in the kernel's own time.
-    EXPECT_TRUE(Eventually(
-        [&] { return daemon.Cleanup().ok() && std::filesystem::is_empty(root_ + "/blobs"); }));
   }
   void BeginAgain() {
     std::filesystem::remove_all(root_);
     std::filesystem::remove(dir_ / "trace");
     top_.clear();
   }
-  std::vector<std::string> DyingAt(const std::string& step) {
-    return {"SLACKER_FAILPOINT=" + step, "SLACKER_FAILPOINT_TRACE=" + (dir_ / "trace")};
-  }
-  // Of the second half: the first one stays cold.
-  std::unique_ptr<LineProcess> StartReader(int seed, int reads) {
-    return std::make_unique<LineProcess>(
-        std::vector<std::string>{RANDOM_READER, merged_ + "/big", reference_, "50",
-                                 std::to_string(seed), std::to_string(reads)});
-  }
-
-  const std::string merged_ = dir_ / "merged", reference_ = dir_ / "reference";
-  std::string big_, top_;
 };
 
 constexpr const char* kSteps[] = {"evict.begin", "evict.on_fuse", "evict.cleared",
@@ -130,7 +76,8 @@ TEST_F(EvictionTest, DeathAtEveryStepUnderAReadingContainerHarmsNoRead) {
     }
     ConfigureCache("off", big_.size() / 2, "0%");
     std::vector<std::unique_ptr<LineProcess>> readers;
-    for (int seed = 1; seed <= 32; ++seed) readers.push_back(StartReader(seed, 8));
+    // Of the second half: the first one stays cold.
+    for (int seed = 1; seed <= 32; ++seed) readers.push_back(StartReader(50, seed, "8"));
     {
       auto daemon = Start(DyingAt(step));
       EXPECT_EQ(WTERMSIG(daemon->Wait()), SIGKILL);
@@ -140,7 +87,6 @@ TEST_F(EvictionTest, DeathAtEveryStepUnderAReadingContainerHarmsNoRead) {
     ASSERT_TRUE(successor->running());
     for (const auto& reader : readers) EXPECT_EQ(reader->Wait(), 0);
     ExpectSound();
-    Unmount();
     End(*successor);
     EXPECT_EQ(successor->End(SIGTERM), 0);
     if (HasFailure()) return;
@@ -170,7 +116,6 @@ TEST_F(EvictionTest, DeathAtEveryStepOfTakingACompleteImageOffTheDiskHarmsNoLate
     auto successor = Start();
     ASSERT_TRUE(MountContainer(*successor, "second"));
     ExpectSound();
-    Unmount();
     End(*successor);
     EXPECT_EQ(successor->End(SIGTERM), 0);
     if (HasFailure()) return;
@@ -194,7 +139,6 @@ TEST_F(EvictionTest, ACompleteImageUnderAContainerKeepsItsCacheAndNeedsNobody) {
   std::filesystem::rename(dir_ / "store", dir_ / "elsewhere");
   ExpectSound();
   std::filesystem::rename(dir_ / "elsewhere", dir_ / "store");
-  Unmount();
   End(*daemon);
 }
 
@@ -212,7 +156,6 @@ TEST_F(EvictionTest, WithoutItsStoreNothingOfAContainersImageIsEvicted) {
   ASSERT_TRUE(Eventually([this] { return Log().find("stay over a limit") != std::string::npos; }));
   ExpectSound();
   std::filesystem::rename(dir_ / "elsewhere", dir_ / "store");
-  Unmount();
   End(*daemon);
 }
 
@@ -231,7 +174,6 @@ TEST_F(EvictionTest, CompletionEndsBeforeTheDiskIsFullAndReadsGoOn) {
     ASSERT_EQ(statvfs(root_.c_str(), &disk), 0);
     EXPECT_GE(disk.f_bavail, disk.f_blocks / 2);
     ExpectSound();
-    Unmount();
     End(*daemon);
   }
   EXPECT_EQ(umount2(root_.c_str(), MNT_DETACH), 0);

@@ -16,8 +16,7 @@
 #include <vector>
 
 #include "backend/base/digest.h"
-#include "backend/loopback/loopback_backend.h"
-#include "tests/fault/remote_fixture.h"
+#include "tests/fault/container_fixture.h"
 #include "tests/fault/slackerctl.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/eventually.h"
@@ -33,42 +32,20 @@ using ::testing::Not;
 
 const std::string kNext = "SLACKER_TEST_NEXT_STEPS=1", kFar = "SLACKER_TEST_NEXT_STEPS=2";
 
-class VersionsTest : public RemoteFixture {
+class VersionsTest : public ContainerFixture {
  protected:
   void SetUp() override {
-    auto store = LoopbackBackend::Open(dir_ / "store", LoopbackBackend::Missing::kCreate);
-    ASSERT_OK(store);
     SampleLayer layer = MakeBigLayer(2000, 1);
-    for (size_t i = layer.chunks.size() - 2001; i < layer.chunks.size(); ++i) {
-      big_ += layer.chunks[i];
-    }
     for (unsigned i = 0; i < 2 * kRounds; ++i) {
       AddSampleFile(&layer, 0, ColdFile(i), "of end " + std::to_string(i));
       WriteWholeFile(dir_ / ColdFile(i), "of end " + std::to_string(i));
     }
-    image_ = Publish(std::shared_ptr<Backend>(*std::move(store)), {layer});
-    std::ofstream(reference_, std::ios::binary) << big_;
-    std::filesystem::create_directories(merged_);
-    Configure("store.url", "loopback:" + (dir_ / "store"));
+    PublishLayers({layer}, 2001, 2 * kRounds);
     Configure("cache.complete", "off");
-  }
-  void TearDown() override {
-    (void)umount2(merged_.c_str(), MNT_DETACH);
-    DaemonFixture::TearDown();
-  }
-  bool MountContainer(Daemon& daemon) {
-    const std::string top = Pull(daemon, "pull ");
-    if (top.empty() || !daemon.Prepare("container", top).ok()) return false;
-    std::string data;
-    for (const std::string& option : daemon.mounts().front().options()) {
-      data += (data.empty() ? "" : ",") + option;
-    }
-    return ::mount("overlay", merged_.c_str(), "overlay", 0, data.c_str()) == 0;
   }
   void StartReaders() {
     for (int i = 0; i < 4; ++i) {
-      readers_.push_back(std::make_unique<LineProcess>(std::vector<std::string>{
-          RANDOM_READER, merged_ + "/big", reference_, "0", std::to_string(++seed_), "20"}));
+      readers_.push_back(StartReader(0, ++seed_, "20"));
     }
   }
   // The same, and one of what only the store has, which is away: slackerd has a request that it
@@ -82,7 +59,7 @@ class VersionsTest : public RemoteFixture {
     return Eventually([this] { return CounterOf(sock_, "fill_retries") > 0; });
   }
   // Beneath those, whose store comes back.
-  void End(Daemon& daemon, int signal) {
+  void EndBeneath(Daemon& daemon, int signal) {
     const int status = daemon.End(signal);
     if (signal == SIGTERM) {
       EXPECT_EQ(status, 0);
@@ -117,10 +94,8 @@ class VersionsTest : public RemoteFixture {
   static constexpr unsigned kRounds = 3;
   static std::string ColdFile(unsigned end) { return "cold" + std::to_string(end); }
 
-  const std::string merged_ = dir_ / "merged", reference_ = dir_ / "reference";
   const std::string today_keeper_ = std::filesystem::canonical(KEEPER_PATH);
   const std::string next_keeper_ = std::filesystem::canonical(NEXT_KEEPER);
-  std::string big_;
   int seed_ = 0;
   unsigned ends_ = 0;
   std::vector<std::unique_ptr<LineProcess>> readers_;
@@ -128,13 +103,13 @@ class VersionsTest : public RemoteFixture {
 
 TEST_F(VersionsTest, ReadersNoticeNeitherUpgradeNorDowngrade) {
   auto daemon = Start();
-  ASSERT_TRUE(MountContainer(*daemon));
+  ASSERT_TRUE(MountContainer(*daemon, "container"));
   EXPECT_THAT(Keepers(), ::testing::ElementsAre(today_keeper_));
   uint64_t resent = 0;
   for (unsigned round = 0; round < kRounds; ++round) {
     SCOPED_TRACE(round);
     ASSERT_TRUE(StartReadersThatWait());
-    End(*daemon, round == 1 ? SIGTERM : SIGKILL);  // as in an orderly upgrade, once
+    EndBeneath(*daemon, round == 1 ? SIGTERM : SIGKILL);  // as in an orderly upgrade, once
     daemon = StartProgram(NEXT_SLACKERD, {kNext});
     ASSERT_TRUE(daemon->running());
     EXPECT_THAT(Keepers(), ::testing::ElementsAre(next_keeper_));
@@ -143,7 +118,7 @@ TEST_F(VersionsTest, ReadersNoticeNeitherUpgradeNorDowngrade) {
     resent += CounterOf(sock_, "fuse_resent");
     // What the next version has, today's goes on with; what its keeper holds, too.
     ASSERT_TRUE(StartReadersThatWait());
-    End(*daemon, SIGKILL);
+    EndBeneath(*daemon, SIGKILL);
     daemon = Start();
     ASSERT_TRUE(daemon->running());
     EXPECT_THAT(Keepers(), ::testing::ElementsAre(today_keeper_));
@@ -155,13 +130,13 @@ TEST_F(VersionsTest, ReadersNoticeNeitherUpgradeNorDowngrade) {
   EXPECT_GE(resent, 2 * kRounds) << "each had a request that it could not answer";
   EXPECT_EQ(daemon->List().size(), 2 + kRounds);  // the image's, the container's, and today's
   EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big_);
-  EXPECT_EQ(umount2(merged_.c_str(), 0), 0);
+  Unmount();
   EXPECT_TRUE(RemoveAll(*daemon).ok());
 }
 
 TEST_F(VersionsTest, AVersionThatMayNotUseTheStateLeavesItAloneAndReadersWaitForOneThatMay) {
   auto daemon = Start();
-  ASSERT_TRUE(MountContainer(*daemon));
+  ASSERT_TRUE(MountContainer(*daemon, "container"));
   daemon->End(SIGKILL);
   daemon = StartProgram(NEXT_SLACKERD, {kFar});
   ASSERT_TRUE(daemon->running());
@@ -183,7 +158,7 @@ TEST_F(VersionsTest, AVersionThatMayNotUseTheStateLeavesItAloneAndReadersWaitFor
   ASSERT_TRUE(daemon->running());
   ExpectReadersRight();
   EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big_);
-  EXPECT_EQ(umount2(merged_.c_str(), 0), 0);
+  Unmount();
   EXPECT_TRUE(RemoveAll(*daemon).ok());
 }
 
