@@ -95,8 +95,8 @@ absl::Status CheckOptionalPath(const std::string& path) {
   return path.empty() ? absl::OkStatus() : CheckPath(path);
 }
 
-const std::array<Key, 24>& Keys() {
-  static const std::array<Key, 24> keys = {{
+const std::array<Key, 25>& Keys() {
+  static const std::array<Key, 25> keys = {{
       {"", "address", Text(&Config::address, CheckAddress)},
       {"", "root", Text(&Config::root, CheckPath)},
       {"", "log_level", Text(&Config::log_level, CheckLogLevel)},
@@ -108,7 +108,7 @@ const std::array<Key, 24>& Keys() {
       {"store", "token_file", AccessFile(&StoreAccess::token_file)},
       {"store", "budget_ms", Number(&Config::store_budget_ms, kMinBudgetMs, kMaxBudgetMs)},
       {"store", "stall_timeout",
-       Duration(&Config::store_stall_seconds, kMinStallSeconds, kMaxStallSeconds)},
+       Duration(&Config::store_stall_seconds, kMinWaitSeconds, kMaxWaitSeconds)},
       {"store", "trusted_keys", Texts(&Config::trusted_keys, CheckPath)},
       {"store", "private", Text(&Config::store_private, CheckPrivate)},
       {"store", "insecure", Flag(&Config::store_insecure)},
@@ -122,6 +122,8 @@ const std::array<Key, 24>& Keys() {
       {"cache", "max_bytes", Number(&Config::cache_max_bytes, 0, kMaxCacheBytes)},
       {"cache", "min_free", Text(&Config::cache_min_free, CheckMinFree)},
       {"node", "run_dir", Text(&Config::run_dir, CheckPath)},
+      {"node", "keeper_deadline",
+       Duration(&Config::keeper_deadline_seconds, kMinWaitSeconds, kMaxWaitSeconds)},
       {"node", "sync_commits", Flag(&Config::sync_commits)},
   }};
   return keys;

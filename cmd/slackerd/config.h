@@ -38,7 +38,8 @@ struct Config {
   int64_t cache_max_bytes = 0;               // of all blob caches; 0 = no limit
   std::string cache_min_free = "5%";         // of their file system
   std::string run_dir = "/run/slacker";
-  bool sync_commits = true;  // what is unpacked is on the disk before it is committed
+  int64_t keeper_deadline_seconds = 300;     // what readers may wait for a slackerd
+  bool sync_commits = true;                  // what is unpacked is on the disk before it is committed
   // Where the file sets what it sets, for messages: "FILE:LINE" by full key ("store.url").
   std::map<std::string, std::string, std::less<>> places;
 
@@ -48,7 +49,7 @@ struct Config {
 inline constexpr std::string_view kLogLevels = "trace, debug, info, warn, warning or error";
 inline constexpr std::string_view kPrivateByCri = "cri-annotations";
 inline constexpr int64_t kMinBudgetMs = 1, kMaxBudgetMs = 60'000;
-inline constexpr int64_t kMinStallSeconds = 1, kMaxStallSeconds = 24 * 60 * 60;
+inline constexpr int64_t kMinWaitSeconds = 1, kMaxWaitSeconds = 24 * 60 * 60;
 inline constexpr int64_t kMaxCacheBytes = 1LL << 50;
 inline constexpr int64_t kMinCompleteRate = 64 << 10, kMaxCompleteRate = 1LL << 40;
 

@@ -46,7 +46,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Open(const Config& config) {
   ASSIGN_OR_RETURN(const std::string keeper, Sibling(kKeeper));
   ASSIGN_OR_RETURN(
       daemon->keeper_,
-      KeeperClient::Open({.root = config.root, .run_dir = run_dir, .keeper_path = keeper}));
+      KeeperClient::Open({.root = config.root,
+                          .run_dir = run_dir,
+                          .keeper_path = keeper,
+                          .deadline_seconds = static_cast<int>(config.keeper_deadline_seconds)}));
   ASSIGN_OR_RETURN(daemon->db_, Db::Open(config.root + "/slacker.db"));
   RETURN_IF_ERROR(daemon->OpenFiller(config));
   ASSIGN_OR_RETURN(

@@ -139,6 +139,8 @@ std::vector<std::pair<std::string, uint64_t>> Daemon::Counters() const {
           {"fill_stalled", fill.stalled},
           {"fill_outages", filler_->engine().DescribeOutage().outages},
           {"cache_failed_writes", fill.failed_writes},
+          {"caches_cut", fill.caches_cut},
+          {"caches_deleted", fill.caches_deleted},
           {"blob_reads", fill.reads},
           {"blob_read_hits", fill.read_hits},
           {"served_bytes", fill.served_bytes},

@@ -179,6 +179,11 @@ bool BlobCache::IsCut() const {
   return fstat(data_.get(), &info) != 0 || static_cast<uint64_t>(info.st_size) != size_bytes_;
 }
 
+bool BlobCache::IsDeleted() const {
+  struct stat info {};
+  return fstat(data_.get(), &info) == 0 && info.st_nlink == 0;
+}
+
 absl::Status BlobCache::CheckWritable() {
   // Said once: Regrow may have made it whole since somebody looked.
   if (!useless_ && IsCut()) {

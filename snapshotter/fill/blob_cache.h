@@ -125,6 +125,8 @@ class BlobCache {
   bool discarded() const { return discarded_.load(std::memory_order_relaxed); }
   // Somebody has cut the file: nothing is written to it, and nothing read, before Regrow or the next start.
   bool useless() const { return useless_.load(std::memory_order_acquire); }
+  // Somebody has deleted the file: it is gone with the last who has it open.
+  bool IsDeleted() const;
   bool dirty() const { return dirty_.load(std::memory_order_relaxed); }
 
   // Both files; OK when they are not there.

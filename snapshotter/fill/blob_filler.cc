@@ -15,37 +15,6 @@
 #include "snapshotter/files/node_files.h"
 
 namespace slacker {
-namespace {
-
-constexpr std::chrono::milliseconds kSlice{20};
-
-// The answer to one fetch. Shared with the callback, which may come when nobody waits any more.
-struct Answer {
-  Mutex mutex;
-  CondVar changed;
-  bool done ABSL_GUARDED_BY(mutex) = false;
-  absl::Status status ABSL_GUARDED_BY(mutex);
-  std::string bytes ABSL_GUARDED_BY(mutex);  // of a read
-};
-
-absl::Status Await(Answer& answer, const std::function<bool()>& cancelled) {
-  MutexLock lock(&answer.mutex);
-  while (!answer.done) {
-    if (cancelled()) return Cancelled("nobody waits for it any more");
-    (void)answer.changed.WaitFor(&answer.mutex, kSlice);
-  }
-  return answer.status;
-}
-
-std::string NamesForLog(Db& db, uint64_t blob_id) {
-  absl::StatusOr<std::vector<std::string>> names = Cancelled("no transaction");
-  if (auto txn = db.Read(); txn.ok()) names = ImagesOfBlob(*txn, blob_id);
-  if (!names.ok()) return "unknown: " + names.status().ToString();
-  return absl::StrJoin(*names, " ");
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<BlobFiller>> BlobFiller::Open(Options options) {
   RETURN_IF_ERROR(MakeDirectories(options.root + "/records"));
   RETURN_IF_ERROR(MakeDirectories(options.root + "/blobs"));
@@ -68,7 +37,7 @@ BlobFiller::BlobFiller(Options options)
     counted = std::make_shared<CountingBackend>(options_.backend.get(), transfers_);
   }
   FillEngine::Options fill = options_.fill;
-  fill.name_images = [db = options_.db](uint64_t blob_id) { return NamesForLog(*db, blob_id); };
+  fill.name_images = [this](uint64_t blob_id) { return ImagesForLog(blob_id); };
   fill.find_blob = [this](uint64_t blob_id) {  // the engine's threads end before this does
     return FindForCopy(blob_id);
   };
@@ -97,6 +66,13 @@ void BlobFiller::Stop() {
 
 std::string BlobFiller::StemOf(uint64_t blob_id) const {
   return options_.root + "/blobs/" + std::to_string(blob_id);
+}
+
+std::string BlobFiller::ImagesForLog(uint64_t blob_id) const {
+  absl::StatusOr<std::vector<std::string>> names = Cancelled("no transaction");
+  if (auto txn = options_.db->Read(); txn.ok()) names = ImagesOfBlob(*txn, blob_id);
+  if (!names.ok()) return "unknown: " + names.status().ToString();
+  return absl::StrJoin(*names, " ");
 }
 
 absl::StatusOr<BlobRow> BlobFiller::FindRow(uint64_t blob_id) {
@@ -237,62 +213,6 @@ bool BlobFiller::ReadCached(LayerBlob& blob, uint32_t first, uint32_t last,
   return false;
 }
 
-void BlobFiller::FillAsync(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
-                           std::function<void(const absl::Status&)> done) {
-  // Nobody reads: an operation of no bytes. Shared: between the chunks on their way.
-  auto operation = std::make_shared<ReadOperation>(
-      0, 0, size_t{last} - first + 1,
-      [done = std::move(done)](const absl::StatusOr<std::string>& bytes) { done(bytes.status()); });
-  const size_t present = engine_->Want(blob, first, last, operation).size();
-  operation->PartDone(absl::OkStatus(), present + 1);
-}
-
-absl::Status BlobFiller::Fill(const std::shared_ptr<LayerBlob>& blob, uint32_t first, uint32_t last,
-                              const std::function<bool()>& cancelled) {
-  // Shared: see Answer.
-  auto answer = std::make_shared<Answer>();
-  FillAsync(blob, first, last, [answer](const absl::Status& status) {
-    MutexLock lock(&answer->mutex);
-    answer->done = true;
-    answer->status = status;
-    answer->changed.SignalAll();
-  });
-  return Await(*answer, cancelled);
-}
-
-bool BlobFiller::IsCut(const BlobRow& row) {
-  if (const auto blob = FindLoaded(row.id); blob != nullptr && blob->cache().useless()) return true;
-  struct stat info {};
-  return stat((StemOf(row.id) + ".data").c_str(), &info) == 0 &&
-         static_cast<uint64_t>(info.st_size) < row.size_bytes;
-}
-
-absl::Status BlobFiller::Regrow(const BlobRow& row, const std::function<bool()>& cancelled) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<LayerBlob> blob, Load(row.id));
-  if (!IsCut(row)) return absl::OkStatus();  // it was only being made
-  Log(LogLevel::kWarning, "a blob cache was cut by somebody; what is missing is fetched",
-      {{"images", NamesForLog(*options_.db, row.id)}, {"blob", std::to_string(row.id)}});
-  const auto read = [&](uint64_t offset, uint32_t size) -> absl::StatusOr<std::string> {
-    // Shared: see Answer.
-    auto answer = std::make_shared<Answer>();
-    // Not as somebody's read, which would be traced.
-    Read(blob, offset, size, [answer](absl::StatusOr<std::string> bytes) {
-      MutexLock lock(&answer->mutex);
-      answer->done = true;
-      answer->status = bytes.status();
-      if (bytes.ok()) answer->bytes = *std::move(bytes);
-      answer->changed.SignalAll();
-    });
-    RETURN_IF_ERROR(Await(*answer, cancelled));
-    MutexLock lock(&answer->mutex);
-    return std::move(answer->bytes);
-  };
-  RETURN_IF_ERROR(blob->cache().Regrow(read));
-  Log(LogLevel::kInfo, "a blob cache that was cut is whole again",
-      {{"blob", std::to_string(row.id)}});
-  return absl::OkStatus();
-}
-
 absl::Status BlobFiller::Flush() {
   absl::Status first;
   for (std::shared_ptr<LayerBlob>& blob : LoadedBlobs()) {
@@ -321,7 +241,7 @@ std::vector<LayerFaults> BlobFiller::DescribeFaults() const {
     }
     if (!one.in_store.has_value() && !one.on_disk.has_value()) continue;
     one.record = blob->record();
-    one.images = NamesForLog(*options_.db, blob->id());
+    one.images = ImagesForLog(blob->id());
     faults.push_back(std::move(one));
   }
   return faults;
@@ -336,7 +256,10 @@ void BlobFiller::FlushLoop() {
       if (stopping_) return;
     }
     if (records_.recent().Age()) (void)malloc_trim(0);  // many small blocks, seldom
-    for (const auto& blob : LoadedBlobs()) engine_->TellFaults(*blob);
+    for (const auto& blob : LoadedBlobs()) {
+      engine_->TellFaults(*blob);
+      LookForFile(*blob);
+    }
     const absl::Status flushed = Flush();
     if (!flushed.ok() && !failing) {
       Log(LogLevel::kWarning, "blob caches cannot be flushed, ignoring",
@@ -357,6 +280,7 @@ absl::Status BlobFiller::Remove(uint64_t blob_id) {
       blobs_.erase(found);
     }
     sealed_on_disk_.erase(blob_id);
+    told_deleted_.erase(blob_id);
   }
   if (forgotten != nullptr) {
     forgotten->cache().Discard();
@@ -465,6 +389,8 @@ FillStats BlobFiller::Stats() const {
   stats.retries = fills.retries;
   stats.stalled = fills.stalled;
   stats.failed_writes = engine_->failed_writes();
+  stats.caches_cut = caches_cut_;
+  stats.caches_deleted = caches_deleted_;
   stats.reads = reads_;
   stats.read_hits = read_hits_;
   stats.served_bytes = served_bytes_;

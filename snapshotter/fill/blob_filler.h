@@ -50,6 +50,7 @@ struct FillStats {
   uint64_t chunks_spoilt = 0;  // that the node's disk did not give back as they were
   uint64_t false_pages = 0;    // chunks of which a boot pack had other pages
   uint64_t retries = 0, stalled = 0, failed_writes = 0;
+  uint64_t caches_cut = 0, caches_deleted = 0;  // files, by somebody else
   uint64_t reads = 0, read_hits = 0;  // hits: answered from the cache alone
   uint64_t served_bytes = 0;
 };
@@ -114,7 +115,7 @@ class BlobFiller final : public BlobSource {
   // Whether its cache file is shorter than the blob, because somebody has cut it, or was when it was
   // looked at last.
   bool IsCut(const BlobRow& row);
-  // Makes it whole (BlobCache::Regrow), and tells the log; waits for the store until `cancelled` says so
+  // Makes it whole (BlobCache::Regrow), and tells the log when that begins and when it is done; waits for the store until `cancelled` says so
   // (CANCELLED).
   absl::Status Regrow(const BlobRow& row, const std::function<bool()>& cancelled);
 
@@ -169,6 +170,12 @@ class BlobFiller final : public BlobSource {
   explicit BlobFiller(Options options);
 
   std::string StemOf(uint64_t blob_id) const;
+  // As the log names them.
+  std::string ImagesForLog(uint64_t blob_id) const;
+  // Once until it is whole again.
+  void TellCut(const BlobRow& row);
+  // Tells, once, that somebody has deleted it.
+  void LookForFile(LayerBlob& blob);
   void EndHold(uint64_t blob_id, int hold);
   absl::StatusOr<BlobRow> FindRow(uint64_t blob_id);
   std::shared_ptr<LayerBlob> FindLoaded(uint64_t blob_id);
@@ -191,6 +198,7 @@ class BlobFiller final : public BlobSource {
   const std::shared_ptr<TransferCounters> transfers_;  // with the backend's callbacks
   std::shared_ptr<FillEngine> engine_;                 // with the backend's callbacks
   std::atomic<uint64_t> reads_ = 0, read_hits_ = 0, served_bytes_ = 0;
+  std::atomic<uint64_t> caches_cut_ = 0, caches_deleted_ = 0;
 
   Mutex loading_;  // held while a record is read from the disk; before mutex_
   mutable Mutex mutex_;
@@ -201,6 +209,12 @@ class BlobFiller final : public BlobSource {
   std::unordered_map<uint64_t, bool> sealed_on_disk_ ABSL_GUARDED_BY(mutex_);  // not loaded ones
   std::map<uint64_t, int> file_holds_ ABSL_GUARDED_BY(mutex_);     // how many; -1 = TakeFile
   std::unordered_set<uint64_t> unusable_ ABSL_GUARDED_BY(mutex_);  // nothing is copied from them
+  struct Cut {
+    std::chrono::steady_clock::time_point since;
+    uint64_t missing_bytes = 0;
+  };
+  std::map<uint64_t, Cut> cut_ ABSL_GUARDED_BY(mutex_);  // that were told and are not whole yet
+  std::unordered_set<uint64_t> told_deleted_ ABSL_GUARDED_BY(mutex_);
   std::thread flusher_;
   std::optional<CacheScan> scan_;
 };

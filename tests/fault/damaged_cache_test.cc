@@ -2,6 +2,7 @@
 // cut, one is deleted. Readers have them as they would have a file of overlayfs; what care makes of
 // it happens under their mounts.
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -25,6 +26,9 @@
 
 namespace slacker::testing {
 namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
 
 constexpr size_t kChunks = 41, kDamagedChunk = 20;  // of the file "big"; a page each
 constexpr size_t kPage = 4096;
@@ -136,6 +140,10 @@ TEST_F(DamagedCacheTest, WhatWasCutOffIsAnErrorForItsReadersAndNeverZerosUntilIt
   EXPECT_EQ(ReadPages().wrong, 0U);
   WakeCare(*daemon);
   ExpectMended(cache);
+  EXPECT_EQ(CounterOf(sock_, "caches_cut"), 1U);
+  const std::string missing = std::to_string(image_.BlobContent(1).size() - DamagedAt());
+  EXPECT_THAT(Log(), ContainsRegex("cut by somebody.*\"missing_bytes\":\"" + missing + "\""));
+  EXPECT_THAT(Log(), ContainsRegex("is whole again.*\"bytes\":\"" + missing + "\""));
 
   // And when nobody has noticed it before slackerd died.
   daemon->End(SIGKILL);
@@ -156,6 +164,8 @@ TEST_F(DamagedCacheTest, AFileThatWasDeletedIsReadOnAndThereAgainAfterTheNextSta
   ASSERT_NE(cache, "");
   std::filesystem::remove(cache);
   ExpectSound();
+  EXPECT_TRUE(Eventually([this] { return CounterOf(sock_, "caches_deleted") == 1; }));
+  EXPECT_THAT(Log(), HasSubstr("a blob cache was deleted by somebody"));
   EXPECT_EQ(Scrub(), 0);
   WakeCare(*daemon);
   ExpectSound();

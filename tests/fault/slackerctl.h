@@ -65,13 +65,15 @@ inline void ExpectSoundStore(const std::string& path, size_t images) {
   EXPECT_EQ(ListImages(*OpenStore(path))->size(), images);
 }
 
-// A counter of the slackerd that listens there.
-inline uint64_t CounterOf(const std::string& socket, const std::string& name) {
+// Of the slackerd that listens there.
+inline nlohmann::json StatusOf(const std::string& socket) {
   const TempDir directory;
   const std::string output = directory / "status.json";
   EXPECT_EQ(RunTool({"status", "--address", socket, "--json"}, "X=1", output), 0);
-  return nlohmann::json::parse(ReadFileOrDie(output), nullptr, false)["counters"][name]
-      .get<uint64_t>();
+  return nlohmann::json::parse(ReadFileOrDie(output), nullptr, false);
+}
+inline uint64_t CounterOf(const std::string& socket, const std::string& name) {
+  return StatusOf(socket)["counters"][name].get<uint64_t>();
 }
 
 // As if everything had been written two days ago.

@@ -23,12 +23,7 @@ class StatusTest : public RemoteFixture {
     RemoteFixture::SetUp();
     ConfigureRaw("store.budget_ms", "30000");  // machines may be slow
   }
-  nlohmann::json Status() {
-    const std::string output = dir_ / "status.json";
-    EXPECT_EQ(RunTool({"status", "--address", sock_, "--json"}, "X=1", output), 0);
-    std::ifstream file(output);
-    return nlohmann::json::parse(file, nullptr, false);
-  }
+  nlohmann::json Status() { return StatusOf(sock_); }
   // The exit code; what it says is in scrubbed_.
   int Scrub(std::vector<std::string> images) {
     std::vector<std::string> words = {"scrub", "--address", sock_, "--json"};

@@ -18,6 +18,7 @@
 
 #include "backend/loopback/loopback_backend.h"
 #include "tests/fault/remote_fixture.h"
+#include "tests/fault/slackerctl.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/faulty_web_store.h"
 #include "tests/support/status_matchers.h"
@@ -29,6 +30,8 @@ using ::testing::HasSubstr;
 using ::testing::Values;
 
 constexpr char kUnreadable[] = "unreadable";
+constexpr char kSilent[] = "the store does not answer; reads of missing data wait";
+constexpr char kAnswers[] = "the store answers again";
 
 size_t Count(const std::string& text, const std::string& part) {
   size_t count = 0;
@@ -139,22 +142,34 @@ TEST_P(SilentStoreTest, AReadFailsAfterTheStallTimeoutAndWorksWhenTheStoreDoes) 
   ASSERT_FALSE(tree.empty());
   web_.Set(GetParam());
   EXPECT_EQ(ReadWholeFile(tree + "/big"), kUnreadable);
+  EXPECT_GT(CounterOf(sock_, "fill_stalled"), 0U);
   web_.Set(StoreFault::kNone);
   EXPECT_TRUE(ReadWholeFile(tree + "/big") == Content());
   EXPECT_TRUE(RemoveAll(*daemon).ok());
 }
 
-TEST_P(SilentStoreTest, AReadThatWaitsIsAnsweredWhenTheStoreIsBack) {
+// An outage, with what operators see of it meanwhile.
+TEST_P(SilentStoreTest, AReadWaitsForItsEndAndItIsToldWhenItBeginsAndWhenItEnds) {
   const auto daemon = Start();
   const std::string tree = StartContainer(*daemon);
   ASSERT_FALSE(tree.empty());
+  EXPECT_TRUE(StatusOf(sock_)["store"]["outage"].is_null());
   web_.Set(GetParam());
-  const size_t before = web_.requests();
   auto read = std::async(std::launch::async, [&] { return ReadWholeFile(tree + "/big"); });
-  EXPECT_TRUE(Eventually([&] { return web_.requests() > before; }));
+  // Silence counts after 20 s.
+  EXPECT_TRUE(Eventually([&] { return Count(Log(), kSilent) == 1; }));
+  const nlohmann::json outage = StatusOf(sock_)["store"]["outage"];
+  ASSERT_FALSE(outage.is_null());
+  EXPECT_GT(outage["since_unix_seconds"], 0);
+  EXPECT_THAT(outage["error"].get<std::string>(), ::testing::Not(::testing::IsEmpty()));
+  EXPECT_EQ(Count(Log(), kAnswers), 0U);
   web_.Set(StoreFault::kNone);
-  // What trickles is not waited for by the test: all of it comes in a minute or two.
   EXPECT_TRUE(read.get() == Content());
+  EXPECT_TRUE(Eventually([&] { return Count(Log(), kAnswers) == 1; }));
+  EXPECT_TRUE(StatusOf(sock_)["store"]["outage"].is_null());
+  EXPECT_EQ(CounterOf(sock_, "fill_outages"), 1U);
+  EXPECT_EQ(Count(Log(), kSilent), 1U);
+  EXPECT_THAT(Log(), HasSubstr(R"("given_up":"0")"));
   EXPECT_TRUE(RemoveAll(*daemon).ok());
 }
 
@@ -170,9 +185,22 @@ TEST_P(WrongStoreTest, AReadFailsAndWorksWhenTheStoreIsRight) {
   ASSERT_FALSE(tree.empty());
   web_.Set(GetParam());
   EXPECT_EQ(ReadWholeFile(tree + "/big"), kUnreadable);
-  EXPECT_THAT(Log(), HasSubstr("chunks of a layer are missing or damaged in the store"));
+  EXPECT_EQ(Count(Log(), "chunks of a layer are missing or damaged in the store"), 1U);
+  const nlohmann::json faulty = StatusOf(sock_)["faulty_layers"];
+  ASSERT_EQ(faulty.size(), 1U) << faulty;
+  EXPECT_EQ(faulty[0]["where"], "store");
+  const uint64_t damaged = CounterOf(sock_, "chunks_damaged");
+  EXPECT_GT(damaged, 0U);
   web_.Set(StoreFault::kNone);
   EXPECT_TRUE(ReadWholeFile(tree + "/big") == Content());
+  if (GetParam() != StoreFault::kWrongBytes) {  // the rest is the same for all, and takes a while
+    EXPECT_TRUE(RemoveAll(*daemon).ok());
+    return;
+  }
+  constexpr char kRight[] = "missing or damaged chunks of a layer are right again";
+  EXPECT_TRUE(Eventually([&] { return Count(Log(), kRight) == 1; })) << "10 s without another";
+  EXPECT_THAT(Log(), HasSubstr(R"("still_wrong":"0")"));
+  EXPECT_TRUE(StatusOf(sock_)["faulty_layers"].empty());
   EXPECT_TRUE(RemoveAll(*daemon).ok());
 }
 
@@ -205,6 +233,13 @@ TEST_P(ReplicaTest, AFaultThatComesInBetweenIsNotSeen) {
   EXPECT_GT(web_.requests(), 0U) << "the first one is asked";
   web_.Set(GetParam());
   EXPECT_TRUE(ReadWholeFile(tree + "/big") == Content());
+  // One that says something, right or wrong, is asked on.
+  const bool is_silent = GetParam() == StoreFault::kRefusing ||
+                         GetParam() == StoreFault::kHanging || GetParam() == StoreFault::kSlow;
+  const nlohmann::json places = StatusOf(sock_)["store"]["places"];
+  ASSERT_EQ(places.size(), 2U);
+  EXPECT_EQ(places[0]["aside"], is_silent) << places;
+  EXPECT_EQ(places[1]["aside"], false) << places;
   EXPECT_TRUE(RemoveAll(*daemon).ok());
 }
 
@@ -213,24 +248,6 @@ INSTANTIATE_TEST_SUITE_P(Faults, ReplicaTest,
                                 StoreFault::kWrongBytes, StoreFault::kTruncated,
                                 StoreFault::kDeleted, StoreFault::kEmpty),
                          [](const auto& param) { return NameOf(param.param); });
-
-TEST_F(StoreFaultTest, AnOutageIsOneLineAtItsBeginningAndOneAtItsEnd) {
-  const auto daemon = Start();
-  const std::string tree = StartContainer(*daemon);
-  ASSERT_FALSE(tree.empty());
-  web_.Set(StoreFault::kRefusing);
-  const size_t before = web_.requests();
-  auto read = std::async(std::launch::async, [&] { return ReadWholeFile(tree + "/big"); });
-  EXPECT_TRUE(Eventually([&] { return web_.requests() > before + 3; }));
-  EXPECT_EQ(Count(Log(), "the store does not answer; reads of missing data wait"), 1U);
-  EXPECT_EQ(Count(Log(), "the store answers again"), 0U);
-  web_.Set(StoreFault::kNone);
-  EXPECT_TRUE(read.get() == Content());
-  EXPECT_TRUE(Eventually([&] { return Count(Log(), "the store answers again") == 1; }));
-  EXPECT_EQ(Count(Log(), "the store does not answer; reads of missing data wait"), 1U);
-  EXPECT_THAT(Log(), HasSubstr(R"("given_up":"0")"));
-  EXPECT_TRUE(RemoveAll(*daemon).ok());
-}
 
 // As a container's process does; ends by itself when the byte is there.
 pid_t StartReader(const std::string& path, bool by_page_fault) {

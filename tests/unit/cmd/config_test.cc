@@ -27,6 +27,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
       "['/k', '/l']\n"
       "insecure = true\nprivate = 'cri-annotations'\n[publish]\nrequest = true\nauto = true\n"
       "key = '/p'\ncontainerd = '/c.sock'\n[node]\nrun_dir = '/n'\nsync_commits = false\n"
+      "keeper_deadline = '1m'\n"
       "[cache]\ncomplete = 'off'\ncomplete_rate = 70000\nmax_bytes = 5000\nmin_free = '10%'\n",
       "f", &config));
   EXPECT_EQ(config.address, "/a");
@@ -41,6 +42,7 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(config.store_stall_seconds, 120);
   EXPECT_EQ(config.run_dir, "/n");
   EXPECT_FALSE(config.sync_commits);
+  EXPECT_EQ(config.keeper_deadline_seconds, 60);
   EXPECT_EQ(config.trusted_keys, (std::vector<std::string>{"/k", "/l"}));
   EXPECT_TRUE(config.store_insecure);
   EXPECT_TRUE(config.publish_request);

@@ -295,6 +295,28 @@ TEST_F(StoreGatewayTest, ThreeFailuresInARowOpenTheBreakerForHalfAMinute) {
   EXPECT_OK(Ask());
 }
 
+TEST_F(StoreGatewayTest, AnOpenBreakerIsOneLineAtItsBeginningAndOneAtItsEnd) {
+  ::testing::internal::CaptureStderr();
+  store_->HoldReads();
+  for (int i = 0; i < 3; ++i) (void)AskInVain();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(Ask(), StatusIs(absl::StatusCode::kUnavailable));
+  }
+  store_->ReleaseReads();
+  clock_.Advance(seconds(31));
+  EXPECT_OK(Ask());
+  EXPECT_OK(Ask());
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  const auto count = [&log](const std::string& text) {
+    size_t times = 0;
+    for (size_t at = log.find(text); at != log.npos; at = log.find(text, at + 1)) ++times;
+    return times;
+  };
+  EXPECT_EQ(count("the store does not answer pulls"), 1U) << log;
+  EXPECT_EQ(count("the store answers pulls again"), 1U) << log;
+  EXPECT_EQ(count(R"("seconds":"31","questions_spared":"2")"), 1U) << log;
+}
+
 // Else each of the 60 layers of a pull would cost a budget.
 TEST_F(StoreGatewayTest, AStoreThatIsTooSlowForRecordsAloneIsSparedToo) {
   store_->HoldReads("records/");
