@@ -1,5 +1,7 @@
 #include "snapshotter/faults/write_outage.h"
 
+#include <utility>
+
 #include "backend/base/log.h"
 #include "backend/base/status.h"
 
@@ -7,30 +9,35 @@ namespace slacker {
 
 void WriteOutage::Note(const absl::Status& written, uint64_t blob_id) {
   if (written.ok() && !failing_.load(std::memory_order_relaxed)) return;
-  Report ended;
   {
     MutexLock lock(&mutex_);
-    const TimePoint now = clock_->Monotonic();
+    succeeded_ = written.ok();
     if (!written.ok()) {
       ++failed_;
       ++report_.failed_writes;
       report_.error = Message(written);
-      last_ = now;
+      last_ = clock_->Monotonic();
       if (report_.failing) return;
-      report_.failing = true;
-      report_.since = now;
-    } else {
-      if (!report_.failing || now < last_ + kQuiet) return;
-      ended = report_;
-      report_ = {};
+      report_.failing = failing_ = true;
+      report_.since = last_;
     }
-    failing_ = report_.failing;
   }
-  if (!written.ok()) {
-    Log(LogLevel::kWarning,
-        "cannot write a blob cache; what is read is fetched again next time, ignoring",
-        {{"blob", std::to_string(blob_id)}, {"error", written.ToString()}});
+  if (written.ok()) {
+    Look();
     return;
+  }
+  Log(LogLevel::kWarning,
+      "cannot write a blob cache; what is read is fetched again next time, ignoring",
+      {{"blob", std::to_string(blob_id)}, {"error", written.ToString()}});
+}
+
+void WriteOutage::Look() {
+  Report ended;
+  {
+    MutexLock lock(&mutex_);
+    if (!report_.failing || !succeeded_ || clock_->Monotonic() < last_ + kQuiet) return;
+    ended = std::exchange(report_, {});
+    failing_ = false;
   }
   const auto time =
       std::chrono::duration_cast<std::chrono::seconds>(clock_->Monotonic() - ended.since);

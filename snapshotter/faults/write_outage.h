@@ -1,6 +1,6 @@
 // Times in which blob caches cannot be written, since their disk is full or broken: one line in the
 // log when such a time begins, one with a count when it is over. On a disk that is just full some
-// writes succeed: it is over with a write that succeeds when none has failed for kQuiet. Thread-safe.
+// writes succeed: it is over when one has succeeded since the last that failed, kQuiet ago. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -31,6 +31,8 @@ class WriteOutage {
 
   // What became of a write to the cache of a blob.
   void Note(const absl::Status& written, uint64_t blob_id);
+  // Looks whether it is over: what comes next may be long in coming. Called now and then.
+  void Look();
 
   // Since the start.
   uint64_t failed_writes() const { return failed_; }
@@ -42,7 +44,8 @@ class WriteOutage {
   std::atomic<bool> failing_ = false;  // as report_.failing; spares writes the mutex
   mutable Mutex mutex_;
   Report report_ ABSL_GUARDED_BY(mutex_);
-  TimePoint last_ ABSL_GUARDED_BY(mutex_);  // when a write failed last
+  bool succeeded_ ABSL_GUARDED_BY(mutex_) = false;  // since the last that failed
+  TimePoint last_ ABSL_GUARDED_BY(mutex_);          // when a write failed last
 };
 
 }  // namespace slacker

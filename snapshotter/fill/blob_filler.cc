@@ -256,6 +256,7 @@ void BlobFiller::FlushLoop() {
       if (stopping_) return;
     }
     if (records_.recent().Age()) (void)malloc_trim(0);  // many small blocks, seldom
+    engine_->LookAtWrites();
     for (const auto& blob : LoadedBlobs()) {
       engine_->TellFaults(*blob);
       LookForFile(*blob);

@@ -166,6 +166,7 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   // How reads get on with the store, and writes with the disk of the caches.
   StoreOutage::Report DescribeOutage() const { return outage_.Describe(); }
   WriteOutage::Report DescribeWrites() const { return write_outage_.Describe(); }
+  void LookAtWrites() { write_outage_.Look(); }
   uint64_t failed_writes() const { return write_outage_.failed_writes(); }
   // Logs what is over of the faults of a blob; all of them: since it was removed. Called now and then.
   void TellFaults(LayerBlob& blob, bool all = false);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "tests/fault/container_fixture.h"
+#include "tests/fault/slackerctl.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
@@ -51,6 +52,12 @@ class EvictionTest : public ContainerFixture {
   void ExpectSound() {
     DropKernelCaches();
     EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big_);
+  }
+  size_t TimesInLog(const std::string& text) {
+    const std::string log = Log();
+    size_t times = 0;
+    for (size_t at = log.find(text); at != log.npos; at = log.find(text, at + 1)) ++times;
+    return times;
   }
   void BeginAgain() {
     std::filesystem::remove_all(root_);
@@ -173,6 +180,42 @@ TEST_F(EvictionTest, CompletionEndsBeforeTheDiskIsFullAndReadsGoOn) {
     struct statvfs disk {};
     ASSERT_EQ(statvfs(root_.c_str(), &disk), 0);
     EXPECT_GE(disk.f_bavail, disk.f_blocks / 2);
+    ExpectSound();
+    End(*daemon);
+  }
+  EXPECT_EQ(umount2(root_.c_str(), MNT_DETACH), 0);
+}
+
+TEST_F(EvictionTest, OnAFullDiskContainersReadOnAndItIsToldUntilThereIsRoom) {
+  std::filesystem::create_directories(root_);
+  const uint64_t room = (24ULL << 20) + big_.size();
+  ASSERT_EQ(::mount("tmpfs", root_.c_str(), "tmpfs", 0, ("size=" + std::to_string(room)).c_str()),
+            0);
+  ConfigureCache("off", 0, "0%");
+  {
+    auto daemon = Start();
+    ASSERT_TRUE(MountContainer(*daemon, "container"));
+    {
+      std::ofstream filler(root_ + "/filler", std::ios::binary);
+      while (filler << std::string(4096, '!') << std::flush) {
+      }
+    }
+    EXPECT_TRUE(StatusOf(sock_)["caches"]["failing"].is_null());
+    ExpectSound();
+    constexpr char kFails[] = "cannot write a blob cache",
+                   kAgain[] = "blob caches can be written again";
+    // They are written behind the reads.
+    ASSERT_TRUE(Eventually([&] { return !StatusOf(sock_)["caches"]["failing"].is_null(); }));
+    EXPECT_GT(StatusOf(sock_)["caches"]["failing"]["failed_writes"], 0);
+    ExpectSound();
+    EXPECT_EQ(TimesInLog(kFails), 1U);
+    EXPECT_EQ(TimesInLog(kAgain), 0U);
+    std::filesystem::remove(root_ + "/filler");
+    ExpectSound();  // what it fetches can be written
+    EXPECT_TRUE(Eventually([&] { return TimesInLog(kAgain) == 1; }));
+    EXPECT_TRUE(StatusOf(sock_)["caches"]["failing"].is_null());
+    EXPECT_EQ(TimesInLog(kFails), 1U);
+    EXPECT_GT(CounterOf(sock_, "cache_failed_writes"), 0U);
     ExpectSound();
     End(*daemon);
   }

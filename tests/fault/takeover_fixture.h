@@ -101,10 +101,11 @@ class TakeoverTest : public ::testing::Test {
     Finish(server.get());
   }
   // Reads every file and compares; the number of files that came out otherwise.
-  int CountWrong(const ErofsSample& sample, int files) {
+  int CountWrong(const ErofsSample& sample, int files) { return CountWrong(sample, files, tree_); }
+  static int CountWrong(const ErofsSample& sample, int files, const std::string& tree) {
     int wrong = 0;
     for (int i = 0; i < files; ++i) {
-      if (ReadWholeFile(tree_ + "/f" + std::to_string(i)) != sample.Content(i)) ++wrong;
+      if (ReadWholeFile(tree + "/f" + std::to_string(i)) != sample.Content(i)) ++wrong;
     }
     return wrong;
   }

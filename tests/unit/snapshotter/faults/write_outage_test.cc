@@ -48,5 +48,20 @@ TEST_F(WriteOutageTest, ItLastsUntilOneSucceedsAndNoneHasFailedForAWhile) {
   EXPECT_EQ(outage_.failed_writes(), 3U);
 }
 
+TEST_F(WriteOutageTest, ItEndsAlsoWhenNobodyWritesAnyMore) {
+  outage_.Note(ResourceExhausted("full"), 1);
+  clock_.Advance(WriteOutage::kQuiet);
+  outage_.Look();
+  EXPECT_TRUE(outage_.Describe().failing) << "none has succeeded";
+  outage_.Note(ResourceExhausted("full"), 1);
+  clock_.Advance(seconds(1));
+  outage_.Note(absl::OkStatus(), 1);
+  outage_.Look();
+  EXPECT_TRUE(outage_.Describe().failing);
+  clock_.Advance(WriteOutage::kQuiet);
+  outage_.Look();
+  EXPECT_FALSE(outage_.Describe().failing);
+}
+
 }  // namespace
 }  // namespace slacker
