@@ -87,6 +87,15 @@ class BlobCache {
   // Writes a chunk and then lets Has say so. RESOURCE_EXHAUSTED: the disk is full. DATA_LOSS:
   // somebody has cut the file. FAILED_PRECONDITION: it is not ours yet.
   absl::Status Write(uint32_t chunk, uint64_t offset, std::string_view bytes);
+  // The same for what another cache has at `place`, whose bytes were compared: where the file system can
+  // share blocks (FICLONERANGE, ioctl_ficlonerange(2)), they take no space.
+  struct Place {
+    const BlobCache* cache;
+    uint32_t chunk;
+    uint64_t offset;
+  };
+  absl::Status WriteFrom(const Place& place, uint32_t chunk, uint64_t offset,
+                         std::string_view bytes);
   // Writes whole pages of chunks that are not there as such; from then on they have sums, and are
   // read by who finds those. The errors of Write. REQUIRES: nobody evicts these chunks meanwhile.
   absl::Status WritePages(uint64_t offset, std::string_view bytes);
@@ -150,6 +159,7 @@ class BlobCache {
   BlobMap Map() const;
   bool IsCut() const;
   absl::Status CheckWritable();
+  bool Share(const Place& place, uint64_t offset, uint64_t size);
   // Lets neither memory nor disk claim these chunks.
   absl::Status Unclaim(const std::vector<ChunkExtent>& extents);
   absl::Status SyncAndWriteMap() ABSL_EXCLUSIVE_LOCKS_REQUIRED(flushing_);

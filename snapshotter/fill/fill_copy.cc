@@ -93,7 +93,7 @@ bool FillEngine::CopyFromNode(const Run& run, uint32_t chunk, const Fill& fill) 
     auto content = std::make_shared<const std::string>(*std::move(bytes));
     if (SettleFill(*run.blob, chunk, content, &fill)) {
       ++counters_.chunks_copied;
-      WriteBehind(run.blob, chunk, std::move(content));
+      WriteBehind(run.blob, chunk, std::move(content), false, ChunkOf{other, place.chunk});
     } else {
       Release(wanted.size_bytes);  // given up meanwhile
       EndLead(*run.blob, chunk);

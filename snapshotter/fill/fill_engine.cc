@@ -359,15 +359,20 @@ void FillEngine::NoteWrite(const LayerBlob& blob, const absl::Status& written) {
 }
 
 void FillEngine::WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
-                             std::shared_ptr<const std::string> bytes, bool brought) {
+                             std::shared_ptr<const std::string> bytes, bool brought,
+                             const std::optional<ChunkOf>& from) {
   const uint64_t size = bytes->size();
   const bool accepted = RunOnDiskThread(
-      [self = shared_from_this(), blob, chunk, size, brought, bytes = std::move(bytes)] {
+      [self = shared_from_this(), blob, chunk, size, brought, from, bytes = std::move(bytes)] {
         // Pages that lie go first, whatever becomes of the bytes that say so.
         if (blob->HasOtherPages(chunk, *bytes)) self->RefuseFalsePages(*blob, chunk);
         if (self->caching_) {  // without: who asked has his answer
           const Chunk& written = blob->layer().chunks[chunk];
-          const absl::Status status = blob->cache().Write(chunk, written.blob_offset, *bytes);
+          const absl::Status status =
+              from.has_value() ? blob->cache().WriteFrom({&from->blob->cache(), from->chunk,
+                                                          from->blob->ExtentOf(from->chunk).offset},
+                                                         chunk, written.blob_offset, *bytes)
+                               : blob->cache().Write(chunk, written.blob_offset, *bytes);
           self->NoteWrite(*blob, status);
           if (status.ok()) self->local_.Note(written.digest, blob->id(), chunk);
         }

@@ -240,8 +240,14 @@ class FillEngine : public std::enable_shared_from_this<FillEngine> {
   void Failed(const Run& run, std::vector<std::pair<uint32_t, absl::Status>> failed);
   void TryAgain(Run run);
   void GiveUp(const Run& run, uint32_t chunk, const absl::Status& status);
+  // Where the cache of another layer has a chunk.
+  struct ChunkOf {
+    std::shared_ptr<LayerBlob> blob;
+    uint32_t chunk;
+  };
   void WriteBehind(const std::shared_ptr<LayerBlob>& blob, uint32_t chunk,
-                   std::shared_ptr<const std::string> bytes, bool brought = false);
+                   std::shared_ptr<const std::string> bytes, bool brought = false,
+                   const std::optional<ChunkOf>& from = std::nullopt);
   void Written(uint64_t bytes, bool brought);
   void Watch();
   std::vector<Watched> TakeExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
