@@ -235,6 +235,11 @@ class Node:
         with open(result["log_path"]) as file:
             return "".join(line.split(" ", 3)[3] for line in file if line.count(" ") >= 3)
 
+    def pid_of(self, container):
+        """Its first process, as the host sees it."""
+        (task,) = [line.split() for line in self.ctr("tasks", "ls").splitlines()[1:] if container in line]
+        return int(task[1])
+
     def remove_containers(self):
         """Ends what runs in containers, by force; containerd forgets them with its root."""
         for line in self.ctr("tasks", "ls").splitlines()[1:]:

@@ -104,14 +104,9 @@ class Load:
         started = self._node.hello(image, "sh", "-c", CONTAINER, wait_output="whole", keep=True,
                                    if_missing=True)
         check("whole" in started["output"], f"{image.reference}: {started}")
-        running = Running(image, started, self._pid(started["container_id"]))
+        running = Running(image, started, self._node.pid_of(started["container_id"]))
         with self._lock:
             self.running.append(running)
-
-    def _pid(self, container):
-        (task,) = [line.split() for line in self._node.ctr("tasks", "ls").splitlines()[1:]
-                   if container in line]
-        return int(task[1])
 
     def remove(self, chosen, kill):
         """All at once; `kill`: their processes end while they read."""

@@ -123,8 +123,7 @@ class _Scenario:
         fetched = self.node.registry.blobs
         check(not any(layer.digest in fetched for layer in self.image.layers),
               f"layers were fetched: {fetched}")
-        (task,) = [line.split() for line in self.node.ctr("tasks", "ls").splitlines()[1:]
-                   if started["container_id"] in line]
+        pid = self.node.pid_of(started["container_id"])
         numbers = iter(range(1000))
 
         def execute(*command):
@@ -133,8 +132,8 @@ class _Scenario:
                 self.node.ctr("tasks", "exec", "--exec-id", f"e{next(numbers)}",
                               started["container_id"], "sh", "-c", '"$@" > /output 2>&1', "sh", *command)
             except Failure as failure:
-                raise Failure(f"{failure}{_read_text(task[1])}") from None
-            return _read_text(task[1])
+                raise Failure(f"{failure}{_read_text(pid)}") from None
+            return _read_text(pid)
         yield execute
         self.node.remove_sandbox(started["sandbox_id"])
         self._forget()

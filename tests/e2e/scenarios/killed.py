@@ -121,11 +121,9 @@ def check_node(node, image, expected, with_slots=False):
     print(f"{KILLS} kills, {met} while requests were in flight; {resent} were sent again")
     by_chance = 1 if KILLS < 20 else 0  # of few one says little
     check(met + by_chance >= _IN_FLIGHT * KILLS, "too few kills met a read in flight")
-    (task,) = [line.split() for line in node.ctr("tasks", "ls").splitlines()[1:]
-               if started["container_id"] in line]
     with open("/proc/sys/vm/drop_caches", "w") as file:
         file.write("3")
-    with open(f"/proc/{task[1]}/root/stop", "w"):
+    with open(f"/proc/{node.pid_of(started['container_id'])}/root/stop", "w"):
         pass
     wait_for(lambda: "digest" in node.container_log(started), "the container to end", 300)
     log = node.container_log(started)

@@ -99,9 +99,7 @@ def run(world):
     lines = node.container_log(result).split()
     check(lines == [*sorted(small), small[-1], "read"], f"the small layers read {lines}")
     print(f"pulled in {result['pull_ms']:.0f} ms, everything small read in {result['total_ms']:.0f} ms")
-    (task,) = [line.split() for line in node.ctr("tasks", "ls").splitlines()[1:]
-               if result["container_id"] in line]
-    data = f"/proc/{task[1]}/root/data"
+    data = f"/proc/{node.pid_of(result['container_id'])}/root/data"
     _check_sparse(f"{data}/sparse")
     began = time.monotonic()
     _check_chunks(f"{data}/chunks", digests)
