@@ -90,8 +90,8 @@ class Catalog:
 
 
     def unpacked(self, image, by, find_out):
-        """find_out()'s dump of an image as `by`, a version, unpacks it. One that was found out before is not again:
-        it takes a whole pull."""
+        """What find_out() says of an image as `by` unpacks it: a version, and what else it depends on. What was found out
+        before is not again: it takes a whole pull."""
         with open(tree.__file__, "rb") as file:
             what = hashlib.sha256(file.read() + by.encode() + image.chain_id.encode()).hexdigest()
         path = f"{self._unpacked}/{what}"

@@ -156,19 +156,20 @@ class Node:
 
     def power_off(self):
         """What a reboot does: every process ends at once, mounts and /run are gone."""
+        self._end_at_once()
+        self._forget_run()
+
+    def _end_at_once(self):
         shims = [pid for pid, command in processes().items() if self.socket in command]
         containers = [pid for pid in self._descendants(shims) if pid not in shims]
         for pid in [*shims, *containers]:
             _kill(pid)
-        for daemon in (self.containerd, self.slackerd):
-            daemon.kill()
-        for pid, command in processes().items():
-            if "slackerd-keeper" in command:
-                _kill(pid)
-        self.containerd = self.slackerd = None
-        wait_for(lambda: not any("slackerd" in command for command in processes().values()),
-                 "processes to end")
+        self.containerd.kill()
+        self.containerd = None
+        self.kill_slackerd_and_keeper()
         self._unmount_all()
+
+    def _forget_run(self):
         for name in ("run", "c.sock", "c.sock.ttrpc", "s.sock"):
             path = f"{self.directory}/{name}"
             shutil.rmtree(path) if os.path.isdir(path) else _unlink(path)
@@ -327,6 +328,24 @@ class Node:
 
     def kill_slackerd(self):
         self.slackerd.kill()
+
+    def kill_slackerd_and_keeper(self):
+        """In this order: it would start another keeper."""
+        self.slackerd.kill()
+        self.slackerd = None
+        for pid, command in processes().items():
+            if "slackerd-keeper" in command:
+                _kill(pid)
+        wait_for(lambda: not any("slackerd" in command for command in processes().values()), "processes to end")
+
+    def await_complete(self, image):
+        """Until the loop devices of all layers of an image, the only one that was published, are on their cache files."""
+        def loops():
+            return loop_devices(f"{self.root}/blobs", _run_directory(self.root)).values()
+        wait_for(lambda: [os.path.dirname(file) for file in loops()] == [f"{self.root}/blobs"] * len(image.layers),
+                 "a complete image", 300, loops)
+        sealed = self.counters()["blobs_sealed"]
+        check(sealed == len(image.layers), f"{sealed} blobs are sealed")
 
     def remove_everything(self):
         """Containers and images; fails when slackerd keeps anything of them."""

@@ -42,6 +42,11 @@ def run(*command, **options):
     return done.stdout
 
 
+def drop_caches():
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write("3")
+
+
 class Daemon:
     """One process of ours, with its output in a file."""
 
@@ -64,6 +69,12 @@ class Daemon:
             check(self.running(), f"{self.name} ended at its start: {self.log()[-3000:]}")
             return condition()
         wait_for(ready, f"{self.name}: {what}", seconds)
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self):
         self.process.kill()

@@ -51,6 +51,13 @@ class Loopback:
     def join(self, network):
         """Makes node_url reachable from a node's network namespace, given as a path."""
 
+    def go_away(self):
+        """It does not answer any more, until it comes back."""
+        os.rename(self.directory, self.directory + ".away")
+
+    def come_back(self):
+        os.rename(self.directory + ".away", self.directory)
+
     def stop(self):
         """Ends what serves the store; its directory goes with the world's."""
 
@@ -126,6 +133,12 @@ token_file = "{self._place}/token"
     def join(self, network):
         self._relays.append(Relay(network, _NGINX))
 
+    def go_away(self):
+        self._daemon.pause()
+
+    def come_back(self):
+        self._daemon.resume()
+
     def stop(self):
         for relay in self._relays:
             relay.stop()
@@ -162,6 +175,12 @@ class Nfs:
     def join(self, network):
         for address in (_NFS, _MOUNT):
             self._relays.append(Relay(network, address))
+
+    def go_away(self):
+        self._server.pause()
+
+    def come_back(self):
+        self._server.resume()
 
     def stop(self):
         for relay in self._relays:

@@ -11,7 +11,7 @@ import struct
 import time
 
 from harness.link import Link
-from harness.process import check, wait_for
+from harness.process import check, drop_caches, wait_for
 from harness.registry import ADDRESS
 
 KILLS = int(os.environ.get("SLACKER_KILLS", "20"))
@@ -77,12 +77,23 @@ def all_at_once(work, *arguments):
 if sys.argv[1] == "wander":
     all_at_once(wander, *range(32))
     print("longest", longest[0], flush=True)
+if sys.argv[1] == "wait":
+    print("waiting", flush=True)
+    while not os.path.exists("/stop"):
+        time.sleep(0.1)
 left = queue.SimpleQueue()
 for path in files[::int(sys.argv[3])]:
     left.put(path)
 all_at_once(sweep, *[left] * 32)
 print("digest", hashlib.sha256(repr(sorted(known.items())).encode()).hexdigest(), bad[:10], flush=True)
 """
+
+
+def _reader(how):
+    return "python3", "-c", _READER, how, EVERY, _EVERY_AT_THE_END
+
+
+READ_ONCE = _reader("once")
 
 
 def run(world):
@@ -96,8 +107,29 @@ def run(world):
 
 def read_once(world, image):
     """What the readers say of the image on overlayfs."""
-    output = world.node(snapshotter="overlayfs").hello(image, "python3", "-c", _READER, "once", EVERY, _EVERY_AT_THE_END)["output"]
+    def find_out():
+        return said(world.node(snapshotter="overlayfs").hello(image, *READ_ONCE)["output"])
+    return world.catalog.unpacked(image, " ".join((world.containerd_version(), *READ_ONCE)), find_out)
+
+
+def said(output):
     return "".join(output.partition("digest")[1:])
+
+
+def start_waiting(node, image):
+    """A container, read into memory, whose readers wait for let_read()."""
+    return node.hello(image, *_reader("wait"), wait_output="waiting", keep=True)
+
+
+def let_read(node, started):
+    with open(f"/proc/{node.pid_of(started['container_id'])}/root/stop", "w"):
+        pass
+
+
+def check_end(node, started, expected):
+    wait_for(lambda: "digest" in node.container_log(started), "the container to end", 300)
+    end = said(node.container_log(started))
+    check(end == expected, f"the container read something else: {end}, not {expected}")
 
 
 def check_node(node, image, expected, with_slots=False):
@@ -105,7 +137,7 @@ def check_node(node, image, expected, with_slots=False):
 
     with_slots, for kernels that do not send requests again: only when it has some.
     """
-    started = node.hello(image, "python3", "-c", _READER, "wander", EVERY, _EVERY_AT_THE_END, wait_output="reading", keep=True)
+    started = node.hello(image, *_reader("wander"), wait_output="reading", keep=True)
     met = resent = longest_restart = 0
     for _ in range(KILLS):
         wait_for(lambda: node.counters()["served_bytes"] > _BETWEEN, "reads")
@@ -121,17 +153,12 @@ def check_node(node, image, expected, with_slots=False):
     print(f"{KILLS} kills, {met} while requests were in flight; {resent} were sent again")
     by_chance = 1 if KILLS < 20 else 0  # of few one says little
     check(met + by_chance >= _IN_FLIGHT * KILLS, "too few kills met a read in flight")
-    with open("/proc/sys/vm/drop_caches", "w") as file:
-        file.write("3")
-    with open(f"/proc/{node.pid_of(started['container_id'])}/root/stop", "w"):
-        pass
-    wait_for(lambda: "digest" in node.container_log(started), "the container to end", 300)
-    log = node.container_log(started)
-    longest = float(re.search(r"longest ([\d.e-]+)", log).group(1))
+    drop_caches()
+    let_read(node, started)
+    check_end(node, started, expected)
+    longest = float(re.search(r"longest ([\d.e-]+)", node.container_log(started)).group(1))
     print(f"the longest read took {longest:.2f} s, the longest restart {longest_restart:.2f} s")
     check(longest < longest_restart + _BEYOND_RESTART_S, "a read hung")
-    end = log.partition("digest")
-    check("".join(end[1:]) == expected, f"the container read something else: {end[2]}, not {expected}")
     check(node.counters()["fuse_errors"] == 0, f"reads failed: {node.counters()}")
     node.remove_sandbox(started["sandbox_id"])
 
