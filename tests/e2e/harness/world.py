@@ -20,7 +20,7 @@ class World:
         self.tools, self.version = tools, containerd_version
         self.catalog = Catalog(cache)
         self.directory = tempfile.gettempdir()
-        self._nodes = []
+        self._nodes, self._disks = [], []
         self._before_mounts, self._before_processes = mount_points(), set(processes())
         self.home = open_store(store, tools, self.directory)
         self.store, self.store_directory = self.home.url, self.home.directory
@@ -36,15 +36,20 @@ class World:
             return
         for node in self._nodes:
             node.destroy()
+        for disk in self._disks:
+            disk.unmount()
         self.registry.stop()
         self.home.stop()
         self._check_leaks()
 
-    def node(self, **options):
-        """A fresh node, started; options as Node's."""
+    def node(self, disk=None, **options):
+        """A fresh node, started, with all that it has on a disk of its own if there is one; options as Node's."""
         options = {"settings": self.home.settings, **options}
-        node = Node(self.tools, f"{self.directory}/{len(self._nodes)}", self.version,
-                    self.home.node_url, **options)
+        directory = f"{self.directory}/{len(self._nodes)}"
+        if disk:
+            disk.mount(directory)
+            self._disks.append(disk)
+        node = Node(self.tools, directory, self.version, self.home.node_url, **options)
         self._nodes.append(node)
         if node.network and "link" not in options:
             self.home.join(node.network)
