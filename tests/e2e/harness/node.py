@@ -394,9 +394,14 @@ def _link(path):
         return ""
 
 
+def mounts():
+    """Mount points by the number that a mount keeps, also where a directory above it gets another name."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        return {int(line.split()[0]): line.split()[4].decode("unicode_escape") for line in file}
+
+
 def mount_points():
-    with open("/proc/self/mounts", "rb") as file:
-        return [line.split()[1].decode("unicode_escape") for line in file]
+    return list(mounts().values())
 
 
 def _run_directory(root):

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 
 from harness.images import Catalog
-from harness.node import Node, loop_devices, mount_points, run_directories
+from harness.node import Node, loop_devices, mounts, run_directories
 from harness.process import Failure, check, processes, run, wait_for
 from harness.registry import Registry
 from harness.store import open_store
@@ -21,7 +21,7 @@ class World:
         self.catalog = Catalog(cache)
         self.directory = tempfile.gettempdir()
         self._nodes, self._disks = [], []
-        self._before_mounts, self._before_processes = mount_points(), set(processes())
+        self._before_mounts, self._before_processes = set(mounts()), set(processes())
         self.home = open_store(store, tools, self.directory)
         self.store, self.store_directory = self.home.url, self.home.directory
         self.registry = Registry(self.catalog.storage, self.directory)
@@ -81,8 +81,8 @@ class World:
             wait_for(lambda: not left(), "", 15)
         except Failure:
             raise Failure(f"processes left: {left()}") from None
-        mounts = [point for point in mount_points() if point not in self._before_mounts]
-        check(not mounts, f"mounts left: {mounts}")
+        left_mounts = [point for mount, point in mounts().items() if mount not in self._before_mounts]
+        check(not left_mounts, f"mounts left: {left_mounts}")
         left = loop_devices(self.directory, *run_directories())
         check(not left, f"loop devices left: {left}")
         # Locks are never unlinked: who does that races with who takes them. They go with a reboot.
