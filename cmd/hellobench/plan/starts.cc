@@ -174,13 +174,13 @@ class Starts {
     if (!HasLoad()) return absl::OkStatus();
     const std::string& script = task_.load->reply;
     if (script.empty() && !std::holds_alternative<ReadyPort>(task_.ready)) return absl::OkStatus();
-    const auto begin = std::chrono::steady_clock::now();
+    std::chrono::duration<double, std::milli> waited{};
     if (!script.empty()) {
+      const auto begin = std::chrono::steady_clock::now();
       RETURN_IF_ERROR(
           Annotate(node.node->RunScript(script, kLoadSetUp).status(), "the first reply"));
+      waited = std::chrono::steady_clock::now() - begin;
     }
-    const std::chrono::duration<double, std::milli> waited =
-        std::chrono::steady_clock::now() - begin;
     result->figures.push_back({"first_reply", run.total_ms + waited.count(), "ms"});
     return absl::OkStatus();
   }

@@ -33,7 +33,9 @@ inline constexpr std::string_view kCopyUp =
     "20 s.";
 inline constexpr std::string_view kLoad =
     "Paper, under load for five minutes: the same throughput with AUFS and with its Slacker "
-    "(httpd's is somewhat higher), and the first reply 3 to 19 times sooner; the first reply here "
-    "is the start above.";
+    "(httpd's is somewhat higher), and the first reply 3 to 19 times sooner, counted here from the "
+    "beginning of the pull.";
+// How much sooner, of its servers the least and the most.
+inline constexpr double kReplyLeast = 3, kReplyMost = 19;
 
 }  // namespace slacker::hellobench::paper

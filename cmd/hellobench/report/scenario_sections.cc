@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "cmd/hellobench/report/group_figures.h"
 #include "cmd/hellobench/report/paper.h"
 #include "cmd/hellobench/report/sections.h"
 
@@ -158,6 +159,46 @@ std::optional<Table> FigureTable(const Group& group, const std::string& id) {
   return table;
 }
 
+constexpr char kReply[] = "first_reply";
+
+// How much sooner servers reply than with the baseline, beside the paper's.
+std::optional<Table> ReplyTable(const Group& group, const std::string& id) {
+  const std::string paper = PaperNumber(paper::kReplyLeast, Unit::kTimes).text + " to " +
+                            PaperNumber(paper::kReplyMost, Unit::kTimes).text;
+  Table table{id,
+              "First reply, how many times sooner than with " + std::string(kBaseline) + ": " +
+                  NameOf(group.conditions),
+              {{"Image", false}, {"Paper, Slacker"}},
+              {}};
+  const auto reply = [&group](std::string_view system,
+                              const std::string& image) -> std::optional<double> {
+    const Runs* runs = group.Find(std::string(system), image);
+    if (runs == nullptr) return std::nullopt;
+    const std::map<std::string, FigureSpread> figures = FiguresOf(*runs);
+    const auto found = figures.find(kReply);
+    if (found == figures.end() || found->second.spread.median <= 0) return std::nullopt;
+    return found->second.spread.median;
+  };
+  for (const std::string& system : group.systems) {
+    if (system != kBaseline) table.columns.push_back({system});
+  }
+  for (const std::string& image : group.images) {
+    const std::optional<double> baseline = reply(kBaseline, image);
+    if (!baseline.has_value()) continue;
+    std::vector<TableCell> row = {Text(image), Text(paper)};
+    bool any = false;
+    for (const std::string& system : group.systems) {
+      if (system == kBaseline) continue;
+      const std::optional<double> ours = reply(system, image);
+      any |= ours.has_value();
+      row.push_back(ours.has_value() ? Number(*baseline / *ours, Unit::kTimes) : Nothing());
+    }
+    if (any) table.rows.push_back(std::move(row));
+  }
+  if (table.rows.empty()) return std::nullopt;
+  return table;
+}
+
 // What the paper says of such figures.
 std::string_view PapersOf(const Group& group) {
   if (group.conditions.scenario == "depth") return paper::kDepth;
@@ -185,9 +226,13 @@ std::vector<Section> FigureSections(const Model& model) {
   std::set<std::string_view> papers;
   int number = 0;
   for (const Group& group : model.groups()) {
-    std::optional<Table> table = FigureTable(group, "figures-" + std::to_string(++number));
+    const std::string id = "figures-" + std::to_string(++number);
+    std::optional<Table> table = FigureTable(group, id);
     if (!table.has_value()) continue;
     section.blocks.emplace_back(*std::move(table));
+    if (auto replies = ReplyTable(group, id + "-replies"); replies.has_value()) {
+      section.blocks.emplace_back(*std::move(replies));
+    }
     papers.insert(PapersOf(group));
   }
   if (section.blocks.empty()) return {};

@@ -224,7 +224,8 @@ TEST_F(CatalogueTest, EveryKeyIsRead) {
           "original = 'old/nginx:1'\nnote = 'why'\ncommand = ['serve']\narguments = ['-x', 'y']\n"
           "environment = { A = 'b', 'c.d' = 'e' }\nmounts = { '/src' = 'src' }\n"
           "ready_port = 8080\nready_path = '/health'\ntime_limit = '2m'\n"
-          "[image.load]\nscript = 'work'\nthroughput = 'did '\nunit = 'pieces/s'\n"));
+          "[image.load]\nscript = 'work'\nthroughput = 'did '\nunit = 'pieces/s'\n"
+          "reply = 'ask'\n"));
   EXPECT_EQ(last().kind, Kind::kPort);
   EXPECT_EQ(last().original, "old/nginx:1");
   EXPECT_EQ(last().note, "why");
@@ -234,9 +235,10 @@ TEST_F(CatalogueTest, EveryKeyIsRead) {
   EXPECT_THAT(last().task.mounts, ElementsAre(Pair("/src", dir_ / "src")));
   EXPECT_EQ(last().task.ready, Ready(ReadyPort{8080, "/health"}));
   EXPECT_EQ(last().task.time_limit_seconds, 120);
-  EXPECT_EQ(last().task.load, (Load{"work", "did ", "pieces/s"}));
+  EXPECT_EQ(last().task.load, (Load{"work", "did ", "pieces/s", "ask"}));
   const nlohmann::json json = nlohmann::json::parse(ToJson(catalogue_.images()));
   EXPECT_EQ(json[0]["load"]["unit"], "pieces/s");
+  EXPECT_EQ(json[0]["load"]["reply"], "ask");
 }
 
 TEST_F(CatalogueTest, ScriptsRunInAShellAndLinesAreWaitedFor) {

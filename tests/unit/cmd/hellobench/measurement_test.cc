@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 #include "tests/unit/cmd/hellobench/fake_site.h"
+#include "tests/unit/cmd/hellobench/local_server.h"
 
 namespace slacker::hellobench {
 namespace {
@@ -237,6 +239,59 @@ TEST_F(MeasurementTest, ALoadsThroughputIsAFigure) {
                                   ? std::vector<Figure>({{"throughput", 12.5, "pieces/s"}})
                                   : std::vector<Figure>());
   }
+}
+
+TEST_F(MeasurementTest, TheFirstReplyIsWhenItsScriptHasEndedAndTheLoadFollows) {
+  images_.pop_back();
+  images_[0].task.load = Load{"work", "did", "pieces/s", "ask"};
+  options_.start.load = std::chrono::seconds(30);
+  site_.output = "did 12.5";
+  ASSERT_OK(MeasureIt());
+  for (const Result& result : OfScenario("start")) {
+    EXPECT_EQ(result.error, "");
+    ASSERT_THAT(result.figures, SizeIs(2));
+    EXPECT_EQ(result.figures[0].name, "first_reply");
+    EXPECT_EQ(result.figures[0].unit, "ms");
+    EXPECT_GT(result.figures[0].value, result.phases.total_ms);
+    EXPECT_EQ(result.figures[1], (Figure{"throughput", 12.5, "pieces/s"}));
+  }
+  const auto asked = std::find(site_.events.begin(), site_.events.end(), "script ask");
+  ASSERT_NE(asked, site_.events.end());
+  EXPECT_EQ(*std::next(asked), "script DURATION=30\nwork");
+}
+
+TEST_F(MeasurementTest, OfAPortTheFirstReplyIsTheStart) {
+  Task task = images_[0].task;
+  const uint16_t port = FreePort();
+  task.ready = ReadyPort{port};
+  task.load = Load{"work", "did", "pieces/s"};
+  site_.output = "did 12.5";
+  std::unique_ptr<LocalServer> server;
+  site_.on_node = [&](FakeCri& cri) {
+    cri.SetContainer("", false, 0);
+    cri.OnStart([&](const auto&) {
+      server = std::make_unique<LocalServer>("HTTP/1.1 200 OK\r\n\r\n", port);
+    });
+  };
+  const std::vector<Result> results =
+      StartAll(site_, kOverlayfs, task, {.second = false, .load = std::chrono::seconds(30)});
+  ASSERT_THAT(results, SizeIs(1));
+  EXPECT_EQ(results[0].error, "");
+  EXPECT_THAT(results[0].figures,
+              ElementsAre(Figure{"first_reply", results[0].phases.total_ms.value_or(0), "ms"},
+                          Figure{"throughput", 12.5, "pieces/s"}));
+}
+
+TEST_F(MeasurementTest, WithoutAFirstReplyTheRunFailsAndNoLoadIsMade) {
+  images_.pop_back();
+  images_[0].task.load = Load{"work", "did", "pieces/s", "ask"};
+  options_.start.load = std::chrono::seconds(30);
+  site_.output = Internal("no such server");
+  ASSERT_OK(MeasureIt());
+  EXPECT_THAT(Errors(), Each(HasSubstr("the first reply: no such server")));
+  EXPECT_THAT(site_.events, ::testing::Contains("script ask"));
+  EXPECT_THAT(site_.events, ::testing::Not(::testing::Contains("script DURATION=30\nwork")));
+  for (const Result& result : OfScenario("start")) EXPECT_THAT(result.figures, IsEmpty());
 }
 
 TEST_F(MeasurementTest, FiguresThatAContainerWritesAreItsResults) {

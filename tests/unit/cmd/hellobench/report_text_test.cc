@@ -164,6 +164,24 @@ TEST(DocumentTest, WhatThePaperSaysStandsAboveFiguresOfItsKind) {
   EXPECT_THAT(text_of("start", {}), Not(HasSubstr(load)));
 }
 
+TEST(DocumentTest, FirstRepliesStandBesideThePapers) {
+  const auto run = [](const char* snapshotter, const char* image, double reply_ms) {
+    Result result = Ready(snapshotter, image, 5);
+    result.figures = {{"throughput", 5e4, "requests/s"}};
+    if (reply_ms > 0) result.figures.push_back({"first_reply", reply_ms, "ms"});
+    return result;
+  };
+  const std::string text = ToMarkdown(MakeDocument(
+      {run("overlayfs", "redis", 800), run("slacker", "redis", 200), run("stargz", "redis", 0),
+       run("overlayfs", "nginx", 300), run("slacker", "httpd", 100), run("slacker", "nginx", 0)}));
+  EXPECT_THAT(text,
+              HasSubstr("| Image | Paper, Slacker | slacker | stargz |\n|---|---:|---:|---:|\n"
+                        "| redis | 3× to 19× | 4.00× | – |\n\n"));
+  EXPECT_THAT(text, HasSubstr("sooner than with overlayfs: 1gbit, warm servers"));
+  EXPECT_THAT(ToMarkdown(MakeDocument({run("overlayfs", "redis", 8), run("slacker", "redis", 0)})),
+              Not(HasSubstr("sooner than with overlayfs")));
+}
+
 // A run of every container that starts with this one, the last of them ready after `last_ms`.
 std::vector<Result> AtOnce(Result result, double last_ms) {
   const int64_t count = result.setup.nodes * result.setup.at_once;
