@@ -1,7 +1,6 @@
 #include "cmd/hellobench/site/node.h"
 
 #include <fcntl.h>
-#include <glob.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +19,7 @@
 #include "cmd/hellobench/site/containerd_config.h"
 #include "cmd/hellobench/site/delay_relay.h"
 #include "cmd/hellobench/site/files.h"
+#include "cmd/hellobench/site/holdings.h"
 #include "cmd/hellobench/site/usage.h"
 
 namespace slacker::hellobench {
@@ -29,28 +29,6 @@ namespace fs = std::filesystem;
 
 constexpr std::chrono::seconds kCallLimit{60};
 constexpr int64_t kBytesAMbit = 1000000 / 8;
-
-std::vector<std::string> Lines(const std::string& text, size_t skipped) {
-  std::vector<std::string> lines;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    if (end > begin) lines.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  lines.erase(lines.begin(),
-              lines.begin() + static_cast<std::ptrdiff_t>(std::min(skipped, lines.size())));
-  return lines;
-}
-
-std::vector<std::string> Matching(const std::string& pattern) {
-  glob_t found{};
-  std::vector<std::string> paths;
-  if (glob(pattern.c_str(), 0, nullptr, &found) == 0) {
-    paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
-  }
-  globfree(&found);
-  return paths;
-}
 
 class RealNode final : public Node {
  public:
@@ -83,11 +61,6 @@ class RealNode final : public Node {
   absl::Status Destroy() override;
 
  private:
-  // What is on a node of images and snapshots, and in its snapshotter's cache.
-  struct Holdings {
-    std::set<std::string> images, snapshots, cached;
-  };
-
   absl::Status StartNetwork();
   absl::Status StartProxy();
   absl::Status StartContainerd();
@@ -235,39 +208,19 @@ absl::StatusOr<std::string> RealNode::Ctr(std::vector<std::string> words, bool c
   return options_.programs->Run(command);
 }
 
-absl::StatusOr<RealNode::Holdings> RealNode::Look() {
-  Holdings found;
-  ASSIGN_OR_RETURN(const std::string images, Ctr({"images", "ls", "-q"}));
-  for (const std::string& line : Lines(images, 0)) found.images.insert(line);
-  ASSIGN_OR_RETURN(const std::string snapshots,
-                   Ctr({"snapshots", "--snapshotter", options_.snapshotter.name, "ls"}));
-  for (const std::string& line : Lines(snapshots, 1)) {
-    found.snapshots.insert(line.substr(0, line.find(' ')));
-  }
-  // Those of containers are called like these: what is left has none, and what a container stands on is
-  // there beside it.
-  ASSIGN_OR_RETURN(const std::string containers, Ctr({"containers", "ls", "-q"}));
-  for (const std::string& line : Lines(containers, 0)) found.snapshots.erase(line);
+absl::StatusOr<Holdings> RealNode::Look() {
+  std::vector<std::string> cache;
   for (const std::string& pattern : options_.snapshotter.cache) {
-    ASSIGN_OR_RETURN(const std::string expanded, Expand(pattern, options_.placeholders));
-    for (std::string& path : Matching(expanded)) found.cached.insert(std::move(path));
+    ASSIGN_OR_RETURN(cache.emplace_back(), Expand(pattern, options_.placeholders));
   }
-  return found;
+  return LookAtHoldings([this](std::vector<std::string> words) { return Ctr(std::move(words)); },
+                        options_.snapshotter.name, cache);
 }
 
 absl::Status RealNode::MakeCold(bool drop_page_cache) {
   ASSIGN_OR_RETURN(const Holdings now, Look());
-  const auto check = [](const char* what, const std::set<std::string>& have,
-                        const std::set<std::string>& may) -> absl::Status {
-    for (const std::string& one : have) {
-      if (!may.contains(one)) return FailedPrecondition("the node has " + std::string(what) + one);
-    }
-    return absl::OkStatus();
-  };
-  RETURN_IF_ERROR(check("the image ", now.images, at_start_.images));
-  RETURN_IF_ERROR(check("the snapshot ", now.snapshots, at_start_.snapshots));
-  // Of the sandboxes' image there may be something of its own in it, but nothing else.
-  RETURN_IF_ERROR(check("in its cache ", now.cached, at_start_.cached));
+  // Of the sandboxes' image there may be something of its own, but nothing else.
+  RETURN_IF_ERROR(CheckNothingMore(now, at_start_));
   if (!drop_page_cache) return absl::OkStatus();
   sync();
   const UniqueFd fd(open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC));

@@ -59,8 +59,8 @@ class Node {
   // wrote, if it does not end with 0; DEADLINE_EXCEEDED. Thread-safe.
   virtual absl::StatusOr<std::string> RunScript(const std::string& script,
                                                 std::chrono::seconds limit) = 0;
-  // FAILED_PRECONDITION, with what was found, if the node has an image (beside the sandboxes'), a snapshot
-  // of one, or anything in its snapshotter's cache. With `drop_page_cache` drops the machine's page
+  // FAILED_PRECONDITION, with what was found, if the node has an image (beside the sandboxes'), a snapshot or
+  // content of one, or anything in its snapshotter's cache. With `drop_page_cache` drops the machine's page
   // cache, which is the servers' as well.
   virtual absl::Status MakeCold(bool drop_page_cache) = 0;
   // Begins peak_rss_bytes again.

@@ -275,6 +275,21 @@ TEST_P(SiteTest, ANodeThatHasNothingButSomethingInItsCacheIsNotCold) {
   ASSERT_NO_FATAL_FAILURE(RunCold(kSlackerLoopback, &result));
 }
 
+TEST_P(SiteTest, ANodeThatHasNothingButContentIsNotCold) {
+  ASSERT_NO_FATAL_FAILURE(Open("loopback"));
+  ASSERT_OK_AND_ASSIGN(const auto node, site_->StartNode(kOverlay));
+  ASSERT_OK(node->MakeCold(true));
+  // As a layer that containerd's collector has not got to; the label keeps it from this one.
+  const std::string ctr = "ctr -a " + node->socket() + " -n k8s.io content ";
+  ASSERT_OK(node->RunScript("set -e; printf left | " + ctr +
+                                "ingest left; digest=$(printf left | sha256sum | cut -d' ' -f1);" +
+                                ctr + "label sha256:$digest containerd.io/gc.root=left",
+                            std::chrono::seconds(30)));
+  EXPECT_THAT(node->MakeCold(true),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "the node has the content sha256:"));
+  ASSERT_OK(node->Destroy());
+}
+
 TEST_P(SiteTest, AConvertedImageIsPulledUnderItsOwnName) {
   ASSERT_NO_FATAL_FAILURE(Open("loopback"));
   Result result;
