@@ -123,14 +123,16 @@ class Starts {
     return interrupted ? Cancelled("interrupted") : absl::OkStatus();
   }
 
-  // Cold, and counted from here. Each of the first steps writes the machine's dirty pages.
+  // Cold, and counted from here. Each of the first steps writes the machine's dirty pages. What a node's programs
+  // and files have in the page cache goes in any case, and the servers' with it: warm ones are read again.
   absl::Status Begin() {
     RETURN_IF_ERROR(CheckInterrupted());
     if (options_.drop_server_cache) RETURN_IF_ERROR(site_.DropServerCaches());
     for (StartedNode& node : nodes_) {
       RETURN_IF_ERROR(CheckInterrupted());
-      RETURN_IF_ERROR(node.node->MakeCold(options_.drop_server_cache));
+      RETURN_IF_ERROR(node.node->MakeCold());
     }
+    if (!options_.drop_server_cache) RETURN_IF_ERROR(site_.WarmServerCaches());
     for (StartedNode& node : nodes_) {
       RETURN_IF_ERROR(node.node->ResetPeaks());
       ASSIGN_OR_RETURN(node.before, node.node->Count());

@@ -16,7 +16,7 @@ namespace slacker::hellobench {
 struct StartOptions {
   int64_t nodes = 1;
   int64_t at_once = 1;            // containers on each node
-  bool drop_server_cache = true;  // before the pulls
+  bool drop_server_cache = true;  // before the pulls; else it is filled
   bool second = true;             // run each container once more, on the node that has its image
   // How long the load of a task goes on that has one; 0: none is made. Its throughput is a figure.
   std::chrono::seconds load{0};

@@ -55,7 +55,7 @@ class RealNode final : public Node {
     return options_.programs->Run(
         {.words = {"sh", "-c", script}, .where = compartment_->where(), .limit = limit});
   }
-  absl::Status MakeCold(bool drop_page_cache) override;
+  absl::Status MakeCold() override;
   absl::Status ResetPeaks() override { return meter_->ResetPeaks(); }
   absl::StatusOr<Counters> Count() override;
   absl::Status Destroy() override;
@@ -217,11 +217,10 @@ absl::StatusOr<Holdings> RealNode::Look() {
                         options_.snapshotter.name, cache);
 }
 
-absl::Status RealNode::MakeCold(bool drop_page_cache) {
+absl::Status RealNode::MakeCold() {
   ASSIGN_OR_RETURN(const Holdings now, Look());
   // Of the sandboxes' image there may be something of its own, but nothing else.
   RETURN_IF_ERROR(CheckNothingMore(now, at_start_));
-  if (!drop_page_cache) return absl::OkStatus();
   sync();
   const UniqueFd fd(open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC));
   if (!fd.valid() || write(fd.get(), "3", 1) != 1) {

@@ -34,6 +34,8 @@ struct CacheStat {
 constexpr int kAttempts = 50;
 constexpr int kPauseMs = 10;
 
+constexpr size_t kPartBytes = 1 << 20;  // read at a time
+
 int64_t PageBytes() { return sysconf(_SC_PAGESIZE); }
 
 absl::StatusOr<int64_t> CachedByMapping(int fd, int64_t size_bytes) {
@@ -49,23 +51,66 @@ absl::StatusOr<int64_t> CachedByMapping(int fd, int64_t size_bytes) {
          PageBytes();
 }
 
-absl::Status DropPagesOf(const std::string& path) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid() && errno == ENOENT) return absl::OkStatus();  // removed meanwhile
-  if (!fd.valid()) return ErrnoError(errno, "open " + path);
+// Opened for reading, with its size; no file if it was removed meanwhile.
+struct OpenedFile {
+  UniqueFd fd;
+  int64_t bytes = 0;
+};
+absl::StatusOr<OpenedFile> OpenToRead(const std::string& path) {
+  OpenedFile file{UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC))};
+  if (!file.fd.valid() && errno == ENOENT) return file;
+  if (!file.fd.valid()) return ErrnoError(errno, "open " + path);
   struct stat status = {};
-  if (fstat(fd.get(), &status) != 0) return ErrnoError(errno, "stat " + path);
+  if (fstat(file.fd.get(), &status) != 0) return ErrnoError(errno, "stat " + path);
+  file.bytes = status.st_size;
+  return file;
+}
+
+absl::Status DropPagesOf(const std::string& path) {
+  ASSIGN_OR_RETURN(const OpenedFile file, OpenToRead(path));
+  if (!file.fd.valid()) return absl::OkStatus();
   int64_t cached = 0;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (attempt > 0) (void)poll(nullptr, 0, kPauseMs);
-    const int failed = posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+    const int failed = posix_fadvise(file.fd.get(), 0, 0, POSIX_FADV_DONTNEED);
     if (failed != 0) return ErrnoError(failed, "posix_fadvise " + path);
-    auto left = CachedBytes(fd.get(), status.st_size);
+    auto left = CachedBytes(file.fd.get(), file.bytes);
     if (!left.ok()) return Annotate(left.status(), path);
     if (*left == 0) return absl::OkStatus();
     cached = *left;
   }
   return FailedPrecondition("the page cache keeps " + std::to_string(cached) + " bytes of " + path);
+}
+
+absl::Status ReadPagesOf(const std::string& path) {
+  ASSIGN_OR_RETURN(const OpenedFile file, OpenToRead(path));
+  std::vector<char> part(file.fd.valid() ? kPartBytes : 0);
+  for (ssize_t bytes = part.empty() ? 0 : 1; bytes > 0;) {
+    bytes = read(file.fd.get(), part.data(), part.size());
+    if (bytes < 0) return ErrnoError(errno, "read " + path);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckCached(const std::string& path) {
+  ASSIGN_OR_RETURN(const OpenedFile file, OpenToRead(path));
+  if (!file.fd.valid()) return absl::OkStatus();
+  const auto cached = CachedBytes(file.fd.get(), file.bytes);
+  if (!cached.ok()) return Annotate(cached.status(), path);
+  if (*cached >= file.bytes) return absl::OkStatus();
+  return FailedPrecondition("the page cache has " + std::to_string(*cached) + " of " +
+                            std::to_string(file.bytes) + " bytes of " + path);
+}
+
+absl::Status ForEachFile(const std::string& directory,
+                         absl::Status (*action)(const std::string& path)) {
+  std::error_code error;
+  if (!fs::exists(directory, error)) return absl::OkStatus();
+  for (fs::recursive_directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->is_regular_file()) RETURN_IF_ERROR(action(entry->path().string()));
+  }
+  return error ? ErrnoError(error.value(), "read " + directory) : absl::OkStatus();
 }
 
 }  // namespace
@@ -83,14 +128,12 @@ absl::StatusOr<int64_t> CachedBytes(int fd, int64_t size_bytes) {
   return CachedByMapping(fd, size_bytes);
 }
 
-absl::Status DropPages(const std::string& directory) {
-  std::error_code error;
-  if (!fs::exists(directory, error)) return absl::OkStatus();
-  for (fs::recursive_directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (entry->is_regular_file()) RETURN_IF_ERROR(DropPagesOf(entry->path().string()));
-  }
-  return error ? ErrnoError(error.value(), "read " + directory) : absl::OkStatus();
+absl::Status DropPages(const std::string& directory) { return ForEachFile(directory, DropPagesOf); }
+
+absl::Status ReadPages(const std::string& directory) {
+  RETURN_IF_ERROR(ForEachFile(directory, ReadPagesOf));
+  return ForEachFile(directory,
+                     CheckCached);  // when all have been read: each takes the others' memory
 }
 
 }  // namespace slacker::hellobench

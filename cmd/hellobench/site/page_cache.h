@@ -18,4 +18,8 @@ absl::StatusOr<int64_t> CachedBytes(int fd, int64_t size_bytes);
 // somebody maps or changes it.
 absl::Status DropPages(const std::string& directory);
 
+// Reads all regular files below `directory`, if there is one, and looks whether they are there. FAILED_PRECONDITION: a file
+// of which something is not, because there is too little memory for all.
+absl::Status ReadPages(const std::string& directory);
+
 }  // namespace slacker::hellobench

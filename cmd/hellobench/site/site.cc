@@ -50,6 +50,7 @@ class RealSite final : public Site {
   absl::Status SetLink(const Link& link) override;
   absl::StatusOr<std::unique_ptr<Node>> StartNode(const System& system) override;
   absl::Status DropServerCaches() override;
+  absl::Status WarmServerCaches() override;
   std::map<std::string, std::string> Versions() override;
 
  private:
@@ -325,6 +326,12 @@ absl::Status RealSite::DropServerCaches() {
   sync();
   RETURN_IF_ERROR(DropPages(registry_->storage()));
   for (const auto& [kind, store] : stores_) RETURN_IF_ERROR(DropPages(store->directory()));
+  return absl::OkStatus();
+}
+
+absl::Status RealSite::WarmServerCaches() {
+  RETURN_IF_ERROR(ReadPages(registry_->storage()));
+  for (const auto& [kind, store] : stores_) RETURN_IF_ERROR(ReadPages(store->directory()));
   return absl::OkStatus();
 }
 

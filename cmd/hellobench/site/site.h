@@ -60,9 +60,9 @@ class Node {
   virtual absl::StatusOr<std::string> RunScript(const std::string& script,
                                                 std::chrono::seconds limit) = 0;
   // FAILED_PRECONDITION, with what was found, if the node has an image (beside the sandboxes'), a snapshot or
-  // content of one, or anything in its snapshotter's cache. With `drop_page_cache` drops the machine's page
-  // cache, which is the servers' as well.
-  virtual absl::Status MakeCold(bool drop_page_cache) = 0;
+  // content of one, or anything in its snapshotter's cache. Drops the machine's page cache, which is the
+  // servers' as well: who wants theirs warm warms them afterwards.
+  virtual absl::Status MakeCold() = 0;
   // Begins peak_rss_bytes again.
   virtual absl::Status ResetPeaks() = 0;
   virtual absl::StatusOr<Counters> Count() = 0;
@@ -87,6 +87,8 @@ class Site {
   virtual absl::StatusOr<std::unique_ptr<Node>> StartNode(const System& system) = 0;
   // What the servers have in the page cache is dropped. FAILED_PRECONDITION: some of it is not.
   virtual absl::Status DropServerCaches() = 0;
+  // All of the servers' files is read into the page cache. FAILED_PRECONDITION: it does not stay there.
+  virtual absl::Status WarmServerCaches() = 0;
   virtual std::map<std::string, std::string> Versions() = 0;
 };
 

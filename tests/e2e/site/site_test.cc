@@ -131,7 +131,7 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
     ASSERT_OK_AND_ASSIGN(const std::string wire,
                          node->RunScript("ip -brief address show wire", std::chrono::seconds(10)));
     EXPECT_THAT(wire, HasSubstr("10.77."));
-    ASSERT_OK(node->MakeCold(true));
+    ASSERT_OK(node->MakeCold());
     ASSERT_OK(node->ResetPeaks());
     ASSERT_OK_AND_ASSIGN(const Counters before, node->Count());
     RunResult run;
@@ -147,7 +147,7 @@ class SiteTest : public ::testing::TestWithParam<std::string> {
     SetDifference(before, after, result);
     look_(*node);
     // It has run something now.
-    EXPECT_THAT(node->MakeCold(true), StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_THAT(node->MakeCold(), StatusIs(absl::StatusCode::kFailedPrecondition));
     ASSERT_OK(node->Destroy());
     EXPECT_THAT(ProcessesOn(network), IsEmpty());
   }
@@ -267,7 +267,7 @@ TEST_P(SiteTest, ANodeThatHasNothingButSomethingInItsCacheIsNotCold) {
     ASSERT_OK(client.RemoveImage(task_.image));
     absl::Status cold;
     EXPECT_TRUE(Eventually([&] {
-      cold = node.MakeCold(true);
+      cold = node.MakeCold();
       return Message(cold).find("in its cache " + blobs.string()) != std::string::npos;
     })) << Message(cold);
   };
@@ -278,14 +278,14 @@ TEST_P(SiteTest, ANodeThatHasNothingButSomethingInItsCacheIsNotCold) {
 TEST_P(SiteTest, ANodeThatHasNothingButContentIsNotCold) {
   ASSERT_NO_FATAL_FAILURE(Open("loopback"));
   ASSERT_OK_AND_ASSIGN(const auto node, site_->StartNode(kOverlay));
-  ASSERT_OK(node->MakeCold(true));
+  ASSERT_OK(node->MakeCold());
   // As a layer that containerd's collector has not got to; the label keeps it from this one.
   const std::string ctr = "ctr -a " + node->socket() + " -n k8s.io content ";
   ASSERT_OK(node->RunScript("set -e; printf left | " + ctr +
                                 "ingest left; digest=$(printf left | sha256sum | cut -d' ' -f1);" +
                                 ctr + "label sha256:$digest containerd.io/gc.root=left",
                             std::chrono::seconds(30)));
-  EXPECT_THAT(node->MakeCold(true),
+  EXPECT_THAT(node->MakeCold(),
               StatusIs(absl::StatusCode::kFailedPrecondition, "the node has the content sha256:"));
   ASSERT_OK(node->Destroy());
 }
@@ -312,8 +312,9 @@ TEST_P(SiteTest, NodesAreThereAtTheSameTime) {
   ASSERT_OK_AND_ASSIGN(const auto one, site_->StartNode(kSlackerLoopback));
   ASSERT_OK_AND_ASSIGN(const auto other, site_->StartNode(kOverlay));
   EXPECT_OK(site_->DropServerCaches());
-  EXPECT_OK(one->MakeCold(true));
-  EXPECT_OK(other->MakeCold(true));
+  EXPECT_OK(one->MakeCold());
+  EXPECT_OK(other->MakeCold());
+  EXPECT_OK(site_->WarmServerCaches());
   EXPECT_THAT(site_->Versions()["containerd"], HasSubstr("containerd"));
   EXPECT_THAT(site_->Versions()["slacker"], Not(IsEmpty()));
   // The rest is the destructors' work: a site is left like this after an interrupt.

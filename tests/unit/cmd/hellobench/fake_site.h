@@ -29,6 +29,7 @@ class FakeSite final : public Site {
   std::set<std::string> broken;             // snapshotters whose nodes do not start
   absl::StatusOr<std::string> output = "";  // of scripts
   absl::Status cold;                        // what MakeCold finds
+  absl::Status warm;                        // what WarmServerCaches returns
   absl::Status destroyed;                   // what Destroy returns
   int64_t alive = 0, most_alive = 0;        // nodes
 
@@ -53,6 +54,10 @@ class FakeSite final : public Site {
     Note("drop");
     return absl::OkStatus();
   }
+  absl::Status WarmServerCaches() override {
+    Note("warm");
+    return warm;
+  }
   std::map<std::string, std::string> Versions() override { return {{"containerd", "9"}}; }
 
   void Note(const std::string& event) {
@@ -76,8 +81,8 @@ class FakeSite final : public Site {
       site_.Note("script " + script);
       return site_.output;
     }
-    absl::Status MakeCold(bool drop_page_cache) override {
-      site_.Note(drop_page_cache ? "cold" : "cold, with the page cache");
+    absl::Status MakeCold() override {
+      site_.Note("cold");
       return site_.cold;
     }
     absl::Status ResetPeaks() override { return absl::OkStatus(); }

@@ -153,13 +153,29 @@ TEST_F(MeasurementTest, EveryPreparationAndEveryRunIsAResult) {
   EXPECT_TRUE(fs::is_empty(dir_ / "tmp"));
 }
 
-TEST_F(MeasurementTest, ServersKeepTheirCachesWhereTheyAreToBeWarm) {
+TEST_F(MeasurementTest, ServersThatAreToBeWarmAreReadAgainOnceEveryNodeIsCold) {
   options_.start.drop_server_cache = false;
+  options_.start.nodes = 2;
+  options_.start.second = false;
+  options_.repetitions = 1;
+  images_.pop_back();
+  site_.on_node = [this](FakeCri& cri) {
+    cri.OnStart([this](const auto&) { site_.Note("started"); });
+  };
   ASSERT_OK(MeasureIt());
-  EXPECT_THAT(site_.events, ::testing::Not(::testing::Contains("drop")));
-  EXPECT_THAT(site_.events, ::testing::Not(::testing::Contains("cold")));
-  EXPECT_THAT(site_.events, ::testing::Contains("cold, with the page cache"));
+  const std::vector<std::string> one = {"cold", "cold", "warm", "started", "started"};
+  std::vector<std::string> expected = {"prepare one overlayfs", "prepare one slacker",
+                                       "link 1gbit"};
+  for (int times = 0; times < 2; ++times) expected.insert(expected.end(), one.begin(), one.end());
+  EXPECT_EQ(site_.events, expected);
   EXPECT_EQ(results_.back().setup.server_cache, "warm");
+}
+
+TEST_F(MeasurementTest, ServersThatDoNotGetWarmAreNotMeasured) {
+  options_.start.drop_server_cache = false;
+  site_.warm = FailedPrecondition("too little memory");
+  ASSERT_OK(MeasureIt());
+  EXPECT_THAT(Errors(), Each(HasSubstr("too little memory")));
 }
 
 TEST_F(MeasurementTest, AllNodesAreColdBeforeAnyPulls) {

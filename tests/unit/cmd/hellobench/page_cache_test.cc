@@ -68,8 +68,26 @@ TEST_F(PageCacheTest, WhatStaysBecauseSomebodyMapsItIsAnError) {
   EXPECT_OK(DropPages(dir_.path()));
 }
 
-TEST_F(PageCacheTest, WhereNothingIsNothingIsDropped) {
+TEST_F(PageCacheTest, WhatIsBelowADirectoryIsReadAgain) {
+  const UniqueFd one = MakeFile("one");
+  const UniqueFd deep = MakeFile("some/where/else");
+  ASSERT_OK(DropPages(dir_.path()));
+  EXPECT_OK(ReadPages(dir_.path()));
+  EXPECT_EQ(Cached(one), kBytes);
+  EXPECT_EQ(Cached(deep), kBytes);
+}
+
+TEST_F(PageCacheTest, AFileWhoseLastPageIsNotFullIsThereAsAWhole) {
+  const UniqueFd fd = MakeFile("shorter");
+  ASSERT_EQ(ftruncate(fd.get(), kBytes - 1), 0);
+  const UniqueFd empty = MakeFile("empty");
+  ASSERT_EQ(ftruncate(empty.get(), 0), 0);
+  EXPECT_OK(ReadPages(dir_.path()));
+}
+
+TEST_F(PageCacheTest, WhereNothingIsNothingIsDroppedOrRead) {
   EXPECT_OK(DropPages(dir_.path() + "/none"));
+  EXPECT_OK(ReadPages(dir_.path() + "/none"));
 }
 
 }  // namespace
