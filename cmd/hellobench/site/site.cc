@@ -344,6 +344,8 @@ std::map<std::string, std::string> RealSite::Versions() {
   note("containerd", {containerd_, "--version"});
   note("runc", {"runc", "--version"});
   note("docker-registry", {"docker-registry", "--version"});
+  note("nfs-ganesha", {"ganesha.nfsd", "-v"});
+  note("nginx", {"sh", "-ec", "nginx -v 2>&1"});
   for (const Snapshotter& one : options_.snapshotters.all()) {
     if (!one.version.empty() && programs_->Find(one.version[0]).ok()) note(one.name, one.version);
   }

@@ -317,6 +317,8 @@ TEST_P(SiteTest, NodesAreThereAtTheSameTime) {
   EXPECT_OK(site_->WarmServerCaches());
   EXPECT_THAT(site_->Versions()["containerd"], HasSubstr("containerd"));
   EXPECT_THAT(site_->Versions()["slacker"], Not(IsEmpty()));
+  EXPECT_THAT(site_->Versions()["nginx"], HasSubstr("nginx/"));
+  EXPECT_THAT(site_->Versions()["nfs-ganesha"], HasSubstr("Release = "));
   // The rest is the destructors' work: a site is left like this after an interrupt.
   interrupted_ = true;
 }

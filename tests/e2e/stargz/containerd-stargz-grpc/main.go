@@ -5,10 +5,12 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"log"
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
@@ -22,10 +24,29 @@ func main() {
 	address := flag.String("address", "", "unix socket to serve")
 	root := flag.String("root", "", "where its state is")
 	config := flag.String("config", "", "TOML file of settings")
+	version := flag.Bool("version", false, "print the version")
 	flag.Parse()
+	if *version {
+		fmt.Println("containerd-stargz-grpc", moduleVersion("github.com/containerd/stargz-snapshotter"))
+		return
+	}
 	if err := run(*address, *root, *config); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// moduleVersion is that of a module as this program has it.
+func moduleVersion(path string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, module := range info.Deps {
+		if module.Path == path {
+			return module.Version
+		}
+	}
+	return "unknown"
 }
 
 func run(address, root, config string) error {

@@ -3,18 +3,25 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "cmd/hellobench/site/programs.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
 
 namespace slacker::hellobench {
 namespace {
 
 using ::slacker::testing::StatusIs;
+using ::slacker::testing::TempDir;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr char kInstalled[] = SLACKER_SOURCE_DIR "/cmd/hellobench/site/snapshotters.toml";
@@ -32,6 +39,32 @@ TEST(SnapshottersTest, TheInstalledFileHasThoseThatAreCompared) {
   ASSERT_OK_AND_ASSIGN(const Snapshotter* erofs, snapshotters.Find("erofs"));
   EXPECT_FALSE(erofs->proxy);
   EXPECT_THAT(erofs->containerd, ElementsAre("2"));
+}
+
+TEST(SnapshottersTest, AllButContainerdsOwnTellTheirVersions) {
+  Snapshotters snapshotters;
+  ASSERT_OK(snapshotters.AddFile(kInstalled));
+  for (const Snapshotter& one : snapshotters.all()) {
+    EXPECT_EQ(one.version.empty(), one.name == "overlayfs") << one.name;
+  }
+}
+
+TEST(SnapshottersTest, AProgramThatDoesNotKnowItsVersionIsToldByItsDigest) {
+  Snapshotters snapshotters;
+  ASSERT_OK(snapshotters.AddFile(kInstalled));
+  ASSERT_OK_AND_ASSIGN(const Snapshotter* nydus, snapshotters.Find("nydus"));
+  const TempDir directory;
+  const auto programs = OpenPrograms({directory.path()}, nullptr);
+  for (const auto& [name, writes] :
+       {std::pair("nydusd", "nydusd  Version: \\tunknown\\nGit Commit: unknown"),
+        std::pair("containerd-nydus-grpc", "Version:     v0.16.1\\nRevision: x")}) {
+    const std::string path = directory / name;
+    std::ofstream(path) << "#!/bin/sh\nprintf '" << writes << "\\n'\n";
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  }
+  ASSERT_OK_AND_ASSIGN(const std::string version, programs->Run({.words = nydus->version}));
+  EXPECT_THAT(version, MatchesRegex("nydusd Version: unknown \\(sha256 [0-9a-f]+\\), "
+                                    "containerd-nydus-grpc Version: v0.16.1\n"));
 }
 
 TEST(SnapshottersTest, AnEntryHasEverythingThatItsFileSays) {
