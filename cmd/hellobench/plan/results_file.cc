@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "backend/base/status.h"
 
@@ -14,7 +15,13 @@ namespace slacker::hellobench {
 absl::StatusOr<std::unique_ptr<ResultsFile>> ResultsFile::Open(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644));
   if (!fd.valid()) return ErrnoError(errno, "open " + path);
-  RETURN_IF_ERROR(ReadResults(path).status());
+  ASSIGN_OR_RETURN(const std::vector<Result> there, ReadResults(path));
+  for (const Result& result : there) {
+    if (result.schema == kResultSchema) continue;
+    return FailedPrecondition(path + ": has results of schema " + std::to_string(result.schema) +
+                              "; those of schema " + std::to_string(kResultSchema) +
+                              " need a file of their own");
+  }
   const off_t size = lseek(fd.get(), 0, SEEK_END);
   char last = '\n';
   if (size > 0 && pread(fd.get(), &last, 1, size - 1) != 1)

@@ -99,6 +99,9 @@ std::string Verdict(const Ratio& ratio) {
 absl::StatusOr<Comparison> Compare(const std::vector<Result>& before,
                                    const std::vector<Result>& after) {
   if (before.empty() || after.empty()) return FailedPrecondition("there are no results to compare");
+  RETURN_IF_ERROR(CheckOneSchema(before));
+  RETURN_IF_ERROR(CheckOneSchema(after));
+  RETURN_IF_ERROR(CheckOneSchema({before.front(), after.front()}));
   const Model first(before), second(after);
   Setups setups;
   Add(first, &Both::before, &setups);

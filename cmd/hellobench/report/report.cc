@@ -55,6 +55,7 @@ absl::Status WriteReport(const ReportOptions& options) {
     results.insert(results.end(), more.begin(), more.end());
   }
   if (results.empty()) return FailedPrecondition("there are no results in these files");
+  RETURN_IF_ERROR(CheckOneSchema(results));
   const Document document = MakeDocument(results);
   if (!options.markdown.empty()) {
     RETURN_IF_ERROR(WriteAll(options.markdown, ToMarkdown(document)));

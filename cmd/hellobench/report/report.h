@@ -16,7 +16,7 @@ struct ReportOptions {
 };
 
 // Reads all files as one and writes what is asked for. Errors of reading and writing;
-// FAILED_PRECONDITION if the files have no results.
+// FAILED_PRECONDITION if the files have no results, or some of several schemas.
 absl::Status WriteReport(const ReportOptions& options);
 
 }  // namespace slacker::hellobench

@@ -181,11 +181,18 @@ struct Reader {
   }
 };
 
+// -1 where there is none.
+int64_t SchemaOf(const Json& json) {
+  const auto found = json.find("schema");
+  const bool has = found != json.end() && Reader::Is(*found, int64_t{});
+  return has ? found->get<int64_t>() : -1;
+}
+
 }  // namespace
 
 std::string ToLine(const Result& result) {
   Writer writer;
-  writer.json["schema"] = kResultSchema;
+  writer.json["schema"] = result.schema;
   Result copy = result;  // visitors take what they visit as they could change it
   Fields(writer, copy);
   return writer.json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -194,10 +201,12 @@ std::string ToLine(const Result& result) {
 absl::StatusOr<Result> ParseResult(std::string_view line) {
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return InvalidArgument("is no JSON object");
-  if (!json.contains("schema") || json["schema"] != kResultSchema) {
-    return InvalidArgument("is not of schema " + std::to_string(kResultSchema));
-  }
   Result result;
+  result.schema = SchemaOf(json);
+  if (result.schema < kOldestResultSchema || result.schema > kResultSchema) {
+    return InvalidArgument("is not of schema " + std::to_string(kOldestResultSchema) + " to " +
+                           std::to_string(kResultSchema));
+  }
   std::string error;
   Reader reader{json, "", error};
   Fields(reader, result);
@@ -218,6 +227,18 @@ absl::StatusOr<std::vector<Result>> ReadResults(const std::string& path) {
   }
   if (file.bad()) return ErrnoError(errno, "read " + path);
   return results;
+}
+
+absl::Status CheckOneSchema(const std::vector<Result>& results) {
+  for (const Result& result : results) {
+    const int64_t first = results.front().schema;
+    if (result.schema == first) continue;
+    return FailedPrecondition("these are results of schema " + std::to_string(first) +
+                              " and of schema " + std::to_string(result.schema) +
+                              ", whose times do not mean the same (docs/hellobench.md): "
+                              "put those of one schema together");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace slacker::hellobench

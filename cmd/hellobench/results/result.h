@@ -17,7 +17,9 @@
 
 namespace slacker::hellobench {
 
-inline constexpr int64_t kResultSchema = 1;
+// What is written. Those from the oldest on are read, but never together: fields do not mean the same in
+// two of them.
+inline constexpr int64_t kResultSchema = 2, kOldestResultSchema = 1;
 
 // Where it ran.
 struct Machine {
@@ -95,6 +97,7 @@ struct Figure {
 };
 
 struct Result {
+  int64_t schema = kResultSchema;
   Session session;
   Setup setup;
   std::string time;         // RFC 3339, UTC: when the run began
@@ -120,5 +123,7 @@ std::string ToLine(const Result& result);
 absl::StatusOr<Result> ParseResult(std::string_view line);
 // A whole file; empty lines are passed over. INVALID_ARGUMENT with file and line; errors of reading.
 absl::StatusOr<std::vector<Result>> ReadResults(const std::string& path);
+// FAILED_PRECONDITION if not all are of the first one's schema.
+absl::Status CheckOneSchema(const std::vector<Result>& results);
 
 }  // namespace slacker::hellobench

@@ -119,6 +119,11 @@ TEST(ResultsFileTest, OtherFilesAreLeftAlone) {
   testing::WriteFileOrDie(dir / "cut", ToLine(Ready()));
   EXPECT_THAT(ResultsFile::Open(dir / "cut"), StatusIs(kInvalid, "its last line has no end"));
   EXPECT_FALSE(ResultsFile::Open(dir / "none/r").ok());
+  Result old = Ready();
+  old.schema = 1;
+  testing::WriteFileOrDie(dir / "old", ToLine(old) + "\n");
+  EXPECT_THAT(ResultsFile::Open(dir / "old"),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "need a file of their own"));
 }
 
 TEST(ResultsFileTest, WhatCannotBeWrittenIsAnError) {

@@ -339,6 +339,18 @@ TEST(ReportTest, WhatCannotBeReadOrWrittenIsSaid) {
               StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
+TEST(ReportTest, ResultsOfAnOlderSchemaAreReportedButNotWithNewerOnes) {
+  TempDir directory;
+  Result old = Ready("overlayfs", "redis", 10);
+  old.schema = 1;
+  std::ofstream(directory / "old.jsonl") << ToLine(old) << "\n";
+  std::ofstream(directory / "new.jsonl") << ToLine(Ready("overlayfs", "redis", 10)) << "\n";
+  EXPECT_OK(WriteReport({{directory / "old.jsonl"}, "", directory / "r.md"}));
+  EXPECT_THAT(
+      WriteReport({{directory / "old.jsonl", directory / "new.jsonl"}, "", directory / "r.md"}),
+      StatusIs(absl::StatusCode::kFailedPrecondition, "of schema 1 and of schema 2"));
+}
+
 std::vector<Result> Runs(const std::string& image, const std::vector<double>& totals) {
   std::vector<Result> results;
   for (const double total : totals) results.push_back(Ready("slacker", image, total));
@@ -433,6 +445,18 @@ TEST(CompareTest, OtherMachinesAreTold) {
   elsewhere.session.machine.cpu = "another";
   ASSERT_OK_AND_ASSIGN(const Comparison comparison, Compare(Runs("a", {1}), {elsewhere}));
   EXPECT_THAT(ToText(comparison), HasSubstr("They come from different machines."));
+}
+
+TEST(CompareTest, ResultsOfTwoSchemasAreNotCompared) {
+  std::vector<Result> old = Runs("a", {1, 2});
+  for (Result& result : old) result.schema = 1;
+  EXPECT_OK(Compare(old, old));
+  for (const auto& [before, after] :
+       {std::pair(old, Runs("a", {1})), std::pair(Runs("a", {1}), old),
+        std::pair(old + Runs("a", {1}), old)}) {
+    EXPECT_THAT(Compare(before, after),
+                StatusIs(absl::StatusCode::kFailedPrecondition, "of schema "));
+  }
 }
 
 TEST(CompareTest, NothingInCommonIsAnError) {

@@ -94,11 +94,34 @@ TEST(ResultTest, NumbersThatDoNotFitAreRefused) {
   EXPECT_OK(ParseResult(json.dump()));
 }
 
+TEST(ResultTest, OlderSchemasAreReadAndStayWhatTheyAre) {
+  Result old = Whole();
+  old.schema = 1;
+  ASSERT_OK_AND_ASSIGN(const Result read, ParseResult(ToLine(old)));
+  EXPECT_EQ(read.schema, 1);
+  EXPECT_EQ(read, old);
+  EXPECT_EQ(nlohmann::json::parse(ToLine(Whole()))["schema"], 2);
+}
+
+TEST(ResultTest, ResultsOfTwoSchemasAreNotPutTogether) {
+  Result old = Whole();
+  old.schema = 1;
+  EXPECT_OK(CheckOneSchema({}));
+  EXPECT_OK(CheckOneSchema({Whole(), Whole()}));
+  EXPECT_OK(CheckOneSchema({old, old}));
+  EXPECT_THAT(CheckOneSchema({old, Whole()}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "of schema 1 and of schema 2"));
+}
+
 TEST(ResultTest, OtherSchemasAndOtherTextAreRefused) {
-  auto later = nlohmann::json::parse(ToLine(Whole()));
-  later["schema"] = kResultSchema + 1;
+  const auto with = [](const nlohmann::json& schema) {
+    auto json = nlohmann::json::parse(ToLine(Whole()));
+    json["schema"] = schema;
+    return json.dump();
+  };
   for (const std::string& text :
-       {later.dump(), std::string("{}"), std::string("[]"), std::string("\xff")}) {
+       {with(kResultSchema + 1), with(kOldestResultSchema - 1), with("2"), with(1.5),
+        std::string("{}"), std::string("[]"), std::string("\xff")}) {
     EXPECT_THAT(ParseResult(text), StatusIs(absl::StatusCode::kInvalidArgument)) << text;
   }
 }

@@ -44,7 +44,7 @@ def _preparation(link, seed, image, system, random_, image_bytes):
     label = f"{snapshotter}/{store}" if store else snapshotter
     prepare = _phases(random_, image_bytes, label)["prepare_ms"]
     return {
-        "schema": 1, "session": _session(link, seed),
+        "schema": 2, "session": _session(link, seed),
         "setup": {"scenario": "prepare", "image": name, "category": category, "kind": kind, "snapshotter": snapshotter, "store": store,
                   "link": link, "server_cache": "dropped", "nodes": 1, "at_once": 1},
         "time": "2026-11-26T10:00:00Z", "position": 0, "repetition": 0, "node": 0, "container": 0, "image_bytes": image_bytes,
@@ -71,7 +71,7 @@ def results(images, link="1gbit", repetitions=3, seed=7, slow=1.0):
         phases = {key: value * slow for key, value in phases.items()}
         whole = sizes[name] if system == "overlayfs" else int(sizes[name] * random_.uniform(0.03, 0.12))
         run = {
-            "schema": 1,
+            "schema": 2,
             "session": _session(link, seed),
             "setup": {"scenario": "start", "image": name, "category": category, "kind": kind, "snapshotter": snapshotter,
                       "store": store, "link": link, "server_cache": "dropped", "nodes": 1, "at_once": 1},
