@@ -12,13 +12,24 @@ int64_t BeyondSpread(const Slower& slower) {
                        [](const Slower::Case& one) { return one.beyond_spread; });
 }
 
+int64_t Single(const Slower& slower) {
+  return std::count_if(slower.cases.begin(), slower.cases.end(),
+                       [](const Slower::Case& one) { return one.single; });
+}
+
+const char* IsClear(const Slower::Case& one) {
+  if (one.single) return "one run";
+  return one.beyond_spread ? "yes" : "no";
+}
+
 // How often, how surely and how much.
 std::string ClauseOf(const Slower& slower) {
   const auto count = static_cast<int64_t>(slower.cases.size());
-  const int64_t beyond = BeyondSpread(slower);
+  const int64_t beyond = BeyondSpread(slower), single = Single(slower);
   const Slower::Case& worst = slower.cases.front();
   return "than " + slower.than + " in " + Of(count, slower.compared) + ", clearly in " +
-         (beyond == 0 ? "none" : std::to_string(beyond)) + ", at worst " +
+         (beyond == 0 ? "none" : std::to_string(beyond)) +
+         (single == 0 ? "" : ", by a single run in " + std::to_string(single)) + ", at worst " +
          Format(worst.ratio, Unit::kTimes) + " (" + worst.image + ", " + NameOf(worst.conditions) +
          ")";
 }
@@ -74,8 +85,7 @@ Table SlowerTable(const std::vector<Slower>& all) {
     for (const Slower::Case& one : slower.cases) {
       table.rows.push_back({Text(slower.system), Text(slower.measure), Text(slower.than),
                             Text(one.image), Text(NameOf(one.conditions)),
-                            Number(one.ratio, Unit::kTimes),
-                            Text(one.beyond_spread ? "yes" : "no")});
+                            Number(one.ratio, Unit::kTimes), Text(IsClear(one))});
     }
   }
   return table;
@@ -174,7 +184,8 @@ Section SlowerSection(const Model& model) {
   if (items.empty()) return section;
   section.blocks.emplace_back(Paragraph{
       "Counted are images under the same conditions, by their medians. Clearly: the fastest run "
-      "was slower than the other's slowest; the rest may be chance. Every case is in a table "
+      "was slower than the other's slowest, and both have several; the rest may be chance. By a "
+      "single run: one of both has no other (an image is prepared once). Every case is in a table "
       "below."});
   return section;
 }

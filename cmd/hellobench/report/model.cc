@@ -154,16 +154,23 @@ void Model::AddPreparation(const Result& result) {
 
 std::optional<double> Model::PrepareMedian(const std::string& system, const std::string& image,
                                            const std::string& link) const {
+  const std::optional<Spread> spread = PrepareSpread(system, image, link);
+  if (!spread.has_value()) return std::nullopt;
+  return spread->median;
+}
+
+std::optional<Spread> Model::PrepareSpread(const std::string& system, const std::string& image,
+                                           const std::string& link) const {
   const auto found = preparations_.find({system, image});
   if (found == preparations_.end()) return std::nullopt;
   if (const auto same = found->second.find(link); same != found->second.end()) {
-    return Median(same->second);
+    return SpreadOf(same->second);
   }
   std::vector<double> all;
   for (const auto& [other, values] : found->second) {
     all.insert(all.end(), values.begin(), values.end());
   }
-  return Median(std::move(all));
+  return SpreadOf(all);
 }
 
 std::map<std::string, double> Model::Deployment(const Group& group,

@@ -113,6 +113,8 @@ class Model {
   // What preparing an image for a system took over this link; without one for this link, over others.
   std::optional<double> PrepareMedian(const std::string& system, const std::string& image,
                                       const std::string& link) const;
+  std::optional<Spread> PrepareSpread(const std::string& system, const std::string& image,
+                                      const std::string& link) const;
   // The paper's cycles, in ms by image: deployment is pull, create and ready; development has what comes
   // before a pull too.
   std::map<std::string, double> Deployment(const Group& group, const std::string& system) const;
@@ -148,7 +150,8 @@ struct Slower {
     std::string image;
     Conditions conditions;
     double ratio = 1;            // how many times slower, by the medians
-    bool beyond_spread = false;  // the best run was slower than the other's worst
+    bool single = false;         // one side has one run, of which nobody knows how others would be
+    bool beyond_spread = false;  // of several: the best run was slower than the other's worst
   };
   std::vector<Case> cases;  // the worst first; perhaps none
 };

@@ -14,12 +14,25 @@ using Cases = std::map<std::tuple<std::string, std::string, std::string>, Slower
 // How long it took, least to greatest; more is worse.
 using Times = std::map<std::string, Spread>;
 
+// Containers that start at once are one run: what they wait for, all of them wait for.
+int64_t StartsOf(const Runs& runs, const Spread& spread) {
+  const Setup& setup = runs.results.front().setup;
+  if (setup.nodes * setup.at_once == 1) return spread.count;
+  std::set<std::pair<std::string, int64_t>> starts;
+  for (const Result& result : runs.results) {
+    if (result.error.empty()) starts.emplace(result.session.id, result.repetition);
+  }
+  return static_cast<int64_t>(starts.size());
+}
+
 Times TimesOf(const Group& group, const std::string& system, Measure measure) {
   Times times;
   for (const std::string& image : group.images) {
     const Runs* runs = group.Find(system, image);
-    const std::optional<Spread> spread = runs ? runs->Of(measure) : std::nullopt;
-    if (spread.has_value()) times[image] = *spread;
+    std::optional<Spread> spread = runs ? runs->Of(measure) : std::nullopt;
+    if (!spread.has_value()) continue;
+    spread->count = StartsOf(*runs, *spread);
+    times[image] = *spread;
   }
   return times;
 }
@@ -27,15 +40,16 @@ Times TimesOf(const Group& group, const std::string& system, Measure measure) {
 Times WithPreparation(const Model& model, const Group& group, const std::string& system) {
   Times times = TimesOf(group, system, TotalMs);
   for (auto entry = times.begin(); entry != times.end();) {
-    const std::optional<double> prepare =
-        model.PrepareMedian(system, entry->first, group.conditions.link);
+    const std::optional<Spread> prepare =
+        model.PrepareSpread(system, entry->first, group.conditions.link);
     if (!prepare.has_value()) {
       entry = times.erase(entry);
       continue;
     }
-    entry->second.least += *prepare;
-    entry->second.median += *prepare;
-    entry->second.greatest += *prepare;
+    entry->second.least += prepare->least;
+    entry->second.median += prepare->median;
+    entry->second.greatest += prepare->greatest;
+    entry->second.count = std::min(entry->second.count, prepare->count);
     ++entry;
   }
   return times;
@@ -48,7 +62,8 @@ std::map<std::string, Times> FigureTimes(const Group& group, const std::string& 
     const Runs* runs = group.Find(system, image);
     if (runs == nullptr) continue;
     for (const auto& [name, figure] : FiguresOf(*runs)) {
-      const Spread& spread = figure.spread;
+      Spread spread = figure.spread;
+      spread.count = StartsOf(*runs, spread);
       if (IsTime(figure.unit)) times[name][image] = spread;
       if (IsRate(figure.unit) && spread.least > 0) {
         times[name][image] = {1 / spread.greatest, 1 / spread.median, 1 / spread.least,
@@ -77,7 +92,9 @@ void Compare(const Group& group, const Times& times, const Times& others, Slower
     ++slower.compared;
     const double ratio = spread.median / found->second.median;
     if (ratio <= 1) continue;
-    slower.cases.push_back({image, group.conditions, ratio, spread.least > found->second.greatest});
+    const bool single = std::min(spread.count, found->second.count) < 2;
+    slower.cases.push_back(
+        {image, group.conditions, ratio, single, !single && spread.least > found->second.greatest});
   }
   if (slower.compared == 0) return;
   Slower& all = (*cases)[{slower.system, slower.measure, slower.than}];

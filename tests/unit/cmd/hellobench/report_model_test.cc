@@ -156,6 +156,54 @@ TEST(ReportModelTest, WhatIsSlowerIsFoundWorstFirst) {
   EXPECT_EQ(all.front().system, "slacker");
 }
 
+// Whether a system that took five times as long in these runs is clearly slower.
+bool IsClearlySlower(const std::vector<Result>& baseline, const std::vector<Result>& slower,
+                     const std::string& measure) {
+  std::vector<Result> all = baseline;
+  all.insert(all.end(), slower.begin(), slower.end());
+  const std::vector<Slower> found = FindSlower(Model(all));
+  const Slower::Case& one = Find(found, "slacker", measure, "overlayfs")->cases.at(0);
+  EXPECT_FALSE(one.single && one.beyond_spread);
+  return one.beyond_spread;
+}
+
+TEST(ReportModelTest, ClearlySlowerTakesSeveralRunsOfBoth) {
+  const Result fast = Ready("overlayfs", "a", 10), slow = Ready("slacker", "a", 50);
+  EXPECT_FALSE(IsClearlySlower({fast}, {slow}, "start"));
+  EXPECT_FALSE(IsClearlySlower({fast, fast}, {slow}, "start"));
+  EXPECT_FALSE(IsClearlySlower({fast}, {slow, slow}, "start"));
+  EXPECT_TRUE(IsClearlySlower({fast, fast}, {slow, slow}, "start"));
+  EXPECT_FALSE(IsClearlySlower({fast, fast}, {slow, slow, Ready("slacker", "a", 9)}, "start"));
+}
+
+TEST(ReportModelTest, ContainersAtOnceAreOneRunAndSoIsAPreparation) {
+  std::vector<Result> fast, slow;
+  const auto add = [](std::vector<Result>* results, Result result) {
+    result.setup.nodes = 2;
+    for (result.node = 0; result.node < 2; ++result.node) results->push_back(result);
+  };
+  add(&fast, Ready("overlayfs", "a", 10));
+  add(&slow, Ready("slacker", "a", 50));
+  EXPECT_FALSE(IsClearlySlower(fast, slow, "start"));
+  for (std::vector<Result>* results : {&fast, &slow}) {
+    Result again = results->front();
+    again.repetition = 1;
+    add(results, again);
+  }
+  EXPECT_TRUE(IsClearlySlower(fast, slow, "start"));
+  for (std::vector<Result>* results : {&fast, &slow}) {
+    Result preparation = results->front();
+    preparation.setup.scenario = kPreparation;
+    preparation.phases = {};
+    preparation.phases.prepare_ms = 1;
+    results->push_back(preparation);
+  }
+  EXPECT_FALSE(IsClearlySlower(fast, slow, "publication and start"));
+  fast.push_back(fast.back());
+  slow.push_back(slow.back());
+  EXPECT_TRUE(IsClearlySlower(fast, slow, "publication and start"));
+}
+
 TEST(ReportModelTest, SnapshottersAreNotComparedWithThemselves) {
   Result nfs = Ready("slacker", "a", 2);
   nfs.setup.store = "nfs";

@@ -114,7 +114,8 @@ TEST(MarkdownTest, HostileTextStaysInItsCell) {
 
 TEST(DocumentTest, WhatIsSlowerIsSaidFirstAndThenWhatFailed) {
   const Document document = MakeDocument(
-      {Ready("overlayfs", "redis", 10), Ready("slacker", "redis", 15),
+      {Ready("overlayfs", "redis", 10), Ready("overlayfs", "redis", 10),
+       Ready("slacker", "redis", 15), Ready("slacker", "redis", 15),
        FailedRun("slacker", "gone", "no such image"), FailedRun("slacker", "gone", "no such image"),
        FailedRun("slacker", "gone", "time limit")});
   EXPECT_EQ(document.sections[0].id, "slower");
@@ -127,6 +128,21 @@ TEST(DocumentTest, WhatIsSlowerIsSaidFirstAndThenWhatFailed) {
   EXPECT_THAT(text,
               HasSubstr("| slacker | gone | 1gbit, warm servers | 2 of 3 | no such image |\n"));
   EXPECT_THAT(text, HasSubstr("| slacker | gone | 1gbit, warm servers | 1 of 3 | time limit |\n"));
+}
+
+TEST(DocumentTest, OfASingleRunNothingIsClear) {
+  const std::string text =
+      ToMarkdown(MakeDocument({Ready("overlayfs", "redis", 10), Ready("overlayfs", "redis", 11),
+                               Ready("slacker", "redis", 30), Ready("overlayfs", "nginx", 10),
+                               Ready("overlayfs", "nginx", 11), Ready("slacker", "nginx", 20),
+                               Ready("slacker", "nginx", 21)}));
+  EXPECT_THAT(text,
+              HasSubstr("slower than overlayfs in 2 of 2, clearly in 1, by a single run in 1, "
+                        "at worst 2.86× (redis, 1gbit, warm servers)\n"));
+  const std::vector<Section> sections =
+      SlowerTableSections(Model({Ready("overlayfs", "redis", 10), Ready("slacker", "redis", 30)}));
+  ASSERT_EQ(sections.size(), 1u);
+  EXPECT_EQ(std::get<Table>(sections[0].blocks.at(0)).rows.at(0).back().text, "one run");
 }
 
 TEST(DocumentTest, WithNothingSlowerThePageSaysSo) {
