@@ -5,7 +5,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -20,8 +19,6 @@ namespace {
 
 // What a load may take beside its time: filling a database, waiting for connections.
 constexpr std::chrono::seconds kLoadSetUp{300};
-
-constexpr std::string_view kFigureMark = "hellobench-figure";
 
 // Where threads wait for each other. The last one that comes, or gives up coming, does `work` for all.
 class Meeting {
@@ -53,19 +50,6 @@ struct StartedNode {
   std::optional<Counters> before, after;
   std::unique_ptr<Meeting> ready;  // of the threads of its containers
 };
-
-// Of lines "hellobench-figure NAME VALUE UNIT"; others are the container's own business.
-void AddFigures(const std::string& output, std::vector<Figure>* figures) {
-  std::istringstream lines(output);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string mark;
-    Figure figure;
-    if (words >> mark >> figure.name >> figure.value >> figure.unit && mark == kFigureMark) {
-      figures->push_back(std::move(figure));
-    }
-  }
-}
 
 class Starts {
  public:

@@ -173,6 +173,20 @@ std::optional<Spread> Model::PrepareSpread(const std::string& system, const std:
   return SpreadOf(all);
 }
 
+std::optional<double> Model::PrepareFigure(const std::string& system, const std::string& image,
+                                           const std::string& name) const {
+  for (const Group& group : groups_) {
+    if (group.conditions.scenario != kPreparation) continue;
+    const Runs* runs = group.Find(system, image);
+    if (runs == nullptr) continue;
+    const std::map<std::string, FigureSpread> figures = FiguresOf(*runs);
+    if (const auto found = figures.find(name); found != figures.end()) {
+      return found->second.spread.median;
+    }
+  }
+  return std::nullopt;
+}
+
 std::map<std::string, double> Model::Deployment(const Group& group,
                                                 const std::string& system) const {
   return group.Medians(system, TotalMs);

@@ -115,6 +115,9 @@ class Model {
                                       const std::string& link) const;
   std::optional<Spread> PrepareSpread(const std::string& system, const std::string& image,
                                       const std::string& link) const;
+  // What preparing told of an image beside that, by the figure's name.
+  std::optional<double> PrepareFigure(const std::string& system, const std::string& image,
+                                      const std::string& name) const;
   // The paper's cycles, in ms by image: deployment is pull, create and ready; development has what comes
   // before a pull too.
   std::map<std::string, double> Deployment(const Group& group, const std::string& system) const;

@@ -54,6 +54,22 @@ std::optional<double> PullPercent(const Group& group, const std::string& system,
   return 100 * pull / total;
 }
 
+// What recorded starts have read, of the images' layers, as snapshotters that record them tell: of all together,
+// uncompressed, as the paper's is.
+std::optional<double> ReadPercent(const Model& model, const std::string& system,
+                                  const std::vector<std::string>& images) {
+  double read = 0, layers = 0;
+  for (const std::string& image : images) {
+    const auto of_start = model.PrepareFigure(system, image, "image.read");
+    const auto of_image = model.PrepareFigure(system, image, "image.layers");
+    if (!of_start.has_value() || !of_image.has_value()) continue;
+    read += *of_start;
+    layers += *of_image;
+  }
+  if (layers <= 0) return std::nullopt;
+  return 100 * read / layers;
+}
+
 using Paper = std::optional<double>;
 
 // Only those values that are of these images.
@@ -113,6 +129,8 @@ class Rows {
     const std::string prefix = std::string(category.name) + ": ";
     Add(prefix + "pull, of pull and run", Unit::kPercent, std::nullopt, std::nullopt,
         [&](const std::string& system) { return PullPercent(group_, system, images); });
+    AddRead(prefix + "data read by a recorded start, of the layers, uncompressed", std::nullopt,
+            images);
     Add(prefix + "data read (here: received), of the images", Unit::kPercent, category.read_percent,
         std::nullopt,
         [&](const std::string& system) { return PercentTogether(group_, system, images); });
@@ -124,6 +142,16 @@ class Rows {
         [&](const std::string& system) {
           return Apply(MedianOf, OnlyOf(group_.Medians(system, ImageBytes), images));
         });
+  }
+  // Nothing where no start was recorded.
+  void AddRead(const std::string& name, Paper aufs, const std::vector<std::string>& images) {
+    const auto ours = [&](const std::string& system) {
+      return ReadPercent(model_, system, images);
+    };
+    const bool any =
+        std::any_of(group_.systems.begin(), group_.systems.end(),
+                    [&](const std::string& system) { return ours(system).has_value(); });
+    if (any) Add(name, Unit::kPercent, aufs, std::nullopt, ours);
   }
   void AddPushes(const std::string& name, Paper aufs, Paper slacker, Statistic statistic) {
     Add(name, Unit::kMilliseconds, aufs, slacker, [&](const std::string& system) {
@@ -168,6 +196,8 @@ Table PaperTable(const Model& model, const Group& group, const std::string& id) 
                   true);
   rows.Add("Pull, of pull and run", Unit::kPercent, paper::kPullPercent, std::nullopt,
            [&](const std::string& system) { return PullPercent(group, system, group.images); });
+  rows.AddRead("Data read by a recorded start, of the layers, uncompressed: all together",
+               paper::kReadPercent, group.images);
   rows.Add("Data read (here: received), of the images: all together", Unit::kPercent,
            paper::kReadPercent, std::nullopt,
            [&](const std::string& system) { return PercentTogether(group, system, group.images); });

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <utility>
 
 #include "backend/base/status.h"
@@ -189,6 +190,19 @@ int64_t SchemaOf(const Json& json) {
 }
 
 }  // namespace
+
+void AddFigures(const std::string& output, std::vector<Figure>* figures) {
+  std::istringstream lines(output);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string mark;
+    Figure figure;
+    if (words >> mark >> figure.name >> figure.value >> figure.unit &&
+        mark == "hellobench-figure") {
+      figures->push_back(std::move(figure));
+    }
+  }
+}
 
 std::string ToLine(const Result& result) {
   Writer writer;

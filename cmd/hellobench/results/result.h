@@ -117,6 +117,9 @@ struct Result {
   bool operator==(const Result&) const = default;
 };
 
+// Adds those of lines "hellobench-figure NAME VALUE UNIT"; others are the business of who wrote them.
+void AddFigures(const std::string& output, std::vector<Figure>* figures);
+
 // One line, without its end. Text that is not UTF-8 has replacement characters.
 std::string ToLine(const Result& result);
 // INVALID_ARGUMENT for what is no such line, with the field that is missing or wrong.

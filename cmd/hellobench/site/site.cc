@@ -75,7 +75,7 @@ class RealSite final : public Site {
   absl::StatusOr<Store*> StoreOf(const std::string& kind);
   absl::StatusOr<Placeholders> PlaceholdersOf(const System& system, const Store* store) const;
   absl::StatusOr<std::string> TaskOf(const std::string& image) const;
-  absl::Status Shell(const std::string& text, const Placeholders& values);
+  absl::StatusOr<std::string> Shell(const std::string& text, const Placeholders& values);
   absl::Status RunSteps(const Snapshotter& snapshotter, const Placeholders& values, bool* set_up,
                         Result* result);
   int64_t BytesAtServers(const Store* store) const;
@@ -207,26 +207,25 @@ absl::StatusOr<std::string> RealSite::TaskOf(const std::string& image) const {
   return Quoted(words);
 }
 
-absl::Status RealSite::Shell(const std::string& text, const Placeholders& values) {
+absl::StatusOr<std::string> RealSite::Shell(const std::string& text, const Placeholders& values) {
   ASSIGN_OR_RETURN(const std::string script, Expand(text, values));
-  return programs_
-      ->Run({.words = {"sh", "-ec", script},
-             .where = servers_->where(),
-             .environment = {{"TMPDIR", options_.directory + kTemporary}},
-             .limit = kStepLimit})
-      .status();
+  return programs_->Run({.words = {"sh", "-ec", script},
+                         .where = servers_->where(),
+                         .environment = {{"TMPDIR", options_.directory + kTemporary}},
+                         .limit = kStepLimit});
 }
 
 absl::Status RealSite::RunSteps(const Snapshotter& snapshotter, const Placeholders& values,
                                 bool* set_up, Result* result) {
   for (const std::string& command : snapshotter.setup) {
     if (*set_up) break;
-    RETURN_IF_ERROR(Annotate(Shell(command, values), "set up " + snapshotter.name));
+    RETURN_IF_ERROR(Annotate(Shell(command, values).status(), "set up " + snapshotter.name));
   }
   *set_up = true;
   for (const PreparationStep& step : snapshotter.prepare) {
     const auto begin = std::chrono::steady_clock::now();
-    RETURN_IF_ERROR(Annotate(Shell(step.command, values), snapshotter.name + ": " + step.name));
+    RETURN_IF_ERROR(
+        Annotate(Shell(step.command, values).status(), snapshotter.name + ": " + step.name));
     result->figures.push_back({"prepare." + step.name, MillisSince(begin), "ms"});
   }
   return absl::OkStatus();
@@ -276,6 +275,11 @@ absl::StatusOr<SiteImage> RealSite::Prepare(const System& system, const std::str
   result->phases.prepare_ms = pushed->second + MillisSince(steps);
   result->figures.push_back(
       {"prepare.bytes", static_cast<double>(BytesAtServers(store) - before), "bytes"});
+  if (!snapshotter.figures.empty()) {
+    const absl::StatusOr<std::string> written = Shell(snapshotter.figures, values);
+    RETURN_IF_ERROR(Annotate(written.status(), snapshotter.name + ": figures"));
+    AddFigures(*written, &result->figures);
+  }
   ASSIGN_OR_RETURN(const std::string reference, Expand(snapshotter.reference, values));
   SiteImage made{.name = image, .reference = reference, .bytes = 0, .layers = 0};
   const std::string path = reference.substr(reference.find('/') + 1);

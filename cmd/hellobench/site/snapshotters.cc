@@ -195,6 +195,7 @@ std::vector<Key<Snapshotter>> Keys(const std::string& file) {
       {"reference", false, Into(&Snapshotter::reference, FilledOf)},
       {"cache", false, Into(&Snapshotter::cache, FilledListOf)},
       {"store_counters", false, Into(&Snapshotter::store_counters, FilledOf)},
+      {"figures", false, Into(&Snapshotter::figures, FilledOf)},
       {"file", false, files},
       {"prepare", false, steps},
   };

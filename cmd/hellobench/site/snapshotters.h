@@ -44,6 +44,9 @@ struct Snapshotter {
   std::vector<std::string> cache;        // patterns of files that a cold node has not (glob(7))
   // A shell's command on the node that prints what the daemon has asked of its store: requests, bytes.
   std::string store_counters;
+  // A shell's command beside the servers that writes figures of an image that is prepared. Takes no part
+  // in how long that took.
+  std::string figures;
 };
 
 using Placeholders = std::map<std::string, std::string>;

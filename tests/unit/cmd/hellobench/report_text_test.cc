@@ -198,6 +198,31 @@ TEST(DocumentTest, FirstRepliesStandBesideThePapers) {
               Not(HasSubstr("sooner than with overlayfs")));
 }
 
+TEST(DocumentTest, WhatRecordedStartsReadStandsBesideThePapers) {
+  const auto prepared = [](const char* image, const char* category, double read, double layers) {
+    Result result = Ready("slacker", image, 1);
+    result.setup.scenario = kPreparation;
+    result.setup.category = category;
+    result.figures = {{"image.read", read, "bytes"}};
+    if (layers > 0) result.figures.push_back({"image.layers", layers, "bytes"});
+    return result;
+  };
+  Result debian = Ready("slacker", "debian", 5);
+  debian.setup.category = "distro";
+  const std::string name = "data read by a recorded start, of the layers, uncompressed";
+  // Of all bytes together, not the mean of shares; what tells no size has no part in it.
+  EXPECT_THAT(ToMarkdown(MakeDocument(
+                  {Ready("overlayfs", "redis", 5), Ready("slacker", "redis", 5),
+                   Ready("slacker", "nginx", 5), debian, prepared("redis", "other", 10, 300),
+                   prepared("nginx", "other", 50, 0), prepared("debian", "distro", 10, 100)})),
+              AllOf(HasSubstr("| Data" + name.substr(4) +
+                              ": all together | 6.4\u00a0% | – | – | 5.00\u00a0% |\n"),
+                    HasSubstr("| distro: " + name + " | – | – | – | 10.0\u00a0% |\n"),
+                    HasSubstr("| other: " + name + " | – | – | – | 3.33\u00a0% |\n")));
+  EXPECT_THAT(ToMarkdown(MakeDocument({Ready("slacker", "redis", 5)})),
+              Not(HasSubstr("recorded start,")));
+}
+
 // A run of every container that starts with this one, the last of them ready after `last_ms`.
 std::vector<Result> AtOnce(Result result, double last_ms) {
   const int64_t count = result.setup.nodes * result.setup.at_once;

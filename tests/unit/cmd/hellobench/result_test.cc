@@ -54,6 +54,15 @@ TEST(ResultTest, WhatWasNotMeasuredIsAbsentFromTheLine) {
   EXPECT_FALSE(json.contains("disk_bytes"));
 }
 
+TEST(ResultTest, FiguresAreLinesOfTheirOwnAmongOthers) {
+  std::vector<Figure> figures;
+  AddFigures(
+      "published\nhellobench-figure image.read 4096 bytes\n hellobench-figure a 1.5 ms x\n"
+      "hellobench-figure b many ms\nhellobench-figures c 1 ms\nhellobench-figure d 1\n",
+      &figures);
+  EXPECT_EQ(figures, (std::vector<Figure>{{"image.read", 4096, "bytes"}, {"a", 1.5, "ms"}}));
+}
+
 TEST(ResultTest, FieldsOfLaterVersionsAreIgnored) {
   auto json = nlohmann::json::parse(ToLine(Whole()));
   json["weather"] = "fine";

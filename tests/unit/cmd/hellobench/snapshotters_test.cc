@@ -83,6 +83,7 @@ differ = "walking"
 setup = ["true"]
 reference = "{image}-lazy"
 cache = ["{root}/*"]
+figures = "count {image}"
 [[snapshotter.file]]
 path = "etc/lazyd.toml"
 text = 'a = "${HOME}" { } {node}'
@@ -96,6 +97,7 @@ command = "convert {image}"
   EXPECT_THAT(lazy->daemon, ElementsAre("lazyd", "--root", "{root}"));
   EXPECT_EQ(lazy->differ, "walking");
   EXPECT_EQ(lazy->reference, "{image}-lazy");
+  EXPECT_EQ(lazy->figures, "count {image}");
   ASSERT_EQ(lazy->files.size(), 1U);
   EXPECT_EQ(lazy->files[0].path, "etc/lazyd.toml");
   EXPECT_THAT(lazy->files[0].stores, ElementsAre("nfs"));
