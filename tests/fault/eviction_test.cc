@@ -35,7 +35,7 @@ class EvictionTest : public ContainerFixture {
                       const std::string& min_free) {
     std::ofstream(config_) << "[node]\nrun_dir = \"" << run_dir_
                            << "\"\n[store]\nurl = \"loopback:" << (dir_ / "store")
-                           << "\"\n[cache]\ncomplete = \"" << complete
+                           << "\"\nbudget_ms = 30000\n[cache]\ncomplete = \"" << complete
                            << "\"\ncomplete_rate = 1099511627776\nmax_bytes = " << max_bytes
                            << "\nmin_free = \"" << min_free << "\"\n";
   }
