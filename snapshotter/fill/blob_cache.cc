@@ -236,7 +236,8 @@ bool BlobCache::Share(const Place& place, uint64_t offset, uint64_t size) {
 absl::Status BlobCache::WriteFrom(const Place& place, uint32_t chunk, uint64_t offset,
                                   std::string_view bytes) {
   RETURN_IF_ERROR(CheckWritable());
-  if (!Share(place, offset, bytes.size())) return Write(chunk, offset, bytes);
+  // Where there is something already the disk has spoilt it, here or there: it is written, to the disk.
+  if (MayHold(offset) || !Share(place, offset, bytes.size())) return Write(chunk, offset, bytes);
   MarkFilled(chunk, offset, bytes);
   return absl::OkStatus();
 }

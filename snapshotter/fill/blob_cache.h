@@ -15,7 +15,7 @@
 // or size counts as empty.
 //
 // A full cache can be sealed: from then on loop devices may read the data file without us. Nothing
-// but Write of a chunk's own verified bytes changes it; Evict takes the seal off first.
+// but a chunk's own verified bytes, written or shared, changes it; Evict takes the seal off first.
 //
 // Evict gives back space, in this order: the bits go, durably; readers that may have seen them end;
 // only then are there holes. A crash in between leaves data that is verified before it is used.
@@ -88,7 +88,7 @@ class BlobCache {
   // somebody has cut the file. FAILED_PRECONDITION: it is not ours yet.
   absl::Status Write(uint32_t chunk, uint64_t offset, std::string_view bytes);
   // The same for what another cache has at `place`, whose bytes were compared: where the file system can
-  // share blocks (FICLONERANGE, ioctl_ficlonerange(2)), they take no space.
+  // share blocks (FICLONERANGE, ioctl_ficlonerange(2)), and nothing is at `offset`, they take no space.
   struct Place {
     const BlobCache* cache;
     uint32_t chunk;
@@ -134,6 +134,8 @@ class BlobCache {
   bool discarded() const { return discarded_.load(std::memory_order_relaxed); }
   // Somebody has cut the file: nothing is written to it, and nothing read, before Regrow or the next start.
   bool useless() const { return useless_.load(std::memory_order_acquire); }
+  // Its length is not its blob's.
+  bool IsCut() const;
   // Somebody has deleted the file: it is gone with the last who has it open.
   bool IsDeleted() const;
   bool dirty() const { return dirty_.load(std::memory_order_relaxed); }
@@ -157,7 +159,6 @@ class BlobCache {
   absl::Status OpenData();
   void LoadMap();
   BlobMap Map() const;
-  bool IsCut() const;
   absl::Status CheckWritable();
   bool Share(const Place& place, uint64_t offset, uint64_t size);
   // Lets neither memory nor disk claim these chunks.

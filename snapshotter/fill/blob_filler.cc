@@ -282,6 +282,7 @@ absl::Status BlobFiller::Remove(uint64_t blob_id) {
     }
     sealed_on_disk_.erase(blob_id);
     told_deleted_.erase(blob_id);
+    cut_.erase(blob_id);
   }
   if (forgotten != nullptr) {
     forgotten->cache().Discard();

@@ -51,7 +51,7 @@ struct FillStats {
   uint64_t false_pages = 0;    // chunks of which a boot pack had other pages
   uint64_t retries = 0, stalled = 0, failed_writes = 0;
   uint64_t caches_cut = 0, caches_deleted = 0;  // files, by somebody else
-  uint64_t reads = 0, read_hits = 0;  // hits: answered from the cache alone
+  uint64_t reads = 0, read_hits = 0;            // hits: answered from the cache alone
   uint64_t served_bytes = 0;
 };
 
@@ -115,8 +115,8 @@ class BlobFiller final : public BlobSource {
   // Whether its cache file is shorter than the blob, because somebody has cut it, or was when it was
   // looked at last.
   bool IsCut(const BlobRow& row);
-  // Makes it whole (BlobCache::Regrow), and tells the log when that begins and when it is done; waits for the store until `cancelled` says so
-  // (CANCELLED).
+  // Makes it whole (BlobCache::Regrow), and tells the log when it is; waits for the store until
+  // `cancelled` says so (CANCELLED).
   absl::Status Regrow(const BlobRow& row, const std::function<bool()>& cancelled);
 
   // Who may decide what a blob's cache file is for. Move-only.
@@ -173,8 +173,8 @@ class BlobFiller final : public BlobSource {
   // As the log names them.
   std::string ImagesForLog(uint64_t blob_id) const;
   // Once until it is whole again.
-  void TellCut(const BlobRow& row);
-  // Tells, once, that somebody has deleted it.
+  void TellCut(uint64_t blob_id, uint64_t size_bytes);
+  // Tells, once, that somebody has cut or deleted its cache file.
   void LookForFile(LayerBlob& blob);
   void EndHold(uint64_t blob_id, int hold);
   absl::StatusOr<BlobRow> FindRow(uint64_t blob_id);

@@ -66,7 +66,7 @@ bool BlobFiller::IsCut(const BlobRow& row) {
 absl::Status BlobFiller::Regrow(const BlobRow& row, const std::function<bool()>& cancelled) {
   ASSIGN_OR_RETURN(const std::shared_ptr<LayerBlob> blob, Load(row.id));
   if (!IsCut(row)) return absl::OkStatus();  // it was only being made
-  TellCut(row);
+  TellCut(row.id, row.size_bytes);
   const auto read = [&](uint64_t offset, uint32_t size) -> absl::StatusOr<std::string> {
     // Shared: see Answer.
     auto answer = std::make_shared<Answer>();
@@ -99,24 +99,26 @@ absl::Status BlobFiller::Regrow(const BlobRow& row, const std::function<bool()>&
   return absl::OkStatus();
 }
 
-void BlobFiller::TellCut(const BlobRow& row) {
-  uint64_t missing = row.size_bytes;
+void BlobFiller::TellCut(uint64_t blob_id, uint64_t size_bytes) {
   struct stat info {};
-  if (stat((StemOf(row.id) + ".data").c_str(), &info) == 0) {
-    missing -= std::min(missing, static_cast<uint64_t>(info.st_size));
-  }
+  if (stat((StemOf(blob_id) + ".data").c_str(), &info) != 0) return;  // it is gone as a whole
+  const uint64_t missing = size_bytes - std::min(size_bytes, static_cast<uint64_t>(info.st_size));
+  if (missing == 0) return;  // whole again
   {
     MutexLock lock(&mutex_);
-    if (!cut_.try_emplace(row.id, Cut{options_.clock->Monotonic(), missing}).second) return;
+    if (!cut_.try_emplace(blob_id, Cut{options_.clock->Monotonic(), missing}).second) return;
   }
   ++caches_cut_;
-  Log(LogLevel::kWarning, "a blob cache was cut by somebody; what is missing is fetched",
-      {{"images", ImagesForLog(row.id)},
-       {"blob", std::to_string(row.id)},
+  Log(LogLevel::kWarning,
+      "a blob cache was cut by somebody; what is missing is not read until it is made whole",
+      {{"images", ImagesForLog(blob_id)},
+       {"blob", std::to_string(blob_id)},
        {"missing_bytes", std::to_string(missing)}});
 }
 
 void BlobFiller::LookForFile(LayerBlob& blob) {
+  if (blob.cache().discarded()) return;
+  if (blob.cache().IsCut()) TellCut(blob.id(), blob.size_bytes());
   // Whoever removes it discards it first.
   if (!blob.cache().IsDeleted() || blob.cache().discarded()) return;
   {

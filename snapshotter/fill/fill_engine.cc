@@ -266,11 +266,11 @@ bool FillEngine::Recover(const Run& run, uint32_t chunk, const Fill& fill) {
   const Chunk& wanted = blob.layer().chunks[chunk];
   const bool ours = blob.cache().IsOurs();
   if (run.attempt > 0 || !blob.cache().MayHold(wanted.blob_offset)) return false;
-  std::string bytes(blob.PaddedSize(chunk), '\0');
-  if (!blob.cache().Read(wanted.blob_offset, bytes.size(), bytes.data()).ok()) return false;
-  if (!blob.IsChunk(chunk, bytes)) return false;
-  bytes.resize(wanted.size_bytes);
-  const auto content = std::make_shared<const std::string>(std::move(bytes));
+  // What memory has of it may be right where the disk is not.
+  absl::StatusOr<std::string> bytes = blob.ReadChunkFromDisk(chunk);
+  if (!bytes.ok()) return false;
+  bytes->resize(wanted.size_bytes);
+  const auto content = std::make_shared<const std::string>(*std::move(bytes));
   if (SettleFill(blob, chunk, content, &fill)) {
     ++counters_.chunks_recovered;
     if (ours) {

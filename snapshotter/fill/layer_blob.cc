@@ -118,22 +118,28 @@ bool LayerBlob::IsChunk(uint32_t chunk, std::string_view padded) const {
          rest.find_first_not_of('\0') == rest.npos;
 }
 
-absl::Status LayerBlob::VerifyOnDisk(uint32_t chunk) {
+absl::StatusOr<std::string> LayerBlob::ReadChunkFromDisk(uint32_t chunk) const {
   const uint64_t size = PaddedSize(chunk);
   const std::unique_ptr<char, void (*)(void*)> buffer(
       static_cast<char*>(std::aligned_alloc(kBlockBytes, size)), std::free);
   if (buffer == nullptr) return ResourceExhausted("no memory to verify a chunk");
+  RETURN_IF_ERROR(cache_->ReadFromDisk(layer_.chunks[chunk].blob_offset, size, buffer.get()));
+  std::string padded(buffer.get(), size);
+  if (!IsChunk(chunk, padded)) {
+    return DataLoss("chunk " + std::to_string(chunk) + " of blob " + std::to_string(id()) +
+                    " is damaged on the disk");
+  }
+  return padded;
+}
+
+absl::Status LayerBlob::VerifyOnDisk(uint32_t chunk) {
   const GracePeriod::Use reading = cache_->Reading();
   if (!cache_->Has(chunk)) {
     return NotFound("chunk " + std::to_string(chunk) + " of blob " + std::to_string(id()) +
                     " is not in the cache");
   }
-  RETURN_IF_ERROR(cache_->ReadFromDisk(layer_.chunks[chunk].blob_offset, size, buffer.get()));
-  if (!IsChunk(chunk, std::string_view(buffer.get(), size))) {
-    return DataLoss("chunk " + std::to_string(chunk) + " of blob " + std::to_string(id()) +
-                    " is damaged on the disk");
-  }
-  NoteSumsIfUnknown(chunk, std::string_view(buffer.get(), size));
+  ASSIGN_OR_RETURN(const std::string padded, ReadChunkFromDisk(chunk));
+  NoteSumsIfUnknown(chunk, padded);
   return absl::OkStatus();
 }
 

@@ -90,6 +90,9 @@ class LayerBlob {
   ChunkExtent ExtentOf(uint32_t chunk) const {
     return {chunk, layer_.chunks[chunk].blob_offset, PaddedSize(chunk)};
   }
+  // What the disk has in the place of a chunk, past the page cache, padded, when it is the chunk's.
+  // DATA_LOSS: it is not. RESOURCE_EXHAUSTED: no memory. Else the errors of BlobCache::Read.
+  absl::StatusOr<std::string> ReadChunkFromDisk(uint32_t chunk) const;
   // Reads a chunk from the disk, padded, and compares it. NOT_FOUND: it is not in the cache.
   // DATA_LOSS: it is another. Else the errors of BlobCache::Read.
   absl::Status VerifyOnDisk(uint32_t chunk);

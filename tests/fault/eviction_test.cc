@@ -208,13 +208,11 @@ TEST_F(EvictionTest, OnAFullDiskContainersReadOnAndItIsToldUntilThereIsRoom) {
     ASSERT_TRUE(Eventually([&] { return !StatusOf(sock_)["caches"]["failing"].is_null(); }));
     EXPECT_GT(StatusOf(sock_)["caches"]["failing"]["failed_writes"], 0);
     ExpectSound();
-    EXPECT_EQ(TimesInLog(kFails), 1U);
-    EXPECT_EQ(TimesInLog(kAgain), 0U);
     std::filesystem::remove(root_ + "/filler");
     ExpectSound();  // what it fetches can be written
-    EXPECT_TRUE(Eventually([&] { return TimesInLog(kAgain) == 1; }));
-    EXPECT_TRUE(StatusOf(sock_)["caches"]["failing"].is_null());
-    EXPECT_EQ(TimesInLog(kFails), 1U);
+    EXPECT_TRUE(Eventually([&] { return StatusOf(sock_)["caches"]["failing"].is_null(); }));
+    EXPECT_GT(TimesInLog(kFails), 0U);
+    EXPECT_EQ(TimesInLog(kAgain), TimesInLog(kFails)) << "each has its end";
     EXPECT_GT(CounterOf(sock_, "cache_failed_writes"), 0U);
     ExpectSound();
     End(*daemon);

@@ -1,8 +1,9 @@
 """A small disk of a node's own."""
+import contextlib
 import os
 import subprocess
 
-from harness.process import run, wait_for
+from harness.process import check, run, wait_for
 
 
 class Disk:
@@ -31,7 +32,7 @@ class Disk:
         return status.f_bavail * status.f_frsize
 
     def remember(self):
-        """What has been written to it; of files, the kernel has more in its memory."""
+        """What has been written to it; of files, the kernel has more in its memory: that there is a loss is looked at."""
         copy = ("cp", "--sparse=always", self._file, f"{self._file}.remembered")
         # What is written in the midst of the copy might be in it without what was written before.
         wait_for(lambda: self._is_quiet_during(copy), "a moment without a write")
@@ -41,8 +42,19 @@ class Disk:
         run("umount", "--lazy", self._point)
         os.rename(f"{self._file}.remembered", self._file)
         self.mount(self._point)
+        with open(self._marker()) as file:
+            check(file.read() == "", "the file system had written everything: nothing was lost")
+
+    def _marker(self):
+        return f"{self._point}/only-in-memory"
 
     def _is_quiet_during(self, command):
+        # The name reaches the disk, the content only when the kernel writes what is half a minute old.
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self._marker())  # ext4 writes soon what takes the place of something
+        with open(self._marker(), "w") as file:
+            os.fsync(file.fileno())
+            file.write("lost")
         before = self._written()
         run(*command)
         return self._written() == before
