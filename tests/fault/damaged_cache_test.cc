@@ -83,12 +83,13 @@ class DamagedCacheTest : public ContainerFixture {
     EXPECT_EQ(ReadWholeFile(merged_ + "/lower"), kLower);
     return pages;
   }
-  // Care makes it whole again under its readers.
+  // Care makes it whole again under its readers. Whole the file is before its devices leave it and come
+  // back: when slackerd dies in between, readers wait for the next one.
   void ExpectMended(const std::string& cache) {
     EXPECT_TRUE(Eventually([this] {
       const Pages pages = ReadPages();
       EXPECT_EQ(pages.wrong, 0U);
-      return pages.right == kChunks && AllSwitched();
+      return pages.right == kChunks && CounterOf(sock_, "blobs_reopened") == 1 && AllSwitched();
     }));
     EXPECT_TRUE(ReadWholeFile(cache) == image_.BlobContent(1));
   }
