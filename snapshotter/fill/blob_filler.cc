@@ -15,6 +15,7 @@
 #include "snapshotter/files/node_files.h"
 
 namespace slacker {
+
 absl::StatusOr<std::unique_ptr<BlobFiller>> BlobFiller::Open(Options options) {
   RETURN_IF_ERROR(MakeDirectories(options.root + "/records"));
   RETURN_IF_ERROR(MakeDirectories(options.root + "/blobs"));

@@ -16,6 +16,7 @@
 
 #include "tests/fault/container_fixture.h"
 #include "tests/fault/slackerctl.h"
+#include "tests/support/count.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/processes.h"
 #include "tests/support/status_matchers.h"
@@ -53,11 +54,11 @@ class EvictionTest : public ContainerFixture {
     DropKernelCaches();
     EXPECT_TRUE(ReadWholeFile(merged_ + "/big") == big_);
   }
-  size_t TimesInLog(const std::string& text) {
-    const std::string log = Log();
-    size_t times = 0;
-    for (size_t at = log.find(text); at != log.npos; at = log.find(text, at + 1)) ++times;
-    return times;
+  // The root is a file system of its own, which is small.
+  void MountSmallRoot() {
+    std::filesystem::create_directories(root_);
+    const std::string room = "size=" + std::to_string((24ULL << 20) + big_.size());
+    ASSERT_EQ(::mount("tmpfs", root_.c_str(), "tmpfs", 0, room.c_str()), 0);
   }
   void BeginAgain() {
     std::filesystem::remove_all(root_);
@@ -166,12 +167,9 @@ TEST_F(EvictionTest, WithoutItsStoreNothingOfAContainersImageIsEvicted) {
   End(*daemon);
 }
 
-// The root is a file system of its own, which the image would fill.
+// The image would fill the root.
 TEST_F(EvictionTest, CompletionEndsBeforeTheDiskIsFullAndReadsGoOn) {
-  std::filesystem::create_directories(root_);
-  const uint64_t room = (24ULL << 20) + big_.size();
-  ASSERT_EQ(::mount("tmpfs", root_.c_str(), "tmpfs", 0, ("size=" + std::to_string(room)).c_str()),
-            0);
+  ASSERT_NO_FATAL_FAILURE(MountSmallRoot());
   ConfigureCache("idle", 0, "50%");
   {
     auto daemon = Start();
@@ -187,10 +185,7 @@ TEST_F(EvictionTest, CompletionEndsBeforeTheDiskIsFullAndReadsGoOn) {
 }
 
 TEST_F(EvictionTest, OnAFullDiskContainersReadOnAndItIsToldUntilThereIsRoom) {
-  std::filesystem::create_directories(root_);
-  const uint64_t room = (24ULL << 20) + big_.size();
-  ASSERT_EQ(::mount("tmpfs", root_.c_str(), "tmpfs", 0, ("size=" + std::to_string(room)).c_str()),
-            0);
+  ASSERT_NO_FATAL_FAILURE(MountSmallRoot());
   ConfigureCache("off", 0, "0%");
   {
     auto daemon = Start();
@@ -211,8 +206,8 @@ TEST_F(EvictionTest, OnAFullDiskContainersReadOnAndItIsToldUntilThereIsRoom) {
     std::filesystem::remove(root_ + "/filler");
     ExpectSound();  // what it fetches can be written
     EXPECT_TRUE(Eventually([&] { return StatusOf(sock_)["caches"]["failing"].is_null(); }));
-    EXPECT_GT(TimesInLog(kFails), 0U);
-    EXPECT_EQ(TimesInLog(kAgain), TimesInLog(kFails)) << "each has its end";
+    EXPECT_GT(Count(Log(), kFails), 0U);
+    EXPECT_EQ(Count(Log(), kAgain), Count(Log(), kFails)) << "each has its end";
     EXPECT_GT(CounterOf(sock_, "cache_failed_writes"), 0U);
     ExpectSound();
     End(*daemon);

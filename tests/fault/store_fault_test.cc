@@ -19,6 +19,7 @@
 #include "backend/loopback/loopback_backend.h"
 #include "tests/fault/remote_fixture.h"
 #include "tests/fault/slackerctl.h"
+#include "tests/support/count.h"
 #include "tests/support/erofs_sample.h"
 #include "tests/support/faulty_web_store.h"
 #include "tests/support/status_matchers.h"
@@ -32,12 +33,6 @@ using ::testing::Values;
 constexpr char kUnreadable[] = "unreadable";
 constexpr char kSilent[] = "the store does not answer; reads of missing data wait";
 constexpr char kAnswers[] = "the store answers again";
-
-size_t Count(const std::string& text, const std::string& part) {
-  size_t count = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
-  return count;
-}
 
 class StoreFaultTest : public RemoteFixture {
  protected:

@@ -3,6 +3,7 @@
 #include <functional>
 #include <future>
 
+#include "tests/support/count.h"
 #include "tests/support/eventually.h"
 #include "tests/support/node_fixture.h"
 
@@ -307,14 +308,9 @@ TEST_F(StoreGatewayTest, AnOpenBreakerIsOneLineAtItsBeginningAndOneAtItsEnd) {
   EXPECT_OK(Ask());
   EXPECT_OK(Ask());
   const std::string log = ::testing::internal::GetCapturedStderr();
-  const auto count = [&log](const std::string& text) {
-    size_t times = 0;
-    for (size_t at = log.find(text); at != log.npos; at = log.find(text, at + 1)) ++times;
-    return times;
-  };
-  EXPECT_EQ(count("the store does not answer pulls"), 1U) << log;
-  EXPECT_EQ(count("the store answers pulls again"), 1U) << log;
-  EXPECT_EQ(count(R"("seconds":"31","questions_spared":"2")"), 1U) << log;
+  EXPECT_EQ(testing::Count(log, "the store does not answer pulls"), 1U) << log;
+  EXPECT_EQ(testing::Count(log, "the store answers pulls again"), 1U) << log;
+  EXPECT_EQ(testing::Count(log, R"("seconds":"31","questions_spared":"2")"), 1U) << log;
 }
 
 // Else each of the 60 layers of a pull would cost a budget.
